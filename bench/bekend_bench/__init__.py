@@ -1,0 +1,1 @@
+"""bekend_bench."""

@@ -1,0 +1,1 @@
+"""Messages of protocol version 1: path, proto package and import path are one."""
