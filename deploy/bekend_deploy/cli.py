@@ -1,0 +1,120 @@
+"""The one command, `bekend`, above all rooms.
+
+A group is imported when it is used, not before: `bekend --help` and shell completion of the first word
+load neither gRPC nor libsodium.
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+import typer.core
+import typer.main
+
+
+@dataclass(frozen=True)
+class Part:
+    """One word after `bekend`: where its Typer app lives, and its line in the help."""
+
+    module: str
+    help: str
+
+
+PARTS: dict[str, Part] = {
+    "demo": Part("bekend_deploy.demo_cli", "A whole federation on this machine, with synthetic people. Start here."),
+    "lookup": Part("bekend_node.lookup_cli", "Ask which partners know a person."),
+    "node": Part("bekend_node.cli", "Set up, fill and run the node of one partner."),
+    "broker": Part("bekend_broker.cli", "Set up and run the broker of a federation."),
+    "policy": Part("bekend_policy.cli", "Check, sign and verify the covenant."),
+    "receipt": Part("bekend_node.receipt_cli", "Check an answer receipt, off line."),
+    "bench": Part("bekend_bench.cli", "Measure this machine against the floor of the protocol."),
+}
+
+EPILOG = """
+**Examples**
+
+    bekend demo                                        see it work, in under a minute
+
+    bekend policy verify convenant                     is this covenant signed by everybody it binds?
+
+    bekend node serve --config node.yaml               run the node of a partner
+
+    bekend lookup --config node.yaml --doel zsm/zsm-context --zaak 01/234567-26
+
+**Exit codes**
+
+    0   done, and everything as it should be
+
+    1   a fault: configuration, keys, network, storage; the message says which and what to do
+
+    2   wrong use of the command line
+
+    3   done, but not as it should be: a check failed, an outcome differs, a partner did not answer
+
+    4   refused by the covenant or a guard
+
+    130 stopped with Ctrl-C
+
+`bekend GROUP --help` names the codes of a group where it uses others.
+"""
+
+
+def load(name: str) -> Any:
+    """The Typer command behind one word, importing its room now."""
+    app: typer.Typer = importlib.import_module(PARTS[name].module).app
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """Shows the words from PARTS and imports the one that is used."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The real command in the place of the line that the help shows."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return (name, load(name), rest) if name in PARTS else (name, command, rest)
+
+
+app = typer.Typer(
+    name="bekend",
+    cls=LazyGroup,
+    help="Which partners know this person? One question, one bit per partner, and nothing else.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def _bekend() -> None:
+    """Which partners know this person? One question, one bit per partner, and nothing else."""
+
+
+def _line(name: str, text: str) -> None:
+    """Register the line that `bekend --help` shows; LazyGroup puts the real command in its place."""
+    app.command(name, help=text)(lambda: None)
+
+
+for _name, _part in PARTS.items():
+    _line(_name, _part.help)
+
+
+def main() -> None:
+    """Entry point. A fault is one line on stderr and an exit code, never a traceback with values in it."""
+    command = typer.main.get_command(app)
+    try:
+        command(prog_name="bekend")
+    except Exception as fault:
+        from bekend_proto.errors import BekendError  # noqa: PLC0415 - loads gRPC, so only when needed
+
+        if not isinstance(fault, BekendError):
+            raise
+        sys.stderr.write(f"bekend: {fault.detail}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The one command: help without loading everything, one group at a time."""
+
+import subprocess
+import sys
+
+import pytest
+from bekend_deploy.cli import PARTS
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+
+def bekend(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bekend_deploy.cli", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_names_every_part_with_examples_and_exit_codes() -> None:
+    shown = bekend("--help")
+    assert shown.returncode == 0
+    assert all(name in shown.stdout for name in PARTS)
+    assert "Exit codes" in shown.stdout
+    assert "bekend demo" in shown.stdout
+
+
+def test_help_loads_no_room_that_it_does_not_need() -> None:
+    seen = run(
+        "import sys; sys.argv = ['bekend', '--help']\n"
+        "from bekend_deploy.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'grpc', 'nacl', 'sqlite_utils', 'pydantic', 'cryptography', 'google.protobuf'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)))"
+    )
+    assert seen.stdout.rstrip().endswith("loaded: []")
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_every_part_has_help(name: str) -> None:
+    shown = bekend(name, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert f"bekend {name}" in shown.stdout
+
+
+def test_a_mistyped_part_is_wrong_use() -> None:
+    refused = bekend("nood")
+    assert refused.returncode == 2
+    assert "node" in refused.stderr
+
+
+def test_first_word_completes() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "from bekend_deploy.cli import main; main()"],
+        env={"_BEKEND_COMPLETE": "complete_bash", "COMP_WORDS": "bekend lo", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert shown.stdout.split() == ["lookup"]
