@@ -23,7 +23,8 @@ A fault is never an answer: each of these becomes `geen antwoord` at the request
 but for RefusedError by its own covenant, which becomes `niet bevraagd`.
 """
 
-from typing import ClassVar, TypeAlias
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeAlias
 
 import grpc
 
@@ -198,13 +199,21 @@ def error_of(code: Code, detail: str) -> BekendError:
 
 def from_rpc_error(error: grpc.RpcError) -> BekendError:
     """The BekendError behind a failed call: by its trailer where it has one, else by its status."""
-    metadata = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
-    for key, value in metadata or ():
-        if key == TRAILER and value in errors_pb2.ErrorCode.keys():  # noqa: SIM118 - the enum wrapper is no mapping
-            return error_of(errors_pb2.ErrorCode.Value(str(value)), "refused by the peer")
+    code = code_of_trailer(error)
+    if code is not None:
+        return error_of(code, "refused by the peer")
     status = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineError("no reply within the deadline")
     return UnreachableError(
         f"the call failed ({status.name}): check the address, the certificates, and whether the peer demands a client's"
     )
+
+
+def code_of_trailer(error: grpc.RpcError) -> Code | None:
+    """The code in the trailer of a failed call, or None when the peer sent none that is known."""
+    metadata: Iterable[Any] = error.trailing_metadata() or () if hasattr(error, "trailing_metadata") else ()
+    for key, value in metadata:
+        if key == TRAILER and value in errors_pb2.ErrorCode.keys():  # noqa: SIM118 - the enum wrapper is no mapping
+            return errors_pb2.ErrorCode.Value(str(value))
+    return None
