@@ -21,7 +21,6 @@ from bekend_proto.group import (
     CONTEXT_VOPRF,
     add,
     decode_scalar,
-    expand_message,
     hash_to_scalar,
     multiply,
     multiply_base,
@@ -87,6 +86,8 @@ def verify(public: bytes, inputs: Sequence[bytes], outputs: Sequence[bytes], pro
 
 def _weights(public: bytes, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> list[bytes]:
     """The d_i of ComputeComposites (RFC 9497 section 2.2.1)."""
+    # b"\x00\x20" is lp of an element, written out: this runs once per person of a register. An element of
+    # another length fails in `_combine`.
     seed = lp(hashlib.sha512(lp(public) + _SEED_TAG).digest())
     return [
         hash_to_scalar(b"%b%b\x00\x20%b\x00\x20%bComposite" % (seed, i2osp(index, 2), c, d), _SCALAR_TAG)
