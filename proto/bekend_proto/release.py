@@ -1,0 +1,58 @@
+"""The message by which a requester names a person to a source that answers by hand (section 9): 4,096 octets.
+
+    D = locator || nonce || SecretBox(lp(payload) || zeros, release key)
+    locator, release key = BLAKE2b(key W, context)
+
+Only a source that has the person in its own set can compute W, find the locator among its clients' and open
+the box. Kept to formats here: who may send, open and release stands with the nodes.
+"""
+
+import secrets
+
+from nacl.bindings import crypto_secretbox, crypto_secretbox_open
+from nacl.exceptions import CryptoError
+
+from bekend_proto.errors import InternalError, MalformedError
+from bekend_proto.octets import blake, lp
+
+RELEASE_LENGTH = 4096
+"""Octets of D: 32 locator, 24 nonce, 16 authenticator, 4,024 of padded payload."""
+
+_PADDED = 4024
+
+
+def locator(w: bytes, context: bytes) -> bytes:
+    """What the source looks for among its own clients' W; `context` is that of the sealed record."""
+    return blake(32, b"bekend1-locator", context, w)
+
+
+def release_key(w: bytes, context: bytes) -> bytes:
+    """The SecretBox key of D."""
+    return blake(32, b"bekend1-release", context, w)
+
+
+def seal_release(w: bytes, context: bytes, payload: bytes) -> bytes:
+    """D over `payload` (at most 4,022 octets), under a random nonce."""
+    return seal_release_with_nonce(w, context, payload, secrets.token_bytes(24))
+
+
+def seal_release_with_nonce(w: bytes, context: bytes, payload: bytes, nonce: bytes) -> bytes:
+    """The deterministic core of `seal_release`; a nonce serves once."""
+    if len(payload) > _PADDED - 2:
+        raise InternalError(f"a release message holds at most {_PADDED - 2} octets")
+    padded = lp(payload).ljust(_PADDED, b"\x00")
+    return locator(w, context) + nonce + crypto_secretbox(padded, nonce, release_key(w, context))
+
+
+def open_release(w: bytes, context: bytes, sealed: bytes) -> bytes:
+    """The payload of D. Raises MalformedError when it is not for this W and context, or not in its one form."""
+    if len(sealed) != RELEASE_LENGTH or sealed[:32] != locator(w, context):
+        raise MalformedError("this release message is about another person or question")
+    try:
+        padded = crypto_secretbox_open(sealed[56:], sealed[32:56], release_key(w, context))
+    except CryptoError as error:
+        raise MalformedError("this release message does not open") from error
+    end = 2 + int.from_bytes(padded[:2], "big")
+    if end > _PADDED or padded[end:].strip(b"\x00"):
+        raise MalformedError("this release message is not padded with zeros")
+    return padded[2:end]
