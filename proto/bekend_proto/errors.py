@@ -210,7 +210,7 @@ def from_rpc_error(error: grpc.RpcError) -> BekendError:
     )
 
 
-def code_of_trailer(error: grpc.RpcError) -> Code | None:
+def code_of_trailer(error: grpc.RpcError) -> "Code | None":
     """The code in the trailer of a failed call, or None when the peer sent none that is known."""
     metadata: Iterable[Any] = error.trailing_metadata() or () if hasattr(error, "trailing_metadata") else ()
     for key, value in metadata:
