@@ -1,0 +1,126 @@
+"""The node's configuration: one strict YAML file, every key commented in node.example.yaml.
+
+Strict means: unknown keys, duplicates, anchors and values that YAML would turn into a number are faults,
+all reported at once with file and line. Paths are relative to the configuration file.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from bekend_policy.scalars import Oin, Whole
+from bekend_policy.strict_yaml import StrictModel, load_yaml
+from bekend_proto.errors import MalformedError
+from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from bekend_proto.identity import TlsFiles
+from pydantic import Field, StringConstraints
+
+Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
+"""host:port"""
+RegisterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
+"""Name of a register, as the covenant names it."""
+
+SHIELDED = "afgeschermd"
+"""The register of persons for whom this node never answers `bekend`; every node has it (protocol section 5)."""
+
+
+class BrokerAddress(StrictModel):
+    """One replica of the broker; a node dials every replica."""
+
+    address: Address
+    server_name: str | None = None
+
+
+class Tls(StrictModel):
+    """Certificate, key and the authorities that the broker's certificate must come from: PEM files."""
+
+    certificate: Path
+    key: Path
+    authorities: Path
+
+
+class Officer(StrictModel):
+    """Who may ask at this node: a user of the operating system, with the name and role for the record."""
+
+    user: Annotated[str, StringConstraints(min_length=1)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    role: Annotated[str, StringConstraints(min_length=1)]
+
+
+class Register(StrictModel):
+    """A register of this partner: its approved mapping, and the size that the manifest states (persons)."""
+
+    mapping: Path
+    size: Annotated[Whole, Field(ge=1, le=20_000_000)]
+
+
+class NodeConfig(StrictModel):
+    """Everything that a node is told. Keys of others are never configured but one: the own anchor."""
+
+    oin: Oin
+    data: Path = Path("data")
+    keys: Path = Path("keys")
+    covenant: Path
+    anchor: Annotated[str, StringConstraints(min_length=1)]
+    manifest: Path
+    standing_decisions: Path | None = None
+    privacy_officer: Path | None = None
+    brokers: Annotated[tuple[BrokerAddress, ...], Field(min_length=1)]
+    tls: Tls
+    metrics: Address | None = None
+    socket: Path = Path("node.sock")
+    canary: str
+    officers: tuple[Officer, ...] = ()
+    registers: dict[RegisterName, Register] = {}
+    approvers: tuple[str, ...] = ()
+    workers: Annotated[Whole, Field(ge=1, le=256)] | None = None
+    registration_months: Annotated[Whole, Field(ge=1, le=240)] = 24
+    max_refused_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """The TLS files in the form that the transport takes."""
+        return TlsFiles(self.tls.certificate, self.tls.key, self.tls.authorities)
+
+    @property
+    def canary_identifier(self) -> Identifier:
+        """The reserved test number that is enrolled with every import and asked about to find silent misses."""
+        return parse_canary(self.canary)
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes for bulk work: all cores unless configured."""
+        return self.workers or os.cpu_count() or 1
+
+
+def parse_canary(text: str) -> Identifier:
+    """Read `kind:value`. Raises MalformedError with the remedy; the value is a reserved number of nobody."""
+    kind, _, value = text.partition(":")
+    try:
+        return parse_identifier(kind, value)
+    except InvalidIdentifier as fault:
+        raise MalformedError(
+            "canary must be kind:value with a reserved test number, for example bsn:999990019"
+        ) from fault
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read and check a configuration file; every path in the result is absolute.
+
+    Raises the strict loader's fault list (file, line, remedy), or MalformedError for the canary.
+    """
+    config: NodeConfig = load_yaml(path, NodeConfig)
+    parse_canary(config.canary)
+    folder = path.resolve().parent
+
+    def at(value: Path) -> Path:
+        return folder / value.expanduser()
+
+    tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
+    registers = {name: Register(mapping=at(r.mapping), size=r.size) for name, r in config.registers.items()}
+    paths = {
+        name: at(value)
+        for name in ("data", "keys", "covenant", "manifest", "standing_decisions", "privacy_officer", "socket")
+        if (value := getattr(config, name)) is not None
+    }
+    return config.model_copy(update={**paths, "tls": tls, "registers": registers})

@@ -1,0 +1,160 @@
+"""Who has which keys: key manifests, fetched from the broker, verified by keys that the covenant pins.
+
+The broker only carries them. Each is a signed note of its owner's ondertekenaar (the broker's of the operator); the
+highest number seen is remembered durably and an older one is refused (protocol section 4). A key that arrives in a
+message is compared with these, never learned.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import grpc
+from bekend_policy.manifest import KeyManifest, open_manifest
+from bekend_policy.model import Covenant
+from bekend_proto.clock import Clock
+from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_rpc_error
+from bekend_proto.v1 import broker_pb2
+
+from bekend_node.broker_link import BrokerLink
+from bekend_node.store import Store
+
+REFRESH_SECONDS = 60.0
+CALL_SECONDS = 5.0
+SUPERSEDED_GRACE = timedelta(minutes=3)
+"""How long a manifest that was superseded is still good for messages under way: peers refresh every minute."""
+NOTE_LIMIT = 256 * 1024
+"""Bytes of a manifest: 200 purposes take a tenth of this."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    manifest: KeyManifest
+    previous: KeyManifest | None = None
+    since: datetime | None = None
+
+
+class Directory:
+    """The verified key manifests of partners and broker.
+
+    `covenant` gives the covenant in force; `links` are the broker's replicas.
+    """
+
+    def __init__(
+        self, covenant: Callable[[], Covenant], store: Store, links: Sequence[BrokerLink], clock: Clock
+    ) -> None:
+        self._covenant = covenant
+        self._store = store
+        self._links = links
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshed = asyncio.Event()
+
+    def restore(self) -> None:
+        """Take in what was seen before a restart; what no longer verifies is left out, its number stays remembered."""
+        for oin, (_, note) in self._store.manifests().items():
+            with contextlib.suppress(BekendError):
+                self._seen[oin] = _Seen(self._open(oin, note))
+
+    def get(self, oin: str, number: int | None = None) -> KeyManifest:
+        """The newest manifest of a party, or the one with this number.
+
+        Raises KeysError when it is unknown, has ended, or was superseded longer than SUPERSEDED_GRACE ago.
+        """
+        seen = self._seen.get(oin)
+        now = self._clock.now()
+        if seen is None:
+            raise KeysError(f"no key manifest of {oin}: it has not published one, or the broker does not carry it")
+        if number is None or number == seen.manifest.number:
+            return _alive(seen.manifest, now)
+        previous = seen.previous
+        if previous and previous.number == number and seen.since and now - seen.since <= SUPERSEDED_GRACE:
+            return _alive(previous, now)
+        raise KeysError(f"manifest {number} of {oin} is not the one in force ({seen.manifest.number})")
+
+    async def require(self, oin: str, number: int | None = None) -> KeyManifest:
+        """As `get`, but asks the broker once (shared by all who wait) for a number that is not known yet."""
+        try:
+            return self.get(oin, number)
+        except KeysError:
+            seen = self._seen.get(oin)
+            if seen and number is not None and number < seen.manifest.number:
+                raise
+        await self.refresh()
+        return self.get(oin, number)
+
+    def broker(self) -> KeyManifest:
+        """The broker's newest manifest. Raises KeysError."""
+        return self.get(self._covenant().broker_oin)
+
+    async def refresh(self) -> None:
+        """Ask all replicas now; callers at the same moment share one round. Raises UnreachableError if none answers."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.ensure_future(self._refresh())
+        await asyncio.shield(self._refreshing)
+
+    async def keep_fresh(self) -> None:
+        """Refresh every minute until cancelled. A broker that cannot be reached now is asked again then."""
+        while True:
+            with contextlib.suppress(BekendError):
+                await self.refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    async def wait(self) -> None:
+        """Return once the directory was fetched for the first time."""
+        await self._refreshed.wait()
+
+    async def _refresh(self) -> None:
+        results = await asyncio.gather(*(self._ask(link) for link in self._links), return_exceptions=True)
+        replies = [result for result in results if isinstance(result, broker_pb2.GetDirectoryResponse)]
+        if not replies:
+            raise next((r for r in results if isinstance(r, BekendError)), UnreachableError("no broker answered"))
+        for reply in replies:
+            await self._take(self._covenant().broker_oin, reply.broker_manifest)
+            for entry in reply.entries:
+                await self._take(entry.oin, entry.manifest)
+        self._refreshed.set()
+
+    async def _ask(self, link: BrokerLink) -> broker_pb2.GetDirectoryResponse:
+        try:
+            return await link.stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=CALL_SECONDS)
+        except grpc.RpcError as fault:
+            raise from_rpc_error(fault) from fault
+
+    async def _take(self, oin: str, note: bytes) -> None:
+        """Take in one note if it verifies and is newer; else it changes nothing."""
+        try:
+            manifest = self._open(oin, note)
+        except BekendError:
+            # The carrier is not trusted: a note that does not verify says nothing about its owner.
+            return
+        seen = self._seen.get(oin)
+        highest = seen.manifest.number if seen else self._store.manifests().get(oin, (0, b""))[0]
+        if manifest.number < highest or (seen and manifest.number == highest):
+            return
+        await self._store.remember_manifest(oin, manifest.number, note)
+        self._seen[oin] = _Seen(manifest, seen.manifest if seen else None, self._clock.now())
+
+    def _open(self, oin: str, note: bytes) -> KeyManifest:
+        if len(note) > NOTE_LIMIT:
+            raise KeysError("a manifest of this size is none")
+        covenant = self._covenant()
+        if oin == covenant.broker_oin:
+            key = covenant.operator_key
+        elif oin in covenant.participants:
+            key = covenant.participants[oin].signer
+        else:
+            raise KeysError(f"{oin} is no participant of the covenant")
+        manifest = open_manifest(note, key, self._clock.now())
+        if manifest.oin != oin:
+            raise KeysError(f"a manifest of {manifest.oin} under the name of {oin}")
+        return manifest
+
+
+def _alive(manifest: KeyManifest, now: datetime) -> KeyManifest:
+    if now >= manifest.valid_until:
+        raise KeysError(f"manifest {manifest.number} of {manifest.oin} has ended: its owner must publish a new one")
+    return manifest

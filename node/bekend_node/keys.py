@@ -1,0 +1,204 @@
+"""The node's own keys: files of mode 0600 in one folder, created once, never overwritten.
+
+    signing.key          Ed25519 seed: signs Questions, Answers, filter headers, enrolments
+    state.key            seals what must survive a restart on disk (the filter's m)
+    root-2026Q4.key      root of k[i,p,e] for one epoch; destroyed when the epoch's overlap is over
+
+The folder is kept apart from the data, so that a backup of the one holds nothing of the other
+(protocol sections 2 and 12, item 12).
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from bekend_policy.manifest import KeyManifest
+from bekend_proto import oprf
+from bekend_proto.clock import epoch_of, epoch_start, next_epoch, previous_epoch
+from bekend_proto.errors import KeysError
+from nacl.secret import SecretBox
+from nacl.signing import SigningKey
+
+EPOCH_OVERLAP = timedelta(days=7)
+"""How long an ended epoch is still served (protocol section 4)."""
+EPOCH_AHEAD = timedelta(days=14)
+"""How long before its start the next epoch's keys are made and its registers enrolled."""
+MANIFEST_LIFE = timedelta(days=365)
+_ROOT = re.compile(r"^root-([0-9]{4}Q[1-4])\.key$")
+
+
+def create_secret(path: Path) -> None:
+    """Write 32 fresh random bytes as hex to a new file of mode 0600. Raises KeysError when it exists."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as fault:
+        raise KeysError(f"{path} exists already: keys are created once and never overwritten") from fault
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_secret(path: Path) -> bytes:
+    """Read 32 bytes written by create_secret.
+
+    Raises KeysError when the file is missing, readable by others, or not 64 hex digits.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(200)
+    except OSError as fault:
+        raise KeysError(f"{path} cannot be read ({fault.strerror}): run `bekend node init` first") from fault
+    if mode & 0o077:
+        raise KeysError(f"{path} is readable by others: run `chmod 600 {path}`")
+    if not re.fullmatch(rb"[0-9a-f]{64}\s*", text):
+        raise KeysError(f"{path} does not hold 64 hex digits: restore it from where keys are kept")
+    return bytes.fromhex(text.decode())
+
+
+@dataclass(frozen=True)
+class NodeKeys:
+    """The keys of one node, read once; `root` files of epochs may come and go beside it."""
+
+    oin: str
+    folder: Path
+    signing: SigningKey = field(repr=False)
+    state: bytes = field(repr=False)
+
+    @classmethod
+    def load(cls, folder: Path, oin: str) -> "NodeKeys":
+        """Read the folder. Raises KeysError when a key is missing or readable by others."""
+        signing = SigningKey(read_secret(folder / "signing.key"))
+        return cls(oin, folder, signing, read_secret(folder / "state.key"))
+
+    @classmethod
+    def create(cls, folder: Path, oin: str, now: datetime) -> "NodeKeys":
+        """Make signing key, state key and the root of the present epoch. Raises KeysError when one exists."""
+        for name in ("signing.key", "state.key"):
+            create_secret(folder / name)
+        create_secret(root_file(folder, epoch_of(now)))
+        return cls.load(folder, oin)
+
+    @cached_property
+    def _roots(self) -> dict[str, bytes]:
+        return {}
+
+    def epochs(self) -> tuple[str, ...]:
+        """Epochs of which the root is at hand, oldest first."""
+        return tuple(sorted(match[1] for path in self.folder.iterdir() if (match := _ROOT.match(path.name))))
+
+    def ensure_epoch(self, epoch: str) -> None:
+        """Make the root of an epoch if there is none."""
+        if not root_file(self.folder, epoch).exists():
+            create_secret(root_file(self.folder, epoch))
+
+    def destroy_epoch(self, epoch: str) -> None:
+        """Overwrite and remove an epoch's root: nothing computed with it can be computed again."""
+        self._roots.pop(epoch, None)
+        path = root_file(self.folder, epoch)
+        with path.open("r+b") as file:
+            file.write(b"0" * 64)
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+
+    def evaluation_key(self, purpose: str, epoch: str) -> oprf.KeyPair:
+        """k[i,p,e] and K = k*G (protocol section 4). Raises KeysError when the epoch's root is not here."""
+        if epoch not in self._roots:
+            self._roots[epoch] = read_secret(root_file(self.folder, epoch))
+        return oprf.derive_key(self._roots[epoch], oprf.ROLE_NODE_MATCH, self.oin, purpose, epoch)
+
+    @cached_property
+    def state_box(self) -> SecretBox:
+        """Seals what this node keeps on disk over a restart."""
+        return SecretBox(self.state)
+
+
+def root_file(folder: Path, epoch: str) -> Path:
+    """Where an epoch's root is kept."""
+    return folder / f"root-{epoch}.key"
+
+
+def served_epochs(now: datetime) -> tuple[str, ...]:
+    """Epochs for which questions are answered: the present one, and the previous in its overlap."""
+    present = epoch_of(now)
+    if now - epoch_start(present) < EPOCH_OVERLAP:
+        return present, previous_epoch(present)
+    return (present,)
+
+
+def enrolled_epochs(now: datetime) -> tuple[str, ...]:
+    """Epochs that registers are enrolled for: the present one, and the next when it is near."""
+    present = epoch_of(now)
+    coming = next_epoch(present)
+    if epoch_start(coming) - now <= EPOCH_AHEAD:
+        return present, coming
+    return (present,)
+
+
+def draft_manifest(
+    keys: NodeKeys,
+    purposes: Iterable[str],
+    sizes: Mapping[str, int],
+    *,
+    privacy_officer: bytes | None,
+    number: int,
+    now: datetime,
+) -> KeyManifest:
+    """The manifest that the ondertekenaar signs off line; makes the next epoch's root when that is near.
+
+    `purposes` are those in which this node is a source, `sizes` the stated size of each register.
+    """
+    epochs = enrolled_epochs(now)
+    for epoch in epochs:
+        keys.ensure_epoch(epoch)
+    served = [e for e in dict.fromkeys((*served_epochs(now), *epochs)) if e in keys.epochs()]
+    return KeyManifest(
+        oin=keys.oin,
+        number=number,
+        issued=now.replace(microsecond=0),
+        valid_until=now.replace(microsecond=0) + MANIFEST_LIFE,
+        protocol_versions=(1,),
+        signing_keys=(bytes(keys.signing.verify_key),),
+        privacy_officer=privacy_officer,
+        register_sizes=dict(sizes),
+        evaluation_keys={
+            (keys.oin, purpose, epoch): keys.evaluation_key(purpose, epoch).public
+            for purpose in sorted(purposes)
+            for epoch in sorted(served)
+        },
+        record_keys={},
+    )
+
+
+def check_against(keys: NodeKeys, manifest: KeyManifest, purposes: Iterable[str], now: datetime) -> None:
+    """Compare the keys at hand with the own signed manifest, at every start.
+
+    Raises KeysError naming what differs and the remedy: a node with other keys than it announced must not serve.
+    """
+    if manifest.oin != keys.oin:
+        raise KeysError(f"the manifest is of {manifest.oin}, this node is {keys.oin}")
+    if bytes(keys.signing.verify_key) not in manifest.signing_keys:
+        raise KeysError("the signing key is not in the signed manifest: run `bekend node manifest` and have it signed")
+    present = epoch_of(now)
+    for purpose in purposes:
+        announced = manifest.evaluation_keys.get((keys.oin, purpose, present))
+        if announced is None:
+            raise KeysError(
+                f"the signed manifest has no key for {purpose} in {present}: "
+                "run `bekend node manifest` and have it signed"
+            )
+        if announced != keys.evaluation_key(purpose, present).public:
+            raise KeysError(f"the key for {purpose} in {present} differs from the signed manifest: restore the keys")
