@@ -1,0 +1,268 @@
+"""Mutual TLS, and which organisation a certificate names.
+
+An organisation is its OIN: 20 characters in the `serialNumber` attribute (OID 2.5.4.5) of the
+certificate's subject, as PKIoverheid issues them. The common name says nothing here. Both ends
+demand a certificate and TLS 1.3.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import grpc
+import grpc.aio
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from bekend_proto.clock import Clock, SystemClock
+from bekend_proto.errors import UnknownPartnerError
+from bekend_proto.logs import TLS_FILES_KEPT, log
+
+MAX_MESSAGE: Final = 1 << 20
+"""Largest message in bytes: a chunk of an enrolment is 32 KiB, a piece of a filter 64 KiB."""
+
+KEEPALIVE_SECONDS: Final = 60
+
+TLS_VERSION: Final = b"TLSv1.3"
+
+_OIN = re.compile(r"[0-9A-Za-z]{20}")
+
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    # Firewalls forget silent connections; an attached source may be silent for hours.
+    ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+
+class TlsFilesError(UnknownPartnerError):
+    """The own certificate, key or authorities cannot be used. The detail names the file and the remedy."""
+
+
+class PeerContext(Protocol):
+    """What is read of a call: a grpc.aio.ServicerContext."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What TLS established about the peer."""
+        ...
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """The PEM files of one party."""
+
+    certificate: Path
+    """Own certificate, followed by its intermediates."""
+    key: Path
+    """Its private key, unencrypted, readable by its owner only."""
+    authorities: Path
+    """The certificates of the authorities whose partners are spoken to."""
+
+
+@dataclass(frozen=True)
+class TlsMaterial:
+    """The bytes of TlsFiles, checked, and the OIN that they stand for."""
+
+    certificate: bytes
+    key: bytes
+    authorities: bytes
+    oin: str
+
+
+def oin_of_certificate(pem: bytes) -> str:
+    """The OIN that a PEM certificate names.
+
+    Raises UnknownPartnerError unless the subject holds exactly one serialNumber, of 20 characters
+    0-9, A-Z, a-z.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        numbers = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    except ValueError:
+        raise UnknownPartnerError("not a PEM certificate") from None
+    values = [number.value for number in numbers]
+    if len(values) != 1:
+        raise UnknownPartnerError(
+            f"the certificate's subject holds {len(values) or 'no'} serialNumber attributes, not one: ask your "
+            "certificate authority for a certificate with the organisation's OIN as serialNumber in its subject"
+        )
+    if not isinstance(values[0], str) or _OIN.fullmatch(values[0]) is None:
+        raise UnknownPartnerError(
+            "the serialNumber in the certificate's subject is no OIN of 20 digits or letters: ask your "
+            "certificate authority for a certificate with the organisation's OIN"
+        )
+    return values[0]
+
+
+_cached_oin = lru_cache(maxsize=256)(oin_of_certificate)
+
+
+def caller_oin(context: PeerContext) -> str:
+    """The OIN of the organisation at the other end of a call.
+
+    Raises UnknownPartnerError when the peer showed no certificate, or one that names no OIN.
+    """
+    pems = list(context.auth_context().get("x509_pem_cert", ()))
+    if len(pems) != 1:
+        raise UnknownPartnerError("the caller showed no certificate")
+    return _cached_oin(pems[0])
+
+
+def require_tls13(context: PeerContext) -> None:
+    """Raise UnknownPartnerError unless the call came over TLS 1.3."""
+    if list(context.auth_context().get("ssl_tls_version", ())) != [TLS_VERSION]:
+        raise UnknownPartnerError("the caller does not use TLS 1.3: update its TLS library")
+
+
+def read_tls(files: TlsFiles, clock: Clock) -> TlsMaterial:
+    """Read and check TLS files. Raises TlsFilesError, naming the file and the remedy, never a value."""
+    certificate = _read(files.certificate, "the certificate")
+    key = _read(files.key, "the private key", private=True)
+    authorities = _read(files.authorities, "the authorities' certificates")
+    leaf = _check_certificate(files.certificate, certificate, clock)
+    try:
+        oin = oin_of_certificate(certificate)
+    except UnknownPartnerError as error:
+        raise TlsFilesError(f"{files.certificate}: {error.detail}") from None
+    _check_key(files, key, leaf)
+    try:
+        x509.load_pem_x509_certificates(authorities)
+    except ValueError:
+        raise TlsFilesError(f"{files.authorities} holds no PEM certificates of authorities") from None
+    return TlsMaterial(certificate, key, authorities, oin)
+
+
+def server_credentials(files: TlsFiles, clock: Clock | None = None) -> grpc.ServerCredentials:
+    """Credentials that demand a client's certificate, and follow the files when they change.
+
+    New files serve from the next handshake on. Files that cannot be used are logged and the last
+    good ones kept. Raises TlsFilesError when they cannot be used at the start.
+    """
+    follower = _Follower(files, clock or SystemClock())
+    first = follower.changed()
+    assert first is not None
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(first),
+        follower.next_configuration,  # type: ignore[arg-type] # gRPC documents None for "as before"
+        require_client_authentication=True,
+    )
+
+
+def channel_to(
+    address: str, files: TlsFiles, clock: Clock | None = None, options: Iterable[tuple[str, Any]] = ()
+) -> grpc.aio.Channel:
+    """A channel to `host:port` over mutual TLS. The certificate there must be valid for the host.
+
+    It reads the files once: after a change, make a new channel. Raises TlsFilesError.
+    """
+    material = read_tls(files, clock or SystemClock())
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=material.authorities, private_key=material.key, certificate_chain=material.certificate
+    )
+    chosen: list[tuple[str, Any]] = [*CHANNEL_OPTIONS, *options]
+    if _is_loopback(address):
+        # A proxy from the environment leads to nothing on this machine.
+        chosen.append(("grpc.enable_http_proxy", 0))
+    return grpc.aio.secure_channel(address, credentials, options=chosen)
+
+
+class _Follower:
+    """Reads the files again when one of them changed."""
+
+    def __init__(self, files: TlsFiles, clock: Clock) -> None:
+        self._files = files
+        self._clock = clock
+        self._seen: object = None
+
+    def changed(self) -> TlsMaterial | None:
+        """The material when it differs from last time, else None. Raises TlsFilesError."""
+        now = tuple(map(_identity_of, (self._files.certificate, self._files.key, self._files.authorities)))
+        if now == self._seen:
+            return None
+        material = read_tls(self._files, self._clock)
+        # Remembered only when usable: a certificate whose key still has to be written is tried again.
+        self._seen = now
+        return material
+
+    def next_configuration(self) -> grpc.ServerCertificateConfiguration | None:
+        """What gRPC asks at each handshake."""
+        try:
+            material = self.changed()
+        except TlsFilesError as error:
+            log(TLS_FILES_KEPT, reason=error.detail)
+            return None
+        return None if material is None else _configuration(material)
+
+
+def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key, material.certificate)], root_certificates=material.authorities
+    )
+
+
+def _identity_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read(path: Path, what: str, *, private: bool = False) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if private and mode & 0o077:
+                raise TlsFilesError(f"{path} may be read by others (mode {mode:04o}): chmod 600 {path}")
+            return file.read()
+    except OSError as error:
+        raise TlsFilesError(f"{path}: {what} cannot be read ({error.strerror}): check the path") from None
+
+
+def _check_certificate(path: Path, pem: bytes, clock: Clock) -> x509.Certificate:
+    try:
+        leaf = x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        raise TlsFilesError(f"{path} holds no PEM certificate") from None
+    now = clock.now()
+    if now > leaf.not_valid_after_utc:
+        raise TlsFilesError(
+            f"{path} expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: put the renewed certificate there"
+        )
+    if now < leaf.not_valid_before_utc:
+        raise TlsFilesError(
+            f"{path} is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC only: check this machine's clock"
+        )
+    return leaf
+
+
+def _check_key(files: TlsFiles, pem: bytes, leaf: x509.Certificate) -> None:
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        raise TlsFilesError(f"{files.key} holds no unencrypted PEM private key") from None
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+        raise TlsFilesError(f"{files.key} is not the key of {files.certificate}: put the pair there that belongs")
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rsplit(":", 1)[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

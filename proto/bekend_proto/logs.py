@@ -1,0 +1,137 @@
+"""Every log event, declared once with the fields that it may carry.
+
+One JSON object a line on stderr: `time`, `level`, `event`, then the fields. A field that the event
+does not declare is a TypeError, so nothing slips into a log because somebody found it handy. No
+event has a field for an identifier, a person, an outcome or a hit; a test holds this.
+
+Add events in the section of your room. Name them after what happened.
+"""
+
+import json
+import logging
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import PurePath
+from types import TracebackType
+from typing import Final, Literal
+
+from bekend_proto.clock import Clock, SystemClock
+
+Level = Literal["info", "warning", "error"]
+
+Value = str | int | float | bool | None
+"""What a field may hold. Bytes are refused: keys, elements and blinds are bytes."""
+
+LONGEST: Final = 500
+"""Characters of a text that are kept."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, and what may be said of it."""
+
+    name: str
+    level: Level
+    fields: frozenset[str]
+
+
+def _event(name: str, level: Level, *fields: str) -> Event:
+    return Event(name, level, frozenset(fields))
+
+
+# --- proto -------------------------------------------------------------------------------------
+
+SERVER_STARTED = _event("server-started", "info", "address", "port")
+SERVER_STOPPED = _event("server-stopped", "info", "address")
+CALL_REFUSED = _event("call-refused", "warning", "method", "caller", "code", "detail")
+CALL_FAILED = _event("call-failed", "error", "method", "caller", "exception", "place")
+TLS_FILES_KEPT = _event("tls-files-kept", "error", "reason")
+LIBRARY = _event("library", "warning", "logger", "severity", "place", "exception")
+
+# --- broker ------------------------------------------------------------------------------------
+
+BROKER_STARTED = _event("broker-started", "info", "oin", "port", "metrics_port", "covenant", "manifest", "log_entries")
+BROKER_STOPPING = _event("broker-stopping", "info", "lookups")
+BROKER_STOPPED = _event("broker-stopped", "info", "oin")
+BROKER_RELOADED = _event("broker-reloaded", "info", "covenant", "manifest")
+BROKER_RELOAD_REFUSED = _event("broker-reload-refused", "error", "detail")
+SOURCE_ATTACHED = _event("source-attached", "info", "oin", "replaced")
+SOURCE_DETACHED = _event("source-detached", "info", "oin")
+QUESTION_REFUSED = _event("question-refused", "warning", "requester", "source", "purpose", "code", "detail")
+BEGIN_WITHOUT_QUESTIONS = _event("begin-without-questions", "warning", "requester", "purpose", "persons")
+MANIFEST_ACCEPTED = _event("manifest-accepted", "info", "oin", "number")
+MANIFEST_SKIPPED = _event("manifest-skipped", "warning", "oin", "detail")
+IMPORT_OPENED = _event("import-opened", "info", "source", "purpose", "register", "epoch", "full", "elements", "left")
+IMPORT_CLOSED = _event("import-closed", "info", "source", "purpose", "register", "epoch", "full", "chunks")
+
+# --- node --------------------------------------------------------------------------------------
+
+# --- deploy ------------------------------------------------------------------------------------
+
+# -----------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_clock: Clock = SystemClock()
+
+
+def use_clock(clock: Clock) -> None:
+    """Take the times of later lines from this clock: the composition root's."""
+    global _clock  # noqa: PLW0603 - there is one log per process
+    _clock = clock
+
+
+def log(event: Event, **fields: Value) -> None:
+    """Write one line. Raises TypeError for a field that is not declared, or holds another kind of value.
+
+    A log that cannot be written stops nothing: what must be kept stands in the database.
+    """
+    undeclared = fields.keys() - event.fields
+    if undeclared:
+        raise TypeError(f"event {event.name} declares no field {', '.join(sorted(undeclared))}")
+    line: dict[str, Value] = {
+        "time": _clock.now().isoformat(timespec="milliseconds"),
+        "level": event.level,
+        "event": event.name,
+    }
+    for name, value in fields.items():
+        if not isinstance(value, Value):
+            raise TypeError(f"field {name} of event {event.name} holds no plain value")
+        line[name] = value[:LONGEST] if isinstance(value, str) else value
+    text = json.dumps(line, ensure_ascii=False) + "\n"
+    try:
+        with _lock:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+
+
+def place_of(trace: TracebackType | None) -> str:
+    """`file.py:line` of where an exception was raised: all that is said of it beside its class."""
+    if trace is None:
+        return "unknown"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
+class _LibraryHandler(logging.Handler):
+    """Libraries' own log records, without their messages: those may quote what they were given."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind, _, trace = record.exc_info or (None, None, None)
+        log(
+            LIBRARY,
+            logger=record.name,
+            severity=record.levelname.lower(),
+            place=place_of(trace) if trace else f"{record.filename}:{record.lineno}",
+            exception=kind.__name__ if kind else None,
+        )
+
+
+def capture_libraries() -> None:
+    """Bring what grpc, asyncio and others log through `logging` into this log, from warnings up."""
+    root = logging.getLogger()
+    root.handlers[:] = [_LibraryHandler()]
+    root.setLevel(logging.WARNING)
