@@ -1,0 +1,240 @@
+"""The demo covenant, written as the files that a privacy officer would read: Dutch, and complete.
+
+What is written follows partners.py. The grounds are those of the real purposes and are as untested here as they are
+there: a demo covenant binds nobody.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bekend_deploy.partners import (
+    BROKER_OIN,
+    COVENANT,
+    HAARLEM,
+    OM,
+    POLITIE,
+    RECLASSERING,
+    VEILIG_THUIS,
+    ZSM_CONTEXT,
+    ZSM_LOCAL,
+    ZVH,
+    ZVH_WEIGHING,
+    Pair,
+    Partner,
+)
+
+PER_DAY = 5_000
+"""Persons a day that one officer may ask about in the demo: enough not to stand in a newcomer's way."""
+
+_LIFE = timedelta(days=90)
+
+_Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs between a demo, a test and a bench: identifier kind, persons a day, time between filter switches."""
+
+    kind: str = "bsn"
+    per_officer: int = PER_DAY
+    per_organisation: int = 4 * PER_DAY
+    filter_interval: str | None = None
+    max_persons: int = 8
+
+    @property
+    def limits(self) -> _Tree:
+        """As the covenant writes limits."""
+        return {"per_persoon": str(self.per_officer), "per_organisatie": str(self.per_organisation)}
+
+
+def write(
+    folder: Path,
+    members: Sequence[Partner],
+    pairs: Sequence[Pair],
+    *,
+    signers: Mapping[str, str],
+    operator: str,
+    today: date,
+    settings: Settings,
+) -> None:
+    """Write afspraken.yaml, deelnemers/ and doelen/.
+
+    `signers` is the vkey of each partner's ondertekenaar by OIN, `operator` that of the operator's beheerder.
+    """
+    _dump(folder / "afspraken.yaml", _agreement(members, operator, today, settings))
+    for member in members:
+        _dump(folder / "deelnemers" / f"{member.slug}.yaml", _participant(member, signers[member.oin]))
+    for purpose in (_zsm_context(settings), _zsm_local(settings), _zvh_weighing(settings)):
+        own = [pair for pair in pairs if pair.purpose == purpose["doel"]]
+        purpose["bronnen"] = {pair.oin: _source(pair) for pair in own} | purpose["bronnen"]
+        _dump(folder / "doelen" / f"{purpose['doel'].partition('/')[2]}.yaml", purpose)
+
+
+def _agreement(members: Sequence[Partner], operator: str, today: date, settings: Settings) -> _Tree:
+    tree = {
+        "convenant": COVENANT,
+        "naam": "Democonvenant bekend (alleen voor verzonnen personen)",
+        "versie": "1",
+        "geldig_vanaf": (today - timedelta(days=1)).isoformat(),
+        "geldig_tot_en_met": (today + _LIFE).isoformat(),
+        "demo": "ja",
+        "quorum": str(len(members)),
+        "beheerder": {"oin": BROKER_OIN, "naam": "Beheerder van de demo", "sleutel": operator},
+        "totalen_per_dag": settings.limits,
+    }
+    return tree | ({"filter_interval": settings.filter_interval} if settings.filter_interval else {})
+
+
+def _participant(member: Partner, signer: str) -> _Tree:
+    return {
+        "oin": member.oin,
+        "naam": member.name,
+        "soort": member.kind,
+        "ondertekenaar": signer,
+        "loket": f"Loket {member.name}, loket@{member.slug}.example",
+    }
+
+
+_GROUNDS: dict[tuple[str, str], _Tree] = {
+    (ZSM_CONTEXT, POLITIE.oin): {"wet": "Wpg", "artikel": "16(1)(a), 23(1)(a)"},
+    (ZSM_CONTEXT, RECLASSERING.oin): {"wet": "Reclasseringsregeling 1995", "artikel": "hoofdstuk 3"},
+    (ZSM_CONTEXT, VEILIG_THUIS.oin): {"wet": "Wmo 2015", "artikel": "4.1.1(2)(e)"},
+    (ZSM_CONTEXT, ZVH.oin): {"wet": "WGS", "artikel": "1.7(1)"},
+    (ZVH_WEIGHING, OM.oin): {"wet": "WGS", "artikel": "1.5; Wjsg 8b, 39fa, 51ca"},
+    (ZVH_WEIGHING, RECLASSERING.oin): {"wet": "WGS", "artikel": "1.5(1), 2.27(2)(a), 2.31(3)"},
+    (ZVH_WEIGHING, POLITIE.oin): {"wet": "WGS", "artikel": "1.5; Wpg 20(3)"},
+    (ZVH_WEIGHING, VEILIG_THUIS.oin): {"wet": "WGS", "artikel": "2.27(2)(b)"},
+}
+_MUNICIPAL_GROUNDS: dict[str, _Tree] = {
+    ZSM_LOCAL: {
+        "wet": "AVG",
+        "artikel": "6(1)(e), 23(1)(d)",
+        "toelichting": "Of dit de gemeente een eigen grond geeft tegenover het OM, is niet getoetst.",
+    },
+    ZVH_WEIGHING: {"wet": "WGS", "artikel": "1.5(1), 2.27(1)(f)"},
+}
+
+
+def _source(pair: Pair) -> _Tree:
+    ground = _GROUNDS.get((pair.purpose, pair.oin)) or _MUNICIPAL_GROUNDS[pair.purpose]
+    return {
+        "modus": pair.mode,
+        "grondslag": [{**ground, "status": "te_toetsen"}],
+        "registers": list(pair.registers),
+        **({"reactietermijn": "P1D"} if pair.mode == "handmatig" else {}),
+    }
+
+
+def _zsm_context(settings: Settings) -> _Tree:
+    return {
+        "doel": ZSM_CONTEXT,
+        "titel": "ZSM-contextcheck (demo)",
+        "omschrijving": "Het OM stelt vast welke justitiepartners een aangehouden verdachte kennen, om de afdoening "
+        "en de te betrekken partners te bepalen. Levert geen inhoud.",
+        "fase": "signaal",
+        "kader": "strafvordering",
+        "vrager": {"organisaties": ["om"], "rollen": ["zsm_medewerker", "officier"]},
+        "grondslag_vrager": _grounds(("RO", "124"), ("Wpg", "16(1)(a)")),
+        "bronnen": {
+            "college_bw": {"modus": "nooit", "reden": "Wmo 5.2.1(2): gesloten lijst. Alleen in een ZVH-casus."},
+        },
+        "voorwaarden": [
+            {"id": "verdachte_status", "tekst": "De persoon is als verdachte aangehouden.", "controle": "vrager"},
+        ],
+        "zaaknummer": {"patroon": r"\d{2}/\d{6}-\d{2}", "omschrijving": "Parketnummer, bijvoorbeeld 01/234567-26"},
+        "motivering": "nee",
+        "max_personen": "1",
+        "geldigheid_resultaat": "PT72H",
+        "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
+        **_common(settings),
+    }
+
+
+def _zsm_local(settings: Settings) -> _Tree:
+    return {
+        "doel": ZSM_LOCAL,
+        "titel": "ZSM: lokale context (demo, grondslag te toetsen)",
+        "omschrijving": "Het OM stelt vast of een gemeente een aangehouden verdachte kent uit veiligheid, nazorg of "
+        "leerplicht. Geen Wmo- of jeugddossiers. De grondslag is nog niet getoetst.",
+        "fase": "signaal",
+        "kader": "strafvordering",
+        "vrager": {"organisaties": ["om"], "rollen": ["zsm_medewerker", "officier"]},
+        "grondslag_vrager": _grounds(("RO", "124"), ("Sv", "148")),
+        "bronnen": {},
+        "voorwaarden": [
+            {"id": "verdachte_status", "tekst": "De persoon is als verdachte aangehouden.", "controle": "vrager"},
+        ],
+        "zaaknummer": {"patroon": r"\d{2}/\d{6}-\d{2}", "omschrijving": "Parketnummer, bijvoorbeeld 01/234567-26"},
+        "motivering": "nee",
+        "max_personen": "1",
+        "geldigheid_resultaat": "PT72H",
+        "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
+        "open_vraag": "Heeft het college een eigen grond om dit aan het OM te zeggen? Te toetsen.",
+        **_common(settings),
+    }
+
+
+def _zvh_weighing(settings: Settings) -> _Tree:
+    return {
+        "doel": ZVH_WEIGHING,
+        "titel": "ZVH: welke deelnemers moeten worden betrokken (demo)",
+        "omschrijving": "Na een positieve toets stelt het Zorg- en Veiligheidshuis, namens een deelnemer, vast welke "
+        "deelnemers de betrokkene en zijn gezin kennen.",
+        "fase": "triage",
+        "kader": "zvh",
+        "vrager": {
+            "organisaties": ["college_bw"],
+            "rollen": ["procesregisseur"],
+            "namens": [
+                {"vrager": ZVH.oin, "namens": HAARLEM.oin, "mandaat": "Mandaatbesluit demo, artikel 1"},
+            ],
+        },
+        "grondslag_vrager": _grounds(("WGS", "2.25, 2.31(3)-(4), 2.29(1)")),
+        "bronnen": {},
+        "voorwaarden": [
+            {
+                "id": "positieve_toets",
+                "tekst": "De toets van WGS 2.31(2) is gedaan, met datum, en was positief.",
+                "controle": "vrager",
+            },
+            {"id": "eigen_motivering", "tekst": "Elk gezinslid heeft een eigen motivering.", "controle": "vrager"},
+        ],
+        "zaaknummer": {"patroon": r"ZVH-\d{4}-\d{4}", "omschrijving": "Zaaknummer, bijvoorbeeld ZVH-2026-0042"},
+        "motivering": "nee",
+        "max_personen": str(settings.max_persons),
+        "geldigheid_resultaat": "P28D",
+        "informeren": "De aanmelder vooraf, tenzij; formeel het contactpunt.",
+        **_common(settings),
+    }
+
+
+def _common(settings: Settings) -> _Tree:
+    return {
+        "max_bronnen": "64",
+        "max_per_dag": settings.limits,
+        "identificatie": [settings.kind],
+        "vier_ogen": "nee",
+    }
+
+
+def _grounds(*laws: tuple[str, str]) -> list[_Tree]:
+    return [{"wet": law, "artikel": article, "status": "te_toetsen"} for law, article in laws]
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors: the covenant's loader refuses them."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        """Write everything out."""
+        return True
+
+
+def _dump(path: Path, tree: _Tree) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.dump(tree, Dumper=_Plain, allow_unicode=True, sort_keys=False, width=110)
+    path.write_text(text, encoding="utf-8")
