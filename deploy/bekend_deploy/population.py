@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 
 CANARIES = 64
@@ -31,7 +32,7 @@ class PopulationError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a register. `end` is the last day of the registration, None while it runs."""
+    """One line of a register. `end` is the day on which the registration ends; None lets the node set its term."""
 
     identifier: str = field(repr=False)
     end: date | None
@@ -69,17 +70,17 @@ class Population:
         """Everybody, known or not."""
         return [person for household in self.households for person in household]
 
-    def known(self, oin: str, registers: Iterable[str], age: timedelta = timedelta(days=731)) -> set[str]:
+    def known(self, oin: str, registers: Iterable[str]) -> set[str]:
         """Whom this partner knows through these registers: the ground truth.
 
-        A registration counts while it runs and for `age` after its end. Generated end dates stay at least a month
-        away from that limit, so that counting by months or days comes to the same.
+        Generated end dates stay at least a month away from today, so that counting by months or by days comes to the
+        same.
         """
         return {
             row.identifier
             for register in registers
             for row in self.registers[oin, register]
-            if row.end is None or row.end + age > self.today
+            if row.end is None or row.end > self.today
         }
 
     def write(self, folder: Path, oin: str) -> dict[str, Path]:
@@ -93,16 +94,17 @@ class Population:
         return paths
 
 
-def valid_bsns() -> list[str]:
+@cache
+def valid_bsns() -> tuple[str, ...]:
     """The numbers 9999xxxxx that pass the 11-proef, ascending: 9,090 or so."""
-    return [bsn for bsn in map(str, range(999_900_000, 1_000_000_000)) if _passes(bsn)]
+    return tuple(bsn for bsn in map(str, range(999_900_000, 1_000_000_000)) if _passes(bsn))
 
 
-def canary_of(index: int) -> str:
-    """The BSN that node number `index` (from 0) asks itself about. Raises PopulationError past the reserve."""
+def canary_of(index: int, kind: str = "bsn") -> str:
+    """The number that node `index` (from 0) asks itself about. Raises PopulationError past the reserve."""
     if not 0 <= index < CANARIES:
         raise PopulationError(f"There are {CANARIES} canaries; number {index} does not exist.")
-    return valid_bsns()[-1 - index]
+    return valid_bsns()[-1 - index] if kind == "bsn" else str(10**17 + index)
 
 
 def generate(partners: Sequence[Clients], persons: int, seed: int, today: date, kind: str = "") -> Population:
@@ -123,7 +125,7 @@ def generate(partners: Sequence[Clients], persons: int, seed: int, today: date, 
     for partner in partners:
         clients = _clients(acquainted, persons - 2, draw)
         for register, rows in _rows(partner, clients, today, draw).items():
-            rows += [Row(fixed.everywhere, None), Row(fixed.expired, today - timedelta(days=4 * 365))]
+            rows += [Row(fixed.everywhere, None), Row(fixed.expired, today - timedelta(days=365))]
             draw.shuffle(rows)
             registers[partner.oin, register] = rows
     return Population(kind, (*households, (fixed.everywhere, fixed.nowhere, fixed.expired)), registers, fixed, today)
@@ -182,13 +184,13 @@ def _rows(partner: Clients, clients: Iterable[str], today: date, draw: random.Ra
 
 
 def _end(today: date, draw: random.Random) -> date | None:
-    """Most registrations run; some ended lately and still count, some are past the registration age."""
+    """Most have no end date, some end in the coming years, some ended and count no more."""
     chance = draw.random()
     if chance < 0.82:
         return None
     if chance < 0.93:
-        return today - timedelta(days=draw.randint(1, 600))
-    return today - timedelta(days=draw.randint(3 * 365, 6 * 365))
+        return today + timedelta(days=draw.randint(35, 600))
+    return today - timedelta(days=draw.randint(65, 3 * 365))
 
 
 def _write_csv(path: Path, kind: str, rows: Iterable[Row]) -> None:
