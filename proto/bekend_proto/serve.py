@@ -1,0 +1,97 @@
+"""A gRPC server the one allowed way: mutual TLS 1.3, named callers, deadlines, errors, metrics, health."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from prometheus_client import CollectorRegistry
+
+from bekend_proto.clock import Clock
+from bekend_proto.errors import InternalError
+from bekend_proto.identity import KEEPALIVE_SECONDS, MAX_MESSAGE, TlsFiles, server_credentials
+from bekend_proto.interceptors import Admission, CallInterceptor, CallMetrics
+from bekend_proto.logs import SERVER_STARTED, SERVER_STOPPED, log
+
+ServiceAdder = Callable[[grpc.aio.Server], None]
+"""Adds a servicer: `lambda server: add_BrokerServiceServicer_to_server(servicer, server)`."""
+
+UNARY_SECONDS: Final = 10.0
+
+SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    # Two processes on one port would share its calls in silence.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_concurrent_streams", 1024),
+    ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Clients ping every 60 s; without this the server takes that for abuse.
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 500),
+    # A connection keeps the certificates that it began with: no longer than this.
+    ("grpc.max_connection_age_ms", 12 * 3600 * 1000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+)
+
+
+class AddressError(InternalError):
+    """An address cannot be listened on. The detail says what to do."""
+
+
+class RunningServer:
+    """A server that accepts calls. Stop it with `await stop(grace)`."""
+
+    def __init__(self, server: grpc.aio.Server, health: HealthServicer, address: str, port: int) -> None:
+        self._server = server
+        self._health = health
+        self.address = address
+        self.port = port
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Say NOT_SERVING, take no new calls, give running ones `grace` seconds, then end them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+        log(SERVER_STOPPED, address=self.address)
+
+    async def wait_closed(self) -> None:
+        """Return when the server has stopped."""
+        await self._server.wait_for_termination()
+
+
+async def start_server(
+    services: Iterable[ServiceAdder],
+    address: str,
+    tls: TlsFiles,
+    *,
+    clock: Clock | None = None,
+    registry: CollectorRegistry | None = None,
+    admit: Admission | None = None,
+    unary_seconds: float = UNARY_SECONDS,
+) -> RunningServer:
+    """Serve on `host:port`; port 0 takes a free one.
+
+    `admit` is called with each caller's OIN and raises what the caller is to get. Raises TlsFilesError
+    when the files cannot be used, AddressError when the address cannot be listened on.
+    """
+    credentials = server_credentials(tls, clock)
+    interceptor = CallInterceptor(CallMetrics(registry or CollectorRegistry()), unary_seconds, admit)
+    server = grpc.aio.server(interceptors=(interceptor,), options=SERVER_OPTIONS)
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    for add in services:
+        add(server)
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise AddressError(
+            f"cannot listen on {address}: the port is in use, or the address is not of this machine; "
+            "stop the other process or configure another"
+        )
+    await server.start()
+    log(SERVER_STARTED, address=address, port=port)
+    return RunningServer(server, health, address, port)
