@@ -7,6 +7,7 @@ through `decode_element` or `decode_scalar` first (protocol section 12, item 1):
   learns nothing about the key but makes every "evaluation" of it true; libsodium calls it a valid point.
 * Zero is no scalar: as a key it maps everybody to the identity, as a blind it erases the person.
 * One value has one encoding: two encodings of one element would be two pseudonyms, two log entries, one person.
+  libsodium up to 1.0.18 ignores the highest bit of an encoding, so that bit is checked here, in every operation.
 
 Secrets are multiplied and inverted by libsodium, in constant time; Python's integers touch public values only.
 """
@@ -37,7 +38,7 @@ _SHA512_BLOCK = bytes(128)
 
 def decode_element(data: bytes) -> bytes:
     """The element in `data`. Raises MalformedError unless it is 32 octets, canonical, and not the identity."""
-    if len(data) != 32 or data == ZERO or not sodium.is_valid_point(data):
+    if not _is_encoding(data) or data == ZERO or not sodium.is_valid_point(data):
         raise MalformedError("not a group element: it must be 32 octets, canonical, and not the identity")
     return data
 
@@ -52,8 +53,8 @@ def decode_scalar(data: bytes) -> bytes:
 
 def multiply(scalar: bytes, element: bytes) -> bytes:
     """`scalar * element`. Raises MalformedError when the element is invalid or the product is the identity."""
-    if len(scalar) != 32 or len(element) != 32:
-        raise MalformedError("scalars and elements have 32 octets")
+    if len(scalar) != 32 or not _is_encoding(element):
+        raise MalformedError("scalars and elements have 32 octets, elements the highest bit clear")
     product = sodium.scalarmult(scalar, element)
     if product is None:
         raise MalformedError("the product is not a group element: the element is invalid, or the scalar is zero")
@@ -72,8 +73,8 @@ def multiply_base(scalar: bytes) -> bytes:
 
 def add(left: bytes, right: bytes) -> bytes:
     """`left + right`. Raises MalformedError when one of them is invalid or the sum is the identity."""
-    if len(left) != 32 or len(right) != 32:
-        raise MalformedError("elements have 32 octets")
+    if not _is_encoding(left) or not _is_encoding(right):
+        raise MalformedError("elements have 32 octets, the highest bit clear")
     total = sodium.add(left, right)
     if total is None or total == ZERO:
         raise MalformedError("the sum is not a group element")
@@ -170,6 +171,10 @@ def hash_to_group(data: bytes, context: bytes = CONTEXT_VOPRF) -> bytes:
 def hash_to_scalar(data: bytes, tag: bytes) -> bytes:
     """HashToScalar of RFC 9497 section 4.1 under the DST `tag`; may be zero."""
     return sodium.scalar_reduce(expand_message(data, tag))
+
+
+def _is_encoding(data: bytes) -> bool:
+    return len(data) == 32 and data[31] < 0x80
 
 
 def _two_scalars(left: bytes, right: bytes) -> None:

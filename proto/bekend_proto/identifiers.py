@@ -6,6 +6,7 @@ its value.
 
 import re
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 BSN = "bsn"
 """Burgerservicenummer: nine digits that pass the 11-proef (Regeling vaststelling technische eisen BSN, art. 2)."""
@@ -36,6 +37,10 @@ class Identifier:
     def canonical(self) -> bytes:
         """The octets that are hashed: kind ":" value."""
         return f"{self.kind}:{self.value}".encode("ascii")
+
+    def __reduce__(self) -> NoReturn:
+        # What is pickled ends up in a queue or a file.
+        raise TypeError("an identifier stays in the process that read it")
 
 
 def parse_identifier(kind: str, text: str) -> Identifier:

@@ -41,14 +41,14 @@ def _bundled() -> ctypes.CDLL:
     return library
 
 
-def _load() -> ctypes.CDLL:
+def _system() -> ctypes.CDLL | None:
     for name in _SONAMES:
         if library := _open(name):
             return library
-    return _open(ctypes.util.find_library("sodium")) or _bundled()
+    return _open(ctypes.util.find_library("sodium"))
 
 
-_library = _load()
+_library = _system() or _bundled()
 if _library.sodium_init() < 0:
     raise ImportError("libsodium does not start: sodium_init failed")
 
