@@ -79,10 +79,11 @@ def load_yaml(source: Path | str, model: type[Model], *, language: Language = "e
     return loaded
 
 
-def parse_yaml(source: Path | str, *, language: Language = "en", name: str | None = None) -> Document:
+def parse_yaml(source: Path | str | bytes, *, language: Language = "en", name: str | None = None) -> Document:
     """Parse a file or text; faults are collected in the document, never raised."""
     document = Document(name or (str(source) if isinstance(source, Path) else "text"), language)
-    text = _read(source, document) if isinstance(source, Path) else source
+    data = _read(source, document) if isinstance(source, Path) else source
+    text = _decode(data, document) if isinstance(data, bytes) else data
     if text is None or not _text_is_plain(text, document):
         return document
     try:
@@ -115,13 +116,16 @@ def validate(document: Document, model: type[Model]) -> Model | None:
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path, document: Document) -> str | None:
+def _read(path: Path, document: Document) -> bytes | None:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         document.fault(0, "unreadable", problem=error.strerror or type(error).__name__)
         return None
+
+
+def _decode(data: bytes, document: Document) -> str | None:
     if len(data) > MAX_BYTES:
         document.fault(0, "too_big", bytes=MAX_BYTES)
         return None

@@ -1,0 +1,259 @@
+"""What the files of a covenant say about each other: checked at load, every fault with its file and line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from bekend_proto.errors import MalformedError
+from bekend_proto.note import note_name, parse_vkey
+
+from bekend_policy.directions import UNCONNECTED, Pairing, first_denial, frame_fits, is_no_law
+from bekend_policy.faults import Fault
+from bekend_policy.scalars import is_oin, is_slug
+from bekend_policy.strict_yaml import Document
+from bekend_policy.terms import (
+    Agreement,
+    CheckedBy,
+    Ground,
+    IdentifierKind,
+    Kind,
+    Mode,
+    Participant,
+    Purpose,
+    SourceTerms,
+)
+
+AGREEMENT = "afspraken.yaml"
+
+
+class _Checks:
+    """All that was read, and the faults found so far."""
+
+    def __init__(
+        self,
+        agreement: Agreement | None,
+        participants: Mapping[str, Participant],
+        purposes: Mapping[str, Purpose],
+        documents: Mapping[str, Document],
+    ) -> None:
+        self.agreement = agreement
+        self.participants = participants
+        self.purposes = purposes
+        self.documents = documents
+        self.faults: list[Fault] = []
+        self.kinds = {one.oin: one.kind for one in participants.values()}
+
+    def add(self, path: str, place: Sequence[str | int], what: str, remedy: str) -> None:
+        document = self.documents.get(path)
+        self.faults.append(Fault(path, document.line(place) if document else 0, what, remedy))
+
+
+def check_covenant(
+    agreement: Agreement | None,
+    participants: Mapping[str, Participant],
+    purposes: Mapping[str, Purpose],
+    documents: Mapping[str, Document],
+    faults: list[Fault],
+) -> None:
+    """Add every fault between the files to `faults`. Files that could not be read are left out of the comparison."""
+    checks = _Checks(agreement, participants, purposes, documents)
+    _participants(checks)
+    _keys(checks)
+    if agreement is not None:
+        _agreement(checks, agreement)
+    for path, purpose in purposes.items():
+        _purpose(checks, path, purpose)
+        _parties(checks, path, purpose)
+        _conditions(checks, path, purpose)
+        _grounds(checks, path, purpose)
+        _directions(checks, path, purpose)
+    faults.extend(checks.faults)
+
+
+def _participants(checks: _Checks) -> None:
+    seen: dict[str, str] = {}
+    for path, one in checks.participants.items():
+        if one.oin in seen:
+            checks.add(path, ("oin",), f"OIN {one.oin} staat ook in {seen[one.oin]}", "Eén bestand per deelnemer.")
+        seen.setdefault(one.oin, path)
+        if one.kind in UNCONNECTED:
+            checks.add(
+                path,
+                ("soort",),
+                f"D10: een {one.kind} kan geen deelnemer zijn",
+                "Verwijder dit bestand: geen wet noemt deze organisatie.",
+            )
+
+
+def _keys(checks: _Checks) -> None:
+    """Each signer's key is well formed, carries the owner's name, and is in one role only."""
+    roles: dict[bytes, str] = {}
+    places: list[tuple[str, tuple[str, ...], str, str, str]]
+    places = [
+        (path, ("ondertekenaar",), one.oin, "ondertekenaar", one.signer) for path, one in checks.participants.items()
+    ]
+    if checks.agreement is not None:
+        operator = checks.agreement.operator
+        places.append((AGREEMENT, ("beheerder", "sleutel"), operator.oin, "beheerder", operator.key))
+    for path, place, oin, role, vkey in places:
+        try:
+            key = parse_vkey(vkey)
+        except MalformedError:
+            checks.add(path, place, "dit is geen sleutel", "Neem de regel over die 'bekend policy keygen' toonde.")
+            continue
+        if key.name != note_name(oin, role):
+            checks.add(path, place, f"de sleutel heet '{key.name}'", f"De naam moet '{note_name(oin, role)}' zijn.")
+        if key.public in roles:
+            checks.add(
+                path, place, f"deze sleutel is ook van {roles[key.public]}", "Eén sleutel, één rol: maak een nieuwe."
+            )
+        roles.setdefault(key.public, f"{role} in {path}")
+
+
+def _agreement(checks: _Checks, agreement: Agreement) -> None:
+    if checks.participants and agreement.quorum > len(checks.participants):
+        count = len(checks.participants)
+        checks.add(
+            AGREEMENT, ("quorum",), f"quorum is hoger dan het aantal deelnemers ({count})", "Verlaag het quorum."
+        )
+    if agreement.operator.oin in checks.kinds:
+        checks.add(
+            AGREEMENT,
+            ("beheerder", "oin"),
+            "de beheerder is zelf deelnemer: dan ziet één partij beide helften van de sleutels",
+            "Kies een andere organisatie als beheerder.",
+        )
+
+
+def _purpose(checks: _Checks, path: str, purpose: Purpose) -> None:
+    name = path.removeprefix("doelen/").removesuffix(".yaml")
+    covenant_id = checks.agreement.id if checks.agreement else purpose.id.partition("/")[0]
+    if purpose.id != f"{covenant_id}/{name}" or not is_slug(name):
+        checks.add(
+            path, ("doel",), f"doel '{purpose.id}' past niet bij de bestandsnaam", f"Schrijf '{covenant_id}/{name}'."
+        )
+    if IdentifierKind.TEST in purpose.kinds and checks.agreement is not None and not checks.agreement.demo:
+        checks.add(
+            path, ("identificatie",), "kenmerk 'test' bestaat alleen in een demo", "Haal 'test' weg, of zet 'demo: ja'."
+        )
+    totals = checks.agreement.totals if checks.agreement else purpose.limits
+    if purpose.limits.per_officer > totals.per_officer or purpose.limits.per_organisation > totals.per_organisation:
+        checks.add(
+            path, ("max_per_dag",), "hoger dan totalen_per_dag in afspraken.yaml", "Verlaag het, of verhoog het totaal."
+        )
+
+
+def _parties(checks: _Checks, path: str, purpose: Purpose) -> None:
+    """Every OIN is a participant; a partner is a source once; who asks in another's name is not left hanging."""
+    asker = purpose.asker
+    named: list[tuple[tuple[str | int, ...], str]]
+    named = [(("vrager", "organisaties", index), party) for index, party in enumerate(asker.organisations)]
+    named += [(("bronnen", party), party) for party in purpose.source_terms]
+    for index, mandate in enumerate(asker.mandates):
+        named += [(("vrager", "namens", index), oin) for oin in (mandate.requester, mandate.principal)]
+        if not {mandate.principal, checks.kinds.get(mandate.principal)} & set(asker.organisations):
+            checks.add(
+                path,
+                ("vrager", "namens", index),
+                f"{mandate.principal} mag zelf niet vragen, dus ook niet laten vragen",
+                "Noem de organisatie bij 'organisaties', of verwijder het mandaat.",
+            )
+    for place, party in named:
+        if is_oin(party) and party not in checks.kinds:
+            checks.add(path, place, f"OIN {party} is geen deelnemer", "Verbeter het OIN, of voeg de deelnemer toe.")
+        if not is_oin(party) and Kind(party) in UNCONNECTED:
+            checks.add(path, place, f"D10: een {party} kan niet meedoen", "Haal deze soort weg.")
+    for party in purpose.source_terms:
+        if is_oin(party) and checks.kinds.get(party) in purpose.source_terms:
+            checks.add(
+                path,
+                ("bronnen", party),
+                f"deze partner is al bron als '{checks.kinds[party]}': een partner is per doel één keer bron",
+                "Laat één van de twee staan, of maak een apart doel.",
+            )
+
+
+def _conditions(checks: _Checks, path: str, purpose: Purpose) -> None:
+    ids = [condition.id for condition in purpose.conditions]
+    for index, condition in enumerate(purpose.conditions):
+        if condition.id in ids[:index]:
+            checks.add(
+                path, ("voorwaarden", index), f"voorwaarde '{condition.id}' staat er twee keer", "Laat er één staan."
+            )
+        if condition.checked_by is CheckedBy.QUESTION and condition.id != "zaaknummer":
+            checks.add(
+                path,
+                ("voorwaarden", index, "controle"),
+                f"voorwaarde '{condition.id}' is uit de vraag niet te controleren",
+                "Alleen 'zaaknummer' staat in de vraag; kies controle: vrager.",
+            )
+    for party, terms in purpose.source_terms.items():
+        for unknown in sorted(set(terms.conditions) - set(ids)):
+            checks.add(
+                path,
+                ("bronnen", party, "mits"),
+                f"voorwaarde '{unknown}' bestaat niet",
+                "Voeg haar toe bij 'voorwaarden'.",
+            )
+
+
+def _grounds(checks: _Checks, path: str, purpose: Purpose) -> None:
+    listed: list[tuple[tuple[str | int, ...], Ground]]
+    listed = [(("grondslag_vrager", index), ground) for index, ground in enumerate(purpose.requester_grounds)]
+    for party, terms in purpose.source_terms.items():
+        listed += [(("bronnen", party, "grondslag", index), ground) for index, ground in enumerate(terms.grounds)]
+    for place, ground in listed:
+        if is_no_law(ground):
+            checks.add(
+                path,
+                place,
+                f"D13: '{ground}' is geen grondslag: de Wams is een wetsvoorstel, een afspraak is geen wet",
+                "Noem het artikel van de geldende wet.",
+            )
+    if not frame_fits(purpose.frame, purpose.requester_grounds):
+        checks.add(
+            path,
+            ("kader",),
+            f"kader '{purpose.frame}' past niet bij de grondslag van de vrager",
+            "Kies het kader van de wet die de vrager noemt (WGS: zvh; WG-PGA: radicalisering).",
+        )
+
+
+def _directions(checks: _Checks, path: str, purpose: Purpose) -> None:
+    for party, terms in purpose.source_terms.items():
+        reported: set[str] = set()
+        for pairing in _pairings(checks, purpose, party, terms):
+            direction = first_denial(pairing)
+            if direction is None or direction.id in reported | {"D10", "D13"}:  # these two have places of their own
+                continue
+            reported.add(direction.id)
+            what = f"{direction.id}: {direction.reason} ({direction.article}); hier vraagt {pairing.asker}"
+            checks.add(path, ("bronnen", party, "modus"), what, direction.remedy)
+
+
+def _pairings(checks: _Checks, purpose: Purpose, party: str, terms: SourceTerms) -> Iterator[Pairing]:
+    """Every kind that may ask against this source, also kinds that nobody has yet."""
+    source = checks.kinds.get(party) if is_oin(party) else Kind(party)
+    if source is None or terms.mode is Mode.NEVER:
+        return
+    askers: set[tuple[Kind, Kind | None]] = set()
+    for organisation in purpose.asker.organisations:
+        kind = checks.kinds.get(organisation) if is_oin(organisation) else Kind(organisation)
+        if kind is not None:
+            askers.add((kind, None))
+    for mandate in purpose.asker.mandates:
+        who, principal = checks.kinds.get(mandate.requester), checks.kinds.get(mandate.principal)
+        if who is not None and principal is not None:
+            askers |= {(who, principal), (principal, who)}
+    base = Pairing(
+        asker=source,
+        other_asker=None,
+        source=source,
+        mode=terms.mode,
+        registers=terms.registers,
+        frame=purpose.frame,
+        requester_grounds=purpose.requester_grounds,
+        source_grounds=terms.grounds,
+        same_house=True,
+    )
+    for asker, other in sorted(askers, key=str):
+        yield replace(base, asker=asker, other_asker=other)

@@ -1,0 +1,291 @@
+"""The decision: may this party ask that one, for this purpose, now?
+
+One pure function of covenant, question and moment, evaluated by itself at the requester, the broker and the source,
+so that a broker cannot widen what a source answers (protocol section 7). Deny by default: only a purpose that names
+both sides allows. Every refusal names its rule, says why in Dutch, and what would have to be different.
+
+    1 same covenant, in force         ander-convenant, niet-geldig
+    2 a node's own canary             eigen-proef: before purposes, conditions and direction rules
+    3 parties, signatures             onbekende-deelnemer, niet-ondertekend
+    4 purpose, asker, principal       onbekend-doel, geen-vrager, namens
+    5 source, direction rules         geen-bron, nooit, kader, D1-D14
+    6 the question itself             personen, bronnen, identificatie
+    7 what only the requester knows   rol, zaaknummer, voorwaarde
+
+Steps 3 to 5 depend on the covenant alone and are remembered per combination.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from weakref import WeakKeyDictionary
+
+from bekend_proto.v1 import signed_pb2
+
+from bekend_policy.directions import Pairing, first_denial, frame_fits
+from bekend_policy.model import Covenant, Purpose, Source
+from bekend_policy.terms import CheckedBy, Kind, Mode, Participant
+
+JUSTIFICATION = "motivering"
+"""Condition id that a purpose with `motivering: ja` adds: the officer confirms that the file holds one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked, as far as the deciding party knows it.
+
+    `kind_class` is the wire's KindClass. Role, kind, case reference, attested conditions and number of sources are
+    known to the requester alone; at the broker and the source they are None: there, signing attested them.
+    """
+
+    requester: str
+    source: str
+    purpose: str
+    on_behalf_of: str | None
+    persons: int
+    kind_class: "signed_pb2.KindClass.ValueType"
+    covenant_hash: bytes
+    role: str | None = None
+    kind: str | None = None
+    case_reference: str | None = None
+    attested: frozenset[str] | None = None
+    sources: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Allowed or not, and why. `attests`: ids of the conditions that the requester's signature stands for."""
+
+    allowed: bool
+    mode: Mode | None
+    rule: str
+    reason: str
+    remedy: str
+    attests: tuple[str, ...] = ()
+
+
+_Key = tuple[str, str, str, str | None]
+_routes: WeakKeyDictionary[Covenant, dict[_Key, Decision]] = WeakKeyDictionary()
+_patterns: dict[str, re.Pattern[str]] = {}
+
+
+def decide(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
+    """Decide by this covenant. `now` is aware. Never raises for what a peer may send."""
+    if asked.covenant_hash != covenant.hash:
+        return _OTHER_COVENANT
+    if not covenant.valid_from <= now < covenant.valid_until:
+        return _NOT_IN_FORCE
+    if asked.requester == asked.source:
+        return _canary(covenant, asked)
+    key = (asked.purpose, asked.requester, asked.source, asked.on_behalf_of or None)
+    routes = _routes.setdefault(covenant, {})
+    route = routes.get(key)
+    if route is None:
+        route = _route(covenant, asked)
+        if asked.requester in covenant.participants and asked.purpose in covenant.purposes:
+            routes[key] = route
+    if not route.allowed:
+        return route
+    return _question(covenant.purposes[asked.purpose], asked, route)
+
+
+def _canary(covenant: Covenant, asked: Asked) -> Decision:
+    """Step 2: a node asks itself, about one person; its own code admits only its canary (protocol section 7)."""
+    source = covenant.sources(asked.purpose).get(asked.source)
+    if source is None or source.mode is Mode.NEVER or asked.persons != 1 or asked.on_behalf_of:
+        return _deny(
+            "eigen-proef",
+            "Een organisatie vraagt zichzelf alleen haar eigen proefpersoon, onder een doel waarvoor zij bron is",
+            "Zoek de persoon op in uw eigen systeem.",
+        )
+    return Decision(True, source.mode, "eigen-proef", "Proefvraag van de organisatie aan zichzelf.", "")
+
+
+def _route(covenant: Covenant, asked: Asked) -> Decision:
+    """Steps 3 to 5: everything that the covenant alone decides."""
+    parties = [asked.requester, asked.source, *([asked.on_behalf_of] if asked.on_behalf_of else [])]
+    return _parties(covenant, parties) or _asker(covenant, asked) or _source(covenant, asked) or _allow(covenant, asked)
+
+
+def _parties(covenant: Covenant, parties: list[str]) -> Decision | None:
+    for oin in parties:
+        if oin not in covenant.participants:
+            return _deny(
+                "onbekende-deelnemer",
+                "Deze organisatie neemt niet deel aan het convenant",
+                "Controleer het OIN, of laat de organisatie toetreden met een nieuwe versie.",
+            )
+    for oin in parties:
+        if oin not in covenant.signed_by:
+            return _deny(
+                "niet-ondertekend",
+                f"{covenant.participants[oin].name} heeft deze versie van het convenant niet ondertekend",
+                "Vraag de ondertekenaar van die organisatie om te tekenen.",
+            )
+    return None
+
+
+def _asker(covenant: Covenant, asked: Asked) -> Decision | None:
+    purpose = covenant.purposes.get(asked.purpose)
+    if purpose is None:
+        return _deny("onbekend-doel", "Dit doel staat niet in het convenant", "Kies een doel van het convenant.")
+    requesters = covenant.requesters(asked.purpose)
+    requester = requesters.get(asked.requester)
+    if requester is None:
+        return _deny(
+            "geen-vrager",
+            f"{covenant.participants[asked.requester].name} mag onder het doel '{purpose.title}' niet vragen",
+            "Kies een doel waaronder uw organisatie mag vragen.",
+        )
+    if not asked.on_behalf_of and not requester.for_itself:
+        return _deny("namens", "Onder dit doel vraagt u alleen namens een ander", "Noem namens wie u vraagt.")
+    if asked.on_behalf_of:
+        principal = requesters.get(asked.on_behalf_of)
+        if asked.on_behalf_of not in requester.on_behalf_of or principal is None or not principal.for_itself:
+            return _deny(
+                "namens",
+                f"Er is geen mandaat om namens {covenant.participants[asked.on_behalf_of].name} te vragen",
+                "Vraag in eigen naam, of laat het mandaat in het convenant opnemen.",
+            )
+    return None
+
+
+def _source(covenant: Covenant, asked: Asked) -> Decision | None:
+    purpose = covenant.purposes[asked.purpose]
+    name = covenant.participants[asked.source].name
+    source = covenant.sources(asked.purpose).get(asked.source)
+    if source is None:
+        return _deny(
+            "geen-bron",
+            f"Het doel '{purpose.title}' noemt {name} niet als bron: wat niet is toegestaan, is geweigerd",
+            "Kies een partner die het doel noemt.",
+        )
+    if source.mode is Mode.NEVER:
+        reason = f"{name} wordt onder dit doel nooit bevraagd: {source.reason}"
+        return _deny("nooit", reason, "Kies een andere partner.", Mode.NEVER)
+    if not frame_fits(purpose.frame, purpose.requester_grounds):
+        reason = f"De grondslag van de vrager past niet bij het kader '{purpose.frame}'"
+        return _deny("kader", reason, "Laat kader en grondslag van het doel verbeteren.")
+    for pairing in pairings(covenant, purpose, asked.requester, asked.on_behalf_of, source):
+        if direction := first_denial(pairing):
+            return _deny(direction.id, f"{direction.reason} ({direction.article})", direction.remedy)
+    return None
+
+
+def pairings(
+    covenant: Covenant, purpose: Purpose, requester: str, on_behalf_of: str | None, source: Source
+) -> list[Pairing]:
+    """What the direction rules look at: the asker against the source, and its principal likewise."""
+    asker = covenant.participants[requester]
+    principal = covenant.participants.get(on_behalf_of) if on_behalf_of else None
+    target = covenant.participants[source.oin]
+    first = Pairing(
+        asker=asker.kind,
+        other_asker=principal.kind if principal else None,
+        source=target.kind,
+        mode=source.mode,
+        registers=source.registers,
+        frame=purpose.frame,
+        requester_grounds=purpose.requester_grounds,
+        source_grounds=source.ground,
+        same_house=_same_house(covenant, asker, target),
+    )
+    if principal is None:
+        return [first]
+    house = _same_house(covenant, principal, target)
+    return [first, replace(first, asker=principal.kind, other_asker=asker.kind, same_house=house)]
+
+
+def _same_house(covenant: Covenant, one: Participant, other: Participant) -> bool:
+    every = {participant.oin for participant in covenant.participants.values() if participant.kind is Kind.ZVH}
+    houses = [{it.oin} if it.kind is Kind.ZVH else set(it.houses) or every for it in (one, other)]
+    return not every or not houses[0].isdisjoint(houses[1])
+
+
+def _allow(covenant: Covenant, asked: Asked) -> Decision:
+    purpose = covenant.purposes[asked.purpose]
+    source = covenant.sources(asked.purpose)[asked.source]
+    reason = f"{covenant.participants[asked.source].name} antwoordt onder '{purpose.title}': {source.mode}."
+    if not source.mode.by_machine:
+        reason = "Deze partner antwoordt pas nadat een collega daar beslist: komt met handmatige vrijgave."
+    return Decision(True, source.mode, f"{purpose.id}:{source.mode}", reason, "", _attested_by(purpose, source))
+
+
+def _attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
+    """Ids of what signing a Question to this source attests: general conditions, its own `mits`, the justification."""
+    special = {id_ for terms in purpose.source_terms.values() for id_ in terms.conditions}
+    attests = [
+        condition.id
+        for condition in purpose.conditions
+        if condition.checked_by is CheckedBy.REQUESTER
+        and (condition.id not in special or condition.id in source.conditions)
+    ]
+    if purpose.justification and JUSTIFICATION not in attests:
+        attests.append(JUSTIFICATION)
+    return tuple(attests)
+
+
+def _question(purpose: Purpose, asked: Asked, route: Decision) -> Decision:
+    """Steps 6 and 7: what differs from question to question."""
+    if not 1 <= asked.persons <= purpose.max_persons:
+        return _deny(
+            "personen",
+            f"Onder dit doel vraagt u naar ten hoogste {purpose.max_persons} persoon of personen tegelijk",
+            "Stel de vraag per persoon, elk met een eigen motivering.",
+        )
+    if asked.kind_class != signed_pb2.KIND_CLASS_CERTAIN:
+        return _deny(
+            "identificatie",
+            "Dit doel staat alleen zekere kenmerken toe, zoals het BSN; een naam kan meer personen aanwijzen",
+            "Stel eerst het BSN vast.",
+        )
+    return _own_question(purpose, asked, route)
+
+
+def _own_question(purpose: Purpose, asked: Asked, route: Decision) -> Decision:
+    """Step 7: at the requester."""
+    if asked.sources is not None and not 1 <= asked.sources <= purpose.max_sources:
+        return _deny("bronnen", f"U kiest ten hoogste {purpose.max_sources} partners per vraag", "Kies er minder.")
+    if asked.kind is not None and asked.kind not in purpose.kinds:
+        kinds = ", ".join(sorted(purpose.kinds))
+        return _deny("identificatie", f"Dit doel staat '{asked.kind}' niet toe", f"Gebruik: {kinds}.")
+    if asked.role is not None and asked.role not in purpose.asker.roles:
+        return _deny(
+            "rol",
+            f"De rol '{asked.role}' mag onder dit doel niet vragen",
+            f"Toegestane rollen: {', '.join(purpose.asker.roles)}.",
+        )
+    if asked.case_reference is not None and not _case_fits(purpose.case_pattern, asked.case_reference):
+        return _deny(
+            "zaaknummer",
+            f"Het zaaknummer ontbreekt of heeft niet de vorm die dit doel vraagt: {purpose.case.description}",
+            "Neem het nummer over uit het dossier.",
+        )
+    missing = [] if asked.attested is None else [id_ for id_ in route.attests if id_ not in asked.attested]
+    if missing:
+        return _deny("voorwaarde", _condition_text(purpose, missing[0]), f"Bevestig: {', '.join(missing)}.")
+    return route
+
+
+def _case_fits(pattern: str, reference: str) -> bool:
+    compiled = _patterns.get(pattern) or _patterns.setdefault(pattern, re.compile(pattern, re.ASCII))
+    return len(reference) <= 64 and compiled.fullmatch(reference) is not None
+
+
+def _condition_text(purpose: Purpose, condition_id: str) -> str:
+    text = next((it.text for it in purpose.conditions if it.id == condition_id), "de motivering staat in het dossier")
+    return f"Een voorwaarde is niet bevestigd: {text}"
+
+
+def _deny(rule: str, reason: str, remedy: str, mode: Mode | None = None) -> Decision:
+    return Decision(False, mode, rule, reason, remedy)
+
+
+_OTHER_COVENANT = _deny(
+    "ander-convenant",
+    "De vraag gaat uit van een andere versie van het convenant",
+    "Zorg dat beide partijen dezelfde versie gebruiken.",
+)
+_NOT_IN_FORCE = _deny(
+    "niet-geldig", "Het convenant is niet van kracht op dit moment", "Laat een nieuwe versie tekenen."
+)

@@ -1,0 +1,143 @@
+"""From a folder to a Covenant, or all faults at once.
+
+    afspraken.yaml          what holds for everyone
+    deelnemers/*.yaml       one partner each
+    doelen/*.yaml           one purpose each
+    toetsen/*.yaml          tables of expected decisions; signed along, not read here
+    LEESMIJ.md              may be there; signed along
+    handtekeningen/*.note   one signed note per signer (see sign.py)
+
+Nothing else may be in the folder: what is signed and what is read are the same files.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from bekend_policy.check import check_covenant
+from bekend_policy.faults import CovenantFaults, Fault
+from bekend_policy.model import Covenant
+from bekend_policy.scalars import is_oin
+from bekend_policy.strict_yaml import Document, StrictModel, parse_yaml, validate
+from bekend_policy.terms import Agreement, Participant, Purpose
+
+AGREEMENT = "afspraken.yaml"
+SIGNATURES = "handtekeningen"
+_FOLDERS = {"deelnemers": ".yaml", "doelen": ".yaml", "toetsen": ".yaml"}
+_LOOSE = {AGREEMENT, "LEESMIJ.md"}
+_MAX_FILES = 2000
+
+Terms = TypeVar("Terms", bound=StrictModel)
+
+
+@dataclass
+class Loaded:
+    """What was read, with the documents, so that a fault found later still has its line."""
+
+    participants: dict[str, Participant] = field(default_factory=dict)
+    """By path in the folder."""
+    purposes: dict[str, Purpose] = field(default_factory=dict)
+    """By path in the folder."""
+    documents: dict[str, Document] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def load_covenant(folder: Path) -> Covenant:
+    """The covenant in this folder, its signatures not yet verified (see `sign.verify_covenant`).
+
+    Raises CovenantFaults with every fault, in Dutch, each with file, line and remedy.
+    """
+    loaded = Loaded()
+    files = _files(folder, loaded)
+    agreement = _parse(files, AGREEMENT, Agreement, loaded) if AGREEMENT in files else None
+    if AGREEMENT not in files and not loaded.faults:
+        loaded.faults.append(Fault(AGREEMENT, 0, "het bestand ontbreekt", "Elk convenant begint met afspraken.yaml."))
+    for path in files:
+        if path.startswith("deelnemers/") and (participant := _parse(files, path, Participant, loaded)):
+            loaded.participants[path] = participant
+        if path.startswith("doelen/") and (purpose := _parse(files, path, Purpose, loaded)):
+            loaded.purposes[path] = purpose
+    check_covenant(agreement, loaded.participants, loaded.purposes, loaded.documents, loaded.faults)
+    if loaded.faults or agreement is None:
+        raise CovenantFaults(sorted(set(loaded.faults)))
+    manifest = manifest_text(agreement.id, agreement.version, files)
+    return Covenant(
+        agreement=agreement,
+        participants={one.oin: one for one in sorted(loaded.participants.values(), key=lambda one: one.name)},
+        purposes={purpose.id: purpose for purpose in loaded.purposes.values()},
+        manifest=manifest,
+        hash=hashlib.sha256(manifest.encode()).digest(),
+        notes=_notes(folder),
+    )
+
+
+def require_participant(covenant: Covenant, oin: str) -> Participant:
+    """The participant with this OIN: a node calls it with its own.
+
+    Raises CovenantFaults when the covenant does not name it.
+    """
+    participant = covenant.participants.get(oin)
+    if participant is None:
+        raise CovenantFaults(
+            [
+                Fault(
+                    f"convenant {covenant.id}",
+                    0,
+                    f"het eigen OIN {oin} staat niet in het convenant (versie {covenant.version})",
+                    "Controleer het OIN in de instellingen, of laat een bestand in deelnemers/ opnemen en tekenen.",
+                )
+            ]
+        )
+    return participant
+
+
+def manifest_text(covenant_id: str, version: int, files: dict[str, bytes]) -> str:
+    """The text that is signed: the covenant's name and version, then `sha256  path` per file, sorted by path."""
+    lines = [f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
+    return f"bekend/1 convenant {covenant_id} versie {version}\n" + "".join(lines)
+
+
+def _parse(files: dict[str, bytes], path: str, model: type[Terms], loaded: Loaded) -> Terms | None:
+    document = parse_yaml(files[path], language="nl", name=path)
+    loaded.documents[path] = document
+    terms = validate(document, model)
+    loaded.faults.extend(document.faults)
+    return terms
+
+
+def _files(folder: Path, loaded: Loaded) -> dict[str, bytes]:
+    """Path -> the exact bytes, each file read once, outside handtekeningen/; what does not belong is a fault."""
+    files: dict[str, bytes] = {}
+    if not folder.is_dir():
+        loaded.faults.append(Fault(str(folder), 0, "de map bestaat niet", "Geef de map met afspraken.yaml."))
+        return files
+    for entry in sorted(folder.rglob("*"))[:_MAX_FILES]:
+        path = entry.relative_to(folder).as_posix()
+        if entry.is_symlink() or not _belongs(path, entry.is_dir()):
+            loaded.faults.append(
+                Fault(
+                    path,
+                    0,
+                    "dit hoort niet in een convenant",
+                    "Verwijder het: wat niet gelezen wordt, wordt niet getekend.",
+                )
+            )
+        elif entry.is_file() and not path.startswith(f"{SIGNATURES}/"):
+            files[path] = entry.read_bytes()
+    return files
+
+
+def _notes(folder: Path) -> dict[str, bytes]:
+    return {entry.name: entry.read_bytes() for entry in sorted((folder / SIGNATURES).glob("*.note"))}
+
+
+def _belongs(path: str, is_folder: bool) -> bool:
+    folder, _, name = path.partition("/")
+    if is_folder:
+        return not name and folder in {*_FOLDERS, SIGNATURES}
+    if not name:
+        return path in _LOOSE
+    if folder == SIGNATURES:
+        return name.endswith(".note") and is_oin(name.removesuffix(".note"))
+    return "/" not in name and folder in _FOLDERS and name.endswith(_FOLDERS[folder]) and not name.startswith(".")

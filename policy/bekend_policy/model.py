@@ -1,0 +1,197 @@
+"""A covenant as the program uses it: who takes part, for which purposes, and who answers whom how.
+
+`load.py` makes one from a folder; `sign.py` says who signed it; `decide.py` decides by it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from functools import cached_property
+from types import MappingProxyType
+
+from bekend_proto.clock import AMSTERDAM
+
+from bekend_policy.terms import (
+    Agreement,
+    Condition,
+    Frame,
+    Ground,
+    Kind,
+    Limits,
+    Mode,
+    Participant,
+    Purpose,
+    SourceTerms,
+)
+
+__all__ = [
+    "Agreement",
+    "Condition",
+    "Covenant",
+    "Frame",
+    "Ground",
+    "Kind",
+    "Limits",
+    "Mode",
+    "Participant",
+    "Purpose",
+    "Requester",
+    "Source",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How one participant answers for one purpose."""
+
+    oin: str
+    mode: Mode
+    registers: tuple[str, ...]
+    max_list_age: timedelta
+    ground: tuple[Ground, ...]
+    reason: str | None
+    conditions: frozenset[str] = frozenset()
+    """Ids of conditions that hold for this source only (`mits`)."""
+    reply_term: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who may ask for one purpose: for itself, in the name of others, or both."""
+
+    oin: str
+    roles: frozenset[str]
+    on_behalf_of: frozenset[str]
+    for_itself: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Covenant:
+    """One version of a covenant. Immutable: a new version or new signatures make a new object."""
+
+    agreement: Agreement
+    participants: Mapping[str, Participant]
+    purposes: Mapping[str, Purpose]
+    manifest: str
+    """The text that is signed: one line per file (see `sign.py`)."""
+    hash: bytes
+    """SHA-256 of the manifest, 32 bytes: the covenant hash of the protocol."""
+    notes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """File name in handtekeningen/ -> signed note, not yet verified."""
+    signed_by: frozenset[str] = frozenset()
+    """OINs of the participants whose signature on this version was verified."""
+
+    @property
+    def id(self) -> str:
+        """The covenant's slug; purpose ids start with it."""
+        return self.agreement.id
+
+    @property
+    def name(self) -> str:
+        """The covenant's name for people."""
+        return self.agreement.name
+
+    @property
+    def version(self) -> int:
+        """Version number, from 1."""
+        return self.agreement.version
+
+    @cached_property
+    def valid_from(self) -> datetime:
+        """First moment (UTC) at which it holds."""
+        return datetime.combine(self.agreement.first_day, time(0), AMSTERDAM).astimezone(UTC)
+
+    @cached_property
+    def valid_until(self) -> datetime:
+        """First moment (UTC) at which it holds no more."""
+        return datetime.combine(self.agreement.last_day + timedelta(days=1), time(0), AMSTERDAM).astimezone(UTC)
+
+    @property
+    def operator_key(self) -> str:
+        """Verification key of the operator's `beheerder`."""
+        return self.agreement.operator.key
+
+    @property
+    def broker_oin(self) -> str:
+        """OIN of the broker."""
+        return self.agreement.operator.oin
+
+    @property
+    def demo(self) -> bool:
+        """Whether this covenant is for trials: only then is the identifier kind `test` admitted."""
+        return self.agreement.demo
+
+    @property
+    def totals(self) -> Limits:
+        """Persons a day over all purposes together."""
+        return self.agreement.totals
+
+    @property
+    def filter_interval(self) -> timedelta | None:
+        """Time between two switches of a filter, where the covenant sets one."""
+        return self.agreement.filter_interval
+
+    def sources(self, purpose_id: str) -> Mapping[str, Source]:
+        """Every participant that the purpose names as a source, `nooit` included; empty for an unknown purpose."""
+        return self._sources.get(purpose_id, {})
+
+    def requesters(self, purpose_id: str) -> Mapping[str, Requester]:
+        """Every participant that may ask for this purpose; empty for an unknown purpose."""
+        return self._requesters.get(purpose_id, {})
+
+    def served_by(self, oin: str) -> list[tuple[str, Source]]:
+        """The purposes for which this participant is a source, but for `nooit`."""
+        return [
+            (purpose_id, sources[oin])
+            for purpose_id, sources in self._sources.items()
+            if oin in sources and sources[oin].mode is not Mode.NEVER
+        ]
+
+    def interval_of(self, purpose_id: str) -> timedelta | None:
+        """The filter interval of a purpose: its own, else the covenant's, else None (the protocol's default)."""
+        return self.purposes[purpose_id].filter_interval or self.filter_interval
+
+    @cached_property
+    def _sources(self) -> dict[str, Mapping[str, Source]]:
+        return {
+            purpose.id: MappingProxyType(dict(_resolve_sources(purpose, self.participants.values())))
+            for purpose in self.purposes.values()
+        }
+
+    @cached_property
+    def _requesters(self) -> dict[str, Mapping[str, Requester]]:
+        return {
+            purpose.id: MappingProxyType(dict(_resolve_requesters(purpose, self.participants.values())))
+            for purpose in self.purposes.values()
+        }
+
+
+def _resolve_sources(purpose: Purpose, participants: Iterable[Participant]) -> Iterable[tuple[str, Source]]:
+    for participant in participants:
+        terms = purpose.source_terms.get(participant.oin) or purpose.source_terms.get(participant.kind)
+        if terms is not None:
+            yield participant.oin, source_of(participant.oin, terms)
+
+
+def source_of(oin: str, terms: SourceTerms) -> Source:
+    """The terms of a purpose, for one participant."""
+    return Source(
+        oin=oin,
+        mode=terms.mode,
+        registers=terms.registers,
+        max_list_age=terms.max_list_age,
+        ground=terms.grounds,
+        reason=terms.reason,
+        conditions=frozenset(terms.conditions),
+        reply_term=terms.reply_term,
+    )
+
+
+def _resolve_requesters(purpose: Purpose, participants: Iterable[Participant]) -> Iterable[tuple[str, Requester]]:
+    asker = purpose.asker
+    for participant in participants:
+        oin = participant.oin
+        principals = frozenset(mandate.principal for mandate in asker.mandates if mandate.requester == oin)
+        for_itself = bool({oin, participant.kind.value} & set(asker.organisations))
+        if for_itself or principals:
+            yield oin, Requester(oin, frozenset(asker.roles), principals, for_itself)
