@@ -1,0 +1,88 @@
+"""The metrics port: Prometheus text over HTTP, on a port of its own.
+
+On loopback it is plain HTTP. On any other address it is HTTPS that demands a certificate of the
+same authorities as the calls do. No metric says what was answered about anybody.
+"""
+
+import ssl
+import threading
+from ipaddress import ip_address
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, start_http_server
+
+from bekend_proto.clock import Clock, SystemClock
+from bekend_proto.errors import InternalError
+from bekend_proto.identity import TlsFiles, read_tls
+
+
+class MetricsError(InternalError):
+    """The metrics port cannot be opened. The detail says what to do."""
+
+
+class MetricsServer:
+    """A metrics port in service. Stop it with `stop()`."""
+
+    def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
+        self._server = server
+        self._thread = thread
+        self.port: int = server.server_port
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def make_registry() -> CollectorRegistry:
+    """A registry with what is told of every process: memory, processor time, open files, Python's version."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def start_metrics(
+    address: str, registry: CollectorRegistry, tls: TlsFiles | None = None, clock: Clock | None = None
+) -> MetricsServer:
+    """Serve the registry on `host:port`, the host an IP address or localhost; port 0 takes a free one.
+
+    Raises MetricsError when the address cannot be listened on, or is not loopback and no TLS files
+    are given; TlsFilesError when those cannot be used.
+    """
+    host, port = _split(address)
+    options: dict[str, Any] = {}
+    if not ip_address(host).is_loopback:
+        if tls is None:
+            raise MetricsError(
+                f"metrics on {address} would be readable by the network: use a loopback address, or give TLS files"
+            )
+        read_tls(tls, clock or SystemClock())
+        options = {
+            "certfile": str(tls.certificate),
+            "keyfile": str(tls.key),
+            "client_cafile": str(tls.authorities),
+            "client_auth_required": True,
+            "tls_min_version": ssl.TLSVersion.TLSv1_3,
+        }
+    try:
+        server, thread = start_http_server(port, host, registry, **options)
+    except OSError as error:
+        raise MetricsError(
+            f"cannot serve metrics on {address} ({error.strerror}): configure another address or port"
+        ) from None
+    return MetricsServer(server, thread)
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    try:
+        ip_address(host)
+        number = int(port)
+    except ValueError:
+        raise MetricsError(f"{address} is no address for metrics: write 127.0.0.1:9102") from None
+    return host, number

@@ -1,0 +1,72 @@
+"""The metrics port is for this machine, or for who has a certificate."""
+
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from urllib.error import URLError
+
+import pytest
+from bekend_proto.telemetry import MetricsError, MetricsServer, make_registry, start_metrics
+from prometheus_client import Counter
+
+from tests.support.pki import Authority
+
+OIN = "00000099000000000001"
+
+
+@pytest.fixture
+def served() -> Iterator[MetricsServer]:
+    registry = make_registry()
+    Counter("bekend_test", "A count.", registry=registry).inc(3)
+    server = start_metrics("127.0.0.1:0", registry)
+    yield server
+    server.stop()
+
+
+def get(url: str, context: ssl.SSLContext | None = None) -> str:
+    with urllib.request.urlopen(url, context=context) as answer:
+        return str(answer.read().decode())
+
+
+def test_metrics_are_served_on_loopback(served: MetricsServer) -> None:
+    text = get(f"http://127.0.0.1:{served.port}/metrics")
+    assert "bekend_test_total 3.0" in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_a_stopped_port_is_free_again(served: MetricsServer) -> None:
+    server = start_metrics("localhost:0", make_registry())
+    server.stop()
+    start_metrics(f"127.0.0.1:{server.port}", make_registry()).stop()
+
+
+def test_a_taken_port_is_a_clear_error(served: MetricsServer) -> None:
+    with pytest.raises(MetricsError, match="configure another"):
+        start_metrics(f"127.0.0.1:{served.port}", make_registry())
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"])
+def test_the_network_gets_no_plain_metrics(address: str) -> None:
+    with pytest.raises(MetricsError, match="use a loopback address, or give TLS files"):
+        start_metrics(address, make_registry())
+
+
+@pytest.mark.parametrize("address", ["", "9102", "example.org:9102", "127.0.0.1", "127.0.0.1:http"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(MetricsError, match="is no address"):
+        start_metrics(address, make_registry())
+
+
+def test_the_network_needs_a_certificate(authority: Authority) -> None:
+    files = authority.issue(OIN)
+    server = start_metrics("0.0.0.0:0", make_registry(), files)
+    try:
+        url = f"https://localhost:{server.port}/metrics"
+        client = ssl.create_default_context(cafile=str(files.authorities))
+        with pytest.raises((URLError, OSError)):
+            get(url, client)
+        client = ssl.create_default_context(cafile=str(files.authorities))
+        client.load_cert_chain(files.certificate, files.key)
+        assert "process_cpu_seconds_total" in get(url, client)
+    finally:
+        server.stop()
