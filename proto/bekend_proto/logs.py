@@ -67,6 +67,15 @@ IMPORT_CLOSED = _event("import-closed", "info", "source", "purpose", "register",
 
 # --- node --------------------------------------------------------------------------------------
 
+# Asking.
+LOOKUP_ASKED = _event("lookup-asked", "info", "purpose", "sources", "persons")
+NO_ANSWER = _event("no-answer", "warning", "source", "purpose", "code", "detail")
+FILTER_HELD = _event("filter-held", "info", "source", "purpose", "version", "tags")
+FILTER_MISSED = _event("filter-missed", "warning", "source", "purpose", "code", "detail")
+CONTROL_OPENED = _event("control-opened", "info", "socket")
+CONTROL_REFUSED = _event("control-refused", "warning", "user", "operation", "code", "rule")
+CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "place")
+
 # --- deploy ------------------------------------------------------------------------------------
 
 # -----------------------------------------------------------------------------------------------

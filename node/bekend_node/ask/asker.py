@@ -1,0 +1,193 @@
+"""The asking side of a node, as the control socket and tests use it.
+
+asker = Asker(asking, lines, canary, clock)
+await asker.open_purpose(purpose, sources)      # before a person is named
+outcomes = asker.ask(inquiry)
+async for outcome in outcomes: ...
+outcomes.receipt
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Self
+
+from bekend_proto import logs
+from bekend_proto.clock import Clock
+from bekend_proto.errors import BekendError, RefusedError, UnreachableError, code_name
+from bekend_proto.identifiers import Identifier
+from bekend_proto.v1 import broker_pb2
+
+from bekend_node.ask import fetch
+from bekend_node.ask.broker_line import BrokerLine
+from bekend_node.ask.budget import canary_spends, officer_spends
+from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
+from bekend_node.ask.lookup import Asking, Lookup
+from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, plan, plan_canary
+from bekend_node.receipt import ReceiptFile
+from bekend_node.store import Spend
+
+CANARY_OFFICER = OfficerRef(user="bekend-node", name="bekend node check", role="")
+
+
+class Outcomes(AsyncIterator[Outcome]):
+    """The outcomes of one lookup as they come; `receipt` is there when the iteration has ended.
+
+    The lookup goes on to its end, and its record is written, also when nobody reads any more.
+    Iterating raises BudgetError, StorageError or KeysError as `Lookup.run` does.
+    """
+
+    def __init__(self) -> None:
+        self.receipt: ReceiptFile | None = None
+        self._queue: asyncio.Queue[Outcome | None] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        outcome = await self._queue.get()
+        if outcome is None:
+            self._queue.put_nowait(None)
+            assert self._task is not None
+            await asyncio.shield(self._task)
+            raise StopAsyncIteration
+        return outcome
+
+    def _start(self, lookup: Callable[[Callable[[Outcome], None]], Lookup], lines: Sequence[BrokerLine]) -> None:
+        async def run() -> None:
+            try:
+                self.receipt = await lookup(self._queue.put_nowait).run(lines)
+            finally:
+                self._queue.put_nowait(None)
+
+        self._task = asyncio.create_task(run())
+
+
+class Asker:
+    """Asks partners in the name of this node. One per node; any number of lookups at once.
+
+    `asking` gives this node's identity, covenant and manifests as they are now; `canary` is the only person about whom
+    the node may ask itself.
+    """
+
+    def __init__(
+        self, asking: Callable[[], Asking], lines: Sequence[BrokerLine], canary: Identifier, clock: Clock
+    ) -> None:
+        self._asking = asking
+        self._lines = tuple(lines)
+        self._canary = canary
+        self._clock = clock
+        self._covenant_hash = b""
+        self._running: set[asyncio.Task[None]] = set()
+        self.shelf = FilterShelf(self._fetch, clock)
+
+    async def open_purpose(
+        self, purpose: str, sources: Sequence[str], on_behalf_of: str | None = None
+    ) -> dict[str, str | None]:
+        """Fetch the filters of these sources, each over a stream of its own, before a person is named.
+
+        Returns per source the code of what went wrong (`not_ready`, ...), or None when its filter is at hand: a
+        source that fails here is tried again when it is asked.
+        """
+        self._now()
+        self.shelf.sweep()
+        results = await asyncio.gather(*(self._open_one(purpose, oin, on_behalf_of) for oin in sources))
+        return dict(zip(sources, results, strict=True))
+
+    def ask(self, inquiry: Inquiry) -> Outcomes:
+        """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left."""
+        asking = self._now()
+        now = self._clock.now()
+        return self._start(
+            asking, inquiry, plan(asking.covenant, asking.oin, inquiry, now),
+            officer_spends(asking.covenant, inquiry, now),
+        )  # fmt: skip
+
+    async def ask_canary(self, purpose: str) -> Outcome:
+        """Ask this node itself about its own canary, all the way over the broker.
+
+        Anything but `bekend` means that this node misses somebody, or cannot answer. Raises RefusedError when this node
+        is no source for the purpose, BudgetError after 24 a day.
+        """
+        asking = self._now()
+        now = self._clock.now()
+        if asking.oin not in asking.covenant.sources(purpose):
+            raise RefusedError("geen-bron", "Deze organisatie beantwoordt dit doel niet.")
+        inquiry = Inquiry(purpose, (self._canary,), (asking.oin,), CANARY_OFFICER)
+        outcomes = self._start(
+            asking, inquiry, plan_canary(asking.covenant, asking.oin, inquiry, now),
+            canary_spends(asking.oin, purpose, now),
+        )  # fmt: skip
+        found = [outcome async for outcome in outcomes]
+        return found[0]
+
+    async def close(self) -> None:
+        """Let the lookups under way end (their deadlines bound it), then drop the filters."""
+        if self._running:
+            await asyncio.wait(self._running)
+        await self.shelf.close()
+
+    def _start(self, asking: Asking, inquiry: Inquiry, plan_: Plan, spends: Sequence[Spend]) -> Outcomes:
+        logs.log(logs.LOOKUP_ASKED, purpose=inquiry.purpose, sources=len(plan_.ask), persons=len(inquiry.persons))
+        outcomes = Outcomes()
+        outcomes._start(
+            lambda emit: Lookup(asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=emit), self._lines
+        )
+        assert outcomes._task is not None
+        self._running.add(outcomes._task)
+        outcomes._task.add_done_callback(self._ended)
+        return outcomes
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        # Looked at here, so that a fault which nobody waits for is not reported with its locals.
+        with contextlib.suppress(asyncio.CancelledError):
+            task.exception()
+
+    def _now(self) -> Asking:
+        """This node as it is now. A new covenant makes every filter at hand worthless."""
+        asking = self._asking()
+        if asking.covenant.hash != self._covenant_hash:
+            self.shelf.forget_covenant()
+            self._covenant_hash = asking.covenant.hash
+        return asking
+
+    async def _open_one(self, purpose: str, oin: str, on_behalf_of: str | None) -> str | None:
+        try:
+            await self.shelf.current(purpose, oin, on_behalf_of)
+        except BekendError as error:
+            logs.log(logs.FILTER_MISSED, source=oin, purpose=purpose, code=code_name(error.code), detail=error.detail)
+            return code_name(error.code)
+        return None
+
+    async def _fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
+        """Fetch over the first replica that works, each time with an order of its own."""
+        asking = self._asking()
+        terms = asking.covenant.sources(purpose).get(source)
+        if terms is None:
+            raise RefusedError("geen-bron", "Deze partner beantwoordt dit doel niet.")
+        manifest = await asking.manifest_of(source)
+        expected = Expected(source, purpose, asking.covenant.hash, terms.max_list_age)
+        last: BekendError = UnreachableError("no replica of the broker can be reached")
+        for line in self._lines:
+            if not await line.ready():
+                continue
+            order = fetch.make_order(
+                asking.key,
+                asking.oin,
+                expected,
+                manifest_number=asking.manifest.number,
+                on_behalf_of=on_behalf_of,
+                now=self._clock.now(),
+            )
+            pieces = line.fetch(broker_pb2.FetchRequest(order=order.signed), fetch.FETCH_SECONDS)
+            try:
+                held = await fetch.receive(pieces, order, manifest.signing_keys, expected, self._clock.now())
+            except UnreachableError as error:
+                last = error
+                continue
+            logs.log(logs.FILTER_HELD, source=source, purpose=purpose, version=held.version, tags=len(held.tags))
+            return held
+        raise last

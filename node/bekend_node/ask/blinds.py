@@ -1,0 +1,96 @@
+"""Steps (2), (4) and (5) on the requester's side: one seed, and everything that follows from it.
+
+Blinds and the ephemeral keys of the sealed records derive from one fresh 32-byte seed per lookup (protocol section 7),
+which is kept only inside the requester's own sealed record. `derive` takes the seed back, so an audit reproduces
+`A0`, `A_i`, `U` and `E_i` byte for byte (protocol section 8).
+
+Nothing here is ever logged, and no object here shows its content.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bekend_proto import group, oprf, records
+from bekend_proto.identifiers import Identifier
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBlinds:
+    """What belongs to one source: `A_ij`, `r_ij / r0_j` for the broker, and `1 / r_ij` for unblinding."""
+
+    elements: tuple[bytes, ...] = field(repr=False)
+    ratios: tuple[bytes, ...] = field(repr=False)
+    inverses: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Blinds:
+    """The secrets of one lookup. Person j stands at index j everywhere."""
+
+    seed: bytes = field(repr=False)
+    identifiers: tuple[Identifier, ...] = field(repr=False)
+    begin_elements: tuple[bytes, ...] = field(repr=False)
+    begin_inverses: tuple[bytes, ...] = field(repr=False)
+    sources: dict[str, SourceBlinds] = field(repr=False)
+
+    def finalize(self, evaluated: Sequence[bytes]) -> tuple[bytes, ...]:
+        """`U_j = Finalize(identifier, u * x)` (RFC 9497 section 3.3.2), 64 bytes each, from `u * A0_j`."""
+        return tuple(
+            oprf.finalize(identifier.canonical, oprf.unblind_with_inverse(inverse, element))
+            for identifier, inverse, element in zip(self.identifiers, self.begin_inverses, evaluated, strict=True)
+        )
+
+    def sealed_records(
+        self,
+        keys: Sequence[bytes],
+        *,
+        requester: str,
+        source: str,
+        purpose: str,
+        question_id: bytes,
+        privacy_officer: bytes,
+    ) -> list[bytes]:
+        """`E_ij` for one source, 80 bytes each; `keys` are the `U_j` of `finalize` (protocol section 8)."""
+        sealed = []
+        for person, key in enumerate(keys):
+            context = records.record_context(requester, source, purpose, question_id, person)
+            value = records.record_value(key, context)
+            sealed.append(records.seal_record(self.seed, source, person, privacy_officer, value))
+        return sealed
+
+
+def draw(identifiers: Sequence[Identifier], sources: Iterable[str]) -> Blinds:
+    """Fresh blinds for one lookup (protocol section 12, item 8). Raises as `derive` does."""
+    return derive(secrets.token_bytes(32), identifiers, sources)
+
+
+def derive(seed: bytes, identifiers: Sequence[Identifier], sources: Iterable[str]) -> Blinds:
+    """All that follows from a seed. Raises InternalError when a blind is zero (one seed in 2^252): draw another.
+
+    All inversions happen at once: one costs as much as half a multiplication.
+    """
+    targets = tuple(sources)
+    persons = range(len(identifiers))
+    points = [oprf.hash_identifier(identifier) for identifier in identifiers]
+    begin = [oprf.lookup_blind(seed, oprf.TARGET_BEGIN, j) for j in persons]
+    own = {target: [oprf.lookup_blind(seed, target, j) for j in persons] for target in targets}
+    inverses = iter(group.batch_invert(begin + [blind for target in targets for blind in own[target]]))
+    begin_inverses = tuple(next(inverses) for _ in persons)
+    return Blinds(
+        seed=seed,
+        identifiers=tuple(identifiers),
+        begin_elements=tuple(oprf.blind(point, blind) for point, blind in zip(points, begin, strict=True)),
+        begin_inverses=begin_inverses,
+        sources={
+            target: SourceBlinds(
+                elements=tuple(oprf.blind(point, blind) for point, blind in zip(points, own[target], strict=True)),
+                ratios=tuple(
+                    group.scalar_multiply(blind, inverse)
+                    for blind, inverse in zip(own[target], begin_inverses, strict=True)
+                ),
+                inverses=tuple(next(inverses) for _ in persons),
+            )
+            for target in targets
+        },
+    )

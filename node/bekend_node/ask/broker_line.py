@@ -1,0 +1,119 @@
+"""The requester's line to one replica of the broker: the three calls that asking needs, and their faults as ours.
+
+Only this file knows gRPC on the asking side; the flow talks to the two protocols below.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import grpc
+import grpc.aio
+from bekend_proto.errors import UnreachableError, from_rpc_error
+from bekend_proto.v1 import broker_pb2
+
+from bekend_node.broker_link import BrokerLink
+
+READY_WITHIN = 1.0
+"""Seconds that a replica gets to stand ready before the next one is tried."""
+
+
+class LookupCall(Protocol):
+    """One `Lookup` stream. Every fault of the transport comes out as a BekendError."""
+
+    async def write(self, request: broker_pb2.LookupRequest) -> None:
+        """Send one message."""
+        ...
+
+    async def read(self) -> broker_pb2.LookupResponse | None:
+        """The next message; None when the broker has ended the stream."""
+        ...
+
+    async def close(self) -> None:
+        """End the stream, whatever its state."""
+        ...
+
+
+class BrokerLine(Protocol):
+    """One replica of the broker."""
+
+    async def ready(self) -> bool:
+        """Whether the replica can be spoken to now."""
+        ...
+
+    def lookup(self, seconds: float) -> LookupCall:
+        """Open a lookup that ends by itself after this many seconds."""
+        ...
+
+    def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
+        """The pieces of a source's filter. Raises BekendError while iterating."""
+        ...
+
+
+class GrpcLookupCall:
+    """A LookupCall over grpc.aio."""
+
+    def __init__(self, call: "grpc.aio.StreamStreamCall[broker_pb2.LookupRequest, broker_pb2.LookupResponse]") -> None:
+        self._call = call
+
+    async def write(self, request: broker_pb2.LookupRequest) -> None:
+        """Send one message."""
+        try:
+            await self._call.write(request)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        except asyncio.InvalidStateError:
+            # The stream ended before this message: its status says why.
+            raise await self._ending() from None
+
+    async def read(self) -> broker_pb2.LookupResponse | None:
+        """The next message; None when the broker has ended the stream."""
+        try:
+            message = await self._call.read()
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        return message if isinstance(message, broker_pb2.LookupResponse) else None
+
+    async def close(self) -> None:
+        """End the stream, whatever its state."""
+        self._call.cancel()
+
+    async def _ending(self) -> Exception:
+        try:
+            await self._call.read()
+        except grpc.RpcError as error:
+            return from_rpc_error(error)
+        return UnreachableError("the broker ended the lookup")
+
+
+class GrpcLine:
+    """A BrokerLine over a node's link to one replica; channel and stub are taken anew per call, as the link asks."""
+
+    def __init__(self, link: BrokerLink) -> None:
+        self._link = link
+
+    async def ready(self) -> bool:
+        """Whether the channel stands, waiting for it READY_WITHIN seconds at the most."""
+        channel = self._link.channel
+        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return True
+        try:
+            await asyncio.wait_for(channel.channel_ready(), READY_WITHIN)
+        except TimeoutError:
+            return False
+        return True
+
+    def lookup(self, seconds: float) -> LookupCall:
+        """Open a lookup that ends by itself after this many seconds."""
+        return GrpcLookupCall(self._link.stub.Lookup(timeout=seconds))
+
+    async def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
+        """The pieces of a source's filter. Raises BekendError while iterating."""
+        call = self._link.stub.Fetch(request, timeout=seconds)
+        try:
+            async for response in call:
+                yield response.piece
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()

@@ -1,0 +1,228 @@
+"""The closed filters that this node holds: fetched when an officer opens a purpose, before a person is named.
+
+Per purpose and source it keeps the current version and, for ten seconds after a switch, the previous one, in memory
+only (protocol section 6). Without the source's own multiplication by `m` they are noise.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from bekend_proto.clock import FRESHNESS, Clock, epoch_of, epoch_start, next_epoch
+from bekend_proto.errors import BekendError, CovenantError, KeysError, MalformedError, NotReadyError, StaleError
+from bekend_proto.filter import ClosedFilter, m_hash, size_class
+from bekend_proto.group import decode_element
+from bekend_proto.v1 import signed_pb2
+
+KEEP_PREVIOUS: Final = timedelta(seconds=10)
+EPOCH_OVERLAP: Final = timedelta(days=7)
+MAXIMUM_TAGS: Final = 1024 << 14
+"""16.8 million tags, 128 MiB: above that a source is not believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFilter:
+    """One version of one source's filter for one purpose, verified. `m` is the element M, 32 bytes."""
+
+    source: str
+    purpose: str
+    epoch: str
+    version: int
+    m: bytes
+    m_hash: bytes
+    as_of: date
+    kinds: frozenset[str]
+    end: datetime
+    tags: ClosedFilter = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a header must say, known before it arrives."""
+
+    source: str
+    purpose: str
+    covenant_hash: bytes
+    max_list_age: timedelta
+
+
+def check_header(header: signed_pb2.FilterHeader, expected: Expected, now: datetime) -> None:
+    """Hold a header, whose signature is verified, against what must stand in it.
+
+    Raises MalformedError, CovenantError, KeysError (epoch), StaleError (end or version) or NotReadyError (manual mode,
+    over-aged list).
+    """
+    if header.protocol_version != 1 or header.source != expected.source or header.purpose != expected.purpose:
+        raise MalformedError("the filter is of another source, purpose or protocol version")
+    if header.covenant_hash != expected.covenant_hash:
+        raise CovenantError("the filter was built under another covenant")
+    if header.mode != signed_pb2.FILTER_MODE_AUTOMATIC:
+        raise NotReadyError("the source does not answer this purpose automatically now")
+    _check_epoch(header.epoch, now)
+    decode_element(header.m)
+    if len(header.body_hash) != 32 or list(header.kinds) != sorted(set(header.kinds)) or not header.kinds:
+        raise MalformedError("the filter's header has a wrong hash length or list of kinds")
+    if not 0 < header.tags <= MAXIMUM_TAGS or header.tags != size_class(header.tags):
+        raise MalformedError("the number of tags is no size class")
+    _check_moments(header, expected, now)
+
+
+def hold(header: signed_pb2.FilterHeader, body: bytes | bytearray) -> HeldFilter:
+    """Join a checked header with its body. Raises MalformedError for another length, hash or an unsorted body."""
+    if len(body) != 8 * header.tags:
+        raise MalformedError("the filter has another length than its header says")
+    tags = ClosedFilter(bytes(body))
+    if tags.hash != header.body_hash:
+        raise MalformedError("the filter has another hash than its header says")
+    return HeldFilter(
+        source=header.source,
+        purpose=header.purpose,
+        epoch=header.epoch,
+        version=header.version,
+        m=header.m,
+        m_hash=m_hash(header.m),
+        as_of=date.fromisoformat(header.as_of),
+        kinds=frozenset(header.kinds),
+        end=datetime.fromtimestamp(header.end, UTC),
+        tags=tags,
+    )
+
+
+def _check_epoch(epoch: str, now: datetime) -> None:
+    try:
+        end = epoch_start(next_epoch(epoch))
+    except ValueError as error:
+        raise MalformedError("the filter's epoch is no quarter") from error
+    if epoch != epoch_of(now) and not timedelta(0) <= now - end < EPOCH_OVERLAP:
+        raise KeysError("the filter is of an epoch that is not served now")
+
+
+def _check_moments(header: signed_pb2.FilterHeader, expected: Expected, now: datetime) -> None:
+    try:
+        as_of = date.fromisoformat(header.as_of)
+        version = datetime.fromtimestamp(header.version, UTC)
+        end = datetime.fromtimestamp(header.end, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise MalformedError("the filter's header has an impossible date") from error
+    if as_of.isoformat() != header.as_of:
+        raise MalformedError("the date of the list must read YYYY-MM-DD")
+    if not version < end or version > now + FRESHNESS:
+        raise StaleError("the filter begins in the future or ends before it begins")
+    if end <= now - FRESHNESS:
+        raise StaleError("the filter has ended")
+    # The header rounds to a day (FG-25), so a day of grace: the source itself counts to the second.
+    if now.date() - as_of > expected.max_list_age + timedelta(days=1):
+        raise NotReadyError("the source's list is older than the covenant allows")
+
+
+@dataclass(slots=True)
+class _Place:
+    current: HeldFilter | None = None
+    previous: HeldFilter | None = None
+    switched: datetime | None = None
+    fetching: "asyncio.Task[HeldFilter] | None" = None
+
+
+Fetcher = Callable[[str, str, str | None], Awaitable[HeldFilter]]
+"""Brings the present filter of (purpose, source), verified, on behalf of an OIN or None. Raises BekendError."""
+
+
+class FilterShelf:
+    """The filters at hand, per purpose and source. Simultaneous requests for one filter share one fetch."""
+
+    def __init__(self, fetch: Fetcher, clock: Clock) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._places: dict[tuple[str, str], _Place] = {}
+
+    def at_hand(self, purpose: str, source: str) -> HeldFilter | None:
+        """The current version if it has not ended, without fetching."""
+        held = self._place(purpose, source).current
+        return held if held is not None and held.end > self._clock.now() else None
+
+    def version(self, purpose: str, source: str, version: int) -> HeldFilter | None:
+        """The version that an Answer names, if it is the current one or the previous one of at most 10 seconds ago."""
+        place = self._place(purpose, source)
+        self._forget(place)
+        for held in (place.current, place.previous):
+            if held is not None and held.version == version:
+                return held
+        return None
+
+    async def current(self, purpose: str, source: str, on_behalf_of: str | None = None) -> HeldFilter:
+        """The current version, fetched when it is not at hand or has ended. Raises BekendError."""
+        return self.at_hand(purpose, source) or await self.refresh(purpose, source, on_behalf_of)
+
+    async def refresh(self, purpose: str, source: str, on_behalf_of: str | None = None) -> HeldFilter:
+        """Fetch what the source has now, whatever is at hand. Raises BekendError; StaleError for an older version."""
+        place = self._place(purpose, source)
+        if place.fetching is None:
+            place.fetching = asyncio.create_task(self._bring(place, purpose, source, on_behalf_of))
+            place.fetching.add_done_callback(_fetched)
+        # Shielded: one caller that goes away does not take the filter from the others.
+        return await asyncio.shield(place.fetching)
+
+    def sizes(self) -> dict[tuple[str, str], int]:
+        """Bytes held per purpose and source, the previous version included."""
+        held: dict[tuple[str, str], int] = {}
+        for key, place in self._places.items():
+            self._forget(place)
+            versions = (one for one in (place.current, place.previous) if one is not None)
+            held[key] = sum(8 * len(one.tags) for one in versions)
+        return held
+
+    def sweep(self) -> None:
+        """Drop the filters that have ended: nobody has opened their purpose since."""
+        now = self._clock.now()
+        for key, place in list(self._places.items()):
+            ended = place.current is None or place.current.end + KEEP_PREVIOUS < now
+            if ended and place.fetching is None:
+                del self._places[key]
+
+    def forget_covenant(self) -> None:
+        """Drop everything: the covenant changed."""
+        self._places.clear()
+
+    async def close(self) -> None:
+        """Cancel what is being fetched and drop everything."""
+        tasks = [place.fetching for place in self._places.values() if place.fetching is not None]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, BekendError):
+                await task
+        self._places.clear()
+
+    async def _bring(self, place: _Place, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
+        try:
+            held = await self._fetch(purpose, source, on_behalf_of)
+        finally:
+            place.fetching = None
+        self._put(place, held)
+        return held
+
+    def _put(self, place: _Place, held: HeldFilter) -> None:
+        current = place.current
+        if current is not None and held.version < current.version:
+            raise StaleError("the source offers an older filter than it did before")
+        if current is not None and held.version == current.version:
+            if held.m_hash != current.m_hash:
+                raise MalformedError("the source has two filters under one version")
+            return
+        place.previous, place.current, place.switched = current, held, self._clock.now()
+
+    def _place(self, purpose: str, source: str) -> _Place:
+        return self._places.setdefault((purpose, source), _Place())
+
+    def _forget(self, place: _Place) -> None:
+        if place.switched is not None and self._clock.now() - place.switched > KEEP_PREVIOUS:
+            place.previous = None
+
+
+def _fetched(task: "asyncio.Task[HeldFilter]") -> None:
+    """Look at the outcome, so that a fetch whose callers all went away is not reported as never looked at."""
+    if not task.cancelled():
+        task.exception()

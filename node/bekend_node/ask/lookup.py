@@ -1,0 +1,366 @@
+"""One lookup, from Begin to receipt: the requester's column of protocol section 7, numbered as there.
+
+    (1)  own rules, filters at hand                                rules.py, filters_held.py
+    (2)  Begin{purpose, r0*x}, signed                              messages.py, blinds.py
+    (4)  U = Finalize(x, u*x), the broker's proof verified         messages.py, blinds.py
+    (5)  per source: own blind, sealed record E_i, Question        messages.py, own_record.py
+    (10) verify signature, proof, version; unblind, tag, look up   answers.py
+    (11) own record of what came, sealed; receipt                  own_record.py, receipt.py
+
+Steps (3) and (6) are the broker's, (7) to (9) the source's. Whatever goes wrong on the way makes `geen antwoord`, never
+a miss; a retry is a new lookup.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from bekend_policy.manifest import KeyManifest
+from bekend_policy.model import Covenant
+from bekend_proto import logs
+from bekend_proto.clock import Clock, milliseconds
+from bekend_proto.errors import (
+    BekendError,
+    DeadlineError,
+    InternalError,
+    KeysError,
+    MalformedError,
+    NotReadyError,
+    StorageError,
+    UnreachableError,
+    code_name,
+    error_of,
+)
+from bekend_proto.v1 import broker_pb2, signed_pb2
+from nacl.signing import SigningKey
+
+from bekend_node import receipt
+from bekend_node.ask import answers, blinds, messages, own_record
+from bekend_node.ask.broker_line import BrokerLine, LookupCall
+from bekend_node.ask.filters_held import FilterShelf, HeldFilter
+from bekend_node.ask.outcomes import BROKER, PARTNER, Outcome, inconclusive, known, no_answer, not_asked
+from bekend_node.ask.rules import Inquiry, Plan
+from bekend_node.store import Spend, Store
+
+BEGIN_SECONDS: Final = 5.0
+REPLY_SECONDS: Final = 5.0
+"""The reply deadline (protocol, parameters)."""
+MARGIN_SECONDS: Final = 1.0
+"""The broker's own notice of a missed deadline may still arrive within this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who this node is when it asks, and what it needs for that."""
+
+    oin: str
+    key: SigningKey = field(repr=False)
+    manifest: KeyManifest
+    manifest_note: bytes = field(repr=False)
+    covenant: Covenant
+    manifest_of: Callable[[str], Awaitable[KeyManifest]]
+    """The newest verified manifest of a party. Raises KeysError."""
+    store: Store
+    clock: Clock
+
+
+Emit = Callable[[Outcome], None]
+Ready = tuple[KeyManifest, HeldFilter]
+"""A source that can be asked: its manifest and the filter at hand."""
+
+
+class Lookup:
+    """One lookup under way. `run` gives every outcome to `emit` as it comes, and the receipt at the end."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        shelf: FilterShelf,
+        inquiry: Inquiry,
+        *,
+        plan: Plan,
+        spends: Sequence[Spend],
+        emit: Emit,
+    ) -> None:
+        self._asking = asking
+        self._shelf = shelf
+        self._inquiry = inquiry
+        self._plan = plan
+        self._spends = spends
+        self._emit_to = emit
+        self._outcomes: list[Outcome] = []
+        self._pending: dict[bytes, messages.Pending] = {}
+        self._refetching: set[asyncio.Task[None]] = set()
+        self._hashes: dict[str, bytes] = {}
+        self._begin_id: bytes | None = None
+
+    async def run(self, lines: Sequence[BrokerLine]) -> receipt.ReceiptFile:
+        """Ask over the first replica that works.
+
+        Raises BudgetError, StorageError or KeysError (no privacy officer of the own) before a Question left; after that
+        every fault is an outcome, but for a StorageError when the record of what came cannot be kept.
+        """
+        started = self._asking.clock.now()
+        box = own_record.officer_box(self._asking.manifest)
+        for oin, reason in self._plan.not_asked.items():
+            self._not_asked(oin, reason)
+        # (1) The filters at hand; what has ended since the purpose was opened is fetched again.
+        found = await asyncio.gather(*(self._one_filter(oin) for oin in self._plan.ask))
+        ready = [one for one in found if one is not None]
+        if ready:
+            await self._ask(lines, ready, box)
+        return await self._finish(started, box)
+
+    async def _one_filter(self, oin: str) -> Ready | None:
+        try:
+            manifest = await self._asking.manifest_of(oin)
+            if manifest.privacy_officer is None:
+                raise KeysError("the source's manifest names no privacy officer: nothing could be recorded for it")
+            held = await self._shelf.current(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
+            if self._inquiry.persons[0].kind not in held.kinds:
+                raise NotReadyError("the source has not enrolled this kind of identifier")
+        except BekendError as error:
+            self._fault(oin, error)
+            return None
+        return manifest, held
+
+    async def _ask(self, lines: Sequence[BrokerLine], ready: list[Ready], box: own_record.OfficerBox) -> None:
+        """Try the replicas in turn until Questions went out, or the broker said no."""
+        last: BekendError = UnreachableError("no replica of the broker can be reached")
+        for line in lines:
+            # A replica that does not stand costs the officer nothing: nothing left yet.
+            if not await line.ready():
+                continue
+            try:
+                await self._ask_over(line, ready, box)
+            except _BeginFailedError as error:
+                last = error.cause
+                if isinstance(last, _TRY_NEXT):
+                    continue
+            break
+        # Every source gets an outcome, whatever happened.
+        self._give_up(last, [manifest.oin for manifest, _ in ready])
+
+    async def _ask_over(self, line: BrokerLine, ready: list[Ready], box: own_record.OfficerBox) -> None:
+        """One attempt, with a seed, ids and a budget of its own: a retry is a new lookup."""
+        asking = self._asking
+        facts = await self._facts()
+        begin_id = secrets.token_bytes(16)
+        # (2) What needs no reply is computed while the budget reaches the disk; nothing leaves before it is there.
+        spent = asyncio.create_task(asking.store.admit_asking(spends=self._spends, at=facts.time))
+        await asyncio.sleep(0)  # lets the write begin
+        secret = blinds.draw(self._inquiry.persons, [manifest.oin for manifest, _ in ready])
+        begin = messages.make_begin(asking.key, facts, begin_id, secret)
+        drafts = [messages.draft(manifest, held) for manifest, held in ready]
+        await spent
+        call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS)
+        try:
+            begun = await _begin(call, begin)
+            # (4) The proof first: a U under another key would make records that nobody can open.
+            record_keys = _finalize(facts, secret, begun)
+            # (5) Every Question signed, the own record and the log entries durable, and only then sent.
+            pending = [messages.make_question(asking.key, facts, secret, record_keys, one) for one in drafts]
+            record = own_record.lookup_record(
+                box, begin_id, facts, inquiry=self._inquiry, secret=secret, exchanged=(begin, begun), pending=pending
+            )
+            entries = [("asked", one.question_hash) for one in pending]
+            await asking.store.admit_asking(log=entries, records=[record], at=facts.time)
+            self._begin_id = begin_id
+            self._hashes = {one.source.oin: one.question_hash for one in pending}
+            self._pending = {one.question_id: one for one in pending}
+            ask = broker_pb2.Ask(questions=[one.routed for one in pending])
+            await self._collect(call, broker_pb2.LookupRequest(ask=ask))
+        finally:
+            await call.close()
+
+    async def _collect(self, call: LookupCall, ask: broker_pb2.LookupRequest) -> None:
+        """Send the Questions and take replies until each has one or the deadline passes."""
+        try:
+            async with asyncio.timeout(REPLY_SECONDS + MARGIN_SECONDS):
+                await self._replies(call, ask)
+                if self._refetching:
+                    await asyncio.wait(self._refetching)
+        except TimeoutError:
+            self._give_up(DeadlineError("no reply within the deadline"), self._waiting(), PARTNER)
+        finally:
+            for task in tuple(self._refetching):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _replies(self, call: LookupCall, ask: broker_pb2.LookupRequest) -> None:
+        try:
+            await call.write(ask)
+            while self._pending:
+                reply = await call.read()
+                if reply is None:
+                    raise UnreachableError("the broker ended the lookup")
+                self._take(reply)
+        except BekendError as error:
+            self._give_up(error, self._waiting())
+
+    def _take(self, reply: broker_pb2.LookupResponse) -> None:
+        kind = reply.WhichOneof("kind")
+        if kind == "answer":
+            pending = self._pending.pop(reply.answer.question_id, None)
+            # A reply to no open question is dropped: an id is answered once.
+            if pending is not None:
+                self._answer(pending, reply.answer)
+        elif kind == "failure":
+            error = error_of(reply.failure.code, "the broker or the source reported a fault")
+            if not reply.failure.question_id:
+                raise error
+            pending = self._pending.pop(reply.failure.question_id, None)
+            if pending is not None:
+                self._fault(pending.source.oin, error)
+        else:
+            raise MalformedError("the broker sent something that is no reply")
+
+    def _answer(self, pending: messages.Pending, message: broker_pb2.SealedAnswer) -> None:
+        """(10) Verify, unblind and look up; another filter version is fetched first."""
+        try:
+            answer = answers.open_answer(pending, self._asking.oin, message)
+            held = self._shelf.version(self._plan.purpose.id, pending.source.oin, answer.filter_version)
+            if held is not None:
+                self._told(pending, answers.look_up(pending, answer, held), held)
+                return
+        except BekendError as error:
+            self._fault(pending.source.oin, error)
+            return
+        task = asyncio.create_task(self._answer_under_new_filter(pending, answer))
+        self._refetching.add(task)
+        task.add_done_callback(self._refetching.discard)
+
+    async def _answer_under_new_filter(self, pending: messages.Pending, answer: answers.OpenAnswer) -> None:
+        """(10) The same W, against the version that the answer names, if the source still has it."""
+        oin = pending.source.oin
+        try:
+            held = await self._shelf.refresh(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
+            self._told(pending, answers.look_up(pending, answer, held), held)
+        except BekendError as error:
+            self._fault(oin, error)
+        except asyncio.CancelledError:
+            self._fault(oin, DeadlineError("the filter of the answer did not come in time"))
+            raise
+
+    async def _finish(self, started: datetime, box: own_record.OfficerBox) -> receipt.ReceiptFile:
+        """(11) What came, sealed to the own privacy officer; and the receipt."""
+        asking = self._asking
+        expires = milliseconds(started + self._plan.purpose.result_lifetime)
+        if self._begin_id is not None:
+            record = own_record.outcomes_record(box, self._begin_id, expires, self._outcomes)
+            await asking.store.admit_asking(records=[record], at=asking.clock.now())
+        facts = receipt.Facts(
+            requester=asking.oin,
+            on_behalf_of=self._inquiry.on_behalf_of,
+            purpose=self._plan.purpose.id,
+            covenant_hash=asking.covenant.hash,
+            manifest_number=asking.manifest.number,
+            time=milliseconds(started),
+            expires=expires,
+            persons=len(self._inquiry.persons),
+        )
+        return receipt.issue(asking.key, asking.manifest_note, facts, self._hashes, self._outcomes)
+
+    async def _facts(self) -> messages.Facts:
+        asking, inquiry = self._asking, self._inquiry
+        try:
+            facts = messages.Facts(
+                requester=asking.oin,
+                on_behalf_of=inquiry.on_behalf_of,
+                purpose=inquiry.purpose,
+                covenant_hash=asking.covenant.hash,
+                requester_manifest=asking.manifest.number,
+                broker=await asking.manifest_of(asking.covenant.broker_oin),
+                time=asking.clock.now(),
+                case_reference=inquiry.case_reference or "",
+                officer=inquiry.officer.user,
+            )
+            _ = facts.record_key
+        except BekendError as error:
+            raise _BeginFailedError(error) from None
+        return facts
+
+    def _told(self, pending: messages.Pending, found: list[bool], held: HeldFilter) -> None:
+        oin, as_of = pending.source.oin, held.as_of.isoformat()
+        desk = self._asking.covenant.participants[oin].desk
+        for person, hit in enumerate(found):
+            self._emit(
+                known(person, oin, self._name(oin), as_of, desk)
+                if hit
+                else inconclusive(person, oin, self._name(oin), as_of)
+            )
+
+    def _fault(self, oin: str, error: BekendError, who: str = PARTNER) -> None:
+        logs.log(
+            logs.NO_ANSWER, source=oin, purpose=self._plan.purpose.id, code=code_name(error.code), detail=error.detail
+        )
+        self._each(oin, lambda person: no_answer(person, oin, self._name(oin), error, who))
+
+    def _give_up(self, error: BekendError, sources: Iterable[str], who: str = BROKER) -> None:
+        """`geen antwoord` for those of these sources that have no outcome yet and are not being looked up."""
+        self._pending.clear()
+        done = {outcome.oin for outcome in self._outcomes}
+        for oin in sources:
+            if oin not in done:
+                self._fault(oin, error, who)
+
+    def _not_asked(self, oin: str, reason: str) -> None:
+        self._each(oin, lambda person: not_asked(person, oin, self._name(oin), reason))
+
+    def _waiting(self) -> list[str]:
+        return [pending.source.oin for pending in self._pending.values()]
+
+    def _each(self, oin: str, make: Callable[[int], Outcome]) -> None:
+        for person in range(len(self._inquiry.persons)):
+            self._emit(make(person))
+
+    def _emit(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._emit_to(outcome)
+
+    def _name(self, oin: str) -> str:
+        return self._asking.covenant.participants[oin].name
+
+
+_TRY_NEXT: Final = (UnreachableError, DeadlineError, InternalError, StorageError, NotReadyError)
+"""Faults of one replica; whatever else a broker says, another replica would say too."""
+
+
+class _BeginFailedError(Exception):
+    """The lookup ended before a Question left."""
+
+    def __init__(self, cause: BekendError) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+async def _begin(call: LookupCall, begin: signed_pb2.Signed) -> broker_pb2.Begun:
+    """Send Begin and wait for its reply. Raises _BeginFailedError."""
+    try:
+        async with asyncio.timeout(BEGIN_SECONDS):
+            await call.write(broker_pb2.LookupRequest(begin=begin))
+            reply = await call.read()
+        if reply is None:
+            raise UnreachableError("the broker ended the lookup before its reply to Begin")
+        if reply.WhichOneof("kind") == "failure":
+            raise error_of(reply.failure.code, "the broker refused Begin")
+        if reply.WhichOneof("kind") != "begun":
+            raise MalformedError("the broker's first reply is no reply to Begin")
+    except TimeoutError:
+        raise _BeginFailedError(DeadlineError("no reply to Begin")) from None
+    except BekendError as error:
+        raise _BeginFailedError(error) from None
+    return reply.begun
+
+
+def _finalize(facts: messages.Facts, secret: blinds.Blinds, begun: broker_pb2.Begun) -> tuple[bytes, ...]:
+    """`U_j` under the month's key of the broker's manifest. Raises _BeginFailedError when the proof does not hold."""
+    try:
+        return secret.finalize(messages.check_begun(facts, secret, begun))
+    except BekendError as error:
+        raise _BeginFailedError(error) from None

@@ -1,0 +1,106 @@
+"""What an officer is told about one person at one partner, and the Dutch words for it.
+
+The four outcomes are those of protocol section 2. An outcome holds one bit about a person at the most: it has no
+field for a role, a count, a type of case or the name of a worker (FG-11), and none may be added.
+"""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final
+
+from bekend_proto.errors import BekendError, Code
+from bekend_proto.v1 import errors_pb2 as codes
+
+PROVES_NOTHING: Final = "Geen uitsluitsel bewijst niets: de persoon kan hier toch bekend zijn."
+"""Stands with every `geen uitsluitsel`, also in prints and exports (FG-27)."""
+
+ASK_THE_DESK: Final = "Neem contact op met het contactpunt van deze partner."
+
+
+class OutcomeKind(StrEnum):
+    """The four outcomes per person and partner, as the wire of the control socket and `--json` spell them."""
+
+    KNOWN = "bekend"
+    INCONCLUSIVE = "geen_uitsluitsel"
+    NO_ANSWER = "geen_antwoord"
+    NOT_ASKED = "niet_bevraagd"
+
+    @property
+    def words(self) -> str:
+        """The outcome as people read it: `geen uitsluitsel`."""
+        return self.value.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome for one person at one partner.
+
+    `person` counts from 0 in the order of the question. `as_of` is the date (YYYY-MM-DD) of the oldest list behind the
+    answer, present only where the partner answered. `reason` is Dutch, for the officer. `desk` is the partner's
+    contact, present only with `bekend`.
+    """
+
+    person: int
+    oin: str
+    name: str
+    outcome: OutcomeKind
+    as_of: str | None
+    reason: str
+    desk: str | None = None
+
+    def to_json(self) -> dict[str, str | int | None]:
+        """The fields as JSON values, in a fixed order."""
+        return {key: str(value) if isinstance(value, OutcomeKind) else value for key, value in asdict(self).items()}
+
+
+PARTNER: Final = "De partner"
+BROKER: Final = "De centrale"
+_NOTHING_SAID: Final = " Dit zegt niets over de persoon. Vraag het later opnieuw."
+
+_REASONS: dict[Code, str] = {
+    codes.ERROR_CODE_UNKNOWN_PARTNER: "{who} herkent een van de organisaties niet. Meld dit aan uw beheerder.",
+    codes.ERROR_CODE_MALFORMED: "{who} stuurde een bericht dat niet goed is opgebouwd. Het is weggegooid.",
+    codes.ERROR_CODE_VERSION: "{who} spreekt een andere versie van het protocol.",
+    codes.ERROR_CODE_SIGNATURE: "Een handtekening klopt niet. Het bericht is weggegooid.",
+    codes.ERROR_CODE_REFUSED: "{who} weigert deze vraag volgens de eigen afspraken.",
+    codes.ERROR_CODE_COVENANT: "{who} werkt met een andere versie van het convenant.",
+    codes.ERROR_CODE_KEYS: "{who} heeft geen sleutels die bij deze vraag passen.",
+    codes.ERROR_CODE_STALE: "De vraag of het antwoord was te oud, of de klok van een computer loopt niet goed.",
+    codes.ERROR_CODE_BUDGET: "Het aantal vragen dat {who} vandaag toelaat, is op.",
+    codes.ERROR_CODE_PROOF: "{who} stuurde een bewijs dat niet klopt. Het antwoord is weggegooid.",
+    codes.ERROR_CODE_RECORD: "{who} kon de vraag niet vastleggen zoals afgesproken.",
+    codes.ERROR_CODE_RATIO: "{who} vond dat de vraag niet bij het begin van de bevraging past.",
+    codes.ERROR_CODE_UNREACHABLE: "{who} is niet bereikbaar.",
+    codes.ERROR_CODE_DEADLINE: "{who} antwoordde niet op tijd.",
+    codes.ERROR_CODE_NOT_READY: "{who} kan nu niet antwoorden: een lijst ontbreekt of is te oud.",
+    codes.ERROR_CODE_STORAGE: "De vraag kon niet worden vastgelegd. Zonder vastlegging komt er geen antwoord.",
+    codes.ERROR_CODE_INTERNAL: "Er ging iets mis bij het verwerken.",
+}
+
+
+def reason_for(code: Code, who: str = PARTNER) -> str:
+    """The Dutch reason of a `geen antwoord` with this code, by `who`: PARTNER or BROKER."""
+    text = _REASONS.get(code, _REASONS[codes.ERROR_CODE_INTERNAL])
+    if not text.startswith("{who}"):
+        who = who[0].lower() + who[1:]
+    return text.format(who=who) + _NOTHING_SAID
+
+
+def known(person: int, oin: str, name: str, as_of: str, desk: str) -> Outcome:
+    """A verified answer that matches."""
+    return Outcome(person, oin, name, OutcomeKind.KNOWN, as_of, ASK_THE_DESK, desk)
+
+
+def inconclusive(person: int, oin: str, name: str, as_of: str) -> Outcome:
+    """A verified answer that does not match: proves nothing."""
+    return Outcome(person, oin, name, OutcomeKind.INCONCLUSIVE, as_of, PROVES_NOTHING)
+
+
+def no_answer(person: int, oin: str, name: str, error: BekendError, who: str = PARTNER) -> Outcome:
+    """A fault, whichever: never a miss. `who` says whose fault it is."""
+    return Outcome(person, oin, name, OutcomeKind.NO_ANSWER, None, reason_for(error.code, who))
+
+
+def not_asked(person: int, oin: str, name: str, reason: str) -> Outcome:
+    """The covenant does not let this source be asked, or the officer did not choose it."""
+    return Outcome(person, oin, name, OutcomeKind.NOT_ASKED, None, reason)

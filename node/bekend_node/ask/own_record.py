@@ -1,0 +1,117 @@
+"""The requester's own record of a lookup, sealed to its own privacy officer before it touches a disk (section 8).
+
+Two records per lookup, under the id of its Begin:
+
+    lookup     officer, case, purpose; identifiers, seed, salts, Begin, Begun: durable before a Question leaves
+    outcomes   what came, per partner and person: written at the end
+
+Both are JSON, filled up with spaces: the length of a sealed record must not tell an identifier's or an outcome's, so
+every outcome takes the same room.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from bekend_policy.manifest import KeyManifest
+from bekend_proto.errors import KeysError
+from bekend_proto.v1 import broker_pb2, signed_pb2
+from google.protobuf.message import Message
+from nacl.public import PublicKey, SealedBox
+
+from bekend_node.ask.blinds import Blinds
+from bekend_node.ask.messages import Facts, Pending
+from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.rules import Inquiry
+from bekend_node.store import OwnRecord
+
+KIND_LOOKUP: Final = "lookup"
+KIND_OUTCOMES: Final = "outcomes"
+ROOM: Final = 1024
+"""Records are a multiple of this long."""
+OfficerBox = SealedBox[PublicKey]
+"""Seals to a privacy officer; opens nothing."""
+_WIDTH: Final = 16
+"""Characters that every outcome takes; dates take ten."""
+
+
+def officer_box(manifest: KeyManifest) -> OfficerBox:
+    """Seals to the own privacy officer. Raises KeysError when the manifest names none: no record, no question."""
+    if manifest.privacy_officer is None:
+        raise KeysError("the own key manifest names no privacy officer: without a record no question may be asked")
+    return SealedBox(PublicKey(manifest.privacy_officer))
+
+
+def lookup_record(
+    box: OfficerBox,
+    begin_id: bytes,
+    facts: Facts,
+    *,
+    inquiry: Inquiry,
+    secret: Blinds,
+    exchanged: tuple[signed_pb2.Signed, broker_pb2.Begun],
+    pending: Iterable[Pending],
+) -> OwnRecord:
+    """All that an audit needs to make `A0`, `A_i`, `U` and `E_i` again, byte for byte.
+
+    Values of identifiers stand behind spaces, to one width.
+    """
+    begin, begun = exchanged
+    content = {
+        "kind": "bekend/1 lookup",
+        "begin_id": begin_id.hex(),
+        "time": facts.time.isoformat(),
+        "officer": inquiry.officer.user,
+        "officer_name": inquiry.officer.name,
+        "role": inquiry.officer.role,
+        "case": inquiry.case_reference,
+        "justification": inquiry.justification,
+        "attested": sorted(inquiry.attested),
+        "requester": facts.requester,
+        "on_behalf_of": inquiry.on_behalf_of,
+        "purpose": inquiry.purpose,
+        "covenant_hash": facts.covenant_hash.hex(),
+        "identifiers": [{"kind": one.kind, "value": one.value.rjust(18)} for one in secret.identifiers],
+        "seed": secret.seed.hex(),
+        "begin": _base64(begin),
+        "begun": _base64(begun),
+        "questions": [
+            {
+                "source": one.source.oin,
+                "question_id": one.question_id.hex(),
+                "question_hash": one.question_hash.hex(),
+                "case_salt": one.salt.hex(),
+            }
+            for one in pending
+        ],
+    }
+    return OwnRecord(begin_id, KIND_LOOKUP, _seal(box, content))
+
+
+def outcomes_record(box: OfficerBox, begin_id: bytes, expires: int, outcomes: Iterable[Outcome]) -> OwnRecord:
+    """What came of the lookup; `expires` is the end of the result's lifetime, in milliseconds."""
+    content = {
+        "kind": "bekend/1 outcomes",
+        "begin_id": begin_id.hex(),
+        "expires": expires,
+        "outcomes": [
+            {
+                "source": one.oin,
+                "person": one.person,
+                "outcome": one.outcome.value.ljust(_WIDTH),
+                "as_of": one.as_of or "-" * 10,
+            }
+            for one in sorted(outcomes, key=lambda one: (one.oin, one.person))
+        ],
+    }
+    return OwnRecord(begin_id, KIND_OUTCOMES, _seal(box, content))
+
+
+def _seal(box: OfficerBox, content: dict[str, Any]) -> bytes:
+    data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return box.encrypt(data.ljust(-(-len(data) // ROOM) * ROOM))
+
+
+def _base64(message: Message) -> str:
+    return base64.b64encode(message.SerializeToString(deterministic=True)).decode("ascii")

@@ -1,0 +1,157 @@
+"""Step (1): what the own rules say, before anything leaves this node.
+
+Every chosen source gets its own decision from the one rule function (`decide`), with everything that only this node
+knows: role, kind of identifier, case reference, what the officer attested. A purpose, role, case or mandate that fits
+no source at all is refused as a whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bekend_policy.decide import JUSTIFICATION, Asked, Decision, decide
+from bekend_policy.model import Covenant, Purpose
+from bekend_proto.errors import RefusedError
+from bekend_proto.identifiers import Identifier
+from bekend_proto.v1 import signed_pb2
+
+NOT_CHOSEN = "Niet gekozen: u hebt deze partner niet gevraagd."
+NOT_IN_SERVICE = (
+    "Deze partner antwoordt pas nadat een collega daar beslist. Dat komt met handmatige vrijgave: nog niet in dienst."
+)
+LONGEST_JUSTIFICATION = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class OfficerRef:
+    """Who asks: the user of the operating system, with name and role from the node's configuration."""
+
+    user: str
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """One question of an officer: these persons, to these sources, for this purpose and case.
+
+    `attested` are ids of conditions that the officer confirmed; `sources` is an explicit list (FG-09).
+    """
+
+    purpose: str
+    persons: tuple[Identifier, ...] = field(repr=False)
+    sources: tuple[str, ...]
+    officer: OfficerRef
+    case_reference: str | None = None
+    attested: frozenset[str] = frozenset()
+    justification: str | None = None
+    on_behalf_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Whom to ask, and why not the others. Both in the covenant's order; the reasons are Dutch."""
+
+    purpose: Purpose
+    ask: tuple[str, ...]
+    not_asked: Mapping[str, str]
+
+
+def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
+    """Decide for each source of the purpose. Raises RefusedError (rule, Dutch reason) when nothing may be asked so."""
+    purpose = covenant.purposes.get(inquiry.purpose)
+    if purpose is None:
+        raise _unknown_purpose()
+    _check_choice(covenant, own, purpose, inquiry)
+    sources = [oin for oin in covenant.sources(purpose.id) if oin != own]
+    decisions = {
+        oin: decide(covenant, _asked(covenant, own, oin, inquiry), now)
+        for oin in dict.fromkeys([*sources, *inquiry.sources])
+    }
+    _refuse_whole(decisions, inquiry.sources)
+    reasons = {oin: _why_not(oin, decision, inquiry.sources) for oin, decision in decisions.items()}
+    return Plan(
+        purpose,
+        ask=tuple(oin for oin, reason in reasons.items() if reason is None),
+        not_asked={oin: reason for oin, reason in reasons.items() if reason is not None},
+    )
+
+
+def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
+    """The one question that a node may ask itself. Raises RefusedError when the fixed rule does not admit it."""
+    purpose = covenant.purposes.get(inquiry.purpose)
+    if purpose is None:
+        raise _unknown_purpose()
+    decision = decide(covenant, _asked(covenant, own, own, inquiry), now)
+    if not decision.allowed:
+        raise _refused(decision)
+    if decision.mode is None or not decision.mode.by_machine:
+        raise RefusedError("handmatig", "Deze organisatie antwoordt voor dit doel niet automatisch: er is geen filter.")
+    return Plan(purpose, ask=(own,), not_asked={})
+
+
+def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inquiry) -> None:
+    partners = ", ".join(f"{oin} ({_name(covenant, oin)})" for oin in covenant.sources(purpose.id) if oin != own)
+    if not inquiry.sources:
+        raise RefusedError("FG-09", f"Kies zelf welke partners u wilt vragen. U kunt kiezen uit: {partners}.")
+    unknown = [oin for oin in inquiry.sources if oin not in covenant.participants]
+    if unknown:
+        raise RefusedError(
+            "partner-onbekend", f"{', '.join(unknown)} doet niet mee aan het convenant. U kunt kiezen uit: {partners}."
+        )
+    if own in inquiry.sources:
+        raise RefusedError("eigen-organisatie", "U vraagt uw eigen organisatie. Zoek dat op in uw eigen systeem.")
+    if len(set(inquiry.sources)) != len(inquiry.sources):
+        raise RefusedError("partner-dubbel", "U noemt een partner twee keer. Noem elke partner een keer.")
+    if not inquiry.persons or len(set(inquiry.persons)) != len(inquiry.persons):
+        raise RefusedError("persoon-dubbel", "Vul minstens een persoon in, en elke persoon een keer.")
+    if len({person.kind for person in inquiry.persons}) != 1:
+        raise RefusedError("soort-gemengd", "Gebruik in een bevraging een soort nummer.")
+    if len(inquiry.justification or "") > LONGEST_JUSTIFICATION:
+        raise RefusedError("te-lang", f"De motivering heeft hoogstens {LONGEST_JUSTIFICATION} tekens.")
+
+
+def _asked(covenant: Covenant, own: str, source: str, inquiry: Inquiry) -> Asked:
+    return Asked(
+        requester=own,
+        source=source,
+        purpose=inquiry.purpose,
+        on_behalf_of=inquiry.on_behalf_of,
+        persons=len(inquiry.persons),
+        kind_class=signed_pb2.KIND_CLASS_CERTAIN,
+        covenant_hash=covenant.hash,
+        role=inquiry.officer.role,
+        kind=inquiry.persons[0].kind,
+        # Empty and not None: None would mean that this party cannot know it.
+        case_reference=inquiry.case_reference or "",
+        # Who writes the justification down here has confirmed that there is one.
+        attested=inquiry.attested | ({JUSTIFICATION} if (inquiry.justification or "").strip() else frozenset()),
+        sources=len(inquiry.sources),
+    )
+
+
+def _refuse_whole(decisions: Mapping[str, Decision], chosen: Sequence[str]) -> None:
+    """No source may be asked in this way, so it is not about a source: role, case, kind, mandate or purpose."""
+    if any(decision.allowed for decision in decisions.values()):
+        return
+    raise _refused(decisions[chosen[0]])
+
+
+def _why_not(oin: str, decision: Decision, chosen: Sequence[str]) -> str | None:
+    if not decision.allowed:
+        return f"{decision.reason} (regel {decision.rule})."
+    if oin not in chosen:
+        return NOT_CHOSEN
+    return None if decision.mode is not None and decision.mode.by_machine else NOT_IN_SERVICE
+
+
+def _refused(decision: Decision) -> RefusedError:
+    return RefusedError(decision.rule, f"{decision.reason}. {decision.remedy}".strip())
+
+
+def _unknown_purpose() -> RefusedError:
+    return RefusedError("onbekend-doel", "Dit doel staat niet in het convenant. Kies een doel van uw organisatie.")
+
+
+def _name(covenant: Covenant, oin: str) -> str:
+    return covenant.participants[oin].name
