@@ -1,5 +1,7 @@
 """Proofs: the right ones verify, and nothing else does."""
 
+from pathlib import Path
+
 import pytest
 from bekend_proto import dleq, group, oprf
 from bekend_proto.errors import InternalError, ProofError
@@ -105,3 +107,20 @@ def test_nothing_and_too_much_are_not_proved() -> None:
     for inputs, outputs in [([], []), (INPUTS, OUTPUTS[:2]), (INPUTS * 400, OUTPUTS * 400)]:
         with pytest.raises(InternalError):
             dleq.prove(PAIR.secret, PAIR.public, inputs, outputs)
+
+
+def test_must_8_no_shipped_code_fixes_a_nonce() -> None:
+    """The deterministic cores are called by their own modules, where the nonce is drawn, and by tests."""
+    root = Path(dleq.__file__).parents[2]
+    rooms = ("proto", "policy", "node", "broker", "deploy", "bench")
+    calls = sorted(
+        (path.name, line.strip())
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "_with_nonce(" in line and not line.startswith("def ")
+    )
+    assert calls == [
+        ("dleq.py", "return prove_with_nonce(secret, public, inputs, outputs, random_scalar())"),
+        ("release.py", "return seal_release_with_nonce(w, context, payload, secrets.token_bytes(24))"),
+    ]
