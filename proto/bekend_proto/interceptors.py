@@ -11,8 +11,8 @@ the call is wrapped, never a message.
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any, Final, Never
@@ -181,9 +181,10 @@ def _streaming(inner: Any, call: _Call) -> Any:
 
     async def handle(request: Any, context: Any) -> None:
         async def drain() -> None:
-            responses: AsyncIterator[Any] = inner(request, context)
-            async for response in responses:
-                await context.write(response)
+            # Closed whenever the call ends: what a handler holds is let go at once, not when memory is collected.
+            async with aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
 
         async def write() -> None:
             await inner(request, context)
