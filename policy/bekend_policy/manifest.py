@@ -1,0 +1,190 @@
+"""Key manifests: a node's or the broker's on-line keys, numbered, dated, signed by its off-line key.
+
+A manifest is strict YAML in one form: reading it and writing it again gives the same bytes. It travels as a signed
+note (protocol section 4, provenance). The receiver remembers the highest number it has seen per owner.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from bekend_proto.clock import FRESHNESS, epoch_start, month_start
+from bekend_proto.errors import KeysError, MalformedError
+from bekend_proto.group import decode_element
+from bekend_proto.note import open_note, parse_vkey
+from pydantic import AfterValidator, Field
+
+from bekend_policy.scalars import Hex32, Moment, Oin, Slug, Whole, is_oin, is_slug
+from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
+
+KIND = "bekend/1 key-manifest"
+MAX_VALIDITY = timedelta(days=400)
+"""A manifest ends: keys that nobody looks after lapse by themselves."""
+
+
+@dataclass(frozen=True)
+class KeyManifest:
+    """The on-line keys of one party.
+
+    `evaluation_keys`: (source OIN, purpose, epoch) -> public key, 32 bytes: k*G in a node's manifest (source = its own
+    OIN), b*G in the broker's. `record_keys`: month -> u*G, the broker's only. `privacy_officer`: X25519, a node's only.
+    """
+
+    oin: str
+    number: int
+    issued: datetime
+    valid_until: datetime
+    protocol_versions: tuple[int, ...]
+    signing_keys: tuple[bytes, ...]
+    privacy_officer: bytes | None = None
+    register_sizes: Mapping[str, int] = field(default_factory=dict)
+    evaluation_keys: Mapping[tuple[str, str, str], bytes] = field(default_factory=dict)
+    record_keys: Mapping[str, bytes] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The one text of this manifest. Raises KeysError when it breaks a rule (dates, number, keys)."""
+        _check(self)
+        return "".join(f"{line}\n" for line in _lines(self))
+
+
+def parse_manifest(text: str) -> KeyManifest:
+    """Read a manifest's text. Raises KeysError unless it follows every rule and is in the one form."""
+    try:
+        file = load_yaml(text, _File, name="key manifest")
+    except YamlFaults as error:
+        raise KeysError(f"the key manifest cannot be read: {error}") from error
+    keys = {(row.source, row.purpose, row.epoch): row.key for row in file.evaluation_keys}
+    manifest = KeyManifest(
+        oin=file.oin,
+        number=file.number,
+        issued=file.issued,
+        valid_until=file.valid_until,
+        protocol_versions=file.protocol_versions,
+        signing_keys=file.signing_keys,
+        privacy_officer=file.privacy_officer,
+        register_sizes=file.register_sizes,
+        evaluation_keys=keys,
+        record_keys=file.record_keys,
+    )
+    if file.kind != KIND or manifest.text() != text:
+        raise KeysError("the key manifest is not in its one form: make it again with the manifest command")
+    return manifest
+
+
+def open_manifest(note: bytes, vkey: str, now: datetime) -> KeyManifest:
+    """The manifest in a note that this off-line key signed, in force now.
+
+    Raises MalformedError or SignatureError for the note; KeysError when the manifest breaks a rule, is of another
+    party than the key, is expired or not yet issued.
+    """
+    manifest = parse_manifest(open_note(note, vkey))
+    signer = parse_vkey(vkey)
+    if signer.name.split("/")[1:2] != [manifest.oin]:
+        raise KeysError(f"the key manifest of {manifest.oin} is signed by {signer.name}: each signs its own")
+    if signer.public in manifest.signing_keys:
+        raise KeysError(f"{manifest.oin} signs messages with its off-line key: one key, one role; make another")
+    if now < manifest.issued - FRESHNESS:
+        raise KeysError(f"key manifest {manifest.number} of {manifest.oin} is dated in the future: check the clocks")
+    if now >= manifest.valid_until:
+        raise KeysError(f"key manifest {manifest.number} of {manifest.oin} has expired: have a new one signed")
+    return manifest
+
+
+# --- the file --------------------------------------------------------------------------------------------------
+
+
+class _Row(StrictModel):
+    source: Oin
+    purpose: str
+    epoch: str
+    key: Hex32
+
+
+def _month(value: str) -> str:
+    month_start(value)
+    return value
+
+
+class _File(StrictModel):
+    kind: str
+    oin: Oin
+    number: Annotated[Whole, Field(ge=1, lt=2**32)]
+    issued: Moment
+    valid_until: Moment
+    protocol_versions: tuple[Annotated[Whole, Field(ge=1)], ...] = Field(min_length=1)
+    signing_keys: tuple[Hex32, ...] = Field(min_length=1, max_length=4)
+    privacy_officer: Hex32 | None = None
+    register_sizes: dict[Slug, Whole] = Field(default_factory=dict)
+    evaluation_keys: tuple[_Row, ...] = ()
+    record_keys: dict[Annotated[str, AfterValidator(_month)], Hex32] = Field(default_factory=dict)
+
+
+def _lines(manifest: KeyManifest) -> list[str]:
+    lines = [
+        f"kind: {KIND}",
+        f'oin: "{manifest.oin}"',
+        f"number: {manifest.number}",
+        f"issued: {_moment(manifest.issued)}",
+        f"valid_until: {_moment(manifest.valid_until)}",
+        f"protocol_versions: [{', '.join(map(str, manifest.protocol_versions))}]",
+        "signing_keys:",
+        *(f'  - "{key.hex()}"' for key in manifest.signing_keys),
+    ]
+    if manifest.privacy_officer is not None:
+        lines.append(f'privacy_officer: "{manifest.privacy_officer.hex()}"')
+    if manifest.register_sizes:
+        lines += ["register_sizes:", *(f"  {name}: {size}" for name, size in sorted(manifest.register_sizes.items()))]
+    if manifest.evaluation_keys:
+        lines.append("evaluation_keys:")
+        for (source, purpose, epoch), key in sorted(manifest.evaluation_keys.items()):
+            row = f'source: "{source}", purpose: "{purpose}", epoch: "{epoch}", key: "{key.hex()}"'
+            lines.append(f"  - {{{row}}}")
+    if manifest.record_keys:
+        lines += [
+            "record_keys:",
+            *(f'  "{month}": "{key.hex()}"' for month, key in sorted(manifest.record_keys.items())),
+        ]
+    return lines
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- the rules -------------------------------------------------------------------------------------------------
+
+
+def _check(manifest: KeyManifest) -> None:
+    """Everything that must hold whichever side makes or reads a manifest."""
+    if not is_oin(manifest.oin) or not 1 <= manifest.number < 2**32:
+        raise KeysError("a key manifest has an OIN and a number from 1")
+    if not manifest.issued < manifest.valid_until <= manifest.issued + MAX_VALIDITY:
+        raise KeysError(f"a key manifest is valid for at most {MAX_VALIDITY.days} days: shorten valid_until")
+    versions = manifest.protocol_versions
+    if not versions or min(versions) < 1 or list(versions) != sorted(set(versions)):
+        raise KeysError("protocol_versions is a rising list of whole numbers from 1")
+    if any(not is_slug(name) or not 0 <= size < 10**12 for name, size in manifest.register_sizes.items()):
+        raise KeysError("register_sizes names registers with their number of persons")
+    _check_keys(manifest)
+
+
+def _check_keys(manifest: KeyManifest) -> None:
+    own = [*manifest.signing_keys, *([manifest.privacy_officer] if manifest.privacy_officer is not None else [])]
+    elements = [*manifest.evaluation_keys.values(), *manifest.record_keys.values()]
+    if not manifest.signing_keys or len(set(own + elements)) != len(own + elements):
+        raise KeysError("a key stands twice in the manifest, or none signs: one key, one role")
+    if any(len(key) != 32 or key == bytes(32) for key in own):
+        raise KeysError("a signing key and a privacy officer's key have 32 bytes and are not zero")
+    try:
+        for element in elements:
+            decode_element(element)
+        for source, purpose, epoch in manifest.evaluation_keys:
+            epoch_start(epoch)
+            if not is_oin(source) or not re.fullmatch(r"[a-z0-9_-]+/[a-z0-9_-]+", purpose):
+                raise ValueError("no OIN or purpose")
+        for month in manifest.record_keys:
+            month_start(month)
+    except (MalformedError, ValueError) as error:
+        raise KeysError(f"a key of the manifest of {manifest.oin} is not well formed: {error}") from error
