@@ -44,7 +44,7 @@ class Settings:
     per_officer: int = PER_DAY
     per_organisation: int = 4 * PER_DAY
     filter_interval: str | None = None
-    max_persons: int = 8
+    max_persons: int = 4
 
     @property
     def limits(self) -> _Tree:
@@ -112,8 +112,8 @@ _GROUNDS: dict[tuple[str, str], _Tree] = {
 }
 _MUNICIPAL_GROUNDS: dict[str, _Tree] = {
     ZSM_LOCAL: {
-        "wet": "AVG",
-        "artikel": "6(1)(e), 23(1)(d)",
+        "wet": "Gemeentewet",
+        "artikel": "172; Pbw 18a(4); Leerplichtwet 1969 16",
         "toelichting": "Of dit de gemeente een eigen grond geeft tegenover het OM, is niet getoetst.",
     },
     ZVH_WEIGHING: {"wet": "WGS", "artikel": "1.5(1), 2.27(1)(f)"},
@@ -138,16 +138,16 @@ def _zsm_context(settings: Settings) -> _Tree:
         "en de te betrekken partners te bepalen. Levert geen inhoud.",
         "fase": "signaal",
         "kader": "strafvordering",
-        "vrager": {"organisaties": ["om"], "rollen": ["zsm_medewerker", "officier"]},
+        "vrager": {"organisaties": ["om"], "rollen": ["zsm-medewerker", "officier"]},
         "grondslag_vrager": _grounds(("RO", "124"), ("Wpg", "16(1)(a)")),
         "bronnen": {
             "college_bw": {"modus": "nooit", "reden": "Wmo 5.2.1(2): gesloten lijst. Alleen in een ZVH-casus."},
         },
         "voorwaarden": [
-            {"id": "verdachte_status", "tekst": "De persoon is als verdachte aangehouden.", "controle": "vrager"},
+            {"id": "verdachte", "tekst": "de persoon is aangehouden als verdachte in deze zaak", "controle": "vrager"},
         ],
         "zaaknummer": {"patroon": r"\d{2}/\d{6}-\d{2}", "omschrijving": "Parketnummer, bijvoorbeeld 01/234567-26"},
-        "motivering": "nee",
+        "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "PT72H",
         "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
@@ -163,18 +163,18 @@ def _zsm_local(settings: Settings) -> _Tree:
         "leerplicht. Geen Wmo- of jeugddossiers. De grondslag is nog niet getoetst.",
         "fase": "signaal",
         "kader": "strafvordering",
-        "vrager": {"organisaties": ["om"], "rollen": ["zsm_medewerker", "officier"]},
-        "grondslag_vrager": _grounds(("RO", "124"), ("Sv", "148")),
+        "vrager": {"organisaties": ["om"], "rollen": ["zsm-medewerker", "officier"]},
+        "grondslag_vrager": _grounds(("RO", "124"), ("Wjsg", "39f")),
         "bronnen": {},
         "voorwaarden": [
-            {"id": "verdachte_status", "tekst": "De persoon is als verdachte aangehouden.", "controle": "vrager"},
+            {"id": "verdachte", "tekst": "de persoon is aangehouden als verdachte in deze zaak", "controle": "vrager"},
         ],
         "zaaknummer": {"patroon": r"\d{2}/\d{6}-\d{2}", "omschrijving": "Parketnummer, bijvoorbeeld 01/234567-26"},
-        "motivering": "nee",
+        "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "PT72H",
         "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
-        "open_vraag": "Heeft het college een eigen grond om dit aan het OM te zeggen? Te toetsen.",
+        "open_vraag": "Voor de lokale context vóór de ZSM-beoordeling is geen eigen grondslag gevonden: te toetsen.",
         **_common(settings),
     }
 
@@ -198,14 +198,14 @@ def _zvh_weighing(settings: Settings) -> _Tree:
         "bronnen": {},
         "voorwaarden": [
             {
-                "id": "positieve_toets",
-                "tekst": "De toets van WGS 2.31(2) is gedaan, met datum, en was positief.",
+                "id": "positieve-toets",
+                "tekst": "de aanmelding is positief getoetst (WGS 2.31(2)) en de datum ligt vast",
                 "controle": "vrager",
             },
-            {"id": "eigen_motivering", "tekst": "Elk gezinslid heeft een eigen motivering.", "controle": "vrager"},
+            {"id": "bgs-2-20", "tekst": "vastgelegd is dat aan Bgs 2.20(1) is voldaan", "controle": "vrager"},
         ],
         "zaaknummer": {"patroon": r"ZVH-\d{4}-\d{4}", "omschrijving": "Zaaknummer, bijvoorbeeld ZVH-2026-0042"},
-        "motivering": "nee",
+        "motivering": "ja",
         "max_personen": str(settings.max_persons),
         "geldigheid_resultaat": "P28D",
         "informeren": "De aanmelder vooraf, tenzij; formeel het contactpunt.",

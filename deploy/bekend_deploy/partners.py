@@ -57,11 +57,11 @@ class Pair:
 _MUNICIPAL = ("veiligheid", "nazorg", "leerplicht", "wmo")
 
 OM = Partner(demo_oin(1), "OM/ZSM Noord-Holland (demo)", "om", "om-zsm", ("zaken",))
-POLITIE = Partner(demo_oin(2), "Politie Noord-Holland (demo)", "politie", "politie", ("registraties",))
-RECLASSERING = Partner(demo_oin(3), "Reclassering (demo)", "reclassering", "reclassering", ("toezichten",))
+POLITIE = Partner(demo_oin(2), "Politie Noord-Holland (demo)", "politie", "politie", ("politiegegevens-8-13",))
+RECLASSERING = Partner(demo_oin(3), "Reclassering (demo)", "reclassering", "reclassering", ("clienten",))
 HAARLEM = Partner(demo_oin(4), "Gemeente Haarlem (demo)", "college_bw", "haarlem", _MUNICIPAL)
 VELSEN = Partner(demo_oin(5), "Gemeente Velsen (demo)", "college_bw", "velsen", _MUNICIPAL)
-VEILIG_THUIS = Partner(demo_oin(6), "Veilig Thuis Kennemerland (demo)", "veilig_thuis", "veilig-thuis", ("meldingen",))
+VEILIG_THUIS = Partner(demo_oin(6), "Veilig Thuis Kennemerland (demo)", "veilig_thuis", "veilig-thuis", ("dossiers",))
 ZVH = Partner(demo_oin(7), "Zorg- en Veiligheidshuis Kennemerland (demo)", "zvh", "zvh", ("casussen",))
 
 SEVEN = (OM, POLITIE, RECLASSERING, HAARLEM, VELSEN, VEILIG_THUIS, ZVH)

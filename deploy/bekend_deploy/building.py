@@ -1,0 +1,275 @@
+"""Everything that stands on disk before a federation runs, made by the code that real partners use.
+
+    pki/                  the throw-away authority and a certificate per process
+    covenant/             the demo covenant, signed by every ondertekenaar and the operator
+    broker/               broker.yaml, keys/, manifest.note
+    <partner>/            node.yaml, keys/, manifest.note, besluiten/, mappings/, import/
+
+What in life lies in a safe (keys of ondertekenaars, of privacy officers, of those who approve a mapping) exists in
+memory alone here, and is gone when the process ends.
+"""
+
+import os
+import pwd
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from bekend_broker import keys as broker_keys
+from bekend_node import keys as node_keys
+from bekend_policy.keys import SigningKey
+from bekend_policy.load import load_covenant
+from bekend_policy.sign import sign_covenant, verify_covenant
+from bekend_policy.standing import StandingDecision
+from bekend_proto.note import add_signature, note_name, sign_note, vkey_of
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey as Ed25519
+
+from bekend_deploy import covenant as demo_covenant
+from bekend_deploy.partners import BROKER_OIN, COVENANT, Pair, Partner, registers_in_use, served
+from bekend_deploy.pki import Authority, TlsPaths
+from bekend_deploy.population import Population, canary_of
+from bekend_deploy.processes import free_ports
+from bekend_deploy.questions import ROLES
+
+
+@dataclass(frozen=True)
+class OffLine:
+    """The keys that people hold: per partner an ondertekenaar, a privacy officer, and two approvers of mappings."""
+
+    signer: SigningKey
+    privacy_officer: PrivateKey = field(repr=False)
+    approvers: tuple[SigningKey, SigningKey]
+
+    @classmethod
+    def fresh(cls, oin: str) -> "OffLine":
+        """New keys for one partner."""
+        return cls(
+            new_signer(note_name(oin, "ondertekenaar")),
+            PrivateKey.generate(),
+            (new_signer(f"bekend/{oin}/beheer-1"), new_signer(f"bekend/{oin}/beheer-2")),
+        )
+
+
+@dataclass(frozen=True)
+class NodeFiles:
+    """Where one partner's node finds its things."""
+
+    partner: Partner
+    folder: Path
+    config: Path
+    tls: TlsPaths
+    imports: Mapping[str, Path]
+    """Register -> CSV file, for the registers that some purpose needs."""
+    off_line: OffLine
+    metrics: int
+
+    @property
+    def socket(self) -> Path:
+        """The node's control socket."""
+        return self.folder / "node.sock"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A federation on disk, ready to start."""
+
+    folder: Path
+    authority: Authority
+    covenant: Path
+    operator: SigningKey
+    broker_config: Path
+    broker_port: int
+    broker_metrics: int
+    broker_tls: TlsPaths
+    nodes: Mapping[str, NodeFiles]
+
+
+def new_signer(name: str) -> SigningKey:
+    """A fresh off-line key that is never written."""
+    key = Ed25519.generate()
+    return SigningKey(name, vkey_of(name, bytes(key.verify_key)), bytes(key))
+
+
+def build(
+    folder: Path,
+    members: Sequence[Partner],
+    pairs: Sequence[Pair],
+    population: Population,
+    settings: demo_covenant.Settings,
+    *,
+    now: datetime,
+) -> Built:
+    """Write a whole federation under `folder`, which exists and is empty."""
+    authority = Authority(folder / "pki", now)
+    off_line = {member.oin: OffLine.fresh(member.oin) for member in members}
+    operator = new_signer(note_name(BROKER_OIN, "beheerder"))
+    covenant = _covenant(
+        folder / "covenant", members, pairs, settings, off_line=off_line, operator=operator, today=population.today
+    )
+    loaded = verify_covenant(load_covenant(covenant), operator.vkey, now)
+    ports = iter(free_ports(2 + len(members)))
+    broker_port, broker_metrics = next(ports), next(ports)
+
+    broker_folder = folder / "broker"
+    broker_tls = authority.issue("broker", "Beheerder van de demo", BROKER_OIN)
+    broker_keys.create_missing(broker_folder / "keys", now)
+    draft = broker_keys.draft_manifest(broker_folder / "keys", loaded, BROKER_OIN, 1, now)
+    (broker_folder / "manifest.note").write_bytes(sign_note(draft.text(), operator.name, operator.seed))
+    broker_config = _dump(
+        broker_folder / "broker.yaml",
+        {
+            "oin": BROKER_OIN,
+            "covenant": "../covenant",
+            "anchor": operator.vkey,
+            "manifest": "manifest.note",
+            "listen": f"127.0.0.1:{broker_port}",
+            "metrics": f"127.0.0.1:{broker_metrics}",
+            "tls": _tls(broker_tls, broker_folder),
+        },
+    )
+    nodes = {
+        member.oin: _node(
+            folder / member.slug,
+            member,
+            pairs,
+            population,
+            off_line[member.oin],
+            tls=authority.issue(member.slug, member.name, member.oin),
+            place=place,
+            broker=broker_port,
+            metrics=next(ports),
+            now=now,
+        )
+        for place, member in enumerate(members)
+    }
+    return Built(folder, authority, covenant, operator, broker_config, broker_port, broker_metrics, broker_tls, nodes)
+
+
+def _covenant(
+    folder: Path,
+    members: Sequence[Partner],
+    pairs: Sequence[Pair],
+    settings: demo_covenant.Settings,
+    *,
+    off_line: Mapping[str, OffLine],
+    operator: SigningKey,
+    today: date,
+) -> Path:
+    demo_covenant.write(
+        folder,
+        members,
+        pairs,
+        signers={oin: keys.signer.vkey for oin, keys in off_line.items()},
+        operator=operator.vkey,
+        today=today,
+        settings=settings,
+    )
+    for key in (*(keys.signer for keys in off_line.values()), operator):
+        sign_covenant(folder, key)
+    return folder
+
+
+def _node(
+    folder: Path,
+    partner: Partner,
+    pairs: Sequence[Pair],
+    population: Population,
+    off_line: OffLine,
+    *,
+    tls: TlsPaths,
+    place: int,
+    broker: int,
+    metrics: int,
+    now: datetime,
+) -> NodeFiles:
+    folder.mkdir(mode=0o700)
+    keys = node_keys.NodeKeys.create(folder / "keys", partner.oin, now)
+    used = registers_in_use(pairs, partner.oin)
+    files = population.write(folder / "import", partner.oin)
+    sizes = {register: len(population.registers[partner.oin, register]) for register in used}
+    officer = bytes(off_line.privacy_officer.public_key)
+    (folder / "privacy-officer.pub").write_text(officer.hex() + "\n", encoding="ascii")
+    draft = node_keys.draft_manifest(
+        keys, served(pairs, partner.oin), sizes, privacy_officer=officer, number=1, now=now
+    )
+    (folder / "manifest.note").write_bytes(sign_note(draft.text(), off_line.signer.name, off_line.signer.seed))
+    for register in used:
+        _write_mapping(folder / "mappings" / f"{register}.note", register, population.kind, off_line.approvers)
+    for pair in pairs:
+        if pair.oin == partner.oin and pair.mode == "standaardbesluit":
+            _write_decision(folder / "besluiten", pair, off_line.signer, population.today)
+    config = _dump(
+        folder / "node.yaml",
+        {
+            "oin": partner.oin,
+            "covenant": "../covenant",
+            "anchor": off_line.signer.vkey,
+            "manifest": "manifest.note",
+            "standing_decisions": "besluiten",
+            "privacy_officer": "privacy-officer.pub",
+            "brokers": [{"address": f"127.0.0.1:{broker}"}],
+            "tls": _tls(tls, folder),
+            "metrics": f"127.0.0.1:{metrics}",
+            "socket": "node.sock",
+            "canary": f"{population.kind}:{canary_of(place, population.kind)}",
+            "officers": _officers(partner),
+            "registers": {
+                register: {"mapping": f"mappings/{register}.note", "size": str(size)}
+                for register, size in sizes.items()
+            },
+            "approvers": [key.vkey for key in off_line.approvers],
+        },
+    )
+    imports = {register: files[register] for register in used}
+    return NodeFiles(partner, folder, config, tls, imports, off_line, metrics)
+
+
+def _officers(partner: Partner) -> list[dict[str, str]]:
+    """Whoever runs the demo is the officer of every partner that may ask."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    return [{"user": user, "name": f"Demo-medewerker {partner.name}", "role": ROLES.get(partner.kind, "medewerker")}]
+
+
+def _write_mapping(path: Path, register: str, kind: str, approvers: tuple[SigningKey, SigningKey]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    column = "bsn" if kind == "bsn" else "nummer"
+    text = (
+        "kind: bekend/1 mapping\n"
+        f"register: {register}\n"
+        f"identifier_kind: {kind}\n"
+        f"columns:\n  identifier: {column}\n  end: einddatum\n"
+    )
+    first, second = approvers
+    path.write_bytes(add_signature(sign_note(text, first.name, first.seed), second.name, second.seed))
+
+
+def _write_decision(folder: Path, pair: Pair, signer: SigningKey, today: date) -> None:
+    decision = StandingDecision(
+        covenant_id=COVENANT,
+        source=pair.oin,
+        purpose=pair.purpose,
+        first_day=today - timedelta(days=1),
+        last_day=today + timedelta(days=90),
+        decision="Demobesluit: alleen voor verzonnen personen",
+    )
+    folder.mkdir(exist_ok=True)
+    name = pair.purpose.partition("/")[2]
+    (folder / f"{name}.note").write_bytes(sign_note(decision.text(), signer.name, signer.seed))
+
+
+def _tls(paths: TlsPaths, folder: Path) -> dict[str, str]:
+    """Paths as a configuration in `folder` names them."""
+    return {
+        "certificate": os.path.relpath(paths.certificate, folder),
+        "key": os.path.relpath(paths.key, folder),
+        "authorities": os.path.relpath(paths.authorities, folder),
+    }
+
+
+def _dump(path: Path, tree: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False, width=200), encoding="utf-8")
+    return path

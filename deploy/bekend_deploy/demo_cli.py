@@ -1,0 +1,44 @@
+"""`bekend demo`: the options."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+EPILOG = """
+**Examples**
+
+    bekend demo                          a minute, seven partners, 2,000 synthetic people each
+
+    bekend demo --serve --keep ./trial   stay up, and show how to ask by hand
+
+    bekend demo --json > demo.json       one object, for scripts
+
+**Exit codes**: 0 every outcome was right; 1 a process failed; 3 an outcome differs from the truth; 130 Ctrl-C.
+"""
+
+
+@app.command(epilog=EPILOG)
+def demo(
+    *,
+    partners: Annotated[int, typer.Option(min=7, max=60, help="Partners; past seven, further municipalities.")] = 7,
+    persons: Annotated[int, typer.Option(min=8, max=1_000_000, help="People that each partner knows.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same people.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="Leave keys, databases and logs in this new folder.")] = None,
+    serve: Annotated[bool, typer.Option(help="Stay up afterwards and show how to ask.")] = False,
+) -> None:
+    """A whole federation on this machine: a broker and seven partners as processes, asked about synthetic people.
+
+    It makes a throw-away PKI, signs a demo covenant, enrols everybody's clients, asks, checks every outcome against
+    the truth, and shows who holds what afterwards.
+    """
+    from bekend_deploy.demo import Options, run  # noqa: PLC0415 - gRPC and libsodium load only when a demo runs
+
+    # Ctrl-C and a supervisor's SIGTERM both unwind, so that no process stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    raise typer.Exit(run(Options(partners, persons, seed, as_json, keep, serve)))

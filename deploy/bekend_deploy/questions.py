@@ -1,0 +1,132 @@
+"""The questions of the demo, the people they are about, and what every outcome has to be.
+
+The expected outcome comes from the table of agreements and the rows of the registers alone (partners.py,
+population.py), so that a mistake in the federation cannot hide in it.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bekend_deploy.partners import (
+    HAARLEM,
+    OM,
+    POLITIE,
+    RECLASSERING,
+    VELSEN,
+    ZSM_CONTEXT,
+    ZSM_LOCAL,
+    ZVH,
+    ZVH_WEIGHING,
+    Pair,
+    Partner,
+)
+from bekend_deploy.population import Population
+
+KNOWN, INCONCLUSIVE, NO_ANSWER, NOT_ASKED = "bekend", "geen_uitsluitsel", "geen_antwoord", "niet_bevraagd"
+OUTCOMES = (KNOWN, INCONCLUSIVE, NO_ANSWER, NOT_ASKED)
+
+CASES = {ZSM_CONTEXT: "01/234567-26", ZSM_LOCAL: "01/234567-26", ZVH_WEIGHING: "ZVH-2026-0042"}
+"""A case reference that fits each purpose."""
+
+CONDITIONS = {
+    ZSM_CONTEXT: ("verdachte", "motivering"),
+    ZSM_LOCAL: ("verdachte", "motivering"),
+    ZVH_WEIGHING: ("positieve-toets", "bgs-2-20", "motivering"),
+}
+"""What the officer confirms under each purpose."""
+
+ROLES = {"om": "zsm-medewerker", "zvh": "procesregisseur", "college_bw": "procesregisseur"}
+"""The role of the officer at each kind of partner; elsewhere nobody may ask."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One lookup: who asks whom about which people. `down` are partners that are away while it runs."""
+
+    title: str
+    purpose: str
+    requester: Partner
+    persons: tuple[str, ...] = field(repr=False)
+    on_behalf_of: Partner | None = None
+    down: frozenset[str] = frozenset()
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is so: agreements and registers."""
+
+    members: Sequence[Partner]
+    pairs: Sequence[Pair]
+    population: Population
+
+    def sources(self, requester: Partner) -> tuple[str, ...]:
+        """Everybody but the requester: the demo asks them all, to show what the covenant makes of it."""
+        return tuple(member.oin for member in self.members if member.oin != requester.oin)
+
+    def knows(self, purpose: str, oin: str) -> set[str]:
+        """Whom a source knows through the registers that count for this purpose."""
+        pair = self._pair(purpose, oin)
+        return self.population.known(oin, pair.registers) if pair and pair.answers else set()
+
+    def expected(self, question: Question) -> dict[tuple[int, str], str]:
+        """The outcome for each person (counted from 0) and source."""
+        return {
+            (index, oin): self._outcome(question.purpose, oin, person, question.down, refused=question.refused)
+            for oin in self.sources(question.requester)
+            for index, person in enumerate(question.persons)
+        }
+
+    def _outcome(self, purpose: str, oin: str, person: str, down: Collection[str], *, refused: bool) -> str:
+        pair = self._pair(purpose, oin)
+        if refused or pair is None or not pair.answers:
+            return NOT_ASKED
+        if oin in down:
+            return NO_ANSWER
+        return KNOWN if person in self.knows(purpose, oin) else INCONCLUSIVE
+
+    def _pair(self, purpose: str, oin: str) -> Pair | None:
+        return next((pair for pair in self.pairs if (pair.purpose, pair.oin) == (purpose, oin)), None)
+
+
+def questions(truth: Truth) -> list[Question]:
+    """What the demo asks while everybody is there."""
+    fixed = truth.population.fixed
+    only_one = _known_to_one(truth, ZSM_CONTEXT, (POLITIE.oin, RECLASSERING.oin))
+    local = _known_to_one(truth, ZSM_LOCAL, (HAARLEM.oin, VELSEN.oin))
+    return [
+        Question("Somebody whom every partner knows", ZSM_CONTEXT, OM, (fixed.everywhere,)),
+        Question("Somebody whom nobody knows", ZSM_CONTEXT, OM, (fixed.nowhere,)),
+        *(Question("Known to one of two", ZSM_CONTEXT, OM, (person,)) for person in only_one),
+        Question("A registration that ended: no longer known", ZSM_CONTEXT, OM, (fixed.expired,)),
+        *(Question("Another purpose, other registers", ZSM_LOCAL, OM, (person,)) for person in local),
+        Question("A family at once, in the name of Haarlem", ZVH_WEIGHING, ZVH, _family(truth), on_behalf_of=HAARLEM),
+        Question("Haarlem asks for itself", ZVH_WEIGHING, HAARLEM, (fixed.everywhere, fixed.nowhere)),
+    ]
+
+
+def broken_question(truth: Truth) -> Question:
+    """Asked while one partner is stopped: a fault is `geen antwoord`, never a silent miss."""
+    person = truth.population.fixed.everywhere
+    return Question("A partner stops in mid-flight", ZSM_LOCAL, OM, (person,), down=frozenset({VELSEN.oin}))
+
+
+def refused_question(truth: Truth) -> Question:
+    """The probation service has no place among the requesters of this purpose."""
+    person = truth.population.fixed.everywhere
+    return Question("The covenant refuses", ZSM_CONTEXT, RECLASSERING, (person,), refused=True)
+
+
+def _known_to_one(truth: Truth, purpose: str, oins: tuple[str, str]) -> Iterator[str]:
+    """A person known to the first and not to the second, and the other way round, where there are such people."""
+    first, second = (truth.knows(purpose, oin) for oin in oins)
+    for people in (first - second, second - first):
+        yield from sorted(people)[:1]
+
+
+def _family(truth: Truth) -> tuple[str, ...]:
+    """A household of several members of whom somebody is known somewhere and somebody is not."""
+    known = set().union(*(truth.knows(ZVH_WEIGHING, member.oin) for member in truth.members))
+    families = [family for family in truth.population.households if 3 <= len(family) <= 4]
+    mixed = [family for family in families if 0 < len(known & set(family)) < len(family)]
+    return (mixed or families or [truth.population.households[-1]])[0]

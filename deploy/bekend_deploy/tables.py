@@ -1,0 +1,111 @@
+"""What the demo prints for people: outcomes per question, who holds what, and how to ask by hand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.holdings import Holding
+from bekend_deploy.partners import HAARLEM, OM, VELSEN, ZSM_CONTEXT, ZSM_LOCAL
+from bekend_deploy.questions import CASES, CONDITIONS, INCONCLUSIVE, KNOWN, NO_ANSWER, NOT_ASKED, Question
+
+_LOOKS = {
+    KNOWN: "[bold green]● bekend[/]",
+    INCONCLUSIVE: "[blue]○ geen uitsluitsel[/]",
+    NO_ANSWER: "[bold yellow]⚠ geen antwoord[/]",
+    NOT_ASKED: "[dim]– niet bevraagd[/]",
+}
+"""Colour, sign and words: never colour alone."""
+
+
+def print_question(out: Console, federation: Federation, number: int, question: Question, answer: Answered) -> None:
+    """The table partner x outcome of one question, each outcome compared with the truth."""
+    asker = question.requester.name + (f" namens {question.on_behalf_of.name}" if question.on_behalf_of else "")
+    people = "1 person" if len(question.persons) == 1 else f"{len(question.persons)} people"
+    table = Table(title=f"{number}. {question.title}", caption=f"{question.purpose}; {asker}; {people}", expand=True)
+    table.add_column("partner")
+    for index in range(len(question.persons)):
+        table.add_column("outcome" if len(question.persons) == 1 else f"person {index + 1}", no_wrap=True)
+    table.add_column("list of", no_wrap=True)
+    table.add_column("reason", style="dim", ratio=1)
+    table.add_column("true?", no_wrap=True)
+    expected = federation.truth.expected(question)
+    for oin in federation.truth.sources(question.requester):
+        rows = sorted((one for one in answer.outcomes if one["oin"] == oin), key=lambda one: int(one["person"]))
+        if rows:
+            right = all(one["outcome"] == expected[int(one["person"]), oin] for one in rows)
+            table.add_row(
+                escape(str(rows[0]["name"])),
+                *(_LOOKS[str(one["outcome"])] for one in rows),
+                str(rows[0]["as_of"] or ""),
+                escape(str(rows[0]["reason"])),
+                "[green]✓[/]" if right else "[bold red]✗ wrong[/]",
+            )
+    out.print(table)
+    if answer.refused:
+        out.print(f"  [bold]Geweigerd:[/] {escape(answer.refused)}")
+    out.print(f"  [dim]{answer.seconds * 1000:.0f} ms[/]\n")
+
+
+def print_holdings(out: Console, holdings: Sequence[Holding]) -> None:
+    """Who holds what now, as read back from disk and memory."""
+    table = Table(title="Who holds what now", expand=True)
+    for name, right in (
+        ("process", False),
+        ("rows", False),
+        ("on disk", True),
+        ("memory", True),
+        ("keys", False),
+        ("numbers of people found", True),
+    ):
+        table.add_column(name, justify="right" if right else "left")
+    for one in holdings:
+        table.add_row(
+            escape(one.process),
+            ", ".join(f"{count:,} {name}" for name, count in one.rows.items() if count) or "none",
+            _size(one.disk_bytes),
+            _size(one.resident_bytes) if one.pid else "stopped",
+            ", ".join(Path(name).name for name in one.keys) or "none",
+            "[green]0[/]" if not one.numbers_found else f"[bold red]{one.numbers_found}[/]",
+        )
+    out.print(table)
+
+
+def print_summary(out: Console, timings: Mapping[str, float], *, correct: bool, kept: Path | None) -> None:
+    """One line at the end."""
+    took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in timings.items())
+    verdict = "[bold green]Every outcome was right.[/]" if correct else "[bold red]Something differs from the truth.[/]"
+    out.print(f"\n{verdict} [dim]{took}[/]")
+    if kept:
+        out.print(f"Everything is left in {escape(str(kept))}")
+
+
+def print_how_to_ask(out: Console, federation: Federation) -> None:
+    """Copy-paste commands, and one person for each outcome."""
+    fixed = federation.population.fixed
+    table = Table(title="One person per outcome")
+    for name in ("number", "purpose", "partner", "outcome"):
+        table.add_column(name, no_wrap=True)
+    table.add_row(fixed.everywhere, ZSM_LOCAL, HAARLEM.name, _LOOKS[KNOWN])
+    table.add_row(fixed.nowhere, ZSM_LOCAL, HAARLEM.name, _LOOKS[INCONCLUSIVE])
+    table.add_row(fixed.everywhere, ZSM_LOCAL, f"{VELSEN.name}, stopped", _LOOKS[NO_ANSWER])
+    table.add_row(fixed.everywhere, ZSM_CONTEXT, HAARLEM.name, _LOOKS[NOT_ASKED])
+    out.print(table)
+    out.print("\nAsk as the OM (the number is read from stdin, never from the command line):\n")
+    for purpose, person in ((ZSM_LOCAL, fixed.everywhere), (ZSM_CONTEXT, fixed.nowhere)):
+        sources = " ".join(f"--partner {oin}" for oin in federation.truth.sources(OM) if oin != OM.oin)
+        confirmed = " ".join(f"--bevestig {name}" for name in CONDITIONS[purpose])
+        out.print(
+            f"echo {person} | {federation.command} lookup --config {federation.config_of(OM.oin)} --doel {purpose} "
+            f"--zaak {CASES[purpose]} {confirmed} {sources}\n",
+            soft_wrap=True,
+            highlight=False,
+        )
+    out.print("Ctrl-C stops everything.")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:,.1f} MB" if count >= 1_000_000 else f"{count / 1_000:,.0f} kB"
