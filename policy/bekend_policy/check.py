@@ -6,7 +6,7 @@ from dataclasses import replace
 from bekend_proto.errors import MalformedError
 from bekend_proto.note import note_name, parse_vkey
 
-from bekend_policy.directions import UNCONNECTED, Pairing, first_denial, frame_fits, is_no_law
+from bekend_policy.directions import UNCONNECTED, Pairing, denials, frame_fits, is_no_law
 from bekend_policy.faults import Fault
 from bekend_policy.scalars import is_oin, is_slug
 from bekend_policy.strict_yaml import Document
@@ -222,12 +222,12 @@ def _directions(checks: _Checks, path: str, purpose: Purpose) -> None:
     for party, terms in purpose.source_terms.items():
         reported: set[str] = set()
         for pairing in _pairings(checks, purpose, party, terms):
-            direction = first_denial(pairing)
-            if direction is None or direction.id in reported | {"D10", "D13"}:  # these two have places of their own
-                continue
-            reported.add(direction.id)
-            what = f"{direction.id}: {direction.reason} ({direction.article}); hier vraagt {pairing.asker}"
-            checks.add(path, ("bronnen", party, "modus"), what, direction.remedy)
+            for direction in denials(pairing):
+                if direction.id in reported | {"D10", "D13"}:  # these two are reported at places of their own
+                    continue
+                reported.add(direction.id)
+                what = f"{direction.id}: {direction.reason} ({direction.article}); hier vraagt {pairing.asker}"
+                checks.add(path, ("bronnen", party, "modus"), what, direction.remedy)
 
 
 def _pairings(checks: _Checks, purpose: Purpose, party: str, terms: SourceTerms) -> Iterator[Pairing]:

@@ -6,7 +6,7 @@ A rule holds for the organisation that asks and for the one in whose name it ask
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bekend_policy.terms import Frame, Ground, Kind, Mode
@@ -288,8 +288,12 @@ def frame_fits(frame: Frame, requester_grounds: Iterable[Ground]) -> bool:
     return not laws.isdisjoint(FRAME_LAWS[frame]) and laws.isdisjoint(foreign)
 
 
+def denials(pairing: Pairing) -> Iterator[Direction]:
+    """Every direction rule that forbids this pairing. `nooit` is never forbidden: nothing is asked."""
+    if pairing.mode is not Mode.NEVER:
+        yield from (direction for direction in DIRECTIONS if direction.denies(pairing))
+
+
 def first_denial(pairing: Pairing) -> Direction | None:
-    """The first direction rule that forbids this pairing. `nooit` is never forbidden: nothing is asked."""
-    if pairing.mode is Mode.NEVER:
-        return None
-    return next((direction for direction in DIRECTIONS if direction.denies(pairing)), None)
+    """The first direction rule that forbids this pairing, or None."""
+    return next(denials(pairing), None)

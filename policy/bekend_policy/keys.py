@@ -2,6 +2,7 @@
 
 The file is strict YAML: name, verification key, and the seed in a SecretBox under Argon2id of the passphrase. It is
 created once and never overwritten. Whoever loses the passphrase makes a new key, and a new covenant version pins it.
+Faults are in Dutch: these keys belong to people.
 """
 
 import base64
@@ -72,7 +73,7 @@ def create_signing_key(
     exists or the passphrase is shorter than 12 characters, MalformedError for a bad name.
     """
     if len(passphrase) < MIN_PASSPHRASE:
-        raise KeysError(f"the passphrase is shorter than {MIN_PASSPHRASE} characters: choose a longer one")
+        raise KeysError(f"het wachtwoord is korter dan {MIN_PASSPHRASE} tekens: kies een langer wachtwoord")
     key = Ed25519.generate()
     vkey = vkey_of(name, bytes(key.verify_key))
     salt = nacl.utils.random(argon2id.SALTBYTES)
@@ -95,26 +96,28 @@ def open_signing_key(path: Path, passphrase: str) -> SigningKey:
     """Open a key file. Raises KeysError, naming the remedy, when it cannot be read or the passphrase is wrong."""
     try:
         mode = path.stat().st_mode
-        file = load_yaml(path, _KeyFile)
+        file = load_yaml(path, _KeyFile, language="nl")
     except (OSError, YamlFaults) as error:
-        raise KeysError(f"the key file cannot be used: {error}") from error
+        raise KeysError(f"het sleutelbestand is niet te gebruiken: {error}") from error
     if mode & 0o077:
-        raise KeysError(f"others may read {path}: run 'chmod 600 {path}'")
+        raise KeysError(f"ook anderen mogen {path} lezen: draai 'chmod 600 {path}'")
     if file.kind != KIND:
-        raise KeysError(f"{path} is no signing key: its first key must be 'kind: {KIND}'")
+        raise KeysError(f"{path} is geen ondertekensleutel: er hoort 'kind: {KIND}' in te staan")
     box = SecretBox(_wrapping_key(passphrase, base64.b64decode(file.salt), file.operations, file.memory))
     try:
         seed = box.decrypt(base64.b64decode(file.wrapped))
     except CryptoError as error:
-        raise KeysError("the passphrase does not open this key: try again, or check which file you gave") from error
+        raise KeysError(
+            "het wachtwoord past niet op deze sleutel: probeer opnieuw, of controleer welk bestand u gaf"
+        ) from error
     if len(seed) != 32 or vkey_of(file.name, bytes(Ed25519(seed).verify_key)) != file.public:
-        raise KeysError(f"{path} is damaged: its public key is not that of its secret; use your copy")
+        raise KeysError(f"{path} is beschadigd: openbare en geheime sleutel passen niet bij elkaar; gebruik uw kopie")
     return SigningKey(file.name, file.public, seed)
 
 
 def _wrapping_key(passphrase: str, salt: bytes, operations: int, memory: int) -> bytes:
     if len(salt) != argon2id.SALTBYTES:
-        raise KeysError("the salt in the key file has the wrong length: use your copy")
+        raise KeysError("het sleutelbestand is beschadigd: gebruik uw kopie")
     return argon2id.kdf(SecretBox.KEY_SIZE, passphrase.encode(), salt, opslimit=operations, memlimit=memory)
 
 
@@ -122,9 +125,9 @@ def _write_new(path: Path, data: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise KeysError(f"{path} exists: a key is never overwritten; give another name") from error
+        raise KeysError(f"{path} bestaat al: een sleutel wordt nooit overschreven; geef een andere naam") from error
     except OSError as error:
-        raise KeysError(f"{path} cannot be written ({error.strerror}): check the folder") from error
+        raise KeysError(f"{path} is niet te schrijven ({error.strerror}): controleer de map") from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

@@ -1,0 +1,262 @@
+"""`bekend policy`: de sleutels, handtekeningen en fouten van een convenant. De uitvoer is Nederlands."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from bekend_proto.clock import SystemClock
+from bekend_proto.errors import BekendError, MalformedError
+from bekend_proto.note import parse_note, parse_vkey, verify_note
+from bekend_proto.v1 import signed_pb2
+
+from bekend_policy.decide import Asked, decide
+from bekend_policy.faults import CovenantFaults, Fault, YamlFaults
+from bekend_policy.keys import create_signing_key, open_signing_key
+from bekend_policy.load import load_covenant
+from bekend_policy.model import Covenant
+from bekend_policy.notes import describe, sign_text
+from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
+
+OK, FAULT = 0, 1
+
+EPILOG = """
+**Voorbeelden**
+
+    bekend policy check convenant                     alle fouten in een map, met bestand en regel
+
+    bekend policy keygen om.key --naam bekend/00000099000000001000/ondertekenaar
+
+    bekend policy sign convenant --sleutel om.key     teken een convenant, of een tekstbestand
+
+    bekend policy verify convenant --anker om.vkey    wie heeft getekend, en geldt het?
+
+**Uitgangscodes**
+
+    0   goed
+
+    1   er is een fout gevonden; de tekst zegt welke en wat te doen
+
+    2   verkeerd gebruik van het commando
+"""
+
+app = typer.Typer(
+    name="policy",
+    help="Het convenant: controleren, tekenen, nagaan wie tekende.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Eén JSON-object in plaats van tekst.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--wachtwoordbestand", help="Bestand met het wachtwoord (mode 0600); anders wordt het gevraagd."),
+]
+
+
+@app.command()
+def keygen(
+    file: Annotated[Path, typer.Argument(metavar="BESTAND", help="Nieuw sleutelbestand.")],
+    name: Annotated[str, typer.Option("--naam", help="bekend/<oin>/ondertekenaar, of .../beheerder.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Maak een ondertekensleutel. Het bestand wordt nooit overschreven; toon anderen alleen de openbare sleutel."""
+    with _faults(as_json):
+        key = create_signing_key(file, name, _passphrase(passphrase_file, new=True))
+        _print(
+            as_json,
+            {"file": str(file), "name": key.name, "vkey": key.vkey},
+            f"Sleutel gemaakt: {file}. Bewaar hem buiten het netwerk, met een kopie op een tweede plek.",
+            f"Openbare sleutel, voor deelnemers/ of afspraken.yaml:\n{key.vkey}",
+        )
+
+
+@app.command()
+def sign(
+    path: Annotated[Path, typer.Argument(metavar="PAD", help="Map van een convenant, of een tekstbestand.")],
+    key_file: Annotated[Path, typer.Option("--sleutel", help="Sleutelbestand van keygen.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Teken een convenant (map), of een sleutelmanifest, standaardbesluit of kolomindeling (bestand)."""
+    with _faults(as_json):
+        _must_exist(path)
+        if path.is_dir():
+            load_covenant(path)  # every fault first: nobody types a passphrase for a covenant that cannot be used
+        key = open_signing_key(key_file, _passphrase(passphrase_file, new=False))
+        note = sign_covenant(path, key) if path.is_dir() else sign_text(path, key)
+        _print(as_json, {"note": str(note), "signer": key.name}, f"Getekend als {key.name}: {note}")
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="PAD", help="Map van een convenant, of een .note-bestand.")],
+    anchor: Annotated[
+        str, typer.Option("--anker", help="Openbare sleutel die u al vertrouwt: de regel zelf, of een bestand ermee.")
+    ],
+    newest: Annotated[
+        int, typer.Option("--nieuwste", min=0, help="Hoogste versie die al gold; lager wordt geweigerd.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ga na wie tekende en of het geldt."""
+    with _faults(as_json):
+        _must_exist(path)
+        vkey = _anchor(anchor)
+        if path.is_dir():
+            _verify_folder(load_covenant(path), vkey, newest, SystemClock().now(), as_json)
+        else:
+            _verify_note(path, vkey, as_json)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="MAP", help="Map van een convenant.")],
+    as_json: AsJson = False,
+) -> None:
+    """Toon alle fouten in een convenant tegelijk, met bestand, regel en wat eraan te doen is."""
+    with _faults(as_json):
+        _must_exist(folder)
+        covenant = load_covenant(folder)
+        stale = stale_notes(covenant)
+        _print(
+            as_json,
+            {**_facts(covenant), "faults": [], "stale_notes": stale},
+            f"{covenant.name}: geen fouten. Versie {covenant.version}, {len(covenant.participants)} deelnemers, "
+            f"{len(covenant.purposes)} doelen.",
+            *(f"Let op: handtekeningen/{file} hoort bij een andere versie of tekst." for file in stale),
+        )
+
+
+@app.command("decide")
+def decide_command(  # noqa: PLR0917 - options have names on the command line
+    folder: Annotated[Path, typer.Argument(metavar="MAP", help="Map van een convenant.")],
+    requester: Annotated[str, typer.Option("--van", help="OIN van wie vraagt.")],
+    source: Annotated[str, typer.Option("--aan", help="OIN van wie wordt gevraagd.")],
+    purpose: Annotated[str, typer.Option("--doel", help="Doel: convenant/doel.")],
+    anchor: Annotated[str, typer.Option("--anker", help="Openbare sleutel die u al vertrouwt.")],
+    on_behalf_of: Annotated[str | None, typer.Option("--namens", help="OIN namens wie wordt gevraagd.")] = None,
+    persons: Annotated[int, typer.Option("--personen", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Wat beslist dit convenant over één vraag? Code 0: mag; 1: mag niet, met de regel en de reden."""
+    with _faults(as_json):
+        _must_exist(folder)
+        now = SystemClock().now()
+        covenant = verify_covenant(load_covenant(folder), _anchor(anchor), now)
+        certain = signed_pb2.KIND_CLASS_CERTAIN
+        asked = Asked(requester, source, purpose, on_behalf_of, persons, certain, covenant.hash)
+        decision = decide(covenant, asked, now)
+        _print(
+            as_json,
+            {
+                "allowed": decision.allowed,
+                "mode": decision.mode,
+                "rule": decision.rule,
+                "reason": decision.reason,
+                "remedy": decision.remedy,
+                "attests": list(decision.attests),
+            },
+            f"{'Mag' if decision.allowed else 'Mag niet'} ({decision.rule}). {decision.reason}",
+            *([decision.remedy] if decision.remedy else []),
+            *(f"De vrager staat in voor: {condition}" for condition in decision.attests),
+        )
+    raise typer.Exit(OK if decision.allowed else FAULT)
+
+
+# --- what the commands share -----------------------------------------------------------------------------------
+
+
+def _verify_folder(covenant: Covenant, vkey: str, newest: int, now: datetime, as_json: bool) -> None:
+    verified = verify_covenant(covenant, vkey, now, newest_seen=newest)
+    missing = [one.name for oin, one in verified.participants.items() if oin not in verified.signed_by]
+    _print(
+        as_json,
+        {**_facts(verified), "signed_by": sorted(verified.signed_by)},
+        f"{verified.name}, versie {verified.version}: geldt van {verified.agreement.first_day} tot en met "
+        f"{verified.agreement.last_day}.",
+        *(f"Getekend: {verified.participants[oin].name}" for oin in sorted(verified.signed_by)),
+        *(f"Niet getekend, dus zonder antwoord van en aan: {name}" for name in missing),
+        f"Kenmerk: {verified.hash.hex()}",
+    )
+
+
+def _verify_note(path: Path, vkey: str, as_json: bool) -> None:
+    note = parse_note(path.read_bytes())
+    if not verify_note(note, vkey):
+        name = parse_vkey(vkey).name
+        _stop(as_json, [Fault(str(path), 0, f"er is geen geldige handtekening van {name}", "Laat opnieuw tekenen.")])
+    line = describe(note.text)
+    _print(as_json, {"file": str(path), "text": line, "signed": True}, f"De handtekening klopt: {line}.")
+
+
+def _facts(covenant: Covenant) -> dict[str, Any]:
+    return {
+        "covenant": covenant.id,
+        "name": covenant.name,
+        "version": covenant.version,
+        "hash": covenant.hash.hex(),
+        "valid_from": covenant.agreement.first_day.isoformat(),
+        "valid_until": covenant.agreement.last_day.isoformat(),
+        "participants": len(covenant.participants),
+        "purposes": sorted(covenant.purposes),
+    }
+
+
+def _anchor(value: str) -> str:
+    path = Path(value)
+    text = path.read_text("utf-8").strip() if "+" not in value and path.is_file() else value.strip()
+    try:
+        parse_vkey(text)
+    except MalformedError as error:
+        raise typer.BadParameter("--anker is geen openbare sleutel: geef de regel die keygen toonde") from error
+    return text
+
+
+def _passphrase(file: Path | None, *, new: bool) -> str:
+    if file is None:
+        return str(typer.prompt("Wachtwoord", hide_input=True, confirmation_prompt=new, err=True))
+    if os.stat(file).st_mode & 0o077:
+        raise CovenantFaults([Fault(str(file), 0, "ook anderen mogen dit bestand lezen", f"Draai 'chmod 600 {file}'.")])
+    return file.read_text("utf-8").split("\n", 1)[0]
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise typer.BadParameter(f"{path} bestaat niet")
+
+
+@contextmanager
+def _faults(as_json: bool) -> Iterator[None]:
+    """Turn every expected fault into text (or JSON) and exit code 1."""
+    try:
+        yield
+    except (CovenantFaults, YamlFaults) as error:
+        _stop(as_json, list(error.faults))
+    except BekendError as error:
+        _stop(as_json, [Fault("", 0, error.detail, "")])
+    except OSError as error:
+        _stop(as_json, [Fault(str(error.filename or ""), 0, str(error.strerror), "Controleer het pad en de rechten.")])
+
+
+def _stop(as_json: bool, faults: list[Fault]) -> NoReturn:
+    if as_json:
+        rows = [{"file": it.file, "line": it.line, "what": it.what, "remedy": it.remedy} for it in faults]
+        typer.echo(json.dumps({"faults": rows}, ensure_ascii=False, indent=2))
+    else:
+        for fault in faults:
+            typer.echo(str(fault) if fault.file else fault.what, err=True)
+        typer.echo(f"{len(faults)} fout{'en' if len(faults) > 1 else ''}.", err=True)
+    raise typer.Exit(FAULT)
+
+
+def _print(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
+    typer.echo(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
