@@ -24,7 +24,7 @@ from bekend_node.ask.budget import canary_spends, officer_spends
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
 from bekend_node.ask.lookup import Asking, Lookup
 from bekend_node.ask.outcomes import Outcome
-from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, plan, plan_canary
+from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
 
@@ -95,6 +95,19 @@ class Asker:
         self.shelf.sweep()
         results = await asyncio.gather(*(self._open_one(purpose, oin, on_behalf_of) for oin in sources))
         return dict(zip(sources, results, strict=True))
+
+    def openable(self, purpose: str, sources: Sequence[str], on_behalf_of: str | None, role: str) -> tuple[str, ...]:
+        """Those of these sources whose filter this role may use. Raises RefusedError when the purpose is not for it."""
+        asking = self._now()
+        return openable(
+            asking.covenant,
+            asking.oin,
+            purpose,
+            sources=sources,
+            on_behalf_of=on_behalf_of,
+            role=role,
+            now=self._clock.now(),
+        )
 
     def ask(self, inquiry: Inquiry) -> Outcomes:
         """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left."""

@@ -85,9 +85,41 @@ def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -
     decision = decide(covenant, _asked(covenant, own, own, inquiry), now)
     if not decision.allowed:
         raise _refused(decision)
-    if decision.mode is None or not decision.mode.by_machine:
+    if not _by_machine(decision):
         raise RefusedError("handmatig", "Deze organisatie antwoordt voor dit doel niet automatisch: er is geen filter.")
     return Plan(purpose, ask=(own,), not_asked={})
+
+
+def openable(
+    covenant: Covenant,
+    own: str,
+    purpose: str,
+    *,
+    sources: Sequence[str],
+    on_behalf_of: str | None,
+    role: str,
+    now: datetime,
+) -> tuple[str, ...]:
+    """Those of these sources whose filter may be fetched with this role, before there is a case or a person.
+
+    Raises RefusedError when the purpose admits this organisation, mandate or role to no source at all.
+    """
+    named = covenant.sources(purpose) or dict.fromkeys(covenant.participants)
+    decisions = {
+        oin: decide(
+            covenant,
+            Asked(own, oin, purpose, on_behalf_of, 1, signed_pb2.KIND_CLASS_CERTAIN, covenant.hash, role=role),
+            now,
+        )
+        for oin in named
+        if oin != own
+    }
+    _refuse_whole(decisions, tuple(decisions))
+    return tuple(
+        oin
+        for oin in dict.fromkeys(sources)
+        if oin in decisions and decisions[oin].allowed and _by_machine(decisions[oin])
+    )
 
 
 def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inquiry) -> None:
@@ -142,7 +174,11 @@ def _why_not(oin: str, decision: Decision, chosen: Sequence[str]) -> str | None:
         return f"{decision.reason} (regel {decision.rule})."
     if oin not in chosen:
         return NOT_CHOSEN
-    return None if decision.mode is not None and decision.mode.by_machine else NOT_IN_SERVICE
+    return None if _by_machine(decision) else NOT_IN_SERVICE
+
+
+def _by_machine(decision: Decision) -> bool:
+    return decision.mode is not None and decision.mode.by_machine
 
 
 def _refused(decision: Decision) -> RefusedError:

@@ -1,0 +1,256 @@
+"""The node's control socket: how an officer's command reaches the running node (filters, budgets and keys live there).
+
+A Unix socket of mode 0600. The operating system says who is on the other side (SO_PEERCRED); node.yaml says which
+officer and role that user is. One JSON object a line, both ways:
+
+    {"op": "purposes"}                                          what this officer's role may ask
+    {"op": "open", "purpose": ..., "sources": [...]}            fetch the filters, before a person is named
+    {"op": "ask", "purpose": ..., "sources": [...], "kind": "bsn", "identifiers": [...], "case": ..., ...}
+    {"op": "canary", "purpose": ...}                            ask oneself about the own canary
+    {"op": "status"}
+
+A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
+`ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`.
+
+An identifier lives in memory for the lookup and is in no reply, log or file; results are not stored.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bekend_policy.model import Covenant
+from bekend_proto import logs
+from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError, code_name
+from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+
+from bekend_node.ask.asker import Asker
+from bekend_node.ask.outcomes import reason_for
+from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.config import Officer
+from bekend_node.control_messages import AskRequest, CanaryRequest, OpenRequest, Request, parse_request
+from bekend_node.control_purposes import purposes_for
+from bekend_node.control_socket import bind
+
+LINE_LIMIT: Final = 1 << 16
+CONNECTIONS: Final = 64
+IDLE_SECONDS: Final = 900.0
+"""How long an officer may take between two lines."""
+_CREDENTIALS = struct.Struct("3i")
+
+Reply = dict[str, Any]
+
+
+class ControlServer:
+    """Serves the control socket. `covenant` gives the covenant in force, `status` what `status` replies."""
+
+    def __init__(
+        self,
+        asker: Asker,
+        officers: Sequence[Officer],
+        covenant: Callable[[], Covenant],
+        oin: str,
+        status: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._asker = asker
+        self._officers = {one.user: OfficerRef(one.user, one.name, one.role) for one in officers}
+        self._covenant = covenant
+        self._oin = oin
+        self._status = status
+        self._path: Path | None = None
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def start(self, path: Path) -> None:
+        """Listen. Raises StorageError, with the remedy, when the socket cannot be made or another node holds it."""
+        listening = bind(path)
+        self._path = path
+        self._server = await asyncio.start_unix_server(self._connected, sock=listening, limit=LINE_LIMIT)
+        logs.log(logs.CONTROL_OPENED, socket=str(path))
+
+    async def stop(self) -> None:
+        """Take no more connections, end those that are open, remove the socket."""
+        if self._server is None or self._path is None:
+            return
+        self._server.close()
+        for task in tuple(self._open):
+            task.cancel()
+        for task in tuple(self._open):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._server.wait_closed()
+        self._path.unlink(missing_ok=True)
+        self._server = None
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._open) >= CONNECTIONS:
+            writer.close()
+            return
+        self._open.add(task)
+        try:
+            await self._serve(_Connection(reader, writer))
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            pass  # the officer went away, or the node stops
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+    async def _serve(self, connection: "_Connection") -> None:
+        user = connection.peer()
+        officer = self._officers.get(user.name)
+        while (line := await connection.line()) is not None:
+            operation = "unknown"
+            try:
+                request = parse_request(line)
+                operation = request.op
+                await self._dispatch(connection, request, user, officer)
+            except RefusedError as error:
+                _log_refusal(user.name, operation, "refused", error.rule)
+                await connection.send({"type": "refused", "rule": error.rule, "reason": error.reason})
+            except BudgetError as error:
+                _log_refusal(user.name, operation, code_name(error.code), "budget")
+                await connection.send({"type": "refused", "rule": "budget", "reason": _BUDGET_REASON})
+            except BekendError as error:
+                _log_refusal(user.name, operation, code_name(error.code), error.detail)
+                await connection.send({"type": "error", "code": code_name(error.code), "reason": _reason(error)})
+            except (ConnectionError, TimeoutError):
+                raise
+            except Exception as error:
+                # The text of an unexpected fault may quote what was asked: only its class and place are kept.
+                place = logs.place_of(error.__traceback__)
+                logs.log(logs.CONTROL_FAILED, operation=operation, exception=type(error).__name__, place=place)
+                await connection.send({"type": "error", "code": "internal", "reason": _INTERNAL_REASON})
+
+    async def _dispatch(
+        self, connection: "_Connection", request: Request, user: "_Peer", officer: OfficerRef | None
+    ) -> None:
+        if request.op in {"status", "canary"}:
+            if officer is None and not user.operator:
+                raise _unknown_user(user.name)
+            await connection.send(await self._operate(request))
+            return
+        if officer is None:
+            raise _unknown_user(user.name)
+        if isinstance(request, OpenRequest):
+            await connection.send(await self._open_purpose(request, officer))
+        elif isinstance(request, AskRequest):
+            await self._ask(connection, request, officer)
+        else:
+            found = purposes_for(self._covenant(), self._oin, officer.role)
+            await connection.send({"type": "result", "officer": officer.name, "role": officer.role, "purposes": found})
+
+    async def _operate(self, request: Request) -> Reply:
+        """What an operator asks; needs no officer."""
+        if isinstance(request, CanaryRequest):
+            outcome = await self._asker.ask_canary(request.purpose)
+            return {"type": "result", "outcome": outcome.to_json()}
+        return {"type": "result", **self._status()}
+
+    async def _open_purpose(self, request: OpenRequest, officer: OfficerRef) -> Reply:
+        """Filters that this role may use, and no others. Raises RefusedError."""
+        chosen = self._asker.openable(request.purpose, request.sources, request.on_behalf_of, officer.role)
+        faults = await self._asker.open_purpose(request.purpose, chosen, request.on_behalf_of)
+        return {"type": "result", "filters": {oin: code or "ok" for oin, code in faults.items()}}
+
+    async def _ask(self, connection: "_Connection", request: AskRequest, officer: OfficerRef) -> None:
+        outcomes = self._asker.ask(
+            Inquiry(
+                purpose=request.purpose,
+                persons=_identifiers(request),
+                sources=tuple(request.sources),
+                officer=officer,
+                case_reference=request.case,
+                attested=frozenset(request.attested),
+                justification=request.justification,
+                on_behalf_of=request.on_behalf_of,
+            )
+        )
+        async for outcome in outcomes:
+            await connection.send({"type": "outcome", **outcome.to_json()})
+        assert outcomes.receipt is not None
+        await connection.send({"type": "receipt", "receipt": outcomes.receipt.to_json()})
+
+
+class _Peer:
+    """The user of the operating system on the other side."""
+
+    def __init__(self, name: str, *, operator: bool) -> None:
+        self.name = name
+        self.operator = operator
+
+
+class _Connection:
+    """One connection: lines in, JSON objects out."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def peer(self) -> _Peer:
+        """Who connected, as the kernel says. A user without a name is nobody's officer."""
+        connected = self._writer.get_extra_info("socket")
+        raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(raw)
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            name = str(uid)
+        return _Peer(name, operator=uid in {0, os.geteuid()})
+
+    async def line(self) -> bytes | None:
+        """The next line, or None at the end. A longer line than LINE_LIMIT ends the connection, with a reply."""
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                line = await self._reader.readline()
+        except ValueError:
+            await self.send({"type": "error", "code": "malformed", "reason": "Het bericht is te lang."})
+            return None
+        return line or None
+
+    async def send(self, reply: Reply) -> None:
+        """One reply."""
+        self._writer.write(json.dumps(reply, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        await self._writer.drain()
+
+
+_BUDGET_REASON: Final = "U hebt vandaag het hoogste aantal vragen voor dit doel of in totaal gesteld. Vraag het morgen."
+_INTERNAL_REASON: Final = "Er ging iets mis in de node. Uw beheerder ziet de plaats in het logboek."
+
+
+def _reason(error: BekendError) -> str:
+    if isinstance(error, MalformedError):
+        return "Het verzoek aan de node is niet goed opgebouwd."
+    return reason_for(error.code, "Deze node")
+
+
+def _identifiers(request: AskRequest) -> tuple[Identifier, ...]:
+    """The persons, canonical. Raises RefusedError that says which one is wrong, without its value."""
+    found = []
+    for index, text in enumerate(request.identifiers):
+        try:
+            found.append(parse_identifier(request.kind, text))
+        except InvalidIdentifier as error:
+            which = f"Persoon {index + 1}: " if len(request.identifiers) > 1 else ""
+            raise RefusedError("nummer", f"{which}{error}") from None
+    return tuple(found)
+
+
+def _unknown_user(name: str) -> RefusedError:
+    return RefusedError(
+        "onbekende-gebruiker",
+        f"De gebruiker '{name}' van deze computer mag hier niet vragen. Vraag uw beheerder u toe te voegen bij "
+        "'officers' in node.yaml.",
+    )
+
+
+def _log_refusal(user: str, operation: str, code: str, rule: str) -> None:
+    logs.log(logs.CONTROL_REFUSED, user=user, operation=operation, code=code, rule=rule)

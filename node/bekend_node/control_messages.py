@@ -1,0 +1,86 @@
+"""What may be said to the control socket: one strict model per operation, every length bounded."""
+
+import json
+from typing import Annotated, Literal
+
+from bekend_proto.errors import MalformedError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
+Purpose = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+class _Request(BaseModel):
+    # hide_input_in_errors: a fault must never quote an identifier.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class PurposesRequest(_Request):
+    """What may this officer ask?"""
+
+    op: Literal["purposes"]
+
+
+class OpenRequest(_Request):
+    """Fetch the filters of these sources."""
+
+    op: Literal["open"]
+    purpose: Purpose
+    sources: Annotated[list[Oin], Field(max_length=64)]
+    on_behalf_of: Oin | None = None
+
+
+class AskRequest(_Request):
+    """One lookup."""
+
+    op: Literal["ask"]
+    purpose: Purpose
+    sources: Annotated[list[Oin], Field(max_length=64)]
+    kind: Annotated[str, StringConstraints(max_length=20)] = "bsn"
+    identifiers: Annotated[
+        list[Annotated[str, StringConstraints(max_length=40)]], Field(min_length=1, max_length=8, repr=False)
+    ]
+    case: Annotated[str, StringConstraints(max_length=200)] | None = None
+    attested: Annotated[list[Annotated[str, StringConstraints(max_length=100)]], Field(max_length=64)] = []
+    justification: Annotated[str, StringConstraints(max_length=4000)] | None = None
+    on_behalf_of: Oin | None = None
+
+
+class CanaryRequest(_Request):
+    """Ask this node about its own canary."""
+
+    op: Literal["canary"]
+    purpose: Purpose
+
+
+class StatusRequest(_Request):
+    """How is this node doing?"""
+
+    op: Literal["status"]
+
+
+Request = PurposesRequest | OpenRequest | AskRequest | CanaryRequest | StatusRequest
+_ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
+
+
+def parse_request(line: bytes) -> Request:
+    """The request in a line. Raises MalformedError that names the fields at fault, never what stood in them."""
+    try:
+        return _ADAPTER.validate_python(_strict_json(line))
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        fields = sorted({".".join(str(part) for part in fault["loc"][1:] if isinstance(part, str)) for fault in faults})
+        raise MalformedError(f"a request with a wrong or missing field: {', '.join(fields) or 'op'}"[:300]) from None
+    except (ValueError, RecursionError):
+        raise MalformedError("a request is one JSON object on one line, no name twice") from None
+
+
+def _strict_json(line: bytes) -> object:
+    return json.loads(line, object_pairs_hook=_no_doubles)
+
+
+def _no_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found

@@ -1,0 +1,52 @@
+"""What an officer of a certain role may ask at this node, in the words of the covenant."""
+
+from typing import Any
+
+from bekend_policy.decide import JUSTIFICATION
+from bekend_policy.model import Covenant, Purpose
+from bekend_policy.terms import CheckedBy
+
+
+def purposes_for(covenant: Covenant, oin: str, role: str) -> list[dict[str, Any]]:
+    """The purposes under which this organisation asks with this role, with sources, conditions and limits."""
+    return [
+        _describe(covenant, oin, purpose)
+        for purpose in covenant.purposes.values()
+        if (requester := covenant.requesters(purpose.id).get(oin)) is not None and role in requester.roles
+    ]
+
+
+def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
+    requester = covenant.requesters(purpose.id)[oin]
+    names = {one.oin: one.name for one in covenant.participants.values()}
+    return {
+        "id": purpose.id,
+        "title": purpose.title,
+        "description": purpose.description,
+        "kinds": sorted(str(kind) for kind in purpose.kinds),
+        "max_persons": purpose.max_persons,
+        "max_sources": purpose.max_sources,
+        "per_day": purpose.limits.per_officer,
+        "case": {"pattern": purpose.case_pattern, "description": purpose.case.description},
+        "confirm": _conditions(purpose),
+        "for_itself": requester.for_itself,
+        "on_behalf_of": [{"oin": other, "name": names[other]} for other in sorted(requester.on_behalf_of)],
+        "sources": [
+            {
+                "oin": source.oin,
+                "name": names[source.oin],
+                "mode": str(source.mode),
+                "automatic": source.mode.by_machine,
+            }
+            for source in covenant.sources(purpose.id).values()
+            if source.oin != oin
+        ],
+    }
+
+
+def _conditions(purpose: Purpose) -> list[dict[str, str]]:
+    """What the officer confirms: the conditions that only the requester can check."""
+    found = [{"id": one.id, "text": one.text} for one in purpose.conditions if one.checked_by is CheckedBy.REQUESTER]
+    if purpose.justification and all(one["id"] != JUSTIFICATION for one in found):
+        found.append({"id": JUSTIFICATION, "text": "De motivering staat in het dossier."})
+    return found

@@ -1,0 +1,216 @@
+"""`bekend lookup`: an officer asks which partners know a person, over the running node's control socket.
+
+Numbers of persons come from a prompt or from stdin, never from the command line, where other users could read them.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from bekend_policy.strict_yaml import YamlFaults
+from bekend_proto.errors import BekendError, UnreachableError
+from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
+
+from bekend_node.config import load_config
+from bekend_node.control_client import ControlClient
+from bekend_node.lookup_view import PROVES_NOTHING, show
+
+ANSWERED: Final = 0
+USAGE: Final = 2
+NO_ANSWER: Final = 3
+REFUSED: Final = 4
+UNREACHABLE: Final = 5
+
+app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_show_locals=False)
+
+
+@app.command()
+def lookup(
+    *,
+    config: Annotated[Path, typer.Option(help="Configuratie van de node.")] = Path("node.yaml"),
+    doel: Annotated[str, typer.Option(help="Het doel, zoals het convenant het noemt. Zonder doel: een lijst.")] = "",
+    zaak: Annotated[str, typer.Option(help="Zaaknummer waaronder u vraagt.")] = "",
+    partner: Annotated[list[str] | None, typer.Option(help="OIN van een partner die u vraagt. Mag vaker.")] = None,
+    namens: Annotated[str | None, typer.Option(help="OIN van de organisatie namens wie u vraagt.")] = None,
+    bevestig: Annotated[list[str] | None, typer.Option(help="Voorwaarde die u bevestigt. Mag vaker.")] = None,
+    motivering: Annotated[str | None, typer.Option(help="Waarom u vraagt. Zonder namen en nummers.")] = None,
+    soort: Annotated[str, typer.Option(help="Soort nummer: bsn, of test in een demo.")] = "bsn",
+    as_json: Annotated[bool, typer.Option("--json", help="Schrijf een JSON-object.")] = False,
+    bon: Annotated[Path | None, typer.Option(help="Schrijf het ontvangstbewijs naar dit nieuwe bestand.")] = None,
+) -> None:
+    """Vraag welke partners een persoon kennen.
+
+    Typ het nummer als erom gevraagd wordt, of geef een nummer per regel op stdin. Zet het nooit achter het commando.
+
+    **Voorbeeld**
+
+        bekend lookup --doel zsm/zsm-context --zaak 01/234567-26 --partner 00000099000000001000
+
+    **Uitkomsten**: bekend; geen uitsluitsel (bewijst niets); geen antwoord (vraag het later opnieuw); niet bevraagd.
+
+    **Exitcodes**: 0 alle gevraagde partners antwoordden; 2 verkeerd gebruik; 3 van minstens een partner kwam geen
+    antwoord; 4 geweigerd volgens een regel; 5 de node is niet bereikbaar of kan nu niet vragen.
+    """
+    if bon is not None and (bon.exists() or not bon.parent.is_dir()):
+        _stop(USAGE, f"{bon}: dit bestand bestaat al, of de map bestaat niet. Kies een nieuw bestand.")
+    try:
+        path = load_config(config).socket
+    except (YamlFaults, BekendError, OSError) as error:
+        _stop(USAGE, f"De configuratie {config} kan niet worden gelezen: {error}")
+    request = {
+        "op": "ask",
+        "purpose": doel,
+        "sources": partner or [],
+        "kind": soort,
+        "case": zaak,
+        "attested": bevestig or [],
+        "justification": motivering,
+        "on_behalf_of": namens,
+    }
+    try:
+        with ControlClient(path) as client:
+            purpose = _purpose(client, doel)
+            _check_choice(purpose, partner or [])
+            # Before a person is named: the timing of the filters tells nothing about one.
+            client.call({"op": "open", "purpose": doel, "sources": partner or [], "on_behalf_of": namens})
+            persons = _persons(soort, int(purpose["max_persons"]))
+            raise typer.Exit(_ask(client, {**request, "identifiers": persons}, purpose, bon, as_json=as_json))
+    except UnreachableError as error:
+        _stop(UNREACHABLE, f"De node is niet bereikbaar. {error.detail}")
+
+
+def _purpose(client: ControlClient, wanted: str) -> dict[str, Any]:
+    """The purpose, if this officer's role may use it. Ends the command when not."""
+    reply = client.call({"op": "purposes"})
+    if reply["type"] != "result":
+        _end_with(reply)
+    found: dict[str, Any] | None = next((one for one in reply["purposes"] if one["id"] == wanted), None)
+    if found is None:
+        _no_purpose(client, wanted, reply)
+    return found
+
+
+def _no_purpose(client: ControlClient, wanted: str, reply: dict[str, Any]) -> NoReturn:
+    """Say why not, in the covenant's words, and what else there is."""
+    if wanted:
+        refusal = client.call({"op": "open", "purpose": wanted, "sources": []})
+        if refusal["type"] == "refused":
+            _end_with(refusal)
+    choices = "\n".join(f"  {one['id']}  {one['title']}" for one in reply["purposes"]) or "  (geen)"
+    _stop(USAGE, f"Kies een doel met --doel. U ({reply['officer']}, {reply['role']}) kunt kiezen uit:\n{choices}")
+
+
+def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
+    """FG-09: the officer chooses; "all" is no default."""
+    if partners:
+        return
+    lines = "\n".join(f"  --partner {one['oin']}  {one['name']} ({one['mode']})" for one in purpose["sources"])
+    _stop(USAGE, f"Kies zelf welke partners u vraagt. Voor dit doel kunt u kiezen uit:\n{lines}")
+
+
+def _persons(kind: str, most: int) -> list[str]:
+    """The numbers, from a prompt or stdin. Ends the command for a number that is none, without repeating it."""
+    numbers = list(_prompted(most) if sys.stdin.isatty() else _lines(most))
+    if not numbers:
+        _stop(USAGE, "Er is geen nummer ingevuld.")
+    if len(numbers) > most:
+        _stop(USAGE, f"Voor dit doel vraagt u naar hoogstens {most} personen tegelijk.")
+    for index, number in enumerate(numbers, 1):
+        try:
+            parse_identifier(kind, number)
+        except InvalidIdentifier as error:
+            _stop(USAGE, f"Persoon {index}: {error}")
+    return numbers
+
+
+def _prompted(most: int) -> Iterator[str]:
+    for index in range(1, most + 1):
+        again = ", of Enter als u klaar bent" if index > 1 else ""
+        sys.stderr.write(f"Nummer van persoon {index}{again}: ")
+        sys.stderr.flush()
+        number = sys.stdin.readline(100).strip()
+        if not number:
+            return
+        yield number
+
+
+def _lines(most: int) -> Iterator[str]:
+    """One more than allowed is read, so that too many are noticed; a list of any length is not."""
+    found = 0
+    while found <= most and (line := sys.stdin.readline(100)):
+        if line.strip():
+            found += 1
+            yield line.strip()
+
+
+def _ask(
+    client: ControlClient, request: dict[str, Any], purpose: dict[str, Any], receipt: Path | None, *, as_json: bool
+) -> int:
+    """Ask, show, keep the receipt; returns the exit code."""
+    outcomes: list[dict[str, Any]] = []
+    last: dict[str, Any] = {}
+
+    def replies() -> Iterator[dict[str, Any]]:
+        nonlocal last
+        for reply in client.ask(request):
+            last = reply
+            if reply["type"] == "outcome":
+                outcomes.append({name: value for name, value in reply.items() if name != "type"})
+                yield outcomes[-1]
+
+    persons = len(request["identifiers"])
+    if as_json:
+        for _ in replies():
+            pass
+    else:
+        show(replies(), persons)
+    if last["type"] != "receipt":
+        _end_with(last, purpose, as_json=as_json)
+    if receipt is not None:
+        _write_receipt(receipt, last["receipt"])
+    if as_json:
+        answer = {"purpose": request["purpose"], "persons": persons, "outcomes": outcomes}
+        sys.stdout.write(json.dumps({**answer, "note": PROVES_NOTHING}, ensure_ascii=False) + "\n")
+    return _exit_code(outcomes)
+
+
+def _exit_code(outcomes: list[dict[str, Any]]) -> int:
+    kinds = {outcome["outcome"] for outcome in outcomes}
+    if "geen_antwoord" in kinds:
+        return NO_ANSWER
+    return REFUSED if kinds <= {"niet_bevraagd"} else ANSWERED
+
+
+def _write_receipt(path: Path, receipt: dict[str, Any]) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(receipt, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        # The outcomes stand on the screen already: the rest of the command goes on.
+        sys.stderr.write(f"Het ontvangstbewijs kon niet worden geschreven: {path} ({error.strerror}).\n")
+
+
+def _end_with(reply: dict[str, Any], purpose: dict[str, Any] | None = None, *, as_json: bool = False) -> NoReturn:
+    """End on a refusal or a fault of the node."""
+    refused = reply["type"] == "refused"
+    if as_json:
+        sys.stdout.write(json.dumps({"refused" if refused else "error": reply}, ensure_ascii=False) + "\n")
+    text = str(reply.get("reason", "De node gaf een onbekend antwoord."))
+    if refused:
+        text = f"Geweigerd (regel {reply['rule']}): {text}"
+    if purpose is not None and reply.get("rule") == "voorwaarde":
+        text += "\nBevestig alleen wat waar is:\n"
+        text += "\n".join(f"  --bevestig {one['id']}  {one['text']}" for one in purpose["confirm"])
+    _stop(REFUSED if refused else UNREACHABLE, text)
+
+
+def _stop(code: int, text: str) -> NoReturn:
+    sys.stderr.write(text + "\n")
+    raise typer.Exit(code)

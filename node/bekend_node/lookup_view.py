@@ -1,0 +1,99 @@
+"""How outcomes look to an officer: a table that fills as answers come, or plain lines where there is no screen.
+
+Never colour alone: every outcome has its own sign and word, and `geen antwoord` looks like no other (it says nothing
+about the person).
+"""
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+PROVES_NOTHING: Final = "'Geen uitsluitsel' bewijst niets: de persoon kan bij die partner toch bekend zijn."
+NOT_A_MISS: Final = "'Geen antwoord' is geen 'geen uitsluitsel': vraag het later opnieuw."
+
+_LOOKS: Final = {
+    "bekend": ("●", "*", "bekend", "bold green"),
+    "geen_uitsluitsel": ("○", "o", "geen uitsluitsel", "default"),
+    "geen_antwoord": ("✕", "x", "geen antwoord", "bold yellow"),
+    "niet_bevraagd": ("–", "-", "niet bevraagd", "dim"),
+}
+
+
+def show(outcomes: Iterable[dict[str, Any]], persons: int) -> None:
+    """Show outcomes on stdout as they come, and what they do not prove at the end."""
+    console = Console(highlight=False)
+    seen = _live(console, outcomes, persons) if console.is_terminal else _plain(outcomes, persons)
+    if seen:
+        print_notes(console, seen)
+
+
+def word(outcome: str) -> str:
+    """Sign and word of an outcome; the sign in ASCII where the screen knows no other."""
+    sign, plain, text, _ = _LOOKS[outcome]
+    try:
+        sign.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        sign = plain
+    return f"{sign} {text}"
+
+
+def print_notes(console: Console, seen: list[dict[str, Any]]) -> None:
+    """Who answered, and what the outcomes do not prove (FG-27)."""
+    asked = {one["oin"] for one in seen if one["outcome"] != "niet_bevraagd"}
+    silent = {one["oin"] for one in seen if one["outcome"] == "geen_antwoord"}
+    console.print(f"{len(asked - silent)} van {len(asked)} gevraagde partners hebben geantwoord.")
+    kinds = {one["outcome"] for one in seen}
+    if "geen_uitsluitsel" in kinds:
+        console.print(PROVES_NOTHING)
+    if "geen_antwoord" in kinds:
+        console.print(NOT_A_MISS)
+
+
+def _plain(outcomes: Iterable[dict[str, Any]], persons: int) -> list[dict[str, Any]]:
+    seen = []
+    for one in outcomes:
+        seen.append(one)
+        person = f"persoon {one['person'] + 1}: " if persons > 1 else ""
+        line = f"{one['name']} ({one['oin']}): {person}{word(one['outcome'])}. {_remark(one)}".rstrip()
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    return seen
+
+
+def _live(console: Console, outcomes: Iterable[dict[str, Any]], persons: int) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    with Live(console=console, refresh_per_second=12) as live:
+        for one in outcomes:
+            seen.append(one)
+            live.update(_table(seen, persons))
+    return seen
+
+
+def _table(seen: list[dict[str, Any]], persons: int) -> Table:
+    table = Table(title="Welke partners kennen deze persoon?" if persons == 1 else "Welke partners kennen wie?")
+    table.add_column("Partner")
+    for person in range(persons):
+        table.add_column("Uitkomst" if persons == 1 else f"Persoon {person + 1}", no_wrap=True)
+    table.add_column("Toelichting")
+    for oin in dict.fromkeys(one["oin"] for one in seen):
+        rows = {one["person"]: one for one in seen if one["oin"] == oin}
+        cells = [
+            Text(word(rows[person]["outcome"]), style=_LOOKS[rows[person]["outcome"]][3])
+            if person in rows
+            else Text("")
+            for person in range(persons)
+        ]
+        remarks = "\n".join(dict.fromkeys(_remark(one) for one in rows.values()))
+        table.add_row(Text(next(iter(rows.values()))["name"]), *cells, Text(remarks))
+    return table
+
+
+def _remark(one: dict[str, Any]) -> str:
+    desk = f" Contactpunt: {one['desk']}." if one.get("desk") else ""
+    as_of = f" Lijst van {one['as_of']}." if one.get("as_of") else ""
+    return f"{one['reason']}{desk}{as_of}"
