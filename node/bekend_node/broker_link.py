@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Sequence
 
 import grpc.aio
+from bekend_proto.clock import Clock
 from bekend_proto.identity import TlsFiles, channel_to
 from bekend_proto.v1 import broker_pb2_grpc
 
@@ -21,10 +22,11 @@ CLOSE_GRACE = 10.0
 class BrokerLink:
     """One replica. `channel` and `stub` are those of now: fetch them per call or per stream, never keep them."""
 
-    def __init__(self, broker: BrokerAddress, tls: TlsFiles) -> None:
+    def __init__(self, broker: BrokerAddress, tls: TlsFiles, clock: Clock) -> None:
         self.address = broker.address
         self._broker = broker
         self._tls = tls
+        self._clock = clock
         self._closing: set[asyncio.Task[None]] = set()
         self.channel = self._open()
         self.stub = broker_pb2_grpc.BrokerServiceStub(self.channel)
@@ -46,9 +48,11 @@ class BrokerLink:
                 await task
 
     def _open(self) -> grpc.aio.Channel:
-        return channel_to(self._broker.address, self._tls, server_name=self._broker.server_name)
+        name = self._broker.server_name
+        options = [("grpc.ssl_target_name_override", name)] if name else []
+        return channel_to(self._broker.address, self._tls, self._clock, options)
 
 
-def open_links(brokers: Sequence[BrokerAddress], tls: TlsFiles) -> tuple[BrokerLink, ...]:
-    """A link to every replica. Raises OSError when a certificate file cannot be read."""
-    return tuple(BrokerLink(broker, tls) for broker in brokers)
+def open_links(brokers: Sequence[BrokerAddress], tls: TlsFiles, clock: Clock) -> tuple[BrokerLink, ...]:
+    """A link to every replica. Raises TlsFilesError when a certificate file cannot be used."""
+    return tuple(BrokerLink(broker, tls, clock) for broker in brokers)

@@ -71,7 +71,7 @@ class NodeConfig(StrictModel):
     socket: Path = Path("node.sock")
     canary: str
     officers: tuple[Officer, ...] = ()
-    registers: dict[RegisterName, Register] = {}
+    registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | None = None
     registration_months: Annotated[Whole, Field(ge=1, le=240)] = 24

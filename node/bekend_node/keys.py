@@ -24,11 +24,15 @@ from bekend_proto.errors import KeysError
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
+from bekend_node.config import SHIELDED
+
 EPOCH_OVERLAP = timedelta(days=7)
 """How long an ended epoch is still served (protocol section 4)."""
 EPOCH_AHEAD = timedelta(days=14)
 """How long before its start the next epoch's keys are made and its registers enrolled."""
 MANIFEST_LIFE = timedelta(days=365)
+SHIELDED_SIZE = 1000
+"""Stated size of `afgeschermd` unless it is configured."""
 _ROOT = re.compile(r"^root-([0-9]{4}Q[1-4])\.key$")
 
 
@@ -159,7 +163,8 @@ def draft_manifest(
 ) -> KeyManifest:
     """The manifest that the ondertekenaar signs off line; makes the next epoch's root when that is near.
 
-    `purposes` are those in which this node is a source, `sizes` the stated size of each register.
+    `purposes` are those in which this node is a source, `sizes` the stated size (persons) of each register;
+    `afgeschermd` has one too, since its budget is reserved.
     """
     epochs = enrolled_epochs(now)
     for epoch in epochs:
@@ -173,7 +178,7 @@ def draft_manifest(
         protocol_versions=(1,),
         signing_keys=(bytes(keys.signing.verify_key),),
         privacy_officer=privacy_officer,
-        register_sizes=dict(sizes),
+        register_sizes={SHIELDED: SHIELDED_SIZE, **sizes},
         evaluation_keys={
             (keys.oin, purpose, epoch): keys.evaluation_key(purpose, epoch).public
             for purpose in sorted(purposes)

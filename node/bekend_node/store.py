@@ -8,13 +8,15 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     budget       persons used per day: per requester and purpose, per requester in all, per officer, own canary
     log          append-only hashes of signed Questions, before they are acted on (protocol section 10)
     manifest     the highest key manifest seen of each party
+    covenant     the highest version gone by: an older one is never taken back
+    filter       per purpose the filter in service: its signed header, and m sealed under the state key
     own_record   the requester's own sealed records (protocol section 8)
 
 There is no column for a hit: nothing here says what was answered.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from pathlib import Path
 from sqlite3 import Connection, IntegrityError
@@ -39,6 +41,11 @@ CREATE TABLE budget (
   PRIMARY KEY (day, scope, subject, purpose)
 ) WITHOUT ROWID;
 CREATE TABLE manifest (oin TEXT PRIMARY KEY, number INTEGER NOT NULL, note BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE covenant (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE filter (
+  purpose TEXT PRIMARY KEY, epoch TEXT NOT NULL, version INTEGER NOT NULL, ends INTEGER NOT NULL,
+  payload BLOB, signature BLOB, m BLOB
+) WITHOUT ROWID;
 CREATE TABLE own_record (
   id BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL,
   PRIMARY KEY (id, kind)
@@ -85,6 +92,19 @@ class OwnRecord:
     id: bytes
     kind: str
     sealed: bytes
+
+
+@dataclass(frozen=True)
+class FilterRow:
+    """A filter over a restart. `ends` in seconds since 1970; payload, signature, m (sealed) are None when withdrawn."""
+
+    purpose: str
+    epoch: str
+    version: int
+    ends: int
+    payload: bytes | None
+    signature: bytes | None
+    m: bytes | None
 
 
 class Store:
@@ -187,6 +207,42 @@ class Store:
             )
         )
 
+    def filters(self) -> list[FilterRow]:
+        """The filters that were in service last."""
+        return self._database.read(lambda conn: [FilterRow(*row) for row in conn.execute("SELECT * FROM filter")])
+
+    async def keep_filter(self, row: FilterRow) -> None:
+        """Put a filter in the place of its predecessor, whose m is gone with that (secure_delete)."""
+        await self._database.write(
+            lambda conn: conn.execute("INSERT OR REPLACE INTO filter VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(row))
+        )
+
+    async def withdraw_filter(self, purpose: str) -> None:
+        """Destroy header and m of the filter in service; that its epoch had one stays known."""
+        await self._database.write(
+            lambda conn: conn.execute(
+                "UPDATE filter SET payload = NULL, signature = NULL, m = NULL WHERE purpose = ?", (purpose,)
+            )
+        )
+
+    def covenant_version(self, covenant: str) -> int:
+        """The highest version of a covenant that this node went by; 0 for none."""
+
+        def read(conn: Connection) -> int:
+            row = conn.execute("SELECT version FROM covenant WHERE id = ?", (covenant,)).fetchone()
+            return int(row[0]) if row else 0
+
+        return self._database.read(read)
+
+    def remember_covenant(self, covenant: str, version: int) -> None:
+        """Remember a version; a lower one never replaces a higher."""
+        self._database.write_sync(
+            lambda conn: conn.execute(
+                "INSERT INTO covenant VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET version = max(version, ?)",
+                (covenant, version, version),
+            )
+        )
+
     def answered(self, question_id: bytes) -> tuple[bytes, bytes, list[bytes]] | None:
         """Payload, signature and sealed records of an answered question, for audit and access requests."""
 
@@ -235,6 +291,5 @@ def _spend(conn: Connection, spends: Iterable[Spend]) -> None:
             (spend.day.isoformat(), spend.scope, spend.subject, spend.purpose, spend.amount),
         ).fetchone()
         if row[0] > spend.limit:
-            raise BudgetError(
-                f"the budget of today is used up: {spend.scope}, {spend.purpose or 'all purposes'}: {spend.limit} persons"
-            )
+            what = spend.purpose or "all purposes"
+            raise BudgetError(f"the budget of today is used up: {spend.scope}, {what}, {spend.limit} persons")

@@ -76,6 +76,27 @@ CONTROL_OPENED = _event("control-opened", "info", "socket")
 CONTROL_REFUSED = _event("control-refused", "warning", "user", "operation", "code", "rule")
 CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "place")
 
+# Being a source.
+NODE_STARTED = _event("node-started", "info", "oin", "covenant", "manifest")
+NODE_STOPPING = _event("node-stopping", "info", "answers")
+NODE_STOPPED = _event("node-stopped", "info", "oin")
+NODE_RELOADED = _event("node-reloaded", "info", "covenant", "manifest")
+NODE_RELOAD_REFUSED = _event("node-reload-refused", "error", "detail")
+ATTACHED = _event("attached", "info", "broker")
+ATTACH_LOST = _event("attach-lost", "warning", "broker", "code", "detail")
+PUBLISH_REFUSED = _event("publish-refused", "error", "broker", "code", "detail")
+ANSWERED = _event("answered", "info", "requester", "purpose", "persons")
+ANSWER_REFUSED = _event("answer-refused", "warning", "requester", "purpose", "code", "detail")
+ANSWER_FAILED = _event("answer-failed", "error", "exception", "place")
+PUSHED = _event("pushed", "info", "requester", "purpose", "version", "tags")
+PUSH_REFUSED = _event("push-refused", "warning", "requester", "purpose", "code", "detail")
+STANDING_REFUSED = _event("standing-refused", "error", "file", "detail")
+FILTER_SWITCHED = _event("filter-switched", "info", "purpose", "epoch", "version", "end")
+FILTER_WITHDRAWN = _event("filter-withdrawn", "warning", "purpose", "version")
+FILTER_FAILED = _event("filter-failed", "error", "purpose", "detail")
+EPOCH_DESTROYED = _event("epoch-destroyed", "info", "epoch")
+REGISTER_SWITCHED = _event("register-switched", "info", "register", "epoch", "as_of", "purposes")
+
 # --- deploy ------------------------------------------------------------------------------------
 
 # -----------------------------------------------------------------------------------------------

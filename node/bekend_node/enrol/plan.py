@@ -1,0 +1,159 @@
+"""What an import sends, in which order: windows of persons, shuffled per purpose, cut into chunks.
+
+The order follows from the import's seed alone, so an import that goes on after a crash makes the same chunks and sends
+only those that were not finished (with fresh blinds). Shuffling per purpose keeps the chunks of two purposes from
+holding the same persons, so that not even staged rows can be joined.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from bekend_proto.octets import blake, i2osp, lp
+
+from bekend_node.enrol.rows import ImportFaultError, Person, Refused
+
+CHUNK = 1024
+"""Elements under one proof (protocol section 5, step 1)."""
+WINDOW = 64 * CHUNK
+"""Persons that are merged and shuffled together: what an import holds in memory."""
+SMALLEST_CHANGE = 16
+SHOWN_REFUSALS = 20
+
+
+@dataclass
+class Report:
+    """What was read, merged, refused, left out. Filled while reading; shown at the end."""
+
+    rows: int = 0
+    merged: int = 0
+    refused: int = 0
+    ended: int = 0
+    persons: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    lines: list[Refused] = field(default_factory=list)
+
+    def refuse(self, refused: Refused) -> None:
+        """Count a refused row; the first twenty are shown by line."""
+        self.refused += 1
+        self.reasons[refused.reason] += 1
+        if len(self.lines) < SHOWN_REFUSALS:
+            self.lines.append(refused)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Persons that travel under one proof for one purpose. `size` is padded; `canary` is an index or None."""
+
+    purpose: str
+    index: int
+    persons: tuple[tuple[bytes, int], ...]
+    size: int
+    canary: int | None
+
+
+Window = dict[bytes, int]
+"""Canonical identifier to end month."""
+
+
+def windows(rows: Iterable[Person | Refused], report: Report, *, ended_before: int) -> Iterator[Window]:
+    """Merge rows of a full import into windows; rows whose registration ended before a month are left out."""
+    window: Window = {}
+    for row in rows:
+        report.rows += 1
+        if isinstance(row, Refused):
+            report.refuse(row)
+        elif row.end_month < ended_before:
+            report.ended += 1
+        elif row.canonical in window:
+            report.merged += 1
+            window[row.canonical] = max(window[row.canonical], row.end_month)
+        else:
+            if len(window) == WINDOW:
+                yield window
+                window = {}
+            report.persons += 1
+            window[row.canonical] = row.end_month
+    yield window
+
+
+def changes_window(path: Path, rows: Iterable[Person | Refused], report: Report) -> Window:
+    """Merge a file of changes into its one window. An identifier that is both added and removed is refused.
+
+    Raises ImportFaultError when there are more changes than a window holds.
+    """
+    window: Window = {}
+    for row in rows:
+        report.rows += 1
+        if isinstance(row, Refused):
+            report.refuse(row)
+            continue
+        known = window.get(row.canonical)
+        if known is not None and bool(known) is not bool(row.end_month):
+            report.refuse(Refused(row.line, "this person is both added and removed in this file"))
+            continue
+        report.merged += known is not None
+        window[row.canonical] = max(known or 0, row.end_month)
+        if len(window) > WINDOW:
+            raise ImportFaultError(path, row.line, f"more than {WINDOW} changes", "Import the whole register instead.")
+    report.persons = len(window)
+    return window
+
+
+def full_elements(persons: int) -> int:
+    """Elements that a full import sends: the persons, the canary, and padding to whole chunks."""
+    return -(-(persons + 1) // CHUNK) * CHUNK
+
+
+def change_elements(persons: int) -> int:
+    """Elements that a file of changes sends: a power of two, at least 16 (protocol section 5, step 5)."""
+    return max(SMALLEST_CHANGE, 1 << max(persons - 1, 0).bit_length())
+
+
+def full_chunks(all_windows: Iterable[Window], purposes: Sequence[str], seed: bytes, canary: bytes) -> Iterator[Chunk]:
+    """Chunks of a full import, window by window, purpose by purpose; the last holds the canary and the padding."""
+    source = iter(all_windows)
+    window, number = next(source), 0
+    while window is not None:
+        after = next(source, None)
+        for purpose in purposes:
+            persons: list[tuple[bytes, int, bool]] = [(key, month, False) for key, month in window.items()]
+            if after is None:
+                persons.append((canary, 0, True))
+            yield from _cut(purpose, number * (WINDOW // CHUNK), _shuffled(persons, seed, purpose, number), CHUNK)
+        if after is None:
+            return
+        window, number = after, number + 1
+
+
+def change_chunks(window: Window, purposes: Sequence[str], seed: bytes) -> Iterator[Chunk]:
+    """Chunks of a file of changes, padded to a power of two in all."""
+    total = change_elements(len(window))
+    for purpose in purposes:
+        persons = _shuffled([(key, month, False) for key, month in window.items()], seed, purpose, 0)
+        chunks = list(_cut(purpose, 0, persons, min(CHUNK, total)))
+        yield from chunks
+        for index in range(len(chunks), -(-total // CHUNK)):
+            yield Chunk(purpose, index, (), CHUNK, None)
+
+
+def _cut(purpose: str, first: int, persons: Iterable[tuple[bytes, int, bool]], size: int) -> Iterator[Chunk]:
+    source = iter(persons)
+    for index in range(first, first + WINDOW // CHUNK + 1):
+        part = list(islice(source, size))
+        if not part:
+            return
+        canary = next((at for at, (_, _, is_canary) in enumerate(part) if is_canary), None)
+        yield Chunk(purpose, index, tuple((key, month) for key, month, _ in part), size, canary)
+
+
+def _shuffled(
+    persons: list[tuple[bytes, int, bool]], seed: bytes, purpose: str, window: int
+) -> list[tuple[bytes, int, bool]]:
+    # Only the order depends on this generator: what is sent is blinded afresh with the system's randomness.
+    order = random.Random(blake(32, b"bekend1-order", lp(purpose.encode()) + i2osp(window, 4), seed))  # noqa: S311
+    order.shuffle(persons)
+    return persons

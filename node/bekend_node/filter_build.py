@@ -1,0 +1,119 @@
+"""Builds one closed filter with all cores, in a process of its own: `python -m bekend_node.filter_build`.
+
+The serving node starts it, writes one JSON object to its standard input, and reads one from its standard output. So the
+rows, the sorting and the workers are gone from memory when it ends, and answering goes on meanwhile.
+
+Each worker takes ranges of the first byte of P (uniformly distributed) out of the sorted pseudonym files: union of the
+registers, less `afgeschermd`, less who is past the end month; then W = m * P and its tag (protocol section 6).
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from bekend_proto.filter import body_hash, pad_and_sort, size_class, tagger
+from bekend_proto.group import multiply
+
+from bekend_node import pseudonym_file
+
+RANGES = 128
+"""Ranges of the first byte: an encoded element begins with an even byte."""
+NICENESS = 10
+"""Questions come first."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to build. `m` is the scalar in hex, `canary` the canary's pseudonym in hex, `out` the tags file to write."""
+
+    files: list[str]
+    shielded: list[str]
+    ended_before: int
+    m: str
+    canary: str
+    source: str
+    purpose: str
+    version: int
+    out: str
+    workers: int
+
+    def to_json(self) -> bytes:
+        """As it is written to the builder's standard input."""
+        return json.dumps(asdict(self)).encode()
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built: number of tags with padding, hash of the body in hex."""
+
+    tags: int
+    body_hash: str
+
+
+def build(order: Order) -> Built:
+    """Build and write the filter's body. Raises StorageError when a file is missing or cannot be written."""
+    pieces: Iterator[bytes]
+    tag_range = partial(_tags_of_range, order)
+    if order.workers == 1 or sum(pseudonym_file.count(Path(file)) for file in order.files) < 4 * RANGES:
+        joined = [tag_range(number) for number in range(RANGES)]
+    else:
+        # This process has one thread and no connections: forking it is safe, and costs no start-up per worker.
+        with get_context("fork").Pool(order.workers) as pool:
+            pieces = pool.imap_unordered(tag_range, range(RANGES))
+            joined = list(pieces)
+    canary = tagger(order.source, order.purpose, order.version)(
+        multiply(bytes.fromhex(order.m), bytes.fromhex(order.canary))
+    )
+    joined.append(canary)
+    count = size_class(sum(map(len, joined)) // 8)
+    body = pad_and_sort(joined, count)
+    _write(Path(order.out), body)
+    return Built(count, body_hash(body).hex())
+
+
+def _tags_of_range(order: Order, number: int) -> bytes:
+    """The tags of all pseudonyms whose first byte is 2 * number or 2 * number + 1, joined."""
+    scalar = bytes.fromhex(order.m)
+    tag_of = tagger(order.source, order.purpose, order.version)
+    people = {
+        record[:32]
+        for file in order.files
+        for record in _range(Path(file), number)
+        if int.from_bytes(record[32:], "big") >= order.ended_before
+    }
+    for file in order.shielded:
+        people.difference_update(record[:32] for record in _range(Path(file), number))
+    return b"".join([tag_of(multiply(scalar, pseudonym)) for pseudonym in people])
+
+
+def _range(path: Path, number: int) -> Iterator[bytes]:
+    start = pseudonym_file.find(path, bytes([2 * number]))
+    stop = pseudonym_file.find(path, bytes([2 * number + 2])) if number + 1 < RANGES else None
+    return pseudonym_file.read(path, start, stop)
+
+
+def _write(path: Path, body: bytes) -> None:
+    temporary = path.with_suffix(".partial")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    pseudonym_file.sync_folder(path.parent)
+
+
+def main() -> None:
+    """Read an Order from standard input, write a Built to standard output."""
+    os.nice(NICENESS)
+    order = Order(**json.load(sys.stdin))
+    sys.stdout.write(json.dumps(asdict(build(order))))
+
+
+if __name__ == "__main__":
+    main()

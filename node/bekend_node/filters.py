@@ -1,0 +1,274 @@
+"""The filters that this node answers with: built beforehand, switched at fixed moments, kept over a restart.
+
+    not ready --first of an epoch: at once--> serving --switch moment--> serving (new m, new version)
+                                                 |
+                                                 +--list too old, decision ended, other covenant--> withdrawn
+
+Whoever answers takes one `Serving` and uses nothing else of this module for that question: a switch in mid-flight
+gives the old version or the new one, never a mix (must-list 6). Imports, shieldings and mode changes wait for the
+next moment, so that a switch tells nothing (must-list 21).
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+
+from bekend_proto import logs
+from bekend_proto.clock import Clock, month_of
+from bekend_proto.errors import BekendError, NotReadyError, StorageError
+from bekend_proto.logs import log
+from bekend_proto.v1 import signed_pb2
+
+from bekend_node.config import NodeConfig
+from bekend_node.filter_build import Built, Order
+from bekend_node.keys import NodeKeys
+from bekend_node.pseudonym_file import month_number
+from bekend_node.readiness import Inputs, check_still, inputs_of
+from bekend_node.rules import RulesInForce
+from bekend_node.schedule import interval_of, next_switch
+from bekend_node.serving import FreshKey, Serving, check, make_serving, reopen, tags_file
+from bekend_node.store import Store
+from bekend_node.store_registers import Registers
+
+LEAST_LEAD = 10.0
+"""Seconds before a switch at which building begins at the latest."""
+TICK_SECONDS = 1.0
+RETRY_SECONDS = 15
+"""After a filter that could not be built."""
+
+
+@dataclass
+class _Shelf:
+    """One purpose: what serves, what is ready for the next moment, what is being built."""
+
+    serving: Serving | None = None
+    upcoming: Serving | None = None
+    building: asyncio.Task[Serving] | None = None
+    epoch: str = ""
+    """Epoch of the last filter that was in service: another epoch's first filter does not wait."""
+    version: int = 0
+    next_switch: int = 0
+    tags: int = 0
+    not_before: int = 0
+    lead: float = LEAST_LEAD
+
+
+class Filters:
+    """All filters of this node. `tick` moves them on; `serving` is asked per question, on the same event loop."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        keys: NodeKeys,
+        rules: RulesInForce,
+        registers: Registers,
+        store: Store,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._rules = rules
+        self._registers = registers
+        self._store = store
+        self._clock = clock
+        self._folder = config.data / "filters"
+        self._shelves: dict[str, _Shelf] = {}
+
+    def serving(self, purpose: str) -> Serving:
+        """The filter to answer with now. Raises NotReadyError, with the reason for the own log."""
+        now = self._clock.now()
+        shelf = self._shelves.get(purpose)
+        if shelf is None or shelf.serving is None:
+            inputs_of(purpose, self._rules.now, self._registers, self._keys, now)
+            raise NotReadyError(f"the filter for {purpose} is being built, or waits for its moment")
+        check_still(shelf.serving, self._rules.now, now)
+        return shelf.serving
+
+    def next_switch(self, purpose: str) -> int | None:
+        """Seconds since 1970 of the purpose's next switch; None before its first filter."""
+        shelf = self._shelves.get(purpose)
+        return shelf.next_switch or None if shelf else None
+
+    async def restore(self) -> None:
+        """Take up the filters that served before a restart, where their end has not come; remove what is left over."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        now = int(self._clock.now().timestamp())
+        for row in self._store.filters():
+            shelf = self._shelves.setdefault(row.purpose, _Shelf())
+            # A moment that passed while the node was down is made up for at once.
+            shelf.epoch, shelf.version, shelf.next_switch = row.epoch, row.version, max(row.ends, now)
+            if row.ends > now:
+                with contextlib.suppress(BekendError):
+                    serving = reopen(row, self._folder, self._keys)
+                    canary = self._registers.canary(row.purpose, row.epoch)
+                    await asyncio.to_thread(check, serving, self._rules.now.manifest, canary)
+                    shelf.serving, shelf.tags = serving, serving.header.tags
+            if shelf.serving is None:
+                shelf.next_switch = now
+        kept = {shelf.serving.tags for shelf in self._shelves.values() if shelf.serving}
+        for path in self._folder.iterdir():
+            if path not in kept:
+                path.unlink()
+
+    async def run(self) -> None:
+        """Tick every second until cancelled."""
+        try:
+            while True:
+                await self.tick()
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            for task in [shelf.building for shelf in self._shelves.values() if shelf.building]:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, BekendError):
+                    await task
+
+    async def tick(self) -> None:
+        """Withdraw what may not serve, switch what is due, begin to build what comes next."""
+        now = self._clock.now()
+        answered = self._rules.now.answered()
+        for purpose in self._shelves.keys() - answered.keys():
+            await self._withdraw(self._shelves[purpose])
+        for purpose in answered:
+            try:
+                await self._tick_one(purpose, self._shelves.setdefault(purpose, _Shelf()), now)
+            except BekendError as fault:
+                self._shelves[purpose].not_before = int(now.timestamp()) + RETRY_SECONDS
+                log(logs.FILTER_FAILED, purpose=purpose, detail=fault.detail)
+
+    async def settle(self) -> None:
+        """Wait until nothing is being built; then one more tick, which switches what is due."""
+        tasks = [shelf.building for shelf in self._shelves.values() if shelf.building]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.tick()
+
+    async def _tick_one(self, purpose: str, shelf: _Shelf, now: datetime) -> None:
+        seconds = int(now.timestamp())
+        if shelf.serving and _lapsed(shelf.serving, self._rules, now):
+            await self._withdraw(shelf)
+        if shelf.building and shelf.building.done():
+            task, shelf.building = shelf.building, None
+            shelf.upcoming = task.result()
+        if shelf.upcoming and shelf.upcoming.version <= seconds:
+            await self._switch(shelf, shelf.upcoming, now)
+        if not shelf.building and not shelf.upcoming and seconds >= shelf.not_before:
+            self._build_next(purpose, shelf, now)
+
+    def _build_next(self, purpose: str, shelf: _Shelf, now: datetime) -> None:
+        """Begin to build the next version when its moment is near, or at once when it is the first of its epoch."""
+        seconds = int(now.timestamp())
+        interval = interval_of(shelf.tags, self._rules.covenant().interval_of(purpose))
+        try:
+            inputs = inputs_of(purpose, self._rules.now, self._registers, self._keys, now)
+        except NotReadyError:
+            # Nothing to switch to: a moment passes, and what is imported meanwhile waits for the next one.
+            if shelf.epoch and seconds >= shelf.next_switch:
+                shelf.next_switch = next_switch(self._config.oin, interval, seconds)
+            return
+        if inputs.epoch > shelf.epoch:
+            moment = seconds
+        elif seconds >= shelf.next_switch - min(shelf.lead, interval.total_seconds() / 2):
+            moment = max(shelf.next_switch, seconds)
+        else:
+            return
+        version = max(moment, shelf.version + 1)
+        shelf.building = asyncio.ensure_future(self._build(purpose, shelf, inputs, version))
+
+    async def _switch(self, shelf: _Shelf, fresh: Serving, now: datetime) -> None:
+        old, shelf.upcoming = shelf.serving, None
+        if _lapsed(fresh, self._rules, now):
+            # Something ended while it was being built.
+            fresh.tags.unlink(missing_ok=True)
+            return
+        await self._store.keep_filter(fresh.row(self._keys))
+        shelf.serving, shelf.tags = fresh, fresh.header.tags
+        shelf.epoch, shelf.version, shelf.next_switch = fresh.header.epoch, fresh.version, fresh.end
+        if old:
+            old.tags.unlink(missing_ok=True)
+        log(logs.FILTER_SWITCHED, purpose=fresh.purpose, epoch=shelf.epoch, version=fresh.version, end=fresh.end)
+
+    async def _withdraw(self, shelf: _Shelf) -> None:
+        old, shelf.serving = shelf.serving, None
+        if old is None:
+            return
+        await self._store.withdraw_filter(old.purpose)
+        old.tags.unlink(missing_ok=True)
+        log(logs.FILTER_WITHDRAWN, purpose=old.purpose, version=old.version)
+
+    async def _build(self, purpose: str, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        rules = self._rules.now
+        canary = self._registers.canary(purpose, inputs.epoch)
+        assert canary is not None
+        key = FreshKey.draw(self._keys.evaluation_key(purpose, inputs.epoch).secret)
+        tags = tags_file(self._folder, purpose, version)
+        order = Order(
+            files=[str(self._registers.file(g.id)) for g in inputs.generations],
+            shielded=[str(self._registers.file(g.id)) for g in inputs.shielded],
+            ended_before=month_number(month_of(self._clock.now())),
+            m=key.m.hex(),
+            canary=canary.hex(),
+            source=self._config.oin,
+            purpose=purpose,
+            version=version,
+            out=str(tags),
+            workers=self._config.worker_count,
+        )
+        built = await run_builder(order)
+        interval = interval_of(built.tags, rules.covenant.interval_of(purpose))
+        header = signed_pb2.FilterHeader(
+            protocol_version=1,
+            source=self._config.oin,
+            purpose=purpose,
+            epoch=inputs.epoch,
+            mode=signed_pb2.FILTER_MODE_AUTOMATIC,
+            version=version,
+            as_of=inputs.as_of.isoformat(),
+            kinds=sorted({g.kind for g in inputs.generations}),
+            end=next_switch(self._config.oin, interval, version),
+            tags=built.tags,
+            body_hash=bytes.fromhex(built.body_hash),
+            covenant_hash=rules.covenant.hash,
+        )
+        serving = make_serving(header, key, tags, self._keys)
+        try:
+            await asyncio.to_thread(check, serving, rules.manifest, canary)
+        except BekendError:
+            tags.unlink(missing_ok=True)
+            raise
+        # Twice what this took: the next one is ready at its moment.
+        shelf.lead = max(LEAST_LEAD, 2 * (loop.time() - began))
+        return serving
+
+
+async def run_builder(order: Order) -> Built:
+    """Build a filter's body in a process of its own. Raises StorageError; the cause is on standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bekend_node.filter_build",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, _ = await process.communicate(order.to_json())
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise StorageError(f"the filter for {order.purpose} could not be built: it is tried again")
+    return Built(**json.loads(output))
+
+
+def _lapsed(serving: Serving, rules: RulesInForce, now: datetime) -> bool:
+    try:
+        check_still(serving, rules.now, now)
+    except NotReadyError:
+        return True
+    return False

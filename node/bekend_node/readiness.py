@@ -1,0 +1,93 @@
+"""May this purpose be answered now, and from what: the conditions that a filter rests on.
+
+Every named register has a generation in the epoch and is young enough, a standing decision holds where one is needed,
+`afgeschermd` is at hand if it ever held somebody, and the epoch's key and canary are there. Anything else is
+`geen antwoord`, never a smaller set (must-list 23).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from bekend_policy.model import Source
+from bekend_proto.clock import day_of
+from bekend_proto.errors import NotReadyError
+
+from bekend_node.config import SHIELDED
+from bekend_node.keys import NodeKeys, served_epochs
+from bekend_node.rules import Rules
+from bekend_node.serving import Serving
+from bekend_node.store_registers import Generation, Registers
+
+OVERDUE_GRACE = 60
+"""Seconds that a filter goes on after its end while its successor is late."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a filter would be built from now."""
+
+    epoch: str
+    generations: tuple[Generation, ...]
+    shielded: tuple[Generation, ...]
+    as_of: date
+
+
+def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, now: datetime) -> Inputs:
+    """The newest served epoch for which everything is there. Raises NotReadyError with the reason and the remedy."""
+    source = _source(purpose, rules, now)
+    mine = [g for g in registers.generations() if g.purpose == purpose]
+    fault: NotReadyError | None = None
+    for epoch in served_epochs(now):
+        try:
+            inputs = _of_epoch(epoch, source, mine, now)
+            if epoch not in keys.epochs() or registers.canary(purpose, epoch) is None:
+                raise NotReadyError(f"the key or the canary of {epoch} for {purpose} is missing: import again")
+        except NotReadyError as error:
+            fault = fault or error
+        else:
+            return inputs
+    assert fault is not None
+    raise fault
+
+
+def check_still(serving: Serving, rules: Rules, now: datetime) -> None:
+    """Raise NotReadyError when a filter that is in service may not answer any more."""
+    source = _source(serving.purpose, rules, now)
+    if serving.header.covenant_hash != rules.covenant.hash:
+        raise NotReadyError("the filter was built under another covenant: the next switch brings a new one")
+    if _is_old(serving.as_of, source, now):
+        raise NotReadyError(f"a register for {serving.purpose} is older than the covenant allows: import a newer list")
+    if serving.header.epoch not in served_epochs(now):
+        raise NotReadyError(f"epoch {serving.header.epoch} is over: import the registers for this one")
+    if now.timestamp() >= serving.end + OVERDUE_GRACE:
+        raise NotReadyError(f"the filter for {serving.purpose} has ended and its successor is late")
+
+
+def _source(purpose: str, rules: Rules, now: datetime) -> Source:
+    source = rules.answered().get(purpose)
+    if source is None:
+        raise NotReadyError(f"{purpose} is not answered by machine under this covenant")
+    if not rules.decided(purpose, now):
+        raise NotReadyError(f"no standing decision is in force for {purpose}: have the ondertekenaar sign one")
+    return source
+
+
+def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datetime) -> Inputs:
+    here = {g.register: g for g in mine if g.epoch == epoch}
+    for register in source.registers:
+        if register not in here:
+            raise NotReadyError(f"the register {register} was not imported in {epoch}: run `bekend node enrol`")
+        if _is_old(here[register].as_of, source, now):
+            raise NotReadyError(f"the register {register} is older than the covenant allows: import a newer list")
+    # Who was shielded last epoch is not to be known in this one because a list was forgotten.
+    if SHIELDED not in here and any(g.register == SHIELDED and g.persons for g in mine):
+        raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
+    named = tuple(here[register] for register in source.registers)
+    shielded = (here[SHIELDED],) if SHIELDED in here else ()
+    return Inputs(epoch, named, shielded, min(g.as_of for g in named))
+
+
+def _is_old(as_of: date, source: Source, now: datetime) -> bool:
+    """Counted in whole days of the calendar, as the header states the date (FG-25)."""
+    return day_of(now) - as_of > source.max_list_age

@@ -1,0 +1,142 @@
+"""What this node goes by: the covenant in force, its own signed manifest, its standing decisions.
+
+Read at the start and at SIGHUP, each time whole: what cannot be verified changes nothing that is in force.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bekend_policy.load import load_covenant
+from bekend_policy.manifest import KeyManifest, open_manifest
+from bekend_policy.model import Covenant, Mode, Source
+from bekend_policy.sign import verify_covenant
+from bekend_policy.standing import StandingDecision, check_standing, parse_standing
+from bekend_proto import logs
+from bekend_proto.clock import Clock
+from bekend_proto.errors import BekendError, CovenantError, KeysError
+from bekend_proto.logs import log
+from bekend_proto.note import open_note
+
+from bekend_node.config import SHIELDED, NodeConfig
+from bekend_node.keys import NodeKeys, check_against
+from bekend_node.store import Store
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One consistent reading of everything that was signed off line."""
+
+    oin: str
+    covenant: Covenant
+    manifest: KeyManifest
+    manifest_note: bytes
+    standing: Mapping[str, StandingDecision]
+
+    def answered(self) -> dict[str, Source]:
+        """Purposes that this node answers by machine (with a standing decision where the mode asks one)."""
+        return {purpose: source for purpose, source in self.covenant.served_by(self.oin) if source.mode.by_machine}
+
+    def decided(self, purpose: str, now: datetime) -> bool:
+        """Whether the purpose may be answered now: a standing decision is there and valid, where one is needed."""
+        source = self.answered().get(purpose)
+        if source is None:
+            return False
+        if source.mode is not Mode.STANDING:
+            return True
+        decision = self.standing.get(purpose)
+        return decision is not None and decision.in_force(now)
+
+    def purposes_of(self, register: str) -> dict[str, Source]:
+        """Purposes for which a register is enrolled; `afgeschermd` counts for all."""
+        return {
+            purpose: source
+            for purpose, source in self.answered().items()
+            if register == SHIELDED or register in source.registers
+        }
+
+
+def load_covenant_in_force(config: NodeConfig, store: Store, now: datetime) -> Covenant:
+    """Read and verify the covenant; a version older than one gone by before is refused.
+
+    Raises CovenantFaults with every fault, CovenantError, SignatureError.
+    """
+    read = load_covenant(config.covenant)
+    covenant = verify_covenant(read, config.anchor, now, newest_seen=store.covenant_version(read.id))
+    if config.oin not in covenant.participants:
+        raise CovenantError(
+            f"{config.covenant}: the covenant names no participant {config.oin}: "
+            "check `oin` in node.yaml, or have this organisation added to deelnemers/"
+        )
+    if covenant.participants[config.oin].signer != config.anchor:
+        raise CovenantError(
+            f"{config.covenant}: the covenant pins another ondertekenaar for {config.oin} than `anchor` in node.yaml: "
+            "find out which of the two is right before going on"
+        )
+    return covenant
+
+
+def load_manifest(config: NodeConfig, now: datetime) -> tuple[KeyManifest, bytes]:
+    """The own signed manifest and its note. Raises KeysError when it is missing, SignatureError, MalformedError."""
+    note = read_note(config.manifest)
+    return open_manifest(note, config.anchor, now), note
+
+
+def read_note(path: Path) -> bytes:
+    """The bytes of a note. Raises KeysError with the remedy when it is not there."""
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise KeysError(
+            f"{path} cannot be read ({fault.strerror}): run `bekend node manifest` and have its output signed"
+        ) from fault
+
+
+def load_standing(config: NodeConfig, covenant: Covenant) -> dict[str, StandingDecision]:
+    """The standing decisions in the folder, per purpose; of several, the one that lasts longest.
+
+    One that does not verify, or that the covenant does not ask for, is logged and left out: its purpose is then not
+    answered. Whether one holds at a moment is asked at that moment.
+    """
+    found: dict[str, StandingDecision] = {}
+    folder = config.standing_decisions
+    if folder is None or not folder.is_dir():
+        return found
+    for path in sorted(folder.glob("*.note")):
+        try:
+            decision = parse_standing(open_note(read_note(path), config.anchor))
+            check_standing(covenant, decision)
+        except BekendError as fault:
+            log(logs.STANDING_REFUSED, file=path.name, detail=fault.detail)
+            continue
+        other = found.get(decision.purpose)
+        if decision.source == config.oin and (other is None or other.valid_until < decision.valid_until):
+            found[decision.purpose] = decision
+    return found
+
+
+def load_rules(config: NodeConfig, keys: NodeKeys, store: Store, clock: Clock) -> Rules:
+    """Read and verify everything, and compare the keys at hand with the manifest. Raises BekendError."""
+    now = clock.now()
+    covenant = load_covenant_in_force(config, store, now)
+    manifest, note = load_manifest(config, now)
+    rules = Rules(config.oin, covenant, manifest, note, load_standing(config, covenant))
+    check_against(keys, manifest, rules.answered(), now)
+    store.remember_covenant(covenant.id, covenant.version)
+    return rules
+
+
+class RulesInForce:
+    """The rules of now. `reload` replaces them whole or leaves them."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.now = rules
+
+    def covenant(self) -> Covenant:
+        """The covenant in force."""
+        return self.now.covenant
+
+    def reload(self, config: NodeConfig, keys: NodeKeys, store: Store, clock: Clock) -> None:
+        """Read everything again. Raises BekendError, and then the old rules stay."""
+        self.now = load_rules(config, keys, store, clock)

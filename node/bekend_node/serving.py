@@ -1,0 +1,136 @@
+"""One version of one purpose's filter: what answering needs, how it is made, checked, and taken up after a restart."""
+
+import mmap
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from bekend_policy.manifest import KeyManifest
+from bekend_proto.channel import LABEL_FILTER, parse_strict, sign_message
+from bekend_proto.errors import MalformedError, NotReadyError
+from bekend_proto.filter import ClosedFilter, m_hash, tag
+from bekend_proto.group import multiply, multiply_base, random_scalar, scalar_multiply
+from bekend_proto.v1 import signed_pb2
+from nacl.exceptions import CryptoError
+
+from bekend_node.keys import NodeKeys
+from bekend_node.store import FilterRow
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A filter and the scalar m*k that belongs to it. Immutable: a question takes one and keeps to it."""
+
+    header: signed_pb2.FilterHeader
+    signed: signed_pb2.Signed
+    tags: Path
+    m: bytes = field(repr=False)
+    scalar: bytes = field(repr=False)
+
+    @property
+    def purpose(self) -> str:
+        """The purpose that it answers."""
+        return self.header.purpose
+
+    @property
+    def version(self) -> int:
+        """Seconds since 1970-01-01 UTC of its switch."""
+        return self.header.version
+
+    @property
+    def end(self) -> int:
+        """Seconds since 1970-01-01 UTC of the next switch."""
+        return self.header.end
+
+    @property
+    def as_of(self) -> date:
+        """Date of the oldest register behind it."""
+        return date.fromisoformat(self.header.as_of)
+
+    @property
+    def m_public(self) -> bytes:
+        """M = m * k * G."""
+        return self.header.m
+
+    @property
+    def m_hash(self) -> bytes:
+        """BLAKE2b-256 of M, as the Answer names it."""
+        return m_hash(self.header.m)
+
+    def body(self) -> mmap.mmap:
+        """The sorted tags, mapped: readable for as long as somebody holds them, also after a switch."""
+        with self.tags.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def row(self, keys: NodeKeys) -> FilterRow:
+        """What is kept over a restart: m only sealed."""
+        return FilterRow(
+            self.purpose,
+            self.header.epoch,
+            self.version,
+            self.end,
+            self.signed.payload,
+            self.signed.signature,
+            bytes(keys.state_box.encrypt(self.m)),
+        )
+
+
+@dataclass(frozen=True)
+class FreshKey:
+    """A new m for one version, with m*k."""
+
+    m: bytes = field(repr=False)
+    scalar: bytes = field(repr=False)
+
+    @classmethod
+    def draw(cls, secret: bytes) -> "FreshKey":
+        """m is random, never derived (protocol section 4). `secret` is k."""
+        m = random_scalar()
+        return cls(m, scalar_multiply(m, secret))
+
+
+def make_serving(header: signed_pb2.FilterHeader, key: FreshKey, tags: Path, keys: NodeKeys) -> Serving:
+    """Fill in M and sign the header."""
+    header.m = multiply_base(key.scalar)
+    return Serving(header, sign_message(keys.signing, LABEL_FILTER, header), tags, key.m, key.scalar)
+
+
+def reopen(row: FilterRow, folder: Path, keys: NodeKeys) -> Serving:
+    """The filter that served before a restart. Raises NotReadyError when what is kept does not belong together."""
+    if row.payload is None or row.signature is None or row.m is None:
+        raise NotReadyError("this filter was withdrawn")
+    try:
+        header = parse_strict(signed_pb2.FilterHeader, row.payload)
+        m = keys.state_box.decrypt(row.m)
+    except (CryptoError, MalformedError) as fault:
+        raise NotReadyError("the kept filter cannot be opened with the keys at hand") from fault
+    scalar = scalar_multiply(m, keys.evaluation_key(row.purpose, row.epoch).secret)
+    signed = signed_pb2.Signed(payload=row.payload, signature=row.signature)
+    return Serving(header, signed, tags_file(folder, row.purpose, row.version), m, scalar)
+
+
+def check(serving: Serving, manifest: KeyManifest, canary: bytes | None) -> None:
+    """Must-list 14: M is m times the announced K, the body is the header's, and the canary is found in it.
+
+    Raises NotReadyError; such a filter is never published. Reads the whole file: call it in a thread.
+    """
+    header = serving.header
+    announced = manifest.evaluation_keys.get((header.source, header.purpose, header.epoch))
+    # M was made from m*k, here it is made from m and K: a k that is not the announced one shows.
+    if announced is None or multiply(serving.m, announced) != header.m or multiply_base(serving.scalar) != header.m:
+        raise NotReadyError(f"M for {header.purpose} does not belong to the K of the signed manifest")
+    try:
+        closed = ClosedFilter(serving.body())
+    except (OSError, ValueError, MalformedError) as fault:
+        raise NotReadyError(f"the filter for {header.purpose} cannot be read: it is built again") from fault
+    if closed.hash != header.body_hash or len(closed) != header.tags:
+        raise NotReadyError(f"the filter for {header.purpose} is not the one of its header: it is built again")
+    if canary is None:
+        raise NotReadyError(f"no canary is enrolled for {header.purpose}: import a register again")
+    if not closed.contains(tag(multiply(serving.m, canary), header.source, header.purpose, header.version)):
+        raise NotReadyError(f"the canary is missed in the filter for {header.purpose}: it is not published")
+
+
+def tags_file(folder: Path, purpose: str, version: int) -> Path:
+    """Where the tags of a version are kept."""
+    return folder / f"{purpose.replace('/', '~')}-{version}.tags"

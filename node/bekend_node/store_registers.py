@@ -1,0 +1,297 @@
+"""What is enrolled, in `registers.db`, written by the enrolling process and read by the serving one.
+
+    generation   per register, purpose and epoch the pseudonym file in service (see pseudonym_file.py)
+    import       an import under way: what it reads, in which order, so that it can go on after a crash
+    part         its half per purpose: the import id towards the broker, the number of chunks
+    staged       finished chunks, until the switch
+    canary       the canary's pseudonym per purpose and epoch, apart from all registers
+
+One transaction switches a register over all its purposes: readers see the old generation or the new one, never a mix.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from sqlite3 import Connection
+
+from bekend_proto.durable import Database, Migration
+from bekend_proto.errors import StorageError
+
+from bekend_node import pseudonym_file
+
+_START = """
+CREATE TABLE generation (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, register TEXT NOT NULL, purpose TEXT NOT NULL, epoch TEXT NOT NULL,
+  as_of TEXT NOT NULL, imported_at INTEGER NOT NULL, persons INTEGER NOT NULL, kind TEXT NOT NULL,
+  UNIQUE (register, purpose, epoch)
+);
+CREATE TABLE import (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, register TEXT NOT NULL, epoch TEXT NOT NULL, fingerprint BLOB NOT NULL,
+  seed BLOB NOT NULL, UNIQUE (register, epoch)
+);
+CREATE TABLE part (
+  import INTEGER NOT NULL REFERENCES import ON DELETE CASCADE, purpose TEXT NOT NULL, import_id BLOB NOT NULL,
+  PRIMARY KEY (import, purpose)
+) WITHOUT ROWID;
+CREATE TABLE staged (
+  import INTEGER NOT NULL, purpose TEXT NOT NULL, chunk INTEGER NOT NULL, records BLOB NOT NULL, canary BLOB,
+  PRIMARY KEY (import, purpose, chunk),
+  FOREIGN KEY (import, purpose) REFERENCES part ON DELETE CASCADE
+);
+CREATE TABLE canary (
+  purpose TEXT NOT NULL, epoch TEXT NOT NULL, pseudonym BLOB NOT NULL, kind TEXT NOT NULL,
+  PRIMARY KEY (purpose, epoch)
+) WITHOUT ROWID;
+"""
+MIGRATIONS = (Migration(1, "start", _START),)
+
+_COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One register's set for one purpose and epoch, in service. `imported_at` in seconds, `kind` of identifier."""
+
+    id: int
+    register: str
+    purpose: str
+    epoch: str
+    as_of: date
+    imported_at: int
+    persons: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import under way. `seed` (32 bytes) fixes its order; `import_ids` are per purpose, 16 bytes each."""
+
+    id: int
+    seed: bytes
+    import_ids: Mapping[str, bytes]
+
+
+class Registers:
+    """The database of registers and the folder of pseudonym files."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+
+    @classmethod
+    def open(cls, folder: Path) -> "Registers":
+        """Open or create `registers.db` and the folder `pseudonyms` in the data folder."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "pseudonyms").mkdir(mode=0o700, exist_ok=True)
+        return cls(Database.open(folder / "registers.db", MIGRATIONS), folder / "pseudonyms")
+
+    def close(self) -> None:
+        """Finish writing and close."""
+        self._database.close()
+
+    # --- what is in service
+
+    def generations(self) -> tuple[Generation, ...]:
+        """All generations in service, at one moment."""
+        return self._database.read(
+            lambda conn: tuple(
+                _generation(row)
+                for row in conn.execute(f"SELECT {_COLUMNS} FROM generation ORDER BY id")  # noqa: S608 - fixed names
+            )
+        )
+
+    def file(self, generation: int) -> Path:
+        """The pseudonym file of a generation."""
+        return self._folder / f"{generation}.pseudonyms"
+
+    def canary(self, purpose: str, epoch: str) -> bytes | None:
+        """The canary's pseudonym (32 bytes), or None before the first import."""
+
+        def read(conn: Connection) -> bytes | None:
+            row = conn.execute(
+                "SELECT pseudonym FROM canary WHERE purpose = ? AND epoch = ?", (purpose, epoch)
+            ).fetchone()
+            return bytes(row[0]) if row else None
+
+        return self._database.read(read)
+
+    # --- an import under way
+
+    def find_import(self, register: str, epoch: str, fingerprint: bytes) -> Import | None:
+        """The interrupted import of exactly this (same file, mapping, purposes and date), if there is one."""
+
+        def read(conn: Connection) -> Import | None:
+            row = conn.execute(
+                "SELECT id, seed FROM import WHERE register = ? AND epoch = ? AND fingerprint = ?",
+                (register, epoch, fingerprint),
+            ).fetchone()
+            if row is None:
+                return None
+            parts = conn.execute("SELECT purpose, import_id FROM part WHERE import = ?", (row[0],))
+            return Import(row[0], row[1], {purpose: bytes(import_id) for purpose, import_id in parts})
+
+        return self._database.read(read)
+
+    def start_import(
+        self, register: str, epoch: str, fingerprint: bytes, seed: bytes, import_ids: Mapping[str, bytes]
+    ) -> Import:
+        """Begin an import; one of this register and epoch that was interrupted and is another is forgotten."""
+
+        def write(conn: Connection) -> int:
+            conn.execute("DELETE FROM import WHERE register = ? AND epoch = ?", (register, epoch))
+            number = conn.execute(
+                "INSERT INTO import (register, epoch, fingerprint, seed) VALUES (?, ?, ?, ?) RETURNING id",
+                (register, epoch, fingerprint, seed),
+            ).fetchone()[0]
+            conn.executemany(
+                "INSERT INTO part VALUES (?, ?, ?)",
+                [(number, purpose, import_id) for purpose, import_id in import_ids.items()],
+            )
+            return int(number)
+
+        return Import(self._database.write_sync(write), seed, dict(import_ids))
+
+    async def stage(self, number: int, purpose: str, chunk: int, records: bytes, canary: bytes | None) -> None:
+        """Keep a finished chunk (sorted records, joined), durably."""
+        await self._database.write(
+            lambda conn: conn.execute(
+                "INSERT INTO staged VALUES (?, ?, ?, ?, ?)", (number, purpose, chunk, records, canary)
+            )
+        )
+
+    def staged_chunks(self, number: int, purpose: str) -> frozenset[int]:
+        """Chunks that are finished."""
+        return self._database.read(
+            lambda conn: frozenset(
+                row[0]
+                for row in conn.execute("SELECT chunk FROM staged WHERE import = ? AND purpose = ?", (number, purpose))
+            )
+        )
+
+    def staged_records(self, number: int, purpose: str) -> Iterator[bytes]:
+        """Each finished chunk's records, joined, one chunk at a time."""
+        for chunk in sorted(self.staged_chunks(number, purpose)):
+            yield self._database.read(
+                lambda conn, chunk=chunk: bytes(  # type: ignore[misc]
+                    conn.execute(
+                        "SELECT records FROM staged WHERE import = ? AND purpose = ? AND chunk = ?",
+                        (number, purpose, chunk),
+                    ).fetchone()[0]
+                )
+            )
+
+    def staged_canary(self, number: int, purpose: str) -> bytes | None:
+        """The canary's pseudonym as this import computed it."""
+
+        def read(conn: Connection) -> bytes | None:
+            row = conn.execute(
+                "SELECT canary FROM staged WHERE import = ? AND purpose = ? AND canary IS NOT NULL", (number, purpose)
+            ).fetchone()
+            return bytes(row[0]) if row else None
+
+        return self._database.read(read)
+
+    # --- the switch
+
+    def next_file(self) -> int:
+        """A number for a new generation's file that no generation has."""
+        row = self._database.read(
+            lambda conn: conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'generation'").fetchone()
+        )
+        taken = [int(path.stem) for path in self._folder.glob("*.pseudonyms") if path.stem.isdigit()]
+        return 1 + max(row[0] if row else 0, *taken, 0)
+
+    def switch(
+        self,
+        register: str,
+        epoch: str,
+        fresh: Sequence[Generation],
+        canaries: Mapping[str, bytes],
+        finished: int | None,
+    ) -> None:
+        """Put new generations, whose files are written, into service over all their purposes, in one transaction.
+
+        `canaries` are the canary's pseudonyms per purpose, `finished` the import that is done. Afterwards the
+        superseded files are destroyed and no byte of a deleted row is left.
+        """
+
+        def write(conn: Connection) -> list[int]:
+            old = []
+            for new in fresh:
+                rows = conn.execute(
+                    "DELETE FROM generation WHERE register = ? AND purpose = ? AND epoch = ? RETURNING id",
+                    (register, new.purpose, epoch),
+                ).fetchall()
+                old += [row[0] for row in rows]
+                conn.execute(
+                    f"INSERT INTO generation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - fixed names
+                    (
+                        new.id,
+                        register,
+                        new.purpose,
+                        epoch,
+                        new.as_of.isoformat(),
+                        new.imported_at,
+                        new.persons,
+                        new.kind,
+                    ),
+                )
+                if new.purpose in canaries:
+                    conn.execute(
+                        "INSERT OR REPLACE INTO canary VALUES (?, ?, ?, ?)",
+                        (new.purpose, epoch, canaries[new.purpose], new.kind),
+                    )
+            conn.execute("DELETE FROM import WHERE id = ?", (finished,))
+            return old
+
+        for number in self._database.write_sync(write):
+            pseudonym_file.destroy(self.file(number))
+        self._scrub()
+
+    def forget_epochs(self, keep: Iterable[str]) -> None:
+        """Destroy all that belongs to epochs that are over: generations, canaries, imports (protocol section 4)."""
+        kept = set(keep)
+
+        def write(conn: Connection) -> tuple[list[int], int]:
+            epochs = {row[0] for row in conn.execute("SELECT epoch FROM generation UNION SELECT epoch FROM import")}
+            old: list[int] = []
+            for epoch in epochs - kept:
+                old += [row[0] for row in conn.execute("DELETE FROM generation WHERE epoch = ? RETURNING id", (epoch,))]
+                conn.execute("DELETE FROM canary WHERE epoch = ?", (epoch,))
+                conn.execute("DELETE FROM import WHERE epoch = ?", (epoch,))
+            return old, len(epochs - kept)
+
+        old, epochs = self._database.write_sync(write)
+        for number in old:
+            pseudonym_file.destroy(self.file(number))
+        if epochs:
+            self._scrub()
+
+    def sweep(self) -> None:
+        """Destroy files that no generation names: what a crash between file and switch, or after it, left."""
+        named = {generation.id for generation in self.generations()}
+        for path in self._folder.iterdir():
+            if path.suffix == ".partial" or not (path.stem.isdigit() and int(path.stem) in named):
+                pseudonym_file.destroy(path)
+
+    def check(self) -> None:
+        """Raise StorageError when the database or a pseudonym file is damaged."""
+        self._database.check()
+        for generation in self.generations():
+            path = self.file(generation.id)
+            if pseudonym_file.count(path) != generation.persons or not pseudonym_file.is_sorted(path):
+                raise StorageError(f"{path} is damaged: import the register {generation.register} again")
+
+    def _scrub(self) -> None:
+        self._database.scrub()
+
+
+def _generation(row: Sequence[object]) -> Generation:
+    number, register, purpose, epoch, as_of, imported_at, persons, kind = row
+    assert isinstance(number, int)
+    assert isinstance(imported_at, int)
+    assert isinstance(persons, int)
+    return Generation(
+        number, str(register), str(purpose), str(epoch), date.fromisoformat(str(as_of)), imported_at, persons, str(kind)
+    )
