@@ -1,0 +1,91 @@
+"""What holds for every signed message that the broker takes: sender, version, covenant, keys, time.
+
+The organisation that TLS names is the one that the message names, and the message is signed with a key of that
+organisation's newest manifest (protocol section 7, steps 3 and 6).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from bekend_policy.decide import Asked, Decision, decide
+from bekend_proto.channel import LABEL_BEGIN, LABEL_ENROLMENT, LABEL_FETCH, LABEL_QUESTION, open_signed
+from bekend_proto.clock import is_fresh
+from bekend_proto.errors import CovenantError, KeysError, RefusedError, StaleError, UnknownPartnerError, VersionError
+from bekend_proto.v1.signed_pb2 import Begin, Enrolment, FetchOrder, Question, Signed
+from google.protobuf.message import Message
+
+from bekend_broker.directory import PROTOCOL_VERSIONS, Directory, Present
+
+M = TypeVar("M", Begin, Question, FetchOrder, Enrolment)
+
+
+class _Common(Protocol):
+    """Fields that every signed message of a node has."""
+
+    @property
+    def protocol_version(self) -> int: ...
+    @property
+    def covenant_hash(self) -> bytes: ...
+    @property
+    def time(self) -> int: ...
+
+
+_LABELS: Mapping[type[Message], bytes] = {
+    Begin: LABEL_BEGIN,
+    Question: LABEL_QUESTION,
+    FetchOrder: LABEL_FETCH,
+    Enrolment: LABEL_ENROLMENT,
+}
+
+
+def open_from(directory: Directory, caller: str, cls: type[M], signed: Signed, now: datetime) -> M:
+    """The message in `signed`, of the organisation that calls, under the covenant in service, sent just now.
+
+    Raises SignatureError, MalformedError, VersionError, UnknownPartnerError (another's name in it), CovenantError,
+    KeysError (another manifest number than the directory's) and StaleError.
+    """
+    manifest = directory.manifest_of(caller)
+    message = open_signed(cls, signed, _LABELS[cls], manifest.signing_keys)
+    _check_common(directory.present, message, now)
+    sender, number = _sender(message)
+    if sender != caller:
+        raise UnknownPartnerError(f"{caller} sends a message of {sender}")
+    if number != manifest.number:
+        raise KeysError(f"{caller} goes by its manifest {number}, the directory has {manifest.number}")
+    return message
+
+
+def decided(present: Present, asked: Asked, now: datetime) -> Decision:
+    """The covenant's decision on a question to one source.
+
+    Raises RefusedError when it is refused, or allowed in a mode that is not routed yet.
+    """
+    decision = decide(present.covenant, asked, now)
+    if not decision.allowed:
+        raise RefusedError(decision.rule, decision.reason)
+    if decision.mode is None or not decision.mode.by_machine:
+        raise RefusedError(decision.rule, "Deze partner beslist met de hand: dat komt met handmatige vrijgave.")
+    return decision
+
+
+def check_in_force(present: Present, now: datetime) -> None:
+    """Raises CovenantError when the covenant does not hold now."""
+    if not present.covenant.valid_from <= now < present.covenant.valid_until:
+        raise CovenantError("the covenant in service is not in force now: put its next version in its place")
+
+
+def _check_common(present: Present, message: _Common, now: datetime) -> None:
+    if message.protocol_version not in PROTOCOL_VERSIONS:
+        raise VersionError(f"protocol version {message.protocol_version} is not spoken here")
+    check_in_force(present, now)
+    if message.covenant_hash != present.covenant.hash:
+        raise CovenantError("the message was made under another covenant than the one in service")
+    if not is_fresh(message.time, now):
+        raise StaleError("the message's time is more than 60 s from now: check the clocks")
+
+
+def _sender(message: Begin | Question | FetchOrder | Enrolment) -> tuple[str, int]:
+    if isinstance(message, Enrolment):
+        return message.source, message.manifest
+    return message.requester, message.requester_manifest

@@ -1,0 +1,202 @@
+"""The composition root: the only place where a broker is wired, started, reloaded and stopped."""
+
+import asyncio
+import contextlib
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from bekend_policy.faults import YamlFaults
+from bekend_proto import logs
+from bekend_proto.clock import Clock, SystemClock
+from bekend_proto.errors import BekendError
+from bekend_proto.serve import RunningServer, start_server
+from bekend_proto.telemetry import MetricsServer, start_metrics
+from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
+
+from bekend_broker.config import BrokerConfig
+from bekend_broker.directory import Directory, Present, load_present
+from bekend_broker.enrolment import Enrolments
+from bekend_broker.lookup import Lookups
+from bekend_broker.metrics import Metrics
+from bekend_broker.register import Register
+from bekend_broker.service import BrokerService
+from bekend_broker.store import Store
+from bekend_broker.transfer import Transfers
+
+LOOKUP_THREADS: Final = 2
+"""Threads for the checks and evaluations of lookups, apart from enrolment's: an import delays no lookup."""
+
+
+class Broker:
+    """A broker in service. Made by `start_broker`; stop it with `await stop()`."""
+
+    def __init__(self, config: BrokerConfig, clock: Clock, store: Store, metrics: Metrics, present: Present) -> None:
+        self.config = config
+        self._clock = clock
+        self._store = store
+        self._metrics = metrics
+        self._lookup_threads = ThreadPoolExecutor(LOOKUP_THREADS, "lookup")
+        self._enrol_threads = ThreadPoolExecutor(config.worker_count, "enrol")
+        limits = config.limits
+        self._directory = Directory(store, clock, present)
+        self._register = Register(self._directory, metrics, limits.hello_seconds)
+        self._lookups = Lookups(
+            directory=self._directory,
+            register=self._register,
+            database=store,
+            clock=clock,
+            metrics=metrics,
+            limits=limits,
+            threads=self._lookup_threads,
+        )
+        self._transfers = Transfers(
+            directory=self._directory,
+            register=self._register,
+            database=store,
+            clock=clock,
+            metrics=metrics,
+            limits=limits,
+        )
+        self._enrolments = Enrolments(
+            directory=self._directory,
+            database=store,
+            clock=clock,
+            metrics=metrics,
+            limits=limits,
+            threads=self._enrol_threads,
+        )
+        self._server: RunningServer | None = None
+        self._metrics_server: MetricsServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The port on which nodes are served."""
+        assert self._server is not None
+        return self._server.port
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The port of the metrics, if any."""
+        return self._metrics_server.port if self._metrics_server else None
+
+    async def open(self) -> None:
+        """Put everything into service."""
+        await self._put(self._directory.present)
+        self._metrics.log_entries.set(self._store.log_entries())
+        if self.config.metrics is not None:
+            self._metrics_server = start_metrics(
+                self.config.metrics, self._metrics.registry, self.config.tls_files, self._clock
+            )
+        service = BrokerService(self._directory, self._register, self._lookups, self._transfers, self._enrolments)
+        self._server = await start_server(
+            [lambda server: add_BrokerServiceServicer_to_server(service, server)],
+            self.config.listen,
+            self.config.tls_files,
+            clock=self._clock,
+            registry=self._metrics.registry,
+            admit=lambda oin: _admit(self._directory, oin),
+        )
+        present = self._directory.present
+        logs.log(
+            logs.BROKER_STARTED,
+            oin=self.config.oin,
+            port=self.port,
+            metrics_port=self.metrics_port,
+            covenant=present.covenant.hash.hex(),
+            manifest=present.manifest.number,
+            log_entries=self._store.log_entries(),
+        )
+
+    async def reload(self) -> bool:
+        """Read covenant, manifest and keys again; what cannot be used is logged and the present ones stay.
+
+        Certificates need no reload: the server follows their files. Says whether the new ones are in service.
+        """
+        try:
+            present = load_present(self.config, self._clock.now(), self._store.newest_covenant)
+            await self._put(present)
+        except (BekendError, YamlFaults) as fault:
+            logs.log(logs.BROKER_RELOAD_REFUSED, detail=str(fault))
+            return False
+        logs.log(logs.BROKER_RELOADED, covenant=present.covenant.hash.hex(), manifest=present.manifest.number)
+        return True
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Take no new calls, let running lookups end (within `grace` seconds), send the sources away, close."""
+        seconds = self.config.limits.grace_seconds if grace is None else grace
+        logs.log(logs.BROKER_STOPPING, lookups=self._lookups.running)
+        if self._server is not None:
+            # Health says NOT_SERVING and new calls are refused from here on; running ones go on.
+            stopping = asyncio.create_task(self._server.stop(seconds))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._lookups.wait_idle()
+            self._register.end_all()
+            await stopping
+        if self._metrics_server is not None:
+            await asyncio.to_thread(self._metrics_server.stop)
+        for threads in (self._lookup_threads, self._enrol_threads):
+            threads.shutdown()
+        self._store.close()
+        logs.log(logs.BROKER_STOPPED, oin=self.config.oin)
+
+    async def _put(self, present: Present) -> None:
+        await self._directory.replace(present)
+        self._register.end_other_covenants(present.covenant.hash)
+        self._metrics.use(present.covenant, present.manifest)
+
+
+async def start_broker(config: BrokerConfig, clock: Clock) -> Broker:
+    """Start a broker of this configuration; it serves when this returns.
+
+    Raises CovenantFaults, KeysError, SignatureError, StorageError, TlsFilesError, AddressError: each names the
+    remedy, and nothing is left running.
+    """
+    store = Store.open(config.data)
+    try:
+        present = load_present(config, clock.now(), store.newest_covenant)
+        broker = Broker(config, clock, store, Metrics(), present)
+    except BaseException:
+        store.close()
+        raise
+    try:
+        await broker.open()
+    except BaseException:
+        await broker.stop(0)
+        raise
+    return broker
+
+
+async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, which drain; SIGHUP reloads covenant, manifest and keys.
+
+    Raises as `start_broker` does.
+    """
+    chosen = clock or SystemClock()
+    logs.use_clock(chosen)
+    logs.capture_libraries()
+    loop = asyncio.get_running_loop()
+    ended, changed = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    broker = await start_broker(config, chosen)
+    reloading = asyncio.create_task(_reload_on(changed, broker))
+    try:
+        await ended.wait()
+    finally:
+        reloading.cancel()
+        await broker.stop()
+
+
+async def _reload_on(changed: asyncio.Event, broker: Broker) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        await broker.reload()
+
+
+def _admit(directory: Directory, oin: str) -> None:
+    """Whoever the covenant does not name is refused before anything else is looked at."""
+    directory.present.partner(oin)

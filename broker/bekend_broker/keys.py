@@ -1,0 +1,245 @@
+"""The broker's half of the keys: one random root per epoch for `b`, one per month for `u` (protocol section 4).
+
+    b-2026Q4.key         root of b[i,p,e] for every source i and purpose p in epoch e
+    u-2026-11.key        root of u[month]: lives as long as the records of that month
+    signing.key          Ed25519 seed that stands in the manifest: signs what the broker states (checkpoints)
+
+Each root is independent, so that each can be destroyed by itself. They are files of mode 0600, created once, never
+overwritten, mounted alike on every replica and never in the database. What is served stands in the manifest that the
+operator signed off line; a replica that derives another key than the manifest names does not start.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+from bekend_policy.manifest import KeyManifest
+from bekend_policy.model import Covenant, Mode
+from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, next_epoch, previous_epoch
+from bekend_proto.errors import KeysError
+from bekend_proto.oprf import ROLE_BROKER_MATCH, ROLE_BROKER_RECORD, KeyPair, derive_key
+from nacl.signing import SigningKey
+
+EPOCH_OVERLAP = timedelta(days=7)
+"""How long an ended epoch is still served (protocol section 4)."""
+EPOCH_AHEAD = timedelta(days=14)
+"""How long before its start registers are enrolled for the next epoch."""
+MANIFEST_LIFE = timedelta(days=365)
+RECORD_TERM = 61
+"""Months (five years, and the present one) that a manifest may name record keys for."""
+
+_ROOT = re.compile(r"^(b|u)-([0-9]{4}Q[1-4]|[0-9]{4}-[0-9]{2})\.key$")
+
+EvaluationId: TypeAlias = tuple[str, str, str]
+"""Source OIN, purpose id, epoch."""
+
+
+def create_secret(path: Path) -> None:
+    """Write 32 fresh random bytes as hex to a new file of mode 0600. Raises KeysError when it exists."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as fault:
+        raise KeysError(f"{path} exists already: keys are created once and never overwritten") from fault
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_secret(path: Path) -> bytes:
+    """Read 32 bytes written by create_secret.
+
+    Raises KeysError when the file is missing, readable by others, or not 64 hex digits.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(200)
+    except OSError as fault:
+        raise KeysError(f"{path} cannot be read ({fault.strerror}): restore it, or run `bekend broker init`") from fault
+    if mode & 0o077:
+        raise KeysError(f"{path} is readable by others: run `chmod 600 {path}`")
+    if not re.fullmatch(rb"[0-9a-f]{64}\s*", text):
+        raise KeysError(f"{path} does not hold 64 hex digits: restore it from where keys are kept")
+    return bytes.fromhex(text.decode())
+
+
+def evaluation_root(folder: Path, epoch: str) -> Path:
+    """Where the root of an epoch's `b` is kept."""
+    return folder / f"b-{epoch}.key"
+
+
+def record_root(folder: Path, month: str) -> Path:
+    """Where the root of a month's `u` is kept."""
+    return folder / f"u-{month}.key"
+
+
+def signing_seed(folder: Path) -> Path:
+    """Where the broker's signing key is kept."""
+    return folder / "signing.key"
+
+
+def create_missing(folder: Path, now: datetime) -> list[Path]:
+    """Make the keys that are not there yet: signing, and roots of this and the next epoch and month.
+
+    Gives the new files; never touches an old one.
+    """
+    epoch, month = epoch_of(now), month_of(now)
+    wanted = [signing_seed(folder)]
+    wanted += [evaluation_root(folder, e) for e in (epoch, next_epoch(epoch))]
+    wanted += [record_root(folder, m) for m in (month, add_months(month, 1))]
+    made = [path for path in wanted if not path.exists()]
+    for path in made:
+        create_secret(path)
+    return made
+
+
+def served_epochs(now: datetime) -> tuple[str, ...]:
+    """Epochs in which questions are evaluated: the present one, and the previous in its overlap."""
+    present = epoch_of(now)
+    if now - epoch_start(present) < EPOCH_OVERLAP:
+        return present, previous_epoch(present)
+    return (present,)
+
+
+def enrolled_epochs(now: datetime) -> tuple[str, ...]:
+    """Epochs in which registers are enrolled: the present one, and the next when it is near."""
+    present = epoch_of(now)
+    coming = next_epoch(present)
+    if epoch_start(coming) - now <= EPOCH_AHEAD:
+        return present, coming
+    return (present,)
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """The keys that the signed manifest names, derived from the roots at hand and equal to what it names."""
+
+    evaluation: Mapping[EvaluationId, KeyPair]
+    record: Mapping[str, KeyPair]
+
+    @classmethod
+    def load(cls, folder: Path, manifest: KeyManifest, now: datetime) -> "KeyRing":
+        """Derive every key of the manifest from the roots and compare.
+
+        Raises KeysError when a root is missing or a key differs: a replica with other keys must not serve. The root of
+        an epoch whose overlap is over may be gone: that is how its keys are destroyed.
+        """
+        if public_signing_key(folder) not in manifest.signing_keys:
+            raise KeysError("the signing key is not in the signed manifest: restore it, or have a new manifest signed")
+        over = {e for _, _, e in manifest.evaluation_keys if now >= epoch_start(next_epoch(e)) + EPOCH_OVERLAP}
+        epochs = {epoch for _, _, epoch in manifest.evaluation_keys} - over
+        roots = {epoch: read_secret(evaluation_root(folder, epoch)) for epoch in sorted(epochs)}
+        evaluation = {
+            (source, purpose, epoch): _equal(public, evaluation_key(roots[epoch], source, purpose, epoch), epoch)
+            for (source, purpose, epoch), public in manifest.evaluation_keys.items()
+            if epoch in roots
+        }
+        record = {
+            month: _equal(public, record_key(read_secret(record_root(folder, month)), manifest.oin, month), month)
+            for month, public in manifest.record_keys.items()
+        }
+        return cls(evaluation, record)
+
+    def for_questions(self, source: str, purpose: str, epoch: str, now: datetime) -> KeyPair:
+        """b[i,p,e] for a lookup. Raises KeysError when that epoch is not served now or not in the manifest."""
+        return self._of((source, purpose, epoch), served_epochs(now))
+
+    def for_enrolment(self, source: str, purpose: str, epoch: str, now: datetime) -> KeyPair:
+        """b[i,p,e] for an import. Raises KeysError when that epoch is not enrolled now or not in the manifest."""
+        return self._of((source, purpose, epoch), enrolled_epochs(now))
+
+    def for_records(self, month: str) -> KeyPair:
+        """u[month]. Raises KeysError when the manifest does not name it."""
+        if month not in self.record:
+            raise KeysError("no record key of that month: the operator makes and signs one before the month begins")
+        return self.record[month]
+
+    def _of(self, name: EvaluationId, epochs: Iterable[str]) -> KeyPair:
+        if name[2] not in epochs:
+            raise KeysError(f"epoch {name[2]!r} is not served now")
+        if name not in self.evaluation:
+            raise KeysError(f"the broker's manifest has no key for {name[1]} at this source in {name[2]}")
+        return self.evaluation[name]
+
+
+def evaluation_key(root: bytes, source: str, purpose: str, epoch: str) -> KeyPair:
+    """b[i,p,e] and B = b*G (protocol section 4)."""
+    return derive_key(root, ROLE_BROKER_MATCH, source, purpose, epoch)
+
+
+def record_key(root: bytes, oin: str, month: str) -> KeyPair:
+    """u[month] and its public key, of the broker with this OIN (protocol section 4)."""
+    return derive_key(root, ROLE_BROKER_RECORD, oin, "", month)
+
+
+def public_signing_key(folder: Path) -> bytes:
+    """The public half of the broker's signing key. Raises KeysError when its file cannot be used."""
+    return bytes(SigningKey(read_secret(signing_seed(folder))).verify_key)
+
+
+def roots_at_hand(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Epochs and months of which a root is at hand, oldest first."""
+    found = [match for path in folder.iterdir() if (match := _ROOT.match(path.name))] if folder.is_dir() else []
+    return (
+        tuple(sorted(match[2] for match in found if match[1] == "b")),
+        tuple(sorted(match[2] for match in found if match[1] == "u")),
+    )
+
+
+def draft_manifest(folder: Path, covenant: Covenant, oin: str, number: int, now: datetime) -> KeyManifest:
+    """The manifest that the operator signs off line: every key that the roots at hand and the covenant call for.
+
+    Raises KeysError when a root cannot be read.
+    """
+    epochs, months = roots_at_hand(folder)
+    first = previous_epoch(epoch_of(now))
+    pairs = [
+        (source, purpose)
+        for purpose in sorted(covenant.purposes)
+        for source, role in sorted(covenant.sources(purpose).items())
+        if role.mode is not Mode.NEVER
+    ]
+    evaluation = {
+        (source, purpose, epoch): evaluation_key(root, source, purpose, epoch).public
+        for epoch in epochs
+        if epoch >= first
+        for root in (read_secret(evaluation_root(folder, epoch)),)
+        for source, purpose in pairs
+    }
+    record = {
+        month: record_key(read_secret(record_root(folder, month)), oin, month).public
+        for month in months
+        if month >= add_months(month_of(now), -RECORD_TERM)
+    }
+    issued = now.replace(microsecond=0)
+    return KeyManifest(
+        oin=oin,
+        number=number,
+        issued=issued,
+        valid_until=issued + MANIFEST_LIFE,
+        protocol_versions=(1,),
+        signing_keys=(public_signing_key(folder),),
+        evaluation_keys=evaluation,
+        record_keys=record,
+    )
+
+
+def _equal(announced: bytes, derived: KeyPair, period: str) -> KeyPair:
+    if derived.public != announced:
+        raise KeysError(
+            f"a key of {period} differs from the signed manifest: this replica must not serve. "
+            "Restore the keys, or have a new manifest signed"
+        )
+    return derived

@@ -1,0 +1,33 @@
+"""The broker's log: the hash of every signed message, durable before it is acted on (protocol section 10).
+
+A hash says nothing about a person: it covers uniformly random elements, a fresh id and a signature. Requester and
+source log the same hash of the same Question, so that one that a party hides is missing at the others.
+"""
+
+import sqlite3
+from datetime import datetime
+
+from bekend_proto.channel import question_hash
+from bekend_proto.octets import blake
+from bekend_proto.v1.signed_pb2 import Signed
+
+from bekend_broker import store
+
+BEGIN = "begin"
+QUESTION = "question"
+FETCH = "fetch"
+ENROLMENT = "enrolment"
+
+_PERSONS = {BEGIN: b"bekend1-begin", FETCH: b"bekend1-fetch", ENROLMENT: b"bekend1-enrol"}
+
+
+def entry_hash(kind: str, signed: Signed) -> bytes:
+    """BLAKE2b-256 of a signed message, personalised per kind; of a Question the one that all parties log."""
+    if kind == QUESTION:
+        return question_hash(signed)
+    return blake(32, _PERSONS[kind], signed.payload + signed.signature)
+
+
+def append(connection: sqlite3.Connection, kind: str, signed: Signed, now: datetime) -> None:
+    """Log a signed message, inside the transaction that admits it."""
+    store.append_log(connection, kind, entry_hash(kind, signed), now)

@@ -1,0 +1,104 @@
+"""The broker's metrics, each with its name, help and labels, in one place.
+
+No metric says anything about an answer's content: the broker does not know it. Labels come from closed sets: purposes
+of the covenant in service (`other` for anything else) and the names of the error codes. No label names a partner, so
+no series shows one partner's question at one moment.
+"""
+
+from typing import Final
+
+from bekend_policy.manifest import KeyManifest
+from bekend_policy.model import Covenant
+from bekend_proto.errors import BekendError, code_name
+from bekend_proto.telemetry import make_registry
+from bekend_proto.v1.errors_pb2 import ErrorCode
+from prometheus_client import Counter, Gauge, Histogram
+
+ADMITTED: Final = "admitted"
+REPLIES: Final = ("answered", "failed", "unreachable", "deadline")
+"""How a question that was forwarded ended: with a sealed answer (of unknown content), or without one."""
+
+CODES: Final = tuple(code_name(code) for code in ErrorCode.values() if code)
+OTHER: Final = "other"
+
+_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5)
+
+
+class Metrics:
+    """All series of one broker process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = make_registry()
+        r = self.registry
+        self.begins = Counter(
+            "bekend_broker_begins", "Begins, by purpose and decision.", ("purpose", "decision"), registry=r
+        )
+        self.unasked = Counter(
+            "bekend_broker_begins_without_questions", "Begins that no question followed.", ("purpose",), registry=r
+        )
+        self.questions = Counter(
+            "bekend_broker_questions", "Questions, by purpose and decision.", ("purpose", "decision"), registry=r
+        )
+        self.replies = Counter(
+            "bekend_broker_replies", "How forwarded questions ended; never what was answered.", ("end",), registry=r
+        )
+        self.unclaimed = Counter(
+            "bekend_broker_replies_unclaimed", "Replies that nobody waited for: late, or not asked.", registry=r
+        )
+        self.enrolled = Counter(
+            "bekend_broker_enrolled_elements", "Elements evaluated for enrolment, padding included.", registry=r
+        )
+        self.fetches = Counter("bekend_broker_fetches", "Filters passed on, by decision.", ("decision",), registry=r)
+        self.storage_faults = Counter(
+            "bekend_broker_storage_faults", "Writes that failed: nothing was answered.", registry=r
+        )
+        self.attached = Gauge("bekend_broker_attached_partners", "Partners attached to this replica.", registry=r)
+        self.lookups = Gauge("bekend_broker_lookups_running", "Lookups in progress.", registry=r)
+        self.duration = Histogram(
+            "bekend_broker_lookup_seconds", "From Ask to the last reply.", buckets=_SECONDS, registry=r
+        )
+        self.covenant = Gauge(
+            "bekend_broker_covenant_info", "The covenant in service.", ("id", "version", "hash"), registry=r
+        )
+        self.covenant_until = Gauge(
+            "bekend_broker_covenant_valid_until_timestamp_seconds", "End of the covenant in service.", registry=r
+        )
+        self.manifest_until = Gauge(
+            "bekend_broker_manifest_valid_until_timestamp_seconds", "End of the broker's key manifest.", registry=r
+        )
+        self.log_entries = Gauge("bekend_broker_log_entries", "Entries in the log at start.", registry=r)
+        self._purposes: frozenset[str] = frozenset()
+
+    def use(self, covenant: Covenant, manifest: KeyManifest) -> None:
+        """Show what is in service, and take the covenant's purposes as labels, each with its series at zero."""
+        self.covenant.clear()
+        self.covenant.labels(covenant.id, str(covenant.version), covenant.hash.hex()).set(1)
+        self.covenant_until.set(covenant.valid_until.timestamp())
+        self.manifest_until.set(manifest.valid_until.timestamp())
+        self._purposes = frozenset(covenant.purposes)
+        for purpose in sorted(self._purposes):
+            self.begins.labels(purpose, ADMITTED)
+            self.questions.labels(purpose, ADMITTED)
+            self.unasked.labels(purpose)
+        for end in REPLIES:
+            self.replies.labels(end)
+
+    def begin(self, purpose: str, fault: BekendError | None) -> None:
+        """Count a Begin: admitted, or refused with this fault."""
+        self.begins.labels(self._purpose(purpose), decision_of(fault, ADMITTED)).inc()
+
+    def question(self, purpose: str, fault: BekendError | None) -> None:
+        """Count a question: admitted, or refused with this fault."""
+        self.questions.labels(self._purpose(purpose), decision_of(fault, ADMITTED)).inc()
+
+    def unasked_begin(self, purpose: str) -> None:
+        """Count a Begin that no question followed."""
+        self.unasked.labels(self._purpose(purpose)).inc()
+
+    def _purpose(self, purpose: str) -> str:
+        return purpose if purpose in self._purposes else OTHER
+
+
+def decision_of(fault: BekendError | None, good: str) -> str:
+    """The label of a decision: `good`, or the name of the fault's code."""
+    return good if fault is None else code_name(fault.code)

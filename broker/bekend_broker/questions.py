@@ -1,0 +1,171 @@
+"""Step 6 of a lookup (protocol section 7): each Question is checked by itself, logged, and only then evaluated.
+
+The functions here are pure or take a connection; `lookup.py` runs them in their order.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bekend_proto.dleq import prove
+from bekend_proto.errors import BekendError, BudgetError, MalformedError, RatioError, RecordError, StaleError
+from bekend_proto.group import decode_scalar, multiply
+from bekend_proto.oprf import KeyPair
+from bekend_proto.records import RECORD_LENGTH, seal_hash
+from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, RoutedQuestion
+from bekend_proto.v1.signed_pb2 import Question
+from google.protobuf.message import DecodeError
+
+from bekend_broker import log, quotas, store
+from bekend_broker.admission import decided, open_from
+from bekend_broker.begins import Opened, asked_of
+from bekend_broker.directory import Directory
+
+MAX_QUESTIONS = 64
+"""Questions in one Ask: as many sources as a purpose may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A Question that may be logged and evaluated."""
+
+    question_id: bytes
+    source: str
+    question: Question
+    routed: RoutedQuestion
+    key: KeyPair
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A Question that gets no answer from here, and why. `source` is empty when it could not be believed."""
+
+    question_id: bytes
+    source: str
+    fault: BekendError
+
+
+Verdict = Checked | Refused
+
+
+def check_ask(
+    directory: Directory, caller: str, opened: Opened, questions: Sequence[RoutedQuestion], now: datetime
+) -> list[Verdict]:
+    """(6): a verdict on each question of an Ask, in order.
+
+    Raises MalformedError when questions cannot be told apart: too many, an id unreadable or twice.
+    """
+    if len(questions) > MAX_QUESTIONS:
+        raise MalformedError(f"an Ask holds at most {MAX_QUESTIONS} questions")
+    names = [_name(routed) for routed in questions]
+    if len(set(names)) != len(names):
+        raise MalformedError("two questions of one Ask have the same id")
+    verdicts: list[Verdict] = []
+    sources: set[str] = set()
+    for name, routed in zip(names, questions, strict=True):
+        source = ""
+        try:
+            question = open_from(directory, caller, Question, routed.question, now)
+            source = question.source
+            if source in sources:
+                raise RatioError("each source is asked about each person of a Begin once")
+            sources.add(source)
+            asked = replace(asked_of(opened.begin, source), kind_class=question.kind_class, sources=len(questions))
+            decided(directory.present, asked, now)
+            key = _check(directory, opened, question, routed, now)
+            verdicts.append(Checked(name, source, question, routed, key))
+        except BekendError as fault:
+            verdicts.append(Refused(name, source, fault))
+    return verdicts
+
+
+def admit(
+    connection: sqlite3.Connection, opened: Opened, checked: Sequence[Checked], *, alone: bool, now: datetime
+) -> list[Verdict]:
+    """(6): replay, the canary's budget and the log, for all questions of an Ask in one transaction.
+
+    `alone`: whether these are all that the Ask held. A verdict per question; what is refused is not logged.
+    """
+    begin = opened.begin
+    verdicts: list[Verdict] = []
+    for one in checked:
+        own = one.source == begin.requester
+        try:
+            if not store.first_time(connection, b"q", one.question_id, now):
+                raise StaleError("this question id was seen before")
+            if own and not opened.canary_only:
+                quotas.charge_canary(connection, opened.asker, opened.persons)
+                if alone:
+                    quotas.return_begin(connection, opened.asker, opened.persons)
+        except (StaleError, BudgetError) as fault:
+            verdicts.append(Refused(one.question_id, one.source, fault))
+            continue
+        log.append(connection, log.QUESTION, one.routed.question, now)
+        verdicts.append(one)
+    return verdicts
+
+
+def evaluate(one: Checked) -> EvaluatedQuestion:
+    """(6): b[i,p,e] * A_ij for each person and one proof over them. The ratios stay here."""
+    elements = list(one.question.elements)
+    evaluated = [multiply(one.key.secret, element) for element in elements]
+    return EvaluatedQuestion(
+        question=one.routed.question,
+        sealed_records=one.routed.sealed_records,
+        evaluated=evaluated,
+        proof=prove(one.key.secret, one.key.public, elements, evaluated),
+    )
+
+
+def _name(routed: RoutedQuestion) -> bytes:
+    """The id under which a question is answered or refused, before anything of it is believed."""
+    try:
+        name = Question.FromString(routed.question.payload).question_id
+    except DecodeError:
+        name = b""
+    if len(name) != 16:
+        raise MalformedError("a question without an id of 16 octets")
+    return name
+
+
+def _check(directory: Directory, opened: Opened, question: Question, routed: RoutedQuestion, now: datetime) -> KeyPair:
+    begin = opened.begin
+    present = directory.present
+    if _facts(question) != _facts(begin) or len(question.elements) != opened.persons:
+        raise RatioError("the question is not one of its Begin: purpose, principal, covenant, month or persons differ")
+    if opened.canary_only and question.source != begin.requester:
+        raise BudgetError("this Begin was admitted for a question to its own canary only")
+    directory.check_number(present.manifest.oin, question.broker_manifest)
+    directory.check_number(question.source, question.source_manifest)
+    key = present.keys.for_questions(question.source, question.purpose, question.epoch, now)
+    _check_records(question, routed)
+    _check_ratios(opened, question, routed)
+    return key
+
+
+def _facts(message: Question | object) -> tuple[object, ...]:
+    names = ("protocol_version", "on_behalf_of", "purpose", "covenant_hash", "record_month")
+    return tuple(getattr(message, name) for name in names)
+
+
+def _check_records(question: Question, routed: RoutedQuestion) -> None:
+    """Every E_ij is there, with its exact length and the hash that the signed Question names."""
+    if len(routed.sealed_records) != len(question.elements) or len(question.seal_hashes) != len(question.elements):
+        raise RecordError("a question carries one sealed record per person")
+    for sealed, named in zip(routed.sealed_records, question.seal_hashes, strict=True):
+        if len(sealed) != RECORD_LENGTH or seal_hash(sealed) != named:
+            raise RecordError("a sealed record has another length or hash than its question names")
+
+
+def _check_ratios(opened: Opened, question: Question, routed: RoutedQuestion) -> None:
+    """s_ij * A0_j == A_ij: the persons of the Begin, each in its own place, and nobody else.
+
+    A sum of persons is no multiple of one element that its sender knows (protocol section 12, item 19). What comes out
+    of `multiply` is an element, so A_ij is decoded with it.
+    """
+    if len(routed.ratios) != len(question.elements):
+        raise RatioError("a question carries one ratio per person")
+    for ratio, first, element in zip(routed.ratios, opened.begin.elements, question.elements, strict=True):
+        if multiply(decode_scalar(ratio), first) != element:
+            raise RatioError("an element of the question is not about its person of Begin")

@@ -1,0 +1,128 @@
+"""Budgets: how much a requester may ask and a node may enrol. Each is charged in the transaction that logs the act.
+
+    one person in one Begin     per requester and purpose, and per requester over all purposes, a day (Amsterdam)
+    one person, asked to itself 24 per purpose a day: the canary's sole budget (protocol section 7)
+    one element enrolled        per node, purpose and register: two full imports a month, each a quarter above the
+                                stated size; changes a day at most max(64, 5 %) (protocol section 5)
+
+The broker limits the whole organisation; the requester's own node limits each officer.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from bekend_policy.model import Covenant
+from bekend_proto.clock import day_of, month_of
+from bekend_proto.errors import BudgetError, StaleError
+from bekend_proto.v1.signed_pb2 import ENROLMENT_KIND_FULL
+
+from bekend_broker import store
+
+CANARY_A_DAY = 24
+FULL_IMPORTS_A_MONTH = 2
+CHUNK = 1024
+"""Elements in a chunk of an import."""
+SPARE_CHUNKS = 4
+"""Chunks above the size that one import may lose to interruptions: as many as are in flight."""
+CHANGES_FLOOR = 64
+
+_TOTAL = "*"
+"""Budget over all purposes; no purpose id reads so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, for which purpose, on which day (Amsterdam)."""
+
+    requester: str
+    purpose: str
+    day: date
+
+    @property
+    def for_purpose(self) -> store.Account:
+        """The budget of this purpose."""
+        return store.Account(self.day, self.requester, self.purpose)
+
+    @property
+    def in_all(self) -> store.Account:
+        """The budget over all purposes."""
+        return store.Account(self.day, self.requester, _TOTAL)
+
+    @property
+    def canary(self) -> store.Account:
+        """The budget for questions to itself."""
+        return store.Account(self.day, self.requester, f"{self.purpose} kanarie")
+
+
+def charge_begin(connection: sqlite3.Connection, covenant: Covenant, asker: Asker, persons: int) -> None:
+    """Count the persons of a Begin. Raises BudgetError when a budget is used up; undo what was counted then."""
+    store.forget_days(connection, asker.day)
+    who, when = asker.requester, f"on {asker.day}: wait until tomorrow"
+    limit = covenant.purposes[asker.purpose].limits.per_organisation
+    if not store.spend(connection, asker.for_purpose, persons, limit):
+        raise BudgetError(f"{who} has used up its {limit} persons for {asker.purpose} {when}")
+    total = covenant.totals.per_organisation
+    if not store.spend(connection, asker.in_all, persons, total):
+        raise BudgetError(f"{who} has used up its {total} persons over all purposes {when}")
+
+
+def return_begin(connection: sqlite3.Connection, asker: Asker, persons: int) -> None:
+    """Take the persons of a Begin off again: it asked about a canary only, which has a budget of its own."""
+    store.give_back(connection, asker.for_purpose, persons)
+    store.give_back(connection, asker.in_all, persons)
+
+
+def charge_canary(connection: sqlite3.Connection, asker: Asker, persons: int) -> None:
+    """Count a question of an organisation to itself. Raises BudgetError above 24 a day and purpose."""
+    if not store.spend(connection, asker.canary, persons, CANARY_A_DAY):
+        raise BudgetError(f"{asker.requester} has asked itself {CANARY_A_DAY} times for {asker.purpose} on {asker.day}")
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import that a node has opened, and the size that its manifest states for the register."""
+
+    name: store.ImportId
+    epoch: str
+    kind: int
+    stated: int
+
+    @property
+    def full(self) -> bool:
+        """Whether a whole register is imported, not a day's changes."""
+        return self.kind == ENROLMENT_KIND_FULL
+
+    @property
+    def limit(self) -> int:
+        """Elements: of this one import when it is full, of all changes of a day otherwise."""
+        if self.full:
+            return (-(-self.stated * 5 // (4 * CHUNK)) + SPARE_CHUNKS) * CHUNK
+        return max(CHANGES_FLOOR, self.stated // 20)
+
+    def charge(self, connection: sqlite3.Connection, elements: int, now: datetime) -> int:
+        """Count elements before they are evaluated; gives how many are left. With 0 it only says what is left.
+
+        Raises BudgetError when they are not left, StaleError when the id was used for another epoch or kind.
+        """
+        row = store.find_import(connection, self.name)
+        if row is not None and (row.epoch, row.kind) != (self.epoch, self.kind):
+            raise StaleError("this import id was used for another epoch or kind: begin a new import")
+        period = row.period if row else self._period(now)
+        count, together = store.imports_in(connection, self.name, self.kind, period)
+        if row is None and self.full and count >= FULL_IMPORTS_A_MONTH:
+            raise BudgetError(f"{self._what()} had its {FULL_IMPORTS_A_MONTH} full imports of {period}")
+        spent = together if not self.full else row.spent if row else 0
+        if spent + elements > self.limit:
+            raise BudgetError(f"{self._what()} may have {self.limit} elements evaluated, {spent} are used up")
+        if elements:
+            if row is None:
+                store.begin_import(connection, self.name, store.ImportRow(self.epoch, self.kind, period, 0), now)
+            store.spend_import(connection, self.name, elements)
+        return self.limit - spent - elements
+
+    def _period(self, now: datetime) -> str:
+        return month_of(now) if self.full else day_of(now).isoformat()
+
+    def _what(self) -> str:
+        return f"register {self.name.register} of {self.name.source} for {self.name.purpose}"

@@ -1,0 +1,83 @@
+"""The service as gRPC calls it: one line per call. Who calls is what TLS established, never what a message says."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bekend_proto.interceptors import current_caller
+from bekend_proto.v1.broker_pb2 import (
+    AttachRequest,
+    AttachResponse,
+    EnrolRequest,
+    EnrolResponse,
+    FetchRequest,
+    FetchResponse,
+    GetDirectoryRequest,
+    GetDirectoryResponse,
+    LookupRequest,
+    LookupResponse,
+    PublishManifestRequest,
+    PublishManifestResponse,
+    PushRequest,
+    PushResponse,
+)
+from bekend_proto.v1.broker_pb2_grpc import BrokerServiceServicer
+
+from bekend_broker.directory import Directory
+from bekend_broker.enrolment import Enrolments
+from bekend_broker.lookup import Lookups
+from bekend_broker.register import Register
+from bekend_broker.transfer import Transfers
+
+
+class BrokerService(BrokerServiceServicer):
+    """Hands each call to its part of the broker."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        register: Register,
+        lookups: Lookups,
+        transfers: Transfers,
+        enrolments: Enrolments,
+    ) -> None:
+        self._directory = directory
+        self._register = register
+        self._lookups = lookups
+        self._transfers = transfers
+        self._enrolments = enrolments
+
+    async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:  # noqa: N802
+        """The directory, signed notes only."""
+        return self._directory.response(self._register.is_attached)
+
+    async def PublishManifest(  # noqa: N802
+        self, request: PublishManifestRequest, context: Any
+    ) -> PublishManifestResponse:
+        """Take the caller's own manifest."""
+        return PublishManifestResponse(number=await self._directory.publish(current_caller(), request.manifest))
+
+    def Attach(  # noqa: N802
+        self, request_iterator: AsyncIterator[AttachRequest], context: Any
+    ) -> AsyncIterator[AttachResponse]:
+        """Keep a source's stream."""
+        return self._register.attach(current_caller(), request_iterator)
+
+    def Lookup(  # noqa: N802
+        self, request_iterator: AsyncIterator[LookupRequest], context: Any
+    ) -> AsyncIterator[LookupResponse]:
+        """One lookup."""
+        return self._lookups.run(current_caller(), request_iterator)
+
+    def Fetch(self, request: FetchRequest, context: Any) -> AsyncIterator[FetchResponse]:  # noqa: N802
+        """Bring a filter."""
+        return self._transfers.fetch(current_caller(), request)
+
+    async def Push(self, request_iterator: AsyncIterator[PushRequest], context: Any) -> PushResponse:  # noqa: N802
+        """Take a filter on its way."""
+        return await self._transfers.push(current_caller(), request_iterator)
+
+    def Enrol(  # noqa: N802
+        self, request_iterator: AsyncIterator[EnrolRequest], context: Any
+    ) -> AsyncIterator[EnrolResponse]:
+        """Evaluate an import."""
+        return self._enrolments.run(current_caller(), request_iterator)

@@ -1,0 +1,279 @@
+"""What the broker keeps: the log, ids seen, budgets spent, manifests. All its SQL is here.
+
+Nothing in it is about a person. There is no column for an element, a pseudonym or an answer: a log entry is the
+hash of a signed message, and two checks on one person leave two unrelated rows (FG-14, FG-42). The functions that
+take a connection run inside `Store.write`, several of them in one transaction: what they charge, remember and log
+is durable together or not at all.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bekend_proto.clock import REPLAY_MEMORY, milliseconds
+from bekend_proto.durable import Database
+from bekend_proto.migrations import LOG_DDL, Migration
+from bekend_proto.migrations import append_log as _append_log
+
+T = TypeVar("T")
+
+_KEEP_DAYS: Final = timedelta(days=8)
+"""How long the counts of a day outlive it: for the operator's report, not for the budget."""
+
+_KEEP_IMPORTS: Final = timedelta(days=62)
+"""How long an import that nobody goes on with is remembered: past the end of its month."""
+
+MIGRATIONS: Final = (
+    Migration(1, "broker: append-only log", LOG_DDL),
+    Migration(
+        2,
+        "broker: ids, budgets, imports, manifests, covenant",
+        """
+CREATE TABLE seen (
+  id    BLOB PRIMARY KEY,
+  until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX seen_until ON seen (until);
+CREATE TABLE spent (
+  day       TEXT NOT NULL,
+  requester TEXT NOT NULL,
+  budget    TEXT NOT NULL,
+  count     INTEGER NOT NULL CHECK (count >= 0),
+  PRIMARY KEY (day, requester, budget)
+) WITHOUT ROWID;
+CREATE TABLE import (
+  source    TEXT NOT NULL,
+  purpose   TEXT NOT NULL,
+  register  TEXT NOT NULL,
+  import_id BLOB NOT NULL,
+  epoch     TEXT NOT NULL,
+  kind      INTEGER NOT NULL,
+  period    TEXT NOT NULL,
+  spent     INTEGER NOT NULL CHECK (spent >= 0),
+  at        INTEGER NOT NULL,
+  PRIMARY KEY (source, purpose, register, import_id)
+) WITHOUT ROWID;
+CREATE INDEX import_at ON import (at);
+CREATE TABLE manifest (
+  oin    TEXT PRIMARY KEY,
+  number INTEGER NOT NULL,
+  note   BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE covenant (
+  id      TEXT PRIMARY KEY,
+  version INTEGER NOT NULL
+) WITHOUT ROWID;
+""",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One requester's count of one budget on one day."""
+
+    day: date
+    requester: str
+    budget: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Its row."""
+        return self.day.isoformat(), self.requester, self.budget
+
+
+@dataclass(frozen=True, slots=True)
+class ImportId:
+    """One import of one register for one purpose, as its node numbered it."""
+
+    source: str
+    purpose: str
+    register: str
+    import_id: bytes
+
+    @property
+    def register_key(self) -> tuple[str, str, str]:
+        """What its budget is kept for."""
+        return self.source, self.purpose, self.register
+
+    @property
+    def key(self) -> tuple[str, str, str, bytes]:
+        """Its row."""
+        return self.source, self.purpose, self.register, self.import_id
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRow:
+    """What is remembered of an import."""
+
+    epoch: str
+    kind: int
+    period: str
+    spent: int
+
+
+class Store:
+    """The broker's database, opened once per process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Open or create `broker.db` in the folder. Raises StorageError when it cannot be used."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(Database.open(folder / "broker.db", MIGRATIONS))
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one transaction; returns when it is durable.
+
+        Raises what `work` raised, undone, and StorageError when the disk fails.
+        """
+        return await self._database.write(work)
+
+    def log_entries(self) -> int:
+        """How many entries the log has."""
+        return self._database.read(lambda c: int(c.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]))
+
+    def newest_covenant(self, covenant_id: str) -> int:
+        """The highest version of a covenant that ever served here; 0 for none."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            row = connection.execute("SELECT version FROM covenant WHERE id = ?", (covenant_id,)).fetchone()
+            return int(row[0]) if row else 0
+
+        return self._database.read(work)
+
+    def manifests(self) -> dict[str, tuple[int, bytes]]:
+        """Number and note of the newest manifest of each OIN that was ever accepted."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, tuple[int, bytes]]:
+            rows = connection.execute("SELECT oin, number, note FROM manifest").fetchall()
+            return {oin: (number, note) for oin, number, note in rows}
+
+        return self._database.read(work)
+
+    def spent_on(self, day: date) -> dict[tuple[str, str], int]:
+        """Persons counted on a day, per requester and budget: for the operator's report."""
+
+        def work(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+            rows = connection.execute(
+                "SELECT requester, budget, count FROM spent WHERE day = ?", (day.isoformat(),)
+            ).fetchall()
+            return {(requester, budget): count for requester, budget, count in rows}
+
+        return self._database.read(work)
+
+    def check(self) -> None:
+        """Raise StorageError when the file is damaged."""
+        self._database.check()
+
+    def close(self) -> None:
+        """Finish what waits and close the file."""
+        self._database.close()
+
+
+def append_log(connection: sqlite3.Connection, kind: str, entry_hash: bytes, now: datetime) -> int:
+    """Append the hash of a signed message; gives its number."""
+    return _append_log(connection, kind, entry_hash, milliseconds(now))
+
+
+def first_time(connection: sqlite3.Connection, kind: bytes, name: bytes, now: datetime) -> bool:
+    """Whether this id is new; it is remembered from now on for the replay memory (protocol, parameters)."""
+    present = milliseconds(now)
+    connection.execute("DELETE FROM seen WHERE until < ?", (present,))
+    until = present + REPLAY_MEMORY // timedelta(milliseconds=1)
+    cursor = connection.execute("INSERT OR IGNORE INTO seen (id, until) VALUES (?, ?)", (kind + name, until))
+    return cursor.rowcount == 1
+
+
+def spend(connection: sqlite3.Connection, account: Account, count: int, limit: int) -> bool:
+    """Count `count` on a day's budget, unless that would exceed `limit`; says whether it was counted."""
+    if count > limit:
+        return False
+    cursor = connection.execute(
+        "INSERT INTO spent (day, requester, budget, count) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET count = count + excluded.count WHERE count + excluded.count <= ?",
+        (*account.key, count, limit),
+    )
+    return cursor.rowcount == 1
+
+
+def give_back(connection: sqlite3.Connection, account: Account, count: int) -> None:
+    """Take `count` off a day's budget again."""
+    connection.execute(
+        "UPDATE spent SET count = count - ? WHERE day = ? AND requester = ? AND budget = ? AND count >= ?",
+        (count, *account.key, count),
+    )
+
+
+def forget_days(connection: sqlite3.Connection, day: date) -> None:
+    """Remove the counts of days long past."""
+    connection.execute("DELETE FROM spent WHERE day < ?", ((day - _KEEP_DAYS).isoformat(),))
+
+
+def find_import(connection: sqlite3.Connection, name: ImportId) -> ImportRow | None:
+    """What is remembered of this import, or None when it is new."""
+    row = connection.execute(
+        "SELECT epoch, kind, period, spent FROM import"
+        " WHERE source = ? AND purpose = ? AND register = ? AND import_id = ?",
+        name.key,
+    ).fetchone()
+    return None if row is None else ImportRow(*row)
+
+
+def begin_import(connection: sqlite3.Connection, name: ImportId, row: ImportRow, now: datetime) -> None:
+    """Remember a new import; forget those of long ago."""
+    present = milliseconds(now)
+    oldest = present - _KEEP_IMPORTS // timedelta(milliseconds=1)
+    connection.execute("DELETE FROM import WHERE at < ?", (oldest,))
+    connection.execute(
+        "INSERT INTO import (source, purpose, register, import_id, epoch, kind, period, spent, at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*name.key, row.epoch, row.kind, row.period, row.spent, present),
+    )
+
+
+def imports_in(connection: sqlite3.Connection, name: ImportId, kind: int, period: str) -> tuple[int, int]:
+    """How many imports of this register began in a period, and how many elements they spent together."""
+    count, spent = connection.execute(
+        "SELECT count(*), coalesce(sum(spent), 0) FROM import"
+        " WHERE source = ? AND purpose = ? AND register = ? AND kind = ? AND period = ?",
+        (*name.register_key, kind, period),
+    ).fetchone()
+    return int(count), int(spent)
+
+
+def spend_import(connection: sqlite3.Connection, name: ImportId, count: int) -> None:
+    """Count elements on an import."""
+    connection.execute(
+        "UPDATE import SET spent = spent + ? WHERE source = ? AND purpose = ? AND register = ? AND import_id = ?",
+        (count, *name.key),
+    )
+
+
+def newest_manifest(connection: sqlite3.Connection, oin: str) -> tuple[int, bytes] | None:
+    """Number and note of the newest manifest of an OIN, or None."""
+    row = connection.execute("SELECT number, note FROM manifest WHERE oin = ?", (oin,)).fetchone()
+    return None if row is None else (int(row[0]), bytes(row[1]))
+
+
+def keep_manifest(connection: sqlite3.Connection, oin: str, number: int, note: bytes) -> None:
+    """Remember a manifest as the newest of its OIN."""
+    connection.execute(
+        "INSERT INTO manifest (oin, number, note) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET number = excluded.number, note = excluded.note",
+        (oin, number, note),
+    )
+
+
+def keep_covenant(connection: sqlite3.Connection, covenant_id: str, version: int) -> None:
+    """Remember the version of a covenant that comes into service."""
+    connection.execute(
+        "INSERT INTO covenant (id, version) VALUES (?, ?)"
+        " ON CONFLICT DO UPDATE SET version = max(version, excluded.version)",
+        (covenant_id, version),
+    )
