@@ -12,9 +12,12 @@ _OIN = re.compile(r"[0-9]{8}[0-9A-Z]{12}")
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 
 
-def rule_fault(what: str, remedy: str) -> PydanticCustomError:
-    """A fault that a validator of a model raises in its own words; the place is that of the validator."""
-    return PydanticCustomError("rule", "{what}", {"what": what, "remedy": remedy})
+def rule_fault(what: str, remedy: str, key: str | None = None) -> PydanticCustomError:
+    """A fault that a validator of a model raises in its own words.
+
+    The place is that of the validator, or of the key (as the file writes it) inside it.
+    """
+    return PydanticCustomError("rule", "{what}", {"what": what, "remedy": remedy, "key": key})
 
 
 def _whole(value: Any) -> int:

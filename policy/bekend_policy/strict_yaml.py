@@ -61,7 +61,7 @@ class Document:
                 return found
         return 1
 
-    def fault(self, line: int, key: str, **values: object) -> None:
+    def fault(self, line: int, key: str, /, **values: object) -> None:
         """Add a fault from the table of texts."""
         what, remedy = text_of(key, self.language, values)
         self.faults.append(Fault(self.file, line, what, remedy))
@@ -252,6 +252,8 @@ def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -
     place = tuple(part for part in detail["loc"] if part != "[key]")
     name = next((str(part) for part in reversed(place) if isinstance(part, str)), document.file)
     values: dict[str, object] = {**detail.get("ctx", {}), "name": name, "message": detail["msg"]}
+    if values.get("key"):
+        place = (*place, str(values["key"]))
     kind = detail["type"]
     if kind == "extra_forbidden":
         known = _known_keys(model, place[:-1])

@@ -152,7 +152,7 @@ class Limits(StrictModel):
     @model_validator(mode="after")
     def _officer_within_organisation(self) -> "Limits":
         if self.per_officer > self.per_organisation:
-            raise rule_fault("per_persoon is hoger dan per_organisatie", "Verlaag per_persoon.")
+            raise rule_fault("per_persoon is hoger dan per_organisatie", "Verlaag per_persoon.", "per_persoon")
         return self
 
 
@@ -202,9 +202,11 @@ class SourceTerms(StrictModel):
         if not self.registers:
             raise rule_fault("geen enkel register genoemd", "Voeg 'registers:' toe.")
         if SHIELDED_REGISTER in self.registers:
-            raise rule_fault(f"register '{SHIELDED_REGISTER}' antwoordt nooit", "Haal het uit de lijst.")
+            raise rule_fault(f"register '{SHIELDED_REGISTER}' antwoordt nooit", "Haal het uit de lijst.", "registers")
         if self.max_list_age <= timedelta(0):
-            raise rule_fault("maximale_ouderdom_lijst moet langer dan nul zijn", "Bijvoorbeeld P3D.")
+            raise rule_fault(
+                "maximale_ouderdom_lijst moet langer dan nul zijn", "Bijvoorbeeld P3D.", "maximale_ouderdom_lijst"
+            )
         return self
 
 
@@ -250,7 +252,9 @@ class Purpose(StrictModel):
     @model_validator(mode="after")
     def _whole(self) -> "Purpose":
         if self.result_lifetime <= timedelta(0):
-            raise rule_fault("geldigheid_resultaat moet langer dan nul zijn", "Bijvoorbeeld PT72H.")
+            raise rule_fault(
+                "geldigheid_resultaat moet langer dan nul zijn", "Bijvoorbeeld PT72H.", "geldigheid_resultaat"
+            )
         _check_interval(self.filter_interval)
         return self
 
@@ -292,11 +296,11 @@ class Agreement(StrictModel):
     @model_validator(mode="after")
     def _whole(self) -> "Agreement":
         if self.last_day < self.first_day:
-            raise rule_fault("geldig_tot_en_met ligt voor geldig_vanaf", "Verbeter de datums.")
+            raise rule_fault("geldig_tot_en_met ligt voor geldig_vanaf", "Verbeter de datums.", "geldig_tot_en_met")
         _check_interval(self.filter_interval)
         return self
 
 
 def _check_interval(interval: timedelta | None) -> None:
     if interval is not None and not timedelta(minutes=1) <= interval <= timedelta(days=1):
-        raise rule_fault("filter_interval moet tussen PT1M en P1D liggen", "Bijvoorbeeld PT15M.")
+        raise rule_fault("filter_interval moet tussen PT1M en P1D liggen", "Bijvoorbeeld PT15M.", "filter_interval")

@@ -1,0 +1,125 @@
+"""A folder becomes a covenant, or every fault at once: with its file, its line and a remedy in Dutch."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from bekend_policy.faults import CovenantFaults
+from bekend_policy.load import load_covenant, require_participant
+from bekend_policy.model import Covenant, Mode
+
+from tests.support.covenants import (
+    EVIL,
+    EXAMPLE,
+    HAARLEM,
+    OM,
+    POLITIE,
+    RECLASSERING,
+    VELSEN,
+    ZSM,
+    ZSM_LOCAL,
+    ZVH,
+    ZVH_WEIGHING,
+    edit,
+    example,
+)
+
+
+@pytest.fixture(scope="module")
+def covenant() -> Covenant:
+    return load_covenant(EXAMPLE)
+
+
+def faults_of(folder: Path) -> list[str]:
+    with pytest.raises(CovenantFaults) as caught:
+        load_covenant(folder)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_the_example_has_no_faults(covenant: Covenant) -> None:
+    assert (covenant.id, covenant.version, covenant.demo) == ("kennemerland", 1, True)
+    assert sorted(covenant.purposes) == [ZSM, ZSM_LOCAL, ZVH_WEIGHING]
+    assert covenant.participants[OM].kind == "om"
+    assert covenant.totals.per_organisation == 300
+    assert len(covenant.hash) == 32
+
+
+def test_sources_follow_kinds_and_keep_their_terms(covenant: Covenant) -> None:
+    sources = covenant.sources(ZSM)
+    assert sources[POLITIE].mode is Mode.AUTOMATIC
+    assert sources[RECLASSERING].mode is Mode.STANDING
+    assert sources[HAARLEM].mode is Mode.NEVER
+    assert sources[POLITIE].max_list_age == timedelta(days=3)
+    local = covenant.sources(ZSM_LOCAL)
+    assert set(local) == {HAARLEM, VELSEN}
+    assert local[VELSEN].registers == ("veiligheid", "nazorg", "leerplicht")
+    assert covenant.sources("kennemerland/bestaat-niet") == {}
+
+
+def test_requesters_ask_for_themselves_or_under_a_mandate(covenant: Covenant) -> None:
+    requesters = covenant.requesters(ZVH_WEIGHING)
+    assert requesters[ZVH].on_behalf_of == {HAARLEM}
+    assert not requesters[ZVH].for_itself
+    assert requesters[HAARLEM].for_itself
+    assert set(covenant.requesters(ZSM)) == {OM}
+
+
+def test_served_by_leaves_out_never(covenant: Covenant) -> None:
+    assert {purpose for purpose, _ in covenant.served_by(HAARLEM)} == {ZSM_LOCAL, ZVH_WEIGHING}
+
+
+def test_days_are_those_of_amsterdam_and_the_last_day_counts(covenant: Covenant) -> None:
+    assert covenant.valid_from.isoformat() == "2026-10-31T23:00:00+00:00"
+    assert covenant.valid_until.isoformat() == "2027-10-31T23:00:00+00:00"
+
+
+@pytest.mark.parametrize("evil", sorted(path.name for path in EVIL.iterdir()))
+def test_evil_covenants_are_refused_with_file_and_line(evil: str, tmp_path: Path) -> None:
+    """FG-03, FG-04: each folder of tests/evil/covenants says in VERWACHT which fault must be found where."""
+    folder = tmp_path / "convenant"
+    shutil.copytree(EXAMPLE, folder)
+    shutil.copytree(EVIL / evil, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("VERWACHT"))
+    found = faults_of(folder)
+    expected = [line for line in (EVIL / evil / "VERWACHT").read_text().splitlines() if not line.startswith("#")]
+    assert expected
+    for line in expected:
+        assert any(fault.startswith(line) for fault in found), f"{line!r} is not among {found}"
+
+
+def test_an_evil_covenant_has_no_other_faults_than_its_own(tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant", overlay=EVIL / "ggz-automatisch")
+    assert len(faults_of(folder)) == 1
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant", overlay=EVIL / "veilig-thuis-standaardbesluit")
+    edit(folder / "deelnemers" / "om.yaml", "soort: om", "soort: openbaar-ministerie")
+    edit(folder / "afspraken.yaml", "quorum: 7", "quorum: veel")
+    files = {fault.partition(":")[0] for fault in faults_of(folder)}
+    assert files == {"afspraken.yaml", "deelnemers/om.yaml", "doelen/kwaad.yaml"}
+
+
+def test_every_fault_names_a_remedy(tmp_path: Path) -> None:
+    for evil in EVIL.iterdir():
+        folder = example(tmp_path / evil.name, overlay=evil)
+        with pytest.raises(CovenantFaults) as caught:
+            load_covenant(folder)
+        assert all(fault.remedy.endswith(".") for fault in caught.value.faults)
+
+
+def test_a_covenant_without_the_own_oin_says_so(covenant: Covenant) -> None:
+    assert require_participant(covenant, OM).name.startswith("OM")
+    with pytest.raises(CovenantFaults, match="het eigen OIN 00000099000000042000 staat niet in het convenant"):
+        require_participant(covenant, "00000099000000042000")
+
+
+def test_a_missing_folder_and_a_missing_agreement_are_clear(tmp_path: Path) -> None:
+    assert "de map bestaat niet" in faults_of(tmp_path / "nergens")[0]
+    assert "afspraken.yaml: het bestand ontbreekt" in faults_of(tmp_path)[0]
+
+
+def test_a_symlink_is_refused(tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    (folder / "doelen" / "extra.yaml").symlink_to(folder / "doelen" / "zsm-context.yaml")
+    assert any("doelen/extra.yaml: dit hoort niet" in fault for fault in faults_of(folder))

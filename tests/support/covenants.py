@@ -1,0 +1,72 @@
+"""The example covenant with keys that the tests hold, so that they can sign it and change it."""
+
+import re
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from bekend_policy.keys import SigningKey
+from bekend_policy.load import load_covenant
+from bekend_policy.model import Covenant
+from bekend_policy.sign import sign_covenant, verify_covenant
+from bekend_proto.note import note_name, vkey_of
+from nacl.signing import SigningKey as Ed25519
+
+EXAMPLE = Path(__file__).parents[2] / "policy" / "convenant" / "kennemerland"
+EVIL = Path(__file__).parents[1] / "evil" / "covenants"
+NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
+
+OM = "00000099000000001000"
+POLITIE = "00000099000000002000"
+RECLASSERING = "00000099000000003000"
+HAARLEM = "00000099000000004000"
+VELSEN = "00000099000000005000"
+VEILIG_THUIS = "00000099000000006000"
+ZVH = "00000099000000007000"
+OPERATOR = "00000099000000009000"
+PARTNERS = (OM, POLITIE, RECLASSERING, HAARLEM, VELSEN, VEILIG_THUIS, ZVH)
+
+ZSM = "kennemerland/zsm-context"
+ZSM_LOCAL = "kennemerland/zsm-lokale-context"
+ZVH_WEIGHING = "kennemerland/zvh-weging-betrokkenheid"
+
+
+def key_of(oin: str, generation: int = 1) -> SigningKey:
+    """The off-line key of a partner, or of the operator: the same in every run."""
+    name = note_name(oin, "beheerder" if oin == OPERATOR else "ondertekenaar")
+    seed = sha256(f"test key {generation} of {name}".encode()).digest()
+    return SigningKey(name, vkey_of(name, bytes(Ed25519(seed).verify_key)), seed)
+
+
+def example(folder: Path, *, overlay: Path | None = None) -> Path:
+    """A copy of the example with the tests' keys, not signed; `overlay` holds files that replace or join it."""
+    shutil.copytree(EXAMPLE, folder)
+    (folder / "handtekeningen").mkdir(exist_ok=True)
+    for path in [folder / "afspraken.yaml", *(folder / "deelnemers").iterdir()]:
+        found = re.search(r'oin: "(\d{20})"', path.read_text())
+        assert found is not None
+        edit(path, r"bekend/\d{20}/(ondertekenaar|beheerder)\+[^\"]+", key_of(found[1]).vkey)
+    if overlay is not None:
+        shutil.copytree(overlay, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("VERWACHT"))
+    return folder
+
+
+def edit(path: Path, pattern: str, replacement: str) -> None:
+    """Replace the one place in a file that the pattern finds."""
+    text, count = re.subn(pattern, lambda _match: replacement, path.read_text())
+    assert count == 1, f"{pattern} is {count} times in {path}"
+    path.write_text(text)
+
+
+def sign_all(folder: Path, oins: Iterable[str] = (*PARTNERS, OPERATOR)) -> Path:
+    """Sign as each of these."""
+    for oin in oins:
+        sign_covenant(folder, key_of(oin))
+    return folder
+
+
+def signed(folder: Path) -> Covenant:
+    """The example, signed by everybody and verified by the OM."""
+    return verify_covenant(load_covenant(sign_all(example(folder))), key_of(OM).vkey, NOW)
