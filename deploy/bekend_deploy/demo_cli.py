@@ -37,6 +37,8 @@ def demo(
     It makes a throw-away PKI, signs a demo covenant, enrols everybody's clients, asks, checks every outcome against
     the truth, and shows who holds what afterwards.
     """
+    if keep is not None and keep.exists():
+        raise typer.BadParameter(f"{keep} exists: name a folder that does not.", param_hint="--keep")
     from bekend_deploy.demo import Options, run  # noqa: PLC0415 - gRPC and libsodium load only when a demo runs
 
     # Ctrl-C and a supervisor's SIGTERM both unwind, so that no process stays behind.

@@ -1,0 +1,390 @@
+"""A federation of real processes on one machine: one broker, a node per partner, mutual TLS between them.
+
+    with Federation.build(folder, persons=40, seed=1) as federation:
+        federation.start()
+        federation.enrol_all()
+        federation.wait_for_filters()
+        answered = federation.lookup(OM, ZSM_CONTEXT, [person])
+
+Used by the demo, the tests and the bench. Processes are started with the command `bekend` of this installation, asked
+over their own control sockets, and never outlive the process that started them.
+"""
+
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from bekend_node.control_client import ControlClient
+from bekend_proto.clock import Clock, SystemClock
+from bekend_proto.errors import BekendError
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bekend_deploy import building, holdings, population
+from bekend_deploy.covenant import Settings
+from bekend_deploy.partners import (
+    HAARLEM,
+    OM,
+    ZSM_CONTEXT,
+    ZSM_LOCAL,
+    ZVH,
+    ZVH_WEIGHING,
+    Partner,
+    agreements,
+    by_oin,
+    partners,
+    served,
+)
+from bekend_deploy.processes import BEKEND, Process, ProcessFailed
+from bekend_deploy.questions import CASES, CONDITIONS, Question, Truth
+
+READY_SECONDS = 90.0
+"""How long a process may take to serve, on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One register that has to be enrolled."""
+
+    node: building.NodeFiles = field(repr=False)
+    register: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of it."""
+
+    oin: str
+    name: str
+    register: str
+    persons: int
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A lookup that has ended. `refused` is the Dutch reason when the own rules admitted nothing of it."""
+
+    outcomes: tuple[dict[str, Any], ...]
+    refused: str | None
+    receipt: dict[str, Any] | None
+    seconds: float
+
+    def outcome(self, oin: str, person: int = 0) -> str:
+        """The outcome at one partner. Raises StopIteration when there is none."""
+        return next(str(one["outcome"]) for one in self.outcomes if (one["oin"], one["person"]) == (oin, person))
+
+    def reason(self, oin: str, person: int = 0) -> str:
+        """Its reason, in Dutch."""
+        return next(str(one["reason"]) for one in self.outcomes if (one["oin"], one["person"]) == (oin, person))
+
+
+class Federation:
+    """Made by `build`. Not thread-safe, but lookups are: any number of threads may ask at once."""
+
+    def __init__(self, built: building.Built, truth: Truth) -> None:
+        self.built = built
+        self.truth = truth
+        self.members: Sequence[Partner] = truth.members
+        self.population = truth.population
+        self.broker: Process | None = None
+        self.nodes: dict[str, Process] = {}
+        self._names = by_oin(truth.members)
+
+    @classmethod
+    def build(
+        cls,
+        folder: Path,
+        *,
+        partners: int = 7,
+        persons: int = 2_000,
+        seed: int = 1,
+        settings: Settings | None = None,
+        kind: str = "",
+        clock: Clock | None = None,
+    ) -> "Federation":
+        """Write PKI, keys, signed covenant, manifests, configurations and registers under an empty folder."""
+        now = (clock or SystemClock()).now()
+        members = _partners(partners)
+        pairs = agreements(members)
+        people = population.generate([one.clients for one in members], persons, seed, now.date(), kind)
+        chosen = settings or Settings(kind=people.kind)
+        return cls(building.build(folder, members, pairs, people, chosen, now=now), Truth(members, pairs, people))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- processes
+
+    def start(self, on_ready: Callable[[str], None] = lambda _: None) -> None:
+        """Start the broker, then all nodes at once; returns when every one serves."""
+        self.start_broker()
+        on_ready("broker")
+        for member in self.members:
+            self._launch(member.oin)
+        for member in self.members:
+            self._await_node(member.oin)
+            on_ready(member.name)
+
+    def start_broker(self) -> None:
+        """Start the broker and wait until its health service says that it serves."""
+        built = self.built
+        words = ("broker", "serve", "--config", str(built.broker_config))
+        self.broker = Process("broker", words, built.folder / "broker" / "broker.log")
+        self.broker.ready(self._broker_serves, READY_SECONDS)
+
+    def start_node(self, oin: str) -> None:
+        """Start one node and wait until it serves and is attached to the broker."""
+        self._launch(oin)
+        self._await_node(oin)
+
+    def wait_until_attached(self) -> None:
+        """Wait until every node that runs is attached to the broker, as after a restart of it."""
+        for oin in self.nodes:
+            self._await_node(oin)
+
+    def stop_node(self, oin: str) -> None:
+        """SIGTERM: the node finishes what it is doing and leaves."""
+        self.nodes.pop(oin).stop()
+
+    def kill_node(self, oin: str) -> None:
+        """SIGKILL: the node is gone at once."""
+        self.nodes.pop(oin).kill()
+
+    def stop(self) -> None:
+        """End everything. Safe to call at any moment and more than once."""
+        running = [*self.nodes.values(), *([self.broker] if self.broker else [])]
+        self.nodes.clear()
+        self.broker = None
+        with ThreadPoolExecutor(max(1, len(running))) as together:
+            list(together.map(Process.stop, running))
+
+    def status(self, oin: str) -> dict[str, Any]:
+        """What a node says of itself. Raises UnreachableError when it does not run."""
+        with ControlClient(self.built.nodes[oin].socket) as client:
+            return client.call({"op": "status"})
+
+    def wait_for_interrupt(self) -> None:
+        """Stay until Ctrl-C, or until a process ends by itself."""
+        try:
+            while all(process.alive for process in (self.broker, *self.nodes.values()) if process):
+                signal.sigtimedwait({signal.SIGUSR1}, 1)
+        except KeyboardInterrupt:
+            return
+
+    # --- enrolment
+
+    def imports(self) -> list[Import]:
+        """Every register that some purpose needs."""
+        return [
+            Import(node, register, path)
+            for node in self.built.nodes.values()
+            for register, path in node.imports.items()
+        ]
+
+    def enrol_all(self, on_done: Callable[[Imported], None] = lambda _: None, parallel: int = 2) -> list[Imported]:
+        """Enrol every register with `bekend node enrol`, `parallel` at a time. Raises ProcessFailed."""
+
+        def one(work: Import) -> Imported:
+            done = self.enrol(work)
+            on_done(done)
+            return done
+
+        with ThreadPoolExecutor(parallel) as together:
+            return list(together.map(one, self.imports()))
+
+    def enrol(self, work: Import) -> Imported:
+        """Enrol one register. Raises ProcessFailed with the end of its log when that fails."""
+        begin = time.monotonic()
+        log = work.node.folder / f"enrol-{work.register}.log"
+        words = ("node", "enrol", "--config", str(work.node.config), "--register", work.register, str(work.path))
+        process = Process(f"enrol {work.node.partner.slug} {work.register}", words, log)
+        if process.wait(3600) != 0:
+            raise ProcessFailed(f"{process.name} ended with {process.exit_code}\n{process.tail()}")
+        partner = work.node.partner
+        rows = self.population.registers[partner.oin, work.register]
+        return Imported(
+            partner.oin,
+            partner.name,
+            work.register,
+            persons=len({row.identifier for row in rows}),
+            seconds=round(time.monotonic() - begin, 3),
+        )
+
+    def wait_for_filters(self, seconds: float = 60) -> None:
+        """Wait until every source of every purpose has published its filter, by opening the purposes as officers do.
+
+        Raises ProcessFailed when one stays away.
+        """
+        deadline = time.monotonic() + seconds
+        for requester, purpose, principal in _OPENERS:
+            while missing := self._closed(requester, purpose, principal):
+                if time.monotonic() > deadline:
+                    raise ProcessFailed(f"no filter after {seconds:.0f} s: {purpose} of {missing}")
+                time.sleep(0.1)
+
+    def _closed(self, requester: Partner, purpose: str, principal: Partner | None) -> dict[str, str]:
+        """Sources of which the requester cannot have the filter now, with the reason."""
+        wanted = [m.oin for m in self.members if purpose in served(self.truth.pairs, m.oin) and m is not requester]
+        request = {"op": "open", "purpose": purpose, "sources": wanted}
+        with ControlClient(self.built.nodes[requester.oin].socket) as client:
+            reply = client.call(request | ({"on_behalf_of": principal.oin} if principal else {}))
+        if reply["type"] != "result":
+            return {requester.oin: str(reply)}
+        return {oin: state for oin, state in reply["filters"].items() if state != "ok"}
+
+    # --- questions
+
+    def ask(self, question: Question) -> Answered:
+        """One question of the demo, to every partner but the requester."""
+        return self.lookup(question.requester, question.purpose, question.persons, on_behalf_of=question.on_behalf_of)
+
+    def ask_while_stopping(self, question: Question, oin: str) -> Answered:
+        """Suspend a partner, ask, and kill it once another one has answered: its question is then under way."""
+        self.nodes[oin].signal(signal.SIGSTOP)
+
+        def kill(outcome: dict[str, Any]) -> None:
+            if outcome["outcome"] != "niet_bevraagd" and oin in self.nodes:
+                self.kill_node(oin)
+
+        return self.lookup(question.requester, question.purpose, question.persons, on_outcome=kill)
+
+    def lookup(
+        self,
+        requester: Partner,
+        purpose: str,
+        persons: Sequence[str],
+        *,
+        on_behalf_of: Partner | None = None,
+        sources: Sequence[str] | None = None,
+        case: str | None = None,
+        attested: Sequence[str] | None = None,
+        on_outcome: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> Answered:
+        """Ask through the requester's control socket. Sources, case and conditions are those that fit, unless given.
+
+        Raises ProcessFailed when the node replies with an error of its own, UnreachableError when it does not run.
+        """
+        request: dict[str, Any] = {
+            "op": "ask",
+            "purpose": purpose,
+            "sources": list(self.truth.sources(requester) if sources is None else sources),
+            "kind": self.population.kind,
+            "identifiers": list(persons),
+            "case": CASES[purpose] if case is None else case,
+            "attested": list(CONDITIONS[purpose] if attested is None else attested),
+        }
+        if on_behalf_of is not None:
+            request["on_behalf_of"] = on_behalf_of.oin
+        begin = time.monotonic()
+        outcomes: list[dict[str, Any]] = []
+        with ControlClient(self.built.nodes[requester.oin].socket) as client:
+            for reply in client.ask(request):
+                if reply["type"] == "outcome":
+                    outcomes.append(reply)
+                    on_outcome(reply)
+        seconds = time.monotonic() - begin
+        if reply["type"] == "refused":
+            return Answered(
+                self._not_asked(request, reply["reason"]), f"{reply['reason']} ({reply['rule']})", None, seconds
+            )
+        if reply["type"] != "receipt":
+            raise ProcessFailed(f"{requester.name}: {reply}")
+        return Answered(tuple(outcomes), None, reply["receipt"], seconds)
+
+    def _not_asked(self, request: dict[str, Any], reason: str) -> tuple[dict[str, Any], ...]:
+        """A refusal as a whole, per partner: nobody was asked."""
+        return tuple(
+            {
+                "person": person,
+                "oin": oin,
+                "name": self._names[oin].name,
+                "outcome": "niet_bevraagd",
+                "as_of": None,
+                "reason": reason,
+            }
+            for oin in request["sources"]
+            for person in range(len(request["identifiers"]))
+        )
+
+    # --- looking back
+
+    def holdings(self) -> list[holdings.Holding]:
+        """What the broker and each node have on disk and in memory now."""
+        numbers = set(self.population.people)
+        found = [holdings.read("broker", self.built.folder / "broker", _pid(self.broker), numbers)]
+        for oin, node in self.built.nodes.items():
+            inputs = (node.folder / "import").iterdir()
+            found.append(holdings.read(node.partner.name, node.folder, _pid(self.nodes.get(oin)), numbers, inputs))
+        return found
+
+    def config_of(self, oin: str) -> Path:
+        """The configuration of a partner's node."""
+        return self.built.nodes[oin].config
+
+    @property
+    def command(self) -> str:
+        """How to type `bekend` in this installation."""
+        return "bekend" if shutil.which("bekend") else shlex.join(BEKEND)
+
+    # --- readiness
+
+    def _launch(self, oin: str) -> None:
+        node = self.built.nodes[oin]
+        words = ("node", "serve", "--config", str(node.config))
+        self.nodes[oin] = Process(node.partner.slug, words, node.folder / "node.log")
+
+    def _await_node(self, oin: str) -> None:
+        self.nodes[oin].ready(lambda: self._node_serves(oin), READY_SECONDS)
+
+    def _node_serves(self, oin: str) -> bool:
+        if not self.built.nodes[oin].socket.exists():
+            return False
+        try:
+            return bool(self.status(oin).get("attached"))
+        except BekendError:
+            return False
+
+    def _broker_serves(self) -> bool:
+        tls = self.built.broker_tls
+        credentials = grpc.ssl_channel_credentials(
+            tls.authorities.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
+        )
+        with grpc.secure_channel(f"localhost:{self.built.broker_port}", credentials) as channel:
+            try:
+                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+            except grpc.RpcError:
+                return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+_OPENERS: tuple[tuple[Partner, str, Partner | None], ...] = (
+    (OM, ZSM_CONTEXT, None),
+    (OM, ZSM_LOCAL, None),
+    (ZVH, ZVH_WEIGHING, HAARLEM),
+)
+
+
+def _partners(count: int) -> tuple[Partner, ...]:
+    return partners(count)
+
+
+def _pid(process: Process | None) -> int | None:
+    return process.pid if process and process.alive else None
