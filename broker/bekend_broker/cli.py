@@ -1,0 +1,184 @@
+"""`bekend broker`: set up, run and look after the broker of a federation."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from bekend_policy.faults import YamlFaults
+from bekend_policy.load import load_covenant
+from bekend_policy.sign import write_atomic
+from bekend_proto.clock import SystemClock
+from bekend_proto.errors import BekendError, InternalError
+
+from bekend_broker import app as composition
+from bekend_broker.checks import Finding, check_all, next_manifest_number
+from bekend_broker.config import BrokerConfig, load_config
+from bekend_broker.keys import create_missing, draft_manifest
+from bekend_broker.status import Status, read_status
+
+FAULT: Final = 1
+NOT_GOOD: Final = 3
+
+EPILOG = """
+**Examples**
+
+    bekend broker init --config broker/broker.yaml        a commented configuration, and keys
+
+    bekend broker manifest --config broker/broker.yaml    what the operator signs off line
+
+    bekend broker check --config broker/broker.yaml       is everything there, and does it fit?
+
+    bekend broker serve --config broker/broker.yaml       run; SIGTERM drains, SIGHUP reloads
+
+**Exit codes**
+
+    0   done, and everything as it should be
+
+    1   a fault: configuration, keys, network, storage; the message says which and what to do
+
+    2   wrong use of the command line
+
+    3   `check` found something that is not as it should be
+"""
+
+app = typer.Typer(
+    name="broker",
+    help="Set up and run the broker of a federation.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The broker's configuration.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+@app.command()
+def init(
+    config: Config = Path("broker.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented configuration and make the keys that are missing. Nothing is ever overwritten.
+
+    Run it again before each quarter: it makes the roots of this and the next quarter and month. Then make a manifest.
+    """
+    with _faults(as_json):
+        made: list[Path] = []
+        if not config.exists():
+            config.parent.mkdir(parents=True, exist_ok=True)
+            with config.open("xb") as file:
+                file.write(sample_config())
+            made.append(config)
+            keys = config.resolve().parent / "keys"
+        else:
+            keys = load_config(config).keys
+        made += create_missing(keys, SystemClock().now())
+        lines = [f"made {path}" for path in made] or ["everything is there already"]
+        if config in made:
+            lines.append(f"Fill in {config}, then run: bekend broker manifest --config {config}")
+        _say(as_json, {"made": [str(path) for path in made]}, *lines)
+
+
+@app.command()
+def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
+    """Write the key manifest that the operator signs off line: the public half of every key, with a new number."""
+    with _faults(as_json):
+        settings = load_config(config)
+        number = next_manifest_number(settings)
+        covenant = load_covenant(settings.covenant)
+        draft = draft_manifest(settings.keys, covenant, settings.oin, number, SystemClock().now())
+        path = settings.manifest.with_name(f"manifest-{number}")
+        write_atomic(path, draft.text().encode())
+        _say(
+            as_json,
+            {"manifest": str(path), "number": number, "keys": len(draft.evaluation_keys) + len(draft.record_keys)},
+            f"Manifest {number}: {path}",
+            f"The operator signs it off line:  bekend policy sign {path.name} --sleutel beheerder.key",
+            f"Then put {path.name}.note in the place of {settings.manifest} and send the broker SIGHUP.",
+        )
+
+
+@app.command()
+def serve(config: Config = Path("broker.yaml")) -> None:
+    """Run until SIGTERM, which lets running lookups end. SIGHUP reads covenant, manifest and keys again."""
+    with _faults(False):
+        asyncio.run(composition.run(load_config(config)))
+
+
+@app.command()
+def check(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
+    """Is everything there, and does it fit? Covenant, signatures, keys, manifest, certificate, database.
+
+    It changes nothing and may run beside a broker in service.
+    """
+    with _faults(as_json):
+        findings = check_all(load_config(config), SystemClock())
+        good = all(finding.good for finding in findings)
+        rows = [{"what": it.what, "good": it.good, "detail": it.detail} for it in findings]
+        _say(as_json, {"good": good, "checks": rows}, *map(_line, findings))
+    raise typer.Exit(0 if good else NOT_GOOD)
+
+
+@app.command()
+def status(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
+    """What the running broker says of itself on its metrics port."""
+    with _faults(as_json):
+        found = read_status(_with_metrics(load_config(config)))
+        _say(as_json, found.to_json(), *_status_lines(found))
+
+
+def sample_config() -> bytes:
+    """The commented sample configuration that `init` writes."""
+    return files("bekend_broker").joinpath("broker.example.yaml").read_bytes()
+
+
+def _with_metrics(config: BrokerConfig) -> BrokerConfig:
+    if config.metrics is None:
+        raise InternalError("the configuration names no `metrics` address: add one, and status can be read there")
+    return config
+
+
+def _line(finding: Finding) -> str:
+    return f"{'ok   ' if finding.good else 'FAULT'} {finding.what}: {finding.detail}"
+
+
+def _status_lines(found: Status) -> Iterator[str]:
+    yield f"covenant {found.covenant} version {found.covenant_version}, until {found.covenant_until}"
+    yield f"key manifest until {found.manifest_until}"
+    yield f"{found.attached} partners attached, {found.lookups} lookups running"
+    yield f"{found.questions} questions admitted, {found.refused} refused, since the start"
+    if found.storage_faults:
+        yield f"{found.storage_faults} writes failed: nothing was answered then; look at the disk"
+
+
+def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
+    sys.stdout.write((json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines)) + "\n")
+
+
+@contextmanager
+def _faults(as_json: bool) -> Iterator[None]:
+    """Turn every expected fault into a message and exit code 1."""
+    try:
+        yield
+    except YamlFaults as fault:
+        _stop(as_json, str(fault))
+    except BekendError as fault:
+        _stop(as_json, str(fault))
+    except OSError as fault:
+        _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights")
+
+
+def _stop(as_json: bool, detail: str) -> NoReturn:
+    if as_json:
+        _say(True, {"fault": detail})
+    else:
+        sys.stderr.write(detail + "\n")
+    raise typer.Exit(FAULT)
