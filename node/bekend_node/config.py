@@ -117,7 +117,7 @@ def load_config(path: Path) -> NodeConfig:
         return folder / value.expanduser()
 
     tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
-    registers = {name: Register(mapping=at(r.mapping), size=r.size) for name, r in config.registers.items()}
+    registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
     paths = {
         name: at(value)
         for name in ("data", "keys", "covenant", "manifest", "standing_decisions", "privacy_officer", "socket")
