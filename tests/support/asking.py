@@ -1,0 +1,387 @@
+"""A requester's node against a broker and sources that a test can make dishonest, in one process.
+
+The asking side is the real one. Broker and sources are written here from the protocol, with nothing of `bekend_node`,
+and every message crosses as bytes. `Stage.changes` holds the lies: functions that a test puts in the place of honesty.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bekend_node.ask.asker import Asker
+from bekend_node.ask.lookup import Asking
+from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.receipt import ReceiptFile
+from bekend_node.store import Store
+from bekend_policy.manifest import KeyManifest
+from bekend_policy.model import Covenant
+from bekend_proto import channel, dleq, group, oprf, records
+from bekend_proto.clock import epoch_of, milliseconds, month_of
+from bekend_proto.errors import BekendError, KeysError, UnreachableError
+from bekend_proto.filter import body_hash, m_hash, pad_and_sort, size_class, tag
+from bekend_proto.identifiers import Identifier, parse_identifier
+from bekend_proto.note import sign_note
+from bekend_proto.v1 import broker_pb2, signed_pb2
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
+
+from tests.support.clocks import SteeredClock
+from tests.support.covenants import NOW, OM, OPERATOR, PARTNERS, key_of, signed
+
+PERSON, OTHER, THIRD = (parse_identifier("bsn", value) for value in ("999990019", "999990342", "999993483"))
+CANARY = parse_identifier("bsn", "999990056")
+OFFICER = OfficerRef(user="jansen", name="J. Jansen", role="officier")
+DIRECTOR = OfficerRef(user="devries", name="A. de Vries", role="procesregisseur")
+ZSM_CASE = "15/234567-26"
+ZVH_CASE = "ZVH-2026-0123"
+
+
+@dataclass
+class Source:
+    """A source with one filter: its keys, who it knows, what it publishes and answers."""
+
+    oin: str
+    signing: SigningKey = field(default_factory=SigningKey.generate)
+    officer: PrivateKey = field(default_factory=PrivateKey.generate)
+    k: bytes = field(default_factory=group.random_scalar)
+    m: bytes = field(default_factory=group.random_scalar)
+    b: bytes = field(default_factory=group.random_scalar)
+    known: tuple[Identifier, ...] = ()
+    version: int = int((NOW - timedelta(minutes=5)).timestamp())
+    end: int = int((NOW + timedelta(minutes=10)).timestamp())
+    asked: list[broker_pb2.EvaluatedQuestion] = field(default_factory=list)
+
+    def manifest(self) -> KeyManifest:
+        return KeyManifest(
+            oin=self.oin,
+            number=3,
+            issued=NOW - timedelta(days=10),
+            valid_until=NOW + timedelta(days=300),
+            protocol_versions=(1,),
+            signing_keys=(bytes(self.signing.verify_key),),
+            privacy_officer=bytes(self.officer.public_key),
+        )
+
+    @property
+    def mk(self) -> bytes:
+        return group.scalar_multiply(self.m, self.k)
+
+    @property
+    def big_m(self) -> bytes:
+        return group.multiply_base(self.mk)
+
+    def switch(self) -> None:
+        """A new version with a new m."""
+        self.m, self.version, self.end = group.random_scalar(), self.version + 120, self.end + 900
+
+    def body(self, purpose: str) -> bytes:
+        scalar = group.scalar_multiply(self.mk, self.b)
+        elements = [group.multiply(scalar, oprf.hash_identifier(one)) for one in self.known]
+        tags = [tag(w, self.oin, purpose, self.version) for w in elements]
+        return pad_and_sort(tags, size_class(len(tags)))
+
+    def header(self, purpose: str, covenant_hash: bytes, body: bytes) -> dict[str, Any]:
+        return {
+            "protocol_version": 1,
+            "source": self.oin,
+            "purpose": purpose,
+            "epoch": epoch_of(NOW),
+            "mode": signed_pb2.FILTER_MODE_AUTOMATIC,
+            "version": self.version,
+            "m": self.big_m,
+            "as_of": "2026-12-01",
+            "kinds": ["bsn"],
+            "end": self.end,
+            "tags": len(body) // 8,
+            "body_hash": body_hash(body),
+            "covenant_hash": covenant_hash,
+        }
+
+    def answer(self, routed: broker_pb2.EvaluatedQuestion) -> dict[str, Any]:
+        """The fields of an honest Answer, but for the transcript."""
+        question = signed_pb2.Question.FromString(routed.question.payload)
+        received = list(routed.evaluated)
+        evaluated = [group.multiply(self.mk, element) for element in received]
+        return {
+            "protocol_version": 1,
+            "question_hash": channel.question_hash(routed.question),
+            "requester": question.requester,
+            "source": self.oin,
+            "received": received,
+            "evaluated": evaluated,
+            "proof": dleq.prove(self.mk, self.big_m, received, evaluated),
+            "filter_version": self.version,
+            "m_hash": m_hash(self.big_m),
+            "checkpoint": bytes(72),
+        }
+
+
+def _same(value: Any, *_: Any) -> Any:
+    return value
+
+
+@dataclass
+class Changes:
+    """Where a test lies. Each gets the honest thing and returns what is used in its place."""
+
+    header: Callable[[dict[str, Any], Source], dict[str, Any]] = _same
+    body: Callable[[bytes, Source], bytes] = _same
+    header_key: Callable[[SigningKey, Source], SigningKey] = _same
+    begun: Callable[[broker_pb2.Begun], broker_pb2.Begun] = _same
+    answer: Callable[[dict[str, Any], Source], dict[str, Any]] = _same
+    answer_key: Callable[[SigningKey, Source], SigningKey] = _same
+    answer_label: bytes = channel.LABEL_ANSWER
+    box: Callable[[bytes, Source], bytes] = _same
+    sealed: Callable[[broker_pb2.SealedAnswer, Source], broker_pb2.SealedAnswer] = _same
+    before_answer: Callable[[Source], None] = lambda _: None
+    replies: Callable[[list[broker_pb2.LookupResponse]], list[broker_pb2.LookupResponse]] = _same
+
+
+class Line:
+    """One replica of a broker, with its sources behind it."""
+
+    def __init__(self, stage: "Stage") -> None:
+        self.stage = stage
+        self.stands = True
+        self.begins: list[signed_pb2.Begin] = []
+        self.asks: list[broker_pb2.Ask] = []
+        self.orders: list[signed_pb2.FetchOrder] = []
+        self.fails_at: dict[str, BekendError] = {}
+
+    async def ready(self) -> bool:
+        return self.stands
+
+    def lookup(self, seconds: float) -> "Call":
+        assert seconds > 0
+        return Call(self)
+
+    async def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
+        assert seconds > 0
+        if "fetch" in self.fails_at:
+            raise self.fails_at["fetch"]
+        for piece in self.stage.pieces(self, _over_the_wire(request)):
+            await asyncio.sleep(0)
+            yield _over_the_wire(piece)
+
+
+class Call:
+    """One Lookup stream."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._replies: asyncio.Queue[broker_pb2.LookupResponse | None] = asyncio.Queue()
+        self.closed = False
+        self._begin: signed_pb2.Begin | None = None
+
+    async def write(self, request: broker_pb2.LookupRequest) -> None:
+        received = _over_the_wire(request)
+        kind = received.WhichOneof("kind")
+        if kind in self._line.fails_at:
+            raise self._line.fails_at[kind]
+        stage = self._line.stage
+        if kind == "begin":
+            self._begin = channel.open_signed(
+                signed_pb2.Begin, received.begin, channel.LABEL_BEGIN, stage.own.manifest().signing_keys
+            )
+            self._line.begins.append(self._begin)
+            self._replies.put_nowait(_over_the_wire(broker_pb2.LookupResponse(begun=stage.begun(self._begin))))
+            return
+        assert self._begin is not None
+        self._line.asks.append(received.ask)
+        for reply in stage.replies(self._begin, received.ask):
+            self._replies.put_nowait(_over_the_wire(reply))
+        if stage.hang_up:
+            self._replies.put_nowait(None)
+
+    async def read(self) -> broker_pb2.LookupResponse | None:
+        if self._line.stage.silent_after is not None and not self._replies.empty():
+            self._line.stage.silent_after -= 1
+        return await self._replies.get()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Stage:
+    """The OM's node, a broker, and every other partner of the example covenant as a source."""
+
+    def __init__(self, folder: Path) -> None:
+        self.covenant: Covenant = signed(folder / "convenant")
+        self.clock = SteeredClock(NOW)
+        self.sources = {oin: Source(oin) for oin in PARTNERS}
+        self.own = self.sources[OM]
+        self.u = group.random_scalar()
+        self.changes = Changes()
+        self.line = Line(self)
+        self.lines: list[Line] = [self.line]
+        self.store = Store.open(folder / "data")
+        self.hang_up = False
+        self.silent_after: int | None = None
+        self.broker_manifest = KeyManifest(
+            oin=OPERATOR,
+            number=7,
+            issued=NOW - timedelta(days=10),
+            valid_until=NOW + timedelta(days=300),
+            protocol_versions=(1,),
+            signing_keys=(bytes(SigningKey.generate().verify_key),),
+            record_keys={month_of(NOW): group.multiply_base(self.u)},
+        )
+        self.manifests: dict[str, KeyManifest] = {oin: one.manifest() for oin, one in self.sources.items()}
+        self.manifests[OPERATOR] = self.broker_manifest
+        self.asker = self.make_asker()
+
+    def make_asker(self) -> Asker:
+        return Asker(self.asking, self.lines, CANARY, self.clock)
+
+    def asking(self) -> Asking:
+        manifest = self.manifests[OM]
+        key = key_of(OM)
+        return Asking(
+            oin=OM,
+            key=self.own.signing,
+            manifest=manifest,
+            manifest_note=sign_note(manifest.text(), key.name, key.seed),
+            covenant=self.covenant,
+            manifest_of=self.manifest_of,
+            store=self.store,
+            clock=self.clock,
+        )
+
+    async def manifest_of(self, oin: str) -> KeyManifest:
+        if oin not in self.manifests:
+            raise KeysError("no manifest")
+        return self.manifests[oin]
+
+    async def close(self) -> None:
+        await self.asker.close()
+        self.store.close()
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    async def ask(self, inquiry: Inquiry) -> tuple[list[Outcome], ReceiptFile]:
+        outcomes = self.asker.ask(inquiry)
+        found = [outcome async for outcome in outcomes]
+        assert outcomes.receipt is not None
+        return found, outcomes.receipt
+
+    async def outcome_of(self, inquiry: Inquiry, oin: str, person: int = 0) -> Outcome:
+        """What one partner's outcome was: there is exactly one per partner and person."""
+        found, _ = await self.ask(inquiry)
+        keys = [(one.oin, one.person) for one in found]
+        assert len(set(keys)) == len(keys)
+        return next(one for one in found if (one.oin, one.person) == (oin, person))
+
+    # --- the broker -------------------------------------------------------------------------------
+
+    def begun(self, begin: signed_pb2.Begin) -> broker_pb2.Begun:
+        elements = list(begin.elements)
+        evaluated = [group.multiply(self.u, element) for element in elements]
+        proof = dleq.prove(self.u, group.multiply_base(self.u), elements, evaluated)
+        return self.changes.begun(broker_pb2.Begun(evaluated=evaluated, proof=proof))
+
+    def replies(self, begin: signed_pb2.Begin, ask: broker_pb2.Ask) -> list[broker_pb2.LookupResponse]:
+        found = []
+        for routed in ask.questions:
+            question = channel.open_signed(
+                signed_pb2.Question, routed.question, channel.LABEL_QUESTION, self.own.manifest().signing_keys
+            )
+            for ratio, first, element in zip(routed.ratios, begin.elements, question.elements, strict=True):
+                assert group.multiply(ratio, first) == element
+            source = self.sources[question.source]
+            evaluated = [group.multiply(source.b, element) for element in question.elements]
+            onward = broker_pb2.EvaluatedQuestion(
+                question=routed.question, sealed_records=routed.sealed_records, evaluated=evaluated
+            )
+            found.append(broker_pb2.LookupResponse(answer=self.answer(source, onward)))
+        return self.changes.replies(found)
+
+    # --- the sources ------------------------------------------------------------------------------
+
+    def answer(self, source: Source, routed: broker_pb2.EvaluatedQuestion) -> broker_pb2.SealedAnswer:
+        question = signed_pb2.Question.FromString(routed.question.payload)
+        source.asked.append(routed)
+        for sealed, named in zip(routed.sealed_records, question.seal_hashes, strict=True):
+            assert len(sealed) == 80
+            assert records.seal_hash(sealed) == named
+        self.changes.before_answer(source)
+        opened, x25519, ciphertext = channel.respond(
+            question.requester, source.oin, question.question_id, question.x25519, question.mlkem
+        )
+        fields = {**source.answer(routed), "transcript": opened.transcript}
+        answer = signed_pb2.Answer(**self.changes.answer(fields, source))
+        key = self.changes.answer_key(source.signing, source)
+        signed_ = channel.sign_message(key, self.changes.answer_label, answer)
+        plain = self.changes.box(signed_.SerializeToString(deterministic=True), source)
+        box = opened.seal_to_requester(0, plain)
+        sealed_answer = broker_pb2.SealedAnswer(
+            question_id=question.question_id, x25519=x25519, mlkem=ciphertext, box=box
+        )
+        return self.changes.sealed(sealed_answer, source)
+
+    def pieces(self, line: Line, request: broker_pb2.FetchRequest) -> list[broker_pb2.FilterPiece]:
+        order = channel.open_signed(
+            signed_pb2.FetchOrder, request.order, channel.LABEL_FETCH, self.own.manifest().signing_keys
+        )
+        line.orders.append(order)
+        assert abs(order.time - milliseconds(self.clock.now())) <= 60_000
+        source = self.sources[order.source]
+        opened, x25519, ciphertext = channel.respond(
+            order.requester, source.oin, order.fetch_id, order.x25519, order.mlkem
+        )
+        honest = source.body(order.purpose)
+        fields = self.changes.header(source.header(order.purpose, self.covenant.hash, honest), source)
+        key = self.changes.header_key(source.signing, source)
+        signed_ = channel.sign_message(key, channel.LABEL_FILTER, signed_pb2.FilterHeader(**fields))
+        body = self.changes.body(honest, source)
+        box = opened.seal_to_requester(0, signed_.SerializeToString(deterministic=True))
+        pieces = [broker_pb2.FilterPiece(x25519=x25519, mlkem=ciphertext, box=box)]
+        for number, start in enumerate(range(0, len(body), 1 << 16), 1):
+            tags = opened.seal_to_requester(number, body[start : start + (1 << 16)])
+            pieces.append(broker_pb2.FilterPiece(box=tags))
+        return pieces
+
+
+def zsm(
+    sources: Sequence[str],
+    persons: Sequence[Identifier] = (PERSON,),
+    purpose: str = "kennemerland/zsm-context",
+    **changes: Any,
+) -> Inquiry:
+    """A question of the OM that the covenant admits."""
+    facts: dict[str, Any] = {
+        "purpose": purpose,
+        "persons": tuple(persons),
+        "sources": tuple(sources),
+        "officer": OFFICER,
+        "case_reference": ZSM_CASE,
+        "attested": frozenset({"verdachte"}),
+        "justification": "aangehouden, afdoening nog open",
+    }
+    return Inquiry(**(facts | changes))
+
+
+def weighing(sources: Sequence[str], persons: Sequence[Identifier], **changes: Any) -> Inquiry:
+    """A question about several persons at once."""
+    return zsm(
+        sources,
+        persons,
+        "kennemerland/zvh-weging-betrokkenheid",
+        **{
+            "officer": DIRECTOR,
+            "case_reference": ZVH_CASE,
+            "attested": frozenset({"positieve-toets", "bgs-2-20"}),
+            **changes,
+        },
+    )
+
+
+def unreachable() -> UnreachableError:
+    return UnreachableError("gone")
+
+
+def _over_the_wire(message: Any) -> Any:
+    return type(message).FromString(message.SerializeToString())
