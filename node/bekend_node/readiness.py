@@ -37,10 +37,11 @@ def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, 
     """The newest served epoch for which everything is there. Raises NotReadyError with the reason and the remedy."""
     source = _source(purpose, rules, now)
     mine = [g for g in registers.generations() if g.purpose == purpose]
+    shielding = registers.is_shielding(purpose)
     fault: NotReadyError | None = None
     for epoch in served_epochs(now):
         try:
-            inputs = _of_epoch(epoch, source, mine, now)
+            inputs = _of_epoch(epoch, source, mine, now, shielding=shielding)
             if epoch not in keys.epochs() or registers.canary(purpose, epoch) is None:
                 raise NotReadyError(f"the key or the canary of {epoch} for {purpose} is missing: import again")
         except NotReadyError as error:
@@ -73,7 +74,7 @@ def _source(purpose: str, rules: Rules, now: datetime) -> Source:
     return source
 
 
-def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datetime) -> Inputs:
+def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datetime, *, shielding: bool) -> Inputs:
     here = {g.register: g for g in mine if g.epoch == epoch}
     for register in source.registers:
         if register not in here:
@@ -81,7 +82,7 @@ def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datet
         if _is_old(here[register].as_of, source, now):
             raise NotReadyError(f"the register {register} is older than the covenant allows: import a newer list")
     # Who was shielded last epoch is not to be known in this one because a list was forgotten.
-    if SHIELDED not in here and any(g.register == SHIELDED and g.persons for g in mine):
+    if shielding and SHIELDED not in here:
         raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
     named = tuple(here[register] for register in source.registers)
     shielded = (here[SHIELDED],) if SHIELDED in here else ()

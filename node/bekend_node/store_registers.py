@@ -5,6 +5,7 @@
     part         its half per purpose: the import id towards the broker, the number of chunks
     staged       finished chunks, until the switch
     canary       the canary's pseudonym per purpose and epoch, apart from all registers
+    shielding    purposes under which somebody is shielded: remembered when an epoch's rows are destroyed
 
 One transaction switches a register over all its purposes: readers see the old generation or the new one, never a mix.
 """
@@ -19,6 +20,7 @@ from bekend_proto.durable import Database, Migration
 from bekend_proto.errors import StorageError
 
 from bekend_node import pseudonym_file
+from bekend_node.config import SHIELDED
 
 _START = """
 CREATE TABLE generation (
@@ -39,6 +41,7 @@ CREATE TABLE staged (
   PRIMARY KEY (import, purpose, chunk),
   FOREIGN KEY (import, purpose) REFERENCES part ON DELETE CASCADE
 );
+CREATE TABLE shielding (purpose TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE canary (
   purpose TEXT NOT NULL, epoch TEXT NOT NULL, pseudonym BLOB NOT NULL, kind TEXT NOT NULL,
   PRIMARY KEY (purpose, epoch)
@@ -115,6 +118,12 @@ class Registers:
             return bytes(row[0]) if row else None
 
         return self._database.read(read)
+
+    def is_shielding(self, purpose: str) -> bool:
+        """Whether `afgeschermd` held somebody for this purpose when it was enrolled last, in whichever epoch."""
+        return self._database.read(
+            lambda conn: conn.execute("SELECT 1 FROM shielding WHERE purpose = ?", (purpose,)).fetchone() is not None
+        )
 
     # --- an import under way
 
@@ -242,6 +251,9 @@ class Registers:
                         "INSERT OR REPLACE INTO canary VALUES (?, ?, ?, ?)",
                         (new.purpose, epoch, canaries[new.purpose], new.kind),
                     )
+                if register == SHIELDED:
+                    conn.execute("DELETE FROM shielding WHERE purpose = ?", (new.purpose,))
+                    conn.execute("INSERT INTO shielding SELECT ? WHERE ? > 0", (new.purpose, new.persons))
             conn.execute("DELETE FROM import WHERE id = ?", (finished,))
             return old
 

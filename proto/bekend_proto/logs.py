@@ -79,6 +79,7 @@ CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "pl
 # Being a source.
 NODE_STARTED = _event("node-started", "info", "oin", "covenant", "manifest")
 NODE_STOPPING = _event("node-stopping", "info", "answers")
+NODE_BROKEN = _event("node-broken", "error", "exception", "place")
 NODE_STOPPED = _event("node-stopped", "info", "oin")
 NODE_RELOADED = _event("node-reloaded", "info", "covenant", "manifest")
 NODE_RELOAD_REFUSED = _event("node-reload-refused", "error", "detail")

@@ -7,7 +7,7 @@ holding the same persons, so that not even staged rows can be joined.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -113,31 +113,28 @@ def change_elements(persons: int) -> int:
     return max(SMALLEST_CHANGE, 1 << max(persons - 1, 0).bit_length())
 
 
-def full_chunks(all_windows: Iterable[Window], purposes: Sequence[str], seed: bytes, canary: bytes) -> Iterator[Chunk]:
-    """Chunks of a full import, window by window, purpose by purpose; the last holds the canary and the padding."""
+def full_chunks(all_windows: Iterable[Window], purpose: str, seed: bytes, canary: bytes) -> Iterator[Chunk]:
+    """Chunks of a full import for one purpose, window by window; the last holds the canary and the padding."""
     source = iter(all_windows)
-    window, number = next(source), 0
+    window: Window | None = next(source)
+    number = 0
     while window is not None:
         after = next(source, None)
-        for purpose in purposes:
-            persons: list[tuple[bytes, int, bool]] = [(key, month, False) for key, month in window.items()]
-            if after is None:
-                persons.append((canary, 0, True))
-            yield from _cut(purpose, number * (WINDOW // CHUNK), _shuffled(persons, seed, purpose, number), CHUNK)
+        persons: list[tuple[bytes, int, bool]] = [(key, month, False) for key, month in window.items()]
         if after is None:
-            return
+            persons.append((canary, 0, True))
+        yield from _cut(purpose, number * (WINDOW // CHUNK), _shuffled(persons, seed, purpose, number), CHUNK)
         window, number = after, number + 1
 
 
-def change_chunks(window: Window, purposes: Sequence[str], seed: bytes) -> Iterator[Chunk]:
-    """Chunks of a file of changes, padded to a power of two in all."""
+def change_chunks(window: Window, purpose: str, seed: bytes) -> Iterator[Chunk]:
+    """Chunks of a file of changes for one purpose, padded to a power of two in all."""
     total = change_elements(len(window))
-    for purpose in purposes:
-        persons = _shuffled([(key, month, False) for key, month in window.items()], seed, purpose, 0)
-        chunks = list(_cut(purpose, 0, persons, min(CHUNK, total)))
-        yield from chunks
-        for index in range(len(chunks), -(-total // CHUNK)):
-            yield Chunk(purpose, index, (), CHUNK, None)
+    persons = _shuffled([(key, month, False) for key, month in window.items()], seed, purpose, 0)
+    chunks = list(_cut(purpose, 0, persons, min(CHUNK, total)))
+    yield from chunks
+    for index in range(len(chunks), -(-total // CHUNK)):
+        yield Chunk(purpose, index, (), min(CHUNK, total), None)
 
 
 def _cut(purpose: str, first: int, persons: Iterable[tuple[bytes, int, bool]], size: int) -> Iterator[Chunk]:

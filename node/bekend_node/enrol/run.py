@@ -11,7 +11,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -28,7 +27,7 @@ from bekend_node import pseudonym_file
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.enrol import crypto, plan
 from bekend_node.enrol.collect import apply_changes, staged_sorted
-from bekend_node.enrol.line import EnrolLine
+from bekend_node.enrol.line import IN_FLIGHT, EnrolLine
 from bekend_node.enrol.rows import RowRules, fingerprint, read_rows
 from bekend_node.keys import NodeKeys
 from bekend_node.pseudonym_file import month_number
@@ -165,30 +164,25 @@ class Enroller:
     # --- sending
 
     async def _send(self, task: Task, source: Source, work: Import, report: plan.Report) -> None:
+        """Purpose by purpose: one stream at a time, each with a reading of the file of its own."""
         persons = report.persons
         elements = plan.change_elements(persons) if source.changes else plan.full_elements(persons)
-        total = -(-elements // plan.CHUNK) * len(work.import_ids)
-        done = {purpose: self.registers.staged_chunks(work.id, purpose) for purpose in work.import_ids}
-        finished = sum(map(len, done.values()))
-        self.progress("send", finished, total)
-        if finished == total:
-            return
-        async with AsyncExitStack() as stack:
-            lines = {
-                purpose: await stack.enter_async_context(
-                    EnrolLine(self.stub, self._enrolment(task, source, purpose, import_id, elements))
-                )
-                for purpose, import_id in work.import_ids.items()
-            }
-            pipeline = _Pipeline(self, task, work, lines, total, finished)
-            await pipeline.run(chunk for chunk in self._chunks(source, work) if chunk.index not in done[chunk.purpose])
+        each = -(-elements // plan.CHUNK)
+        pipeline = _Pipeline(self, task, work, total=each * len(work.import_ids))
+        for purpose, import_id in sorted(work.import_ids.items()):
+            done = self.registers.staged_chunks(work.id, purpose)
+            pipeline.count(len(done))
+            if len(done) == each:
+                continue
+            async with EnrolLine(self.stub, self._enrolment(task, source, purpose, import_id, elements)) as line:
+                chunks = self._chunks(source, work, purpose)
+                await pipeline.run(line, (chunk for chunk in chunks if chunk.index not in done))
 
-    def _chunks(self, source: Source, work: Import) -> Iterator[plan.Chunk]:
-        purposes = sorted(work.import_ids)
+    def _chunks(self, source: Source, work: Import, purpose: str) -> Iterator[plan.Chunk]:
         again = source.read(plan.Report())
         if source.changes:
-            return plan.change_chunks(next(again), purposes, work.seed)
-        return plan.full_chunks(again, purposes, work.seed, self.config.canary_identifier.canonical)
+            return plan.change_chunks(next(again), purpose, work.seed)
+        return plan.full_chunks(again, purpose, work.seed, self.config.canary_identifier.canonical)
 
     def _enrolment(
         self, task: Task, source: Source, purpose: str, import_id: bytes, elements: int
@@ -292,27 +286,32 @@ class _Pipeline:
     enroller: Enroller
     task: Task
     work: Import
-    lines: Mapping[str, EnrolLine]
     total: int
-    finished: int
+    finished: int = 0
 
-    async def run(self, chunks: Iterator[plan.Chunk]) -> None:
+    def count(self, chunks: int) -> None:
+        """Tell how far it is."""
+        self.finished += chunks
+        self.enroller.progress("send", self.finished, self.total)
+
+    async def run(self, line: EnrolLine, chunks: Iterator[plan.Chunk]) -> None:
+        """Take all chunks of one purpose to the staging table. Raises the first fault."""
         # Blinded ahead: enough to keep the workers busy while four chunks are at the broker.
-        slots = asyncio.Semaphore(2 * self.enroller.config.worker_count + 4)
+        slots = asyncio.Semaphore(2 * self.enroller.config.worker_count + IN_FLIGHT)
         try:
             async with asyncio.TaskGroup() as group:
                 for chunk in chunks:
                     await slots.acquire()
-                    group.create_task(self._chunk(chunk)).add_done_callback(lambda _: slots.release())
+                    group.create_task(self._chunk(line, chunk)).add_done_callback(lambda _: slots.release())
         except ExceptionGroup as faults:
             raise _first(faults) from None
 
-    async def _chunk(self, chunk: plan.Chunk) -> None:
+    async def _chunk(self, line: EnrolLine, chunk: plan.Chunk) -> None:
         enroller, purpose = self.enroller, chunk.purpose
         loop = asyncio.get_running_loop()
         canonicals = [canonical for canonical, _ in chunk.persons]
         elements, blinds = await loop.run_in_executor(enroller.executor, crypto.blind_chunk, canonicals, chunk.size)
-        reply = await self.lines[purpose].evaluate(chunk.index, elements)
+        reply = await line.evaluate(chunk.index, elements)
         finish = partial(
             crypto.finish_chunk,
             enroller.own_key(purpose, self.task.epoch).secret,
@@ -331,8 +330,7 @@ class _Pipeline:
             if at != chunk.canary
         )
         await enroller.registers.stage(self.work.id, purpose, chunk.index, b"".join(records), canary)
-        self.finished += 1
-        enroller.progress("send", self.finished, self.total)
+        self.count(1)
 
 
 def file_source(

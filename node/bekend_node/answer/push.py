@@ -1,0 +1,124 @@
+"""Sending the closed filter to a requester that the covenant admits, end to end encrypted (protocol section 6)."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import grpc
+from bekend_proto import logs
+from bekend_proto.clock import REPLAY_MEMORY, Clock, is_fresh
+from bekend_proto.errors import BekendError, StaleError, code_name, from_rpc_error
+from bekend_proto.logs import log
+from bekend_proto.v1 import broker_pb2, signed_pb2
+
+from bekend_node.answer.evaluate import Channel
+from bekend_node.answer.question import check_admitted, open_fetch
+from bekend_node.broker_link import BrokerLink
+from bekend_node.directory import Directory
+from bekend_node.filters import Filters
+from bekend_node.rules import RulesInForce
+from bekend_node.serving import Serving
+
+PIECE = 64 * 1024
+PUSH_SECONDS = 120.0
+AT_ONCE = 4
+"""Filters under way at once; more wait."""
+
+
+@dataclass
+class Pusher:
+    """Sends filters when told. A fault is told to the requester as a code, over the same stream."""
+
+    rules: RulesInForce
+    directory: Directory
+    filters: Filters
+    clock: Clock
+    _seen: dict[bytes, int] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    async def push(self, order: broker_pb2.PushOrder, link: BrokerLink) -> None:
+        """Check an order and send the present filter over a stream of its own. Never raises but for cancellation."""
+        claim = _claim(order.order)
+        async with self._slots:
+            try:
+                serving, channel, fetch = await self._check(order.order)
+                await _send(link, _pieces(fetch, serving, channel))
+            except BekendError as fault:
+                log(
+                    logs.PUSH_REFUSED,
+                    requester=claim.requester,
+                    purpose=claim.purpose[:100],
+                    code=code_name(fault.code),
+                    detail=fault.detail,
+                )
+                await _refuse(link, claim.fetch_id, fault)
+                return
+        log(
+            logs.PUSHED,
+            requester=fetch.requester,
+            purpose=fetch.purpose,
+            version=serving.version,
+            tags=serving.header.tags,
+        )
+
+    async def _check(self, signed: signed_pb2.Signed) -> tuple[Serving, Channel, signed_pb2.FetchOrder]:
+        now = self.clock.now()
+        rules = self.rules.now
+        fetch = await open_fetch(signed, self.directory)
+        check_admitted(fetch, rules.covenant, rules.oin, now)
+        # In memory is enough: what a replay brings is sealed to keys that its sender does not have.
+        self._seen = {name: time for name, time in self._seen.items() if is_fresh(time, now, REPLAY_MEMORY)}
+        if fetch.fetch_id in self._seen:
+            raise StaleError("this fetch was served before")
+        self._seen[fetch.fetch_id] = fetch.time
+        serving = self.filters.serving(fetch.purpose)
+        channel = Channel.to_requester(fetch.requester, fetch.source, fetch.fetch_id, fetch.x25519, fetch.mlkem)
+        return serving, channel, fetch
+
+
+def _pieces(fetch: signed_pb2.FetchOrder, serving: Serving, channel: Channel) -> Iterator[broker_pb2.PushRequest]:
+    header = serving.signed.SerializeToString(deterministic=True)
+    first = broker_pb2.FilterPiece(
+        x25519=channel.x25519, mlkem=channel.mlkem, box=channel.open.seal_to_requester(0, header)
+    )
+    yield broker_pb2.PushRequest(fetch_id=fetch.fetch_id, piece=first)
+    with serving.body() as body:
+        for number, start in enumerate(range(0, len(body), PIECE), start=1):
+            box = channel.open.seal_to_requester(number, body[start : start + PIECE])
+            yield broker_pb2.PushRequest(piece=broker_pb2.FilterPiece(box=box))
+
+
+async def _send(link: BrokerLink, pieces: Iterator[broker_pb2.PushRequest]) -> None:
+    call = link.stub.Push(timeout=PUSH_SECONDS)
+    try:
+        for piece in pieces:
+            await call.write(piece)
+        await call.done_writing()
+        await call
+    except asyncio.InvalidStateError:
+        # The broker ended the stream: the requester went away, or the order had lapsed.
+        raise StaleError("the broker wanted no more of this filter") from None
+    except grpc.RpcError as fault:
+        raise from_rpc_error(fault) from fault
+    finally:
+        call.cancel()
+
+
+async def _refuse(link: BrokerLink, fetch_id: bytes, fault: BekendError) -> None:
+    call = link.stub.Push(timeout=PUSH_SECONDS)
+    try:
+        await call.write(broker_pb2.PushRequest(fetch_id=fetch_id, failure=fault.code))
+        await call.done_writing()
+        await call
+    except (grpc.RpcError, asyncio.InvalidStateError):
+        # Whoever waited is gone; the reason stands in the log.
+        return
+    finally:
+        call.cancel()
+
+
+def _claim(signed: signed_pb2.Signed) -> signed_pb2.FetchOrder:
+    try:
+        return signed_pb2.FetchOrder.FromString(signed.payload)
+    except Exception:
+        return signed_pb2.FetchOrder()

@@ -1,0 +1,255 @@
+"""The composition root: the only place where a node is wired, started, reloaded and stopped. Both sides of it.
+
+source      attach -> answer -> store, filters <- registers (written by the enrolling process)
+requester   control socket -> ask -> broker, store
+shared      covenant, manifests and standing decisions (rules), keys, directory, links to the broker
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from bekend_policy.faults import YamlFaults
+from bekend_proto import logs
+from bekend_proto.clock import Clock, SystemClock, day_of
+from bekend_proto.errors import BekendError, UnknownPartnerError
+from bekend_proto.identity import read_tls
+from bekend_proto.logs import log
+from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
+
+from bekend_node.answer.answerer import Answerer
+from bekend_node.answer.push import Pusher
+from bekend_node.ask.asker import Asker
+from bekend_node.ask.broker_line import GrpcLine
+from bekend_node.ask.lookup import Asking
+from bekend_node.attach import Attachment
+from bekend_node.broker_link import open_links
+from bekend_node.config import NodeConfig
+from bekend_node.control import ControlServer
+from bekend_node.directory import Directory
+from bekend_node.filters import Filters
+from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
+from bekend_node.metrics import NodeMetrics
+from bekend_node.rules import Rules, RulesInForce, load_rules
+from bekend_node.status import measure, status_of
+from bekend_node.store import Store
+from bekend_node.store_registers import Registers
+
+DRAIN_SECONDS = 10.0
+HOUSEKEEPING_SECONDS = 600.0
+MEASURE_SECONDS = 5.0
+
+
+class Node:
+    """A node in service. Made by `start_node`; stop it with `await stop()`."""
+
+    def __init__(
+        self, config: NodeConfig, *, clock: Clock, keys: NodeKeys, store: Store, registers: Registers, rules: Rules
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.keys = keys
+        self.store = store
+        self.registers = registers
+        self.rules = RulesInForce(rules)
+        self._registry = make_registry()
+        self.metrics = NodeMetrics(self._registry)
+        self.links = open_links(config.brokers, config.tls_files, clock)
+        self.directory = Directory(self.rules.covenant, store, self.links, clock)
+        self.filters = Filters(config, keys=keys, rules=self.rules, registers=registers, store=store, clock=clock)
+        answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics)
+        pusher = Pusher(self.rules, self.directory, self.filters, clock)
+        self.attachments = tuple(Attachment(link, self.rules, answerer, pusher, self.metrics) for link in self.links)
+        lines = [GrpcLine(link) for link in self.links]
+        self.asker = Asker(self._asking, lines, config.canary_identifier, clock)
+        self.control = ControlServer(self.asker, config.officers, self.rules.covenant, config.oin, self.status)
+        self._metrics_server: MetricsServer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Put everything into service: filters first, so that what comes in can be answered."""
+        self.directory.restore()
+        await self.filters.restore()
+        await self._keep_house()
+        if self.config.metrics is not None:
+            self._metrics_server = start_metrics(self.config.metrics, self._registry, self.config.tls_files, self.clock)
+        for work in (self.directory.keep_fresh(), self.filters.run(), self._housekeeping(), self._measuring()):
+            self._run(work)
+        for attachment in self.attachments:
+            self._run(attachment.run())
+        await self.control.start(self.config.socket)
+        rules = self.rules.now
+        log(
+            logs.NODE_STARTED,
+            oin=self.config.oin,
+            covenant=rules.covenant.hash.hex(),
+            manifest=rules.manifest.number,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """How the node stands, for `bekend node status`."""
+        return status_of(
+            self.rules.now,
+            filters=self.filters,
+            registers=self.registers,
+            store=self.store,
+            attachments=self.attachments,
+            now=self.clock.now(),
+        )
+
+    async def reload(self) -> bool:
+        """Read covenant, manifest, standing decisions and certificates again, and dial anew.
+
+        What cannot be used is logged, and what was in force stays. Says whether the new ones are in force.
+        """
+        try:
+            check_certificate(self.config, self.clock)
+            self.rules.reload(self.config, self.keys, self.store, self.clock)
+        except (BekendError, YamlFaults) as fault:
+            log(logs.NODE_RELOAD_REFUSED, detail=str(fault))
+            return False
+        for link, attachment in zip(self.links, self.attachments, strict=True):
+            link.renew()
+            attachment.again()
+        with contextlib.suppress(BekendError):
+            await self.directory.refresh()
+        rules = self.rules.now
+        log(logs.NODE_RELOADED, covenant=rules.covenant.hash.hex(), manifest=rules.manifest.number)
+        return True
+
+    async def stop(self, grace: float = DRAIN_SECONDS) -> None:
+        """Take no new work, let questions and lookups under way end (within `grace` seconds), close."""
+        log(logs.NODE_STOPPING)
+        await self.control.stop()
+        await asyncio.gather(*(attachment.drain(grace) for attachment in self.attachments))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.asker.close(), grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in self.links))
+        if self._metrics_server is not None:
+            await asyncio.to_thread(self._metrics_server.stop)
+        self.registers.close()
+        self.store.close()
+        log(logs.NODE_STOPPED, oin=self.config.oin)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        task.add_done_callback(_stop_when_broken)
+
+    def _asking(self) -> Asking:
+        rules = self.rules.now
+        return Asking(
+            oin=self.config.oin,
+            key=self.keys.signing,
+            manifest=rules.manifest,
+            manifest_note=rules.manifest_note,
+            covenant=rules.covenant,
+            manifest_of=self.directory.require,
+            store=self.store,
+            clock=self.clock,
+        )
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            with contextlib.suppress(BekendError):
+                await self._keep_house()
+
+    async def _keep_house(self) -> None:
+        """Destroy keys and pseudonyms of epochs that are over; forget budgets of days that are over."""
+        now = self.clock.now()
+        kept = {*served_epochs(now), *enrolled_epochs(now)}
+        await asyncio.to_thread(self.registers.forget_epochs, kept)
+        for epoch in self.keys.epochs():
+            if epoch not in kept and epoch < min(kept):
+                self.keys.destroy_epoch(epoch)
+                log(logs.EPOCH_DESTROYED, epoch=epoch)
+        await self.store.forget_budgets(day_of(now) - timedelta(days=1))
+
+    async def _measuring(self) -> None:
+        while True:
+            measure(self.rules.now, self.filters, self.registers, self.metrics)
+            await asyncio.sleep(MEASURE_SECONDS)
+
+
+def check_certificate(config: NodeConfig, clock: Clock) -> None:
+    """The own certificate is usable and names the own OIN. Raises TlsFilesError, UnknownPartnerError."""
+    named = read_tls(config.tls_files, clock).oin
+    if named != config.oin:
+        raise UnknownPartnerError(
+            f"{config.tls.certificate} names {named}, node.yaml says {config.oin}: use the certificate of this partner"
+        )
+
+
+async def start_node(config: NodeConfig, clock: Clock) -> Node:
+    """Start a node of this configuration; it serves when this returns, attached or still dialling.
+
+    Raises CovenantFaults, KeysError, SignatureError, StorageError, TlsFilesError, ... : each names the remedy, and
+    nothing is left running.
+    """
+    check_certificate(config, clock)
+    keys = NodeKeys.load(config.keys, config.oin)
+    store = Store.open(config.data)
+    try:
+        registers = Registers.open(config.data)
+    except BaseException:
+        store.close()
+        raise
+    try:
+        rules = load_rules(config, keys, store, clock)
+        node = Node(config, clock=clock, keys=keys, store=store, registers=registers, rules=rules)
+    except BaseException:
+        registers.close()
+        store.close()
+        raise
+    try:
+        await node.open()
+    except BaseException:
+        await node.stop(0)
+        raise
+    return node
+
+
+async def run(config: NodeConfig, clock: Clock | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, which drain; SIGHUP reloads covenant, standing decisions and certificates.
+
+    Raises as `start_node` does.
+    """
+    chosen = clock or SystemClock()
+    logs.use_clock(chosen)
+    logs.capture_libraries()
+    loop = asyncio.get_running_loop()
+    ended, changed = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    node = await start_node(config, chosen)
+    reloading = asyncio.ensure_future(_reload_on(changed, node))
+    try:
+        await ended.wait()
+    finally:
+        reloading.cancel()
+        await node.stop()
+
+
+async def _reload_on(changed: asyncio.Event, node: Node) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        await node.reload()
+
+
+def _stop_when_broken(task: "asyncio.Task[None]") -> None:
+    """A part that ends by a fault of its own must not leave a node that only seems to serve."""
+    if task.cancelled() or task.exception() is None:
+        return
+    fault = task.exception()
+    assert fault is not None
+    log(logs.NODE_BROKEN, exception=type(fault).__name__, place=logs.place_of(fault.__traceback__))
+    signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,182 @@
+"""The node's standing line to each replica of the broker: questions come in over it, answers go back.
+
+    node                                  broker
+      | PublishManifest -------------------->|
+      | Attach: Hello{versions, covenant} -->|
+      |<------------------------- Welcome ---|
+      |<--------------- EvaluatedQuestion ---| each answered by itself
+      | SealedAnswer or Failure ------------>|
+      |<----------------------- PushOrder ---| the filter goes over a stream of its own
+
+The node dials, so no partner opens a port. A broken line is dialled again after a random pause that grows, so that a
+broker that comes back is not met by everybody at once.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+from bekend_proto import logs
+from bekend_proto.errors import BekendError, UnreachableError, VersionError, code_name, from_rpc_error
+from bekend_proto.logs import log
+from bekend_proto.v1 import broker_pb2
+
+from bekend_node.answer.answerer import Answerer
+from bekend_node.answer.push import Pusher
+from bekend_node.broker_link import BrokerLink
+from bekend_node.metrics import NodeMetrics
+from bekend_node.rules import RulesInForce
+
+VERSIONS = (1,)
+AT_ONCE = 256
+"""Questions under way at once; more wait in the stream."""
+HELLO_SECONDS = 10.0
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 30.0
+
+_Call = grpc.aio.StreamStreamCall[broker_pb2.AttachRequest, broker_pb2.AttachResponse]
+
+
+@dataclass
+class Attachment:
+    """The line to one replica. `run` keeps it up until cancelled; `again` dials anew, as after a reload."""
+
+    link: BrokerLink
+    rules: RulesInForce
+    answerer: Answerer
+    pusher: Pusher
+    metrics: NodeMetrics
+    attached: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _call: "_Call | None" = None
+    _draining: bool = False
+
+    async def run(self) -> None:
+        """Attach, serve, and attach again, for ever."""
+        pause = FIRST_PAUSE
+        while not self._draining:
+            try:
+                await self._serve_once()
+                fault: BekendError = UnreachableError("the broker ended the stream")
+            except BekendError as error:
+                fault = error
+            if self.attached.is_set():
+                pause = FIRST_PAUSE
+            self.attached.clear()
+            self.metrics.attached(self.link.address, now=False)
+            if self._draining:
+                return
+            log(logs.ATTACH_LOST, broker=self.link.address, code=code_name(fault.code), detail=fault.detail)
+            # Spread, not secret.
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def again(self) -> None:
+        """End the stream of now; `run` dials again with covenant and certificates as they are then."""
+        if self._call is not None:
+            self._call.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Answer what is under way, then end the stream."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._call is not None:
+            with contextlib.suppress(asyncio.InvalidStateError, grpc.RpcError, TimeoutError):
+                await asyncio.wait_for(self._call.done_writing(), HELLO_SECONDS)
+            self._call.cancel()
+
+    async def _serve_once(self) -> None:
+        try:
+            await self._publish()
+            self._call = call = self.link.stub.Attach()
+            rules = self.rules.now
+            hello = broker_pb2.Hello(
+                protocol_versions=VERSIONS, covenant_hash=rules.covenant.hash, manifest=rules.manifest.number
+            )
+            await call.write(broker_pb2.AttachRequest(hello=hello))
+            first = await asyncio.wait_for(_next(call), HELLO_SECONDS)
+            if first is None or first.welcome.protocol_version not in VERSIONS:
+                raise VersionError("the broker speaks no protocol version of this node")
+            self.attached.set()
+            self.metrics.attached(self.link.address, now=True)
+            log(logs.ATTACHED, broker=self.link.address)
+            await self._receive(call)
+        except grpc.RpcError as fault:
+            raise from_rpc_error(fault) from fault
+        except (TimeoutError, asyncio.InvalidStateError) as fault:
+            raise UnreachableError("the broker did not welcome this node in time") from fault
+        except asyncio.CancelledError:
+            # `again` cancelled the call, not this task.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        finally:
+            if self._call is not None:
+                self._call.cancel()
+                self._call = None
+
+    async def _publish(self) -> None:
+        try:
+            await self.link.stub.PublishManifest(
+                broker_pb2.PublishManifestRequest(manifest=self.rules.now.manifest_note), timeout=HELLO_SECONDS
+            )
+        except grpc.RpcError as fault:
+            error = from_rpc_error(fault)
+            if isinstance(error, UnreachableError):
+                raise error from fault
+            # The broker may have a newer one already; Hello says whether this one will do.
+            log(
+                logs.PUBLISH_REFUSED,
+                broker=self.link.address,
+                code=code_name(error.code),
+                detail=error.detail,
+            )
+
+    async def _receive(self, call: "_Call") -> None:
+        slots = asyncio.Semaphore(AT_ONCE)
+        writing = asyncio.Lock()
+        while not self._draining:
+            await slots.acquire()
+            message = await _next(call)
+            if message is None:
+                return
+            if message.HasField("question"):
+                self._start(self._question(message.question, call, writing), slots)
+            elif message.HasField("push"):
+                self._start(self.pusher.push(message.push, self.link), slots)
+            else:
+                slots.release()
+
+    def _start(self, work: Coroutine[Any, Any, None], slots: asyncio.Semaphore) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+
+        def done(ended: asyncio.Task[None]) -> None:
+            self._tasks.discard(ended)
+            slots.release()
+
+        task.add_done_callback(done)
+
+    async def _question(self, message: broker_pb2.EvaluatedQuestion, call: "_Call", writing: asyncio.Lock) -> None:
+        reply = await self.answerer.answer(message)
+        if isinstance(reply, broker_pb2.SealedAnswer):
+            request = broker_pb2.AttachRequest(answer=reply)
+        else:
+            request = broker_pb2.AttachRequest(failure=reply)
+        async with writing:
+            # When the stream is gone, so is whoever waited: the question counts as answered, and is not answered again.
+            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await call.write(request)
+
+
+async def _next(call: "_Call") -> broker_pb2.AttachResponse | None:
+    message: object = await call.read()
+    return message if isinstance(message, broker_pb2.AttachResponse) else None

@@ -1,0 +1,67 @@
+"""What a node tells its operator: counts of work and moments. Never what was answered, never about whom."""
+
+from bekend_proto.errors import Code, code_name
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class NodeMetrics:
+    """The node's metrics, on one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._answered = Counter(
+            "bekend_node_answers_total", "Questions of partners that were answered.", ["purpose"], registry=registry
+        )
+        self._refused = Counter(
+            "bekend_node_refusals_total", "Questions of partners that got no answer.", ["code"], registry=registry
+        )
+        self._attached = Gauge(
+            "bekend_node_attached", "Whether the node is attached to a replica.", ["broker"], registry=registry
+        )
+        self._ready = Gauge(
+            "bekend_node_purpose_ready", "Whether a purpose can be answered now.", ["purpose"], registry=registry
+        )
+        self._switch = Gauge(
+            "bekend_node_filter_switch_timestamp_seconds",
+            "Moment of the next switch of a purpose's filter.",
+            ["purpose"],
+            registry=registry,
+        )
+        self._list = Gauge(
+            "bekend_node_list_timestamp_seconds",
+            "Date of a register's list, per purpose.",
+            ["register", "purpose"],
+            registry=registry,
+        )
+        self._manifest = Gauge(
+            "bekend_node_manifest_end_timestamp_seconds", "End of the own key manifest.", registry=registry
+        )
+        self._covenant = Gauge(
+            "bekend_node_covenant_end_timestamp_seconds", "End of the covenant in force.", registry=registry
+        )
+
+    def answered(self, purpose: str) -> None:
+        """One more question was answered."""
+        self._answered.labels(purpose).inc()
+
+    def refused(self, code: Code) -> None:
+        """One more question got no answer."""
+        self._refused.labels(code_name(code)).inc()
+
+    def attached(self, broker: str, *, now: bool) -> None:
+        """Attached to a replica, or not any more."""
+        self._attached.labels(broker).set(now)
+
+    def purpose(self, purpose: str, *, ready: bool, switch: int | None) -> None:
+        """How one purpose stands."""
+        self._ready.labels(purpose).set(ready)
+        if switch is not None:
+            self._switch.labels(purpose).set(switch)
+
+    def list_of(self, register: str, purpose: str, as_of: float) -> None:
+        """The date of a register's list, in seconds."""
+        self._list.labels(register, purpose).set(as_of)
+
+    def ends(self, manifest: float, covenant: float) -> None:
+        """When manifest and covenant end, in seconds."""
+        self._manifest.set(manifest)
+        self._covenant.set(covenant)

@@ -1,0 +1,90 @@
+"""How the node stands: for `bekend node status`, and the metrics. No count of hits, nothing about a person."""
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+from bekend_proto.errors import NotReadyError
+
+from bekend_node.attach import Attachment
+from bekend_node.filters import Filters
+from bekend_node.metrics import NodeMetrics
+from bekend_node.rules import Rules
+from bekend_node.store import Store
+from bekend_node.store_registers import Registers
+
+
+def status_of(
+    rules: Rules,
+    *,
+    filters: Filters,
+    registers: Registers,
+    store: Store,
+    attachments: tuple[Attachment, ...],
+    now: datetime,
+) -> dict[str, Any]:
+    """Per purpose: mode, standing decision's end, filter version, next switch, what is wrong; lists; replicas; rows."""
+    generations = registers.generations()
+    return {
+        "oin": rules.oin,
+        "covenant": {
+            "id": rules.covenant.id,
+            "version": rules.covenant.version,
+            "hash": rules.covenant.hash.hex(),
+            "until": _moment(rules.covenant.valid_until),
+        },
+        "manifest": {"number": rules.manifest.number, "until": _moment(rules.manifest.valid_until)},
+        "brokers": {attachment.link.address: attachment.attached.is_set() for attachment in attachments},
+        "purposes": {
+            purpose: _purpose(rules, filters, purpose, str(source.mode)) for purpose, source in rules.answered().items()
+        },
+        "registers": [
+            {
+                "register": g.register,
+                "purpose": g.purpose,
+                "epoch": g.epoch,
+                "as_of": g.as_of.isoformat(),
+                "persons": g.persons,
+            }
+            for g in generations
+        ],
+        "rows": store.counts(),
+        "now": _moment(now),
+    }
+
+
+def measure(rules: Rules, filters: Filters, registers: Registers, metrics: NodeMetrics) -> None:
+    """Bring the gauges up to date."""
+    for purpose in rules.answered():
+        metrics.purpose(purpose, ready=_reason(filters, purpose) is None, switch=filters.next_switch(purpose))
+    for g in registers.generations():
+        metrics.list_of(g.register, g.purpose, datetime.combine(g.as_of, time(0), UTC).timestamp())
+    metrics.ends(rules.manifest.valid_until.timestamp(), rules.covenant.valid_until.timestamp())
+
+
+def _purpose(rules: Rules, filters: Filters, purpose: str, mode: str) -> dict[str, Any]:
+    decision = rules.standing.get(purpose)
+    reason = _reason(filters, purpose)
+    serving = None if reason else filters.serving(purpose)
+    switch = filters.next_switch(purpose)
+    return {
+        "mode": mode,
+        "standing_decision_until": _moment(decision.valid_until) if decision else None,
+        "ready": reason is None,
+        "reason": reason,
+        "filter_version": serving.version if serving else None,
+        "epoch": serving.header.epoch if serving else None,
+        "as_of": serving.as_of.isoformat() if serving else None,
+        "next_switch": _moment(datetime.fromtimestamp(switch, UTC)) if switch else None,
+    }
+
+
+def _reason(filters: Filters, purpose: str) -> str | None:
+    try:
+        filters.serving(purpose)
+    except NotReadyError as fault:
+        return fault.detail
+    return None
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
