@@ -31,6 +31,13 @@ def covenant() -> Covenant:
     return load_covenant(EXAMPLE)
 
 
+def as_it_is(evil: Path, folder: Path) -> Path:
+    """The example with a hostile overlay, keys untouched."""
+    shutil.copytree(EXAMPLE, folder)
+    shutil.copytree(evil, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("VERWACHT"))
+    return folder
+
+
 def faults_of(folder: Path) -> list[str]:
     with pytest.raises(CovenantFaults) as caught:
         load_covenant(folder)
@@ -77,10 +84,7 @@ def test_days_are_those_of_amsterdam_and_the_last_day_counts(covenant: Covenant)
 @pytest.mark.parametrize("evil", sorted(path.name for path in EVIL.iterdir()))
 def test_evil_covenants_are_refused_with_file_and_line(evil: str, tmp_path: Path) -> None:
     """FG-03, FG-04: each folder of tests/evil/covenants says in VERWACHT which fault must be found where."""
-    folder = tmp_path / "convenant"
-    shutil.copytree(EXAMPLE, folder)
-    shutil.copytree(EVIL / evil, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("VERWACHT"))
-    found = faults_of(folder)
+    found = faults_of(as_it_is(EVIL / evil, tmp_path / "convenant"))
     expected = [line for line in (EVIL / evil / "VERWACHT").read_text().splitlines() if not line.startswith("#")]
     assert expected
     for line in expected:
@@ -102,7 +106,7 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
 
 def test_every_fault_names_a_remedy(tmp_path: Path) -> None:
     for evil in EVIL.iterdir():
-        folder = example(tmp_path / evil.name, overlay=evil)
+        folder = as_it_is(evil, tmp_path / evil.name)
         with pytest.raises(CovenantFaults) as caught:
             load_covenant(folder)
         assert all(fault.remedy.endswith(".") for fault in caught.value.faults)
