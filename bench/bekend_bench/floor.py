@@ -62,15 +62,15 @@ class Floor:
         return {name: round(seconds * 1e6, 2) for name, seconds in asdict(self).items()}
 
 
-def per_call(work: Callable[[], object], seconds: float = 0.25) -> float:
-    """Seconds per call: the fastest of five stretches, since noise only ever adds."""
+def per_call(work: Callable[[], object], seconds: float = 0.3) -> float:
+    """Seconds per call: the fastest of ten stretches, since noise only ever adds."""
     work()
     rounds, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds / 5:
+    while time.perf_counter() - began < seconds / 10:
         work()
         rounds += 1
     stretches = []
-    for _ in range(5):
+    for _ in range(10):
         began = time.perf_counter()
         for _ in range(rounds):
             work()
@@ -89,12 +89,12 @@ def _multiply_for(seconds: float) -> float:
     return done / passed
 
 
-def all_cores(seconds: float = 2.0) -> float:
-    """Seconds per multiplication when one process per core multiplies at once."""
+def all_cores(seconds: float = 0.5, times: int = 4) -> float:
+    """Seconds per multiplication when one process per core multiplies at once: the fastest of a few stretches."""
     cores = os.cpu_count() or 1
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
         list(pool.map(_multiply_for, [0.1] * cores))  # start every process before the clock runs
-        return 1 / sum(pool.map(_multiply_for, [seconds] * cores))
+        return min(1 / sum(pool.map(_multiply_for, [seconds] * cores)) for _ in range(times))
 
 
 def durable_insert(folder: Path, rows: int = 300) -> float:
@@ -170,7 +170,7 @@ def measure() -> Floor:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         return Floor(
-            multiply=per_call(lambda: sodium.scalarmult(scalar, element)),
+            multiply=per_call(lambda: sodium.scalarmult(scalar, element), 1.0),
             multiply_base=per_call(lambda: sodium.scalarmult_base(scalar)),
             add=per_call(lambda: sodium.add(element, other)),
             multiply_all_cores=all_cores(),

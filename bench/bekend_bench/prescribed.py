@@ -79,5 +79,6 @@ def seconds(operations: Counter[str], floor: Floor) -> float:
 
 def bulk_seconds(operations: Counter[str], floor: Floor, cores: int) -> float:
     """Seconds for these operations spread over all cores, at the speed that the cores reach together."""
-    slowdown = floor.multiply_all_cores * cores / floor.multiply
+    # Cores that work together are never faster than one that works alone: below one is noise.
+    slowdown = max(1.0, floor.multiply_all_cores * cores / floor.multiply)
     return seconds(operations, floor) * slowdown / cores

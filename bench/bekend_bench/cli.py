@@ -1,0 +1,65 @@
+"""`bekend bench`: the options."""
+
+import json
+import signal
+import sys
+import time
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_show_locals=False)
+
+EPILOG = """
+**Examples**
+
+    bekend bench                          under eight minutes on two cores
+
+    bekend bench --only rebuild           one part, beside the floor
+
+    bekend bench --json > bench.json      one object, for scripts and plots
+
+**Exit codes**: 0 everything was measured, also where a bar is missed; 1 a process failed or a partner did not answer;
+130 Ctrl-C.
+"""
+
+
+class Part(StrEnum):
+    """The parts that can be measured by themselves."""
+
+    ENROLMENT = "enrolment"
+    REBUILD = "rebuild"
+    LOOKUPS = "lookups"
+    STORAGE = "storage"
+
+
+@app.command(epilog=EPILOG)
+def bench(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    full: Annotated[
+        bool, typer.Option(help="Enrol a million persons at each large source instead of filling its store: an hour.")
+    ] = False,
+    only: Annotated[list[Part] | None, typer.Option(help="Measure this part alone; may be repeated.")] = None,
+) -> None:
+    """Measure this machine against the floor of the protocol: enrolment, filters, lookups, storage.
+
+    The floor is every operation that the protocol prescribes, at the raw speed of its library, measured in the same
+    run. Keep the machine idle meanwhile: what else runs is measured along.
+    """
+    from bekend_bench.run import Failed, run  # noqa: PLC0415 - gRPC and libsodium load only when a bench runs
+
+    # Ctrl-C and a supervisor's SIGTERM both unwind, so that no process stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        sys.stderr.write(f"{time.monotonic() - began:6.1f} s  {what}\n")
+
+    try:
+        report = run([part.value for part in only or Part], say, full=full)
+    except Failed as fault:
+        sys.stderr.write(f"bekend bench: {fault}\n")
+        raise typer.Exit(1) from None
+    sys.stdout.write(json.dumps(report.to_json()) + "\n" if as_json else report.markdown())

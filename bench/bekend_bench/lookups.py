@@ -1,0 +1,194 @@
+"""What a lookup costs: asked as an officer's command does, over the Unix socket of a running node.
+
+The node that asks, the broker and every partner are processes of their own, with mutual TLS between them; the time is
+that from the first octet written to the socket until the receipt is read. An outcome other than those that a sound
+answer can give stops the bench: a fast fault would be no figure.
+"""
+
+import contextlib
+import random
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bekend_deploy.federation import Federation
+from bekend_deploy.partners import Partner
+from bekend_deploy.questions import CASES, CONDITIONS
+from bekend_node.control_client import ControlClient
+
+from bekend_bench.figures import Figure, at_least, at_most, median, percentile
+from bekend_bench.floor import Floor
+from bekend_bench.ground import GROUP, LARGE, MEDIUM, PURPOSE, REQUESTER, SMALL, Ground, a_person
+from bekend_bench.machine import cpu_seconds
+from bekend_bench.prescribed import bulk_seconds, lookup, seconds
+
+PART = "lookups"
+ASKERS = 12
+"""Officers at once, where lookups per second are counted."""
+_SOUND = {"bekend", "geen_uitsluitsel"}
+
+Say = Callable[[str], None]
+
+
+class WrongOutcomeError(RuntimeError):
+    """A partner did not answer as it should: what was measured would be a fault."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: lookups one after another per figure, seconds of lookups at once, cold starts."""
+
+    sequential: int = 200
+    concurrent: float = 6.0
+    cold: int = 3
+
+
+class Officer:
+    """One officer at the asking node, with a connection of their own."""
+
+    def __init__(self, federation: Federation) -> None:
+        self._client = ControlClient(federation.built.nodes[REQUESTER.oin].socket)
+        self._draw = random.Random()  # noqa: S311 - persons, not keys
+
+    def ask(self, sources: Sequence[Partner]) -> float:
+        """One lookup about somebody new; returns its seconds. Raises WrongOutcomeError."""
+        request = {
+            "op": "ask",
+            "purpose": PURPOSE,
+            "sources": [one.oin for one in sources],
+            "kind": "test",
+            "identifiers": [a_person(self._draw)],
+            "case": CASES[PURPOSE],
+            "attested": list(CONDITIONS[PURPOSE]),
+        }
+        began = time.perf_counter()
+        *outcomes, receipt = self._client.ask(request)
+        passed = time.perf_counter() - began
+        got = [str(one["outcome"]) for one in outcomes]
+        if receipt["type"] != "receipt" or len(got) != len(sources) or not _SOUND.issuperset(got):
+            reasons = {str(one["reason"]) for one in (*outcomes, receipt) if one.get("outcome") not in _SOUND}
+            raise WrongOutcomeError(f"{len(sources)} partners asked: {reasons}")
+        return passed
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+
+def measure(ground: Ground, floor: Floor, cores: int, effort: Effort, say: Say) -> Iterator[Figure]:
+    """Every figure of this part. Starts and stops nodes as it goes; the broker runs."""
+    small, medium, large = (ground.groups[size] for size in (SMALL, MEDIUM, LARGE))
+    say("lookups: 1 partner")
+    ground.start([REQUESTER, small[0]])
+    yield from _warm(ground, small[:1], floor, cores, effort)
+    say("lookups: 6 partners")
+    ground.start(small)
+    yield from _warm(ground, small, floor, cores, effort)
+    say("lookups: 6 partners with 1,000,000 pseudonyms")
+    ground.start(large)
+    yield _by_size(ground, small, large, effort)
+    say("lookups: cold filters")
+    ground.start(medium)
+    yield from _cold(ground, effort, small, medium, large)
+    say("lookups: 35 partners")
+    ground.start(ground.sources)
+    yield from _warm(ground, ground.sources, floor, cores, effort)
+
+
+def _warm(ground: Ground, sources: Sequence[Partner], floor: Floor, cores: int, effort: Effort) -> Iterator[Figure]:
+    count = len(sources)
+    name = f"{count} partner{'s' if count > 1 else ''}"
+    times = _one_by_one(ground, sources, max(60, effort.sequential // (1 + count // GROUP)))
+    alone = seconds(lookup(count), floor)
+    bars = (at_most(60), at_most(150), at_least(0.35)) if count == GROUP else (None, None, None)
+    yield Figure(PART, f"{name}, p50", median(times) * 1e3, "ms", alone / median(times), bars[0])
+    yield Figure(PART, f"{name}, p99", percentile(times, 0.99) * 1e3, "ms", None, bars[1])
+    rate, costs = _at_once(ground, sources, effort.concurrent)
+    yield Figure(PART, f"{name}, at once", rate, "lookups/s", bulk_seconds(lookup(count), floor, cores) * rate, bars[2])
+    yield from (Figure(PART, f"{name}, processor time of {who}", cost * 1e3, "ms/lookup") for who, cost in costs)
+
+
+def _one_by_one(ground: Ground, sources: Sequence[Partner], times: int) -> list[float]:
+    officer = Officer(ground.federation)
+    for _ in range(5):
+        officer.ask(sources)
+    found = [officer.ask(sources) for _ in range(times)]
+    officer.close()
+    return found
+
+
+def _at_once(ground: Ground, sources: Sequence[Partner], duration: float) -> tuple[float, list[tuple[str, float]]]:
+    """Lookups per second of many officers, and the processor time that one lookup takes, by party."""
+    federation = ground.federation
+    assert federation.broker is not None
+    parties = {
+        "the requester": [federation.nodes[REQUESTER.oin].pid],
+        "the broker": [federation.broker.pid],
+        "each source": [federation.nodes[one.oin].pid for one in sources],
+    }
+    begin = threading.Barrier(ASKERS + 1)
+    done: list[int] = []
+    faults: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            officer = Officer(federation)
+            officer.ask(sources)
+            begin.wait()
+            deadline, count = time.perf_counter() + duration, 0
+            while time.perf_counter() < deadline:
+                officer.ask(sources)
+                count += 1
+            done.append(count)
+            officer.close()
+        except BaseException as fault:
+            faults.append(fault)
+            begin.abort()
+
+    threads = [threading.Thread(target=work) for _ in range(ASKERS)]
+    for thread in threads:
+        thread.start()
+    with contextlib.suppress(threading.BrokenBarrierError):
+        begin.wait()
+    before, began = {who: sum(map(cpu_seconds, pids)) for who, pids in parties.items()}, time.perf_counter()
+    for thread in threads:
+        thread.join()
+    passed = time.perf_counter() - began
+    if faults:
+        raise faults[0]
+    used = [(who, sum(map(cpu_seconds, pids)) - before[who]) for who, pids in parties.items()]
+    total = sum(done)
+    return total / passed, [(who, cost / total / len(parties[who])) for who, cost in used]
+
+
+def _by_size(ground: Ground, small: Sequence[Partner], large: Sequence[Partner], effort: Effort) -> Figure:
+    """The same question to small and large sources by turns, so that both meet the same noise."""
+    officer = Officer(ground.federation)
+    pairs = [(officer.ask(small), officer.ask(large)) for _ in range(5 + effort.sequential // 2)][5:]
+    officer.close()
+    factor = median([pair[1] for pair in pairs]) / median([pair[0] for pair in pairs])
+    return Figure(PART, "1,000,000 pseudonyms against 10,000, p50", factor, "times", None, at_most(1.5))
+
+
+def _cold(
+    ground: Ground, effort: Effort, small: Sequence[Partner], medium: Sequence[Partner], large: Sequence[Partner]
+) -> Iterator[Figure]:
+    """The asking node starts anew and holds no filter: it fetches six of them within the lookup."""
+    extra: dict[int, list[float]] = {MEDIUM: [], LARGE: []}
+    for _ in range(effort.cold):
+        ground.stop([REQUESTER])
+        ground.start([REQUESTER])
+        officer = Officer(ground.federation)
+        for _ in range(5):
+            officer.ask(small)
+        for size, sources in ((MEDIUM, medium), (LARGE, large)):
+            cold = officer.ask(sources)
+            extra[size].append(cold - statistics.fmean(officer.ask(sources) for _ in range(5)))
+        officer.close()
+    for size, limit in ((MEDIUM, 200), (LARGE, 2000)):
+        more = median(extra[size]) * 1e3
+        yield Figure(
+            PART, f"6 partners, cold filters of {size:,} tags: more than warm", more, "ms", None, at_most(limit)
+        )

@@ -1,0 +1,42 @@
+"""The machine that was measured: a figure without it means nothing."""
+
+import os
+import platform
+from pathlib import Path
+
+from bekend_proto import sodium
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def describe() -> dict[str, str | int | float]:
+    """Processor, cores, memory, system, Python, libsodium, and how busy it is with other things."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "memory_mb": os.sysconf("SC_PHYS_PAGES") * _PAGE // 10**6,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "libsodium": sodium.VERSION,
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident(pid: int) -> int:
+    """Octets of memory that a process holds now."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()

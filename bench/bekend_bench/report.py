@@ -1,0 +1,72 @@
+"""One run's report: JSON for machines, a Markdown table for people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bekend_bench.figures import Figure, number
+from bekend_bench.floor import Floor
+
+
+@dataclass
+class Report:
+    """What was measured, where and when. `seconds` is how long that took."""
+
+    began: datetime
+    machine: Mapping[str, str | int | float]
+    full: bool
+    floor: Floor
+    figures: list[Figure] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def missed(self) -> Sequence[Figure]:
+        """Figures below their bar."""
+        return [one for one in self.figures if one.met is False]
+
+    def to_json(self) -> dict[str, object]:
+        """Everything, times of the floor in microseconds."""
+        return {
+            "began": self.began.isoformat(timespec="seconds"),
+            "machine": dict(self.machine),
+            "full": self.full,
+            "seconds": round(self.seconds, 1),
+            "floor_us": self.floor.as_dict(),
+            "figures": [one.to_json() for one in self.figures],
+            "missed": len(self.missed),
+        }
+
+    def markdown(self) -> str:
+        """Two tables: the figures with their bars, and the floor."""
+        facts = ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        figures = [
+            (
+                one.part,
+                one.what,
+                f"{number(one.value)} {one.unit}",
+                f"{one.ratio:.0%}" if one.ratio is not None else "",
+                one.bar.words(one.unit) if one.bar else "",
+                {True: "met", False: "MISSED", None: ""}[one.met],
+            )
+            for one in self.figures
+        ]
+        floor = [(name.replace("_", " "), f"{number(cost)} us") for name, cost in self.floor.as_dict().items()]
+        return "\n".join(
+            (
+                f"Measured {self.began:%Y-%m-%d %H:%M} UTC in {self.seconds:.0f} s: {facts}.",
+                "",
+                *_table(("part", "what", "measured", "of floor", "bar", ""), figures),
+                "",
+                *_table(("floor: one operation at the raw speed of its library", "time"), floor),
+                "",
+            )
+        )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in (head, *rows)
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]

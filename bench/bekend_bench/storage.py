@@ -1,0 +1,36 @@
+"""What a pseudonym takes on the disk and in memory of the node that serves it, its filter included."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bekend_bench.figures import Figure, at_most
+from bekend_bench.ground import FEW, LARGE, MEDIUM, REQUESTER, Ground
+from bekend_bench.lookups import Officer
+from bekend_bench.machine import resident
+
+PART = "storage"
+
+
+def measure(ground: Ground) -> Iterator[Figure]:
+    """Nodes that serve, have sent their filter and have answered. The broker runs; nodes are started where needed."""
+    chosen = {size: ground.groups[size][0] for size in (FEW, MEDIUM, LARGE)}
+    ground.start([REQUESTER, *chosen.values()])
+    officer = Officer(ground.federation)
+    for _ in range(20):
+        officer.ask(list(chosen.values()))
+    officer.close()
+    federation = ground.federation
+    memory = {size: resident(federation.nodes[one.oin].pid) for size, one in chosen.items()}
+    for size in (MEDIUM, LARGE):
+        disk = _octets(federation.built.nodes[chosen[size].oin].folder / "data") / size
+        yield Figure(PART, f"disk at {size:,}, filter included", disk, "octets/pseudonym", None, at_most(64))
+    for size in (MEDIUM, LARGE):
+        each = max(0, memory[size] - memory[FEW]) / size
+        yield Figure(PART, f"memory at {size:,}, above a node with {FEW:,}", each, "octets/pseudonym")
+    for size in (FEW, LARGE):
+        bar = at_most(250) if size == LARGE else None
+        yield Figure(PART, f"resident memory of a node with {size:,}", memory[size] / 1e6, "MB", None, bar)
+
+
+def _octets(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
