@@ -82,7 +82,8 @@ def decide(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
     route = routes.get(key)
     if route is None:
         route = _route(covenant, asked)
-        if asked.requester in covenant.participants and asked.purpose in covenant.purposes:
+        # Only what the covenant itself names is remembered: a peer cannot fill the memory with inventions.
+        if asked.purpose in covenant.purposes and covenant.participants.keys() >= set(_named(asked)):
             routes[key] = route
     if not route.allowed:
         return route
@@ -103,8 +104,16 @@ def _canary(covenant: Covenant, asked: Asked) -> Decision:
 
 def _route(covenant: Covenant, asked: Asked) -> Decision:
     """Steps 3 to 5: everything that the covenant alone decides."""
-    parties = [asked.requester, asked.source, *([asked.on_behalf_of] if asked.on_behalf_of else [])]
-    return _parties(covenant, parties) or _asker(covenant, asked) or _source(covenant, asked) or _allow(covenant, asked)
+    return (
+        _parties(covenant, _named(asked))
+        or _asker(covenant, asked)
+        or _source(covenant, asked)
+        or _allow(covenant, asked)
+    )
+
+
+def _named(asked: Asked) -> list[str]:
+    return [asked.requester, asked.source, *([asked.on_behalf_of] if asked.on_behalf_of else [])]
 
 
 def _parties(covenant: Covenant, parties: list[str]) -> Decision | None:
