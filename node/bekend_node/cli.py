@@ -1,0 +1,332 @@
+"""`bekend node`: set up, fill and run the node of one partner."""
+
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from bekend_policy.faults import YamlFaults
+from bekend_policy.sign import write_atomic
+from bekend_proto.clock import SystemClock
+from bekend_proto.errors import BekendError, KeysError, MalformedError
+from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from bekend_node import app as composition
+from bekend_node.checks import check_all
+from bekend_node.config import load_config
+from bekend_node.control_client import ControlClient
+from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
+from bekend_node.enrol.plan import Report
+from bekend_node.enrol.run import GuardError
+from bekend_node.keys import NodeKeys
+from bekend_node.setup import configuration, draw_canary, make_draft
+
+FAULT: Final = 1
+NOT_GOOD: Final = 3
+REFUSED: Final = 4
+
+EPILOG = """
+**Examples**
+
+    bekend node init --config node.yaml --oin 00000099000000000002     keys, and a commented configuration
+
+    bekend node manifest --config node.yaml                            what the ondertekenaar signs off line
+
+    bekend node enrol --config node.yaml --register nazorg --file clients.csv
+
+    bekend node serve --config node.yaml                               run; SIGTERM drains, SIGHUP reloads
+
+    bekend node check --config node.yaml                               everything, up to the canary over the broker
+
+    bekend node shield --config node.yaml                              asks for the number; never on the command line
+
+**Exit codes**
+
+    0   done, and everything as it should be
+
+    1   a fault: file, configuration, keys, network, storage; the message says which and what to do
+
+    2   wrong use of the command line
+
+    3   `check` found something that is not as it should be; `status`: a purpose cannot be answered
+
+    4   a guard stopped it (shrinking, too many refused rows, mapping): nothing was changed
+"""
+
+app = typer.Typer(
+    name="node",
+    help="Set up, fill and run the node of one partner.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The node's configuration.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+@app.command()
+def init(  # noqa: PLR0917 - options have names on the command line
+    config: Config = Path("node.yaml"),
+    oin: Annotated[str | None, typer.Option(help="OIN of this partner, 20 positions.")] = None,
+    anchor: Annotated[str | None, typer.Option(help="Public key of the own ondertekenaar.")] = None,
+    broker: Annotated[str | None, typer.Option(help="host:port of the broker.")] = None,
+    covenant: Annotated[str | None, typer.Option(help="Folder of the covenant.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented configuration, and make the keys. Nothing is ever overwritten."""
+    with _faults(as_json):
+        made: list[Path] = []
+        if not config.exists():
+            answers = {"oin": oin, "anchor": anchor, "address": broker, "covenant": covenant, "canary": draw_canary()}
+            text = configuration({key: value for key, value in answers.items() if value})
+            config.parent.mkdir(parents=True, exist_ok=True)
+            with config.open("x", encoding="utf-8") as file:
+                file.write(text)
+            made.append(config)
+        settings = load_config(config)
+        if (settings.keys / "signing.key").exists():
+            raise KeysError(f"{settings.keys} holds keys already: they are created once and never overwritten")
+        NodeKeys.create(settings.keys, settings.oin, SystemClock().now())
+        made.append(settings.keys)
+        _say(
+            as_json,
+            {"made": [str(path) for path in made]},
+            *(f"made {path}" for path in made),
+            f"Fill in {config}, then run: bekend node manifest --config {config}",
+        )
+
+
+@app.command()
+def manifest(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
+    """Write the key manifest that the ondertekenaar signs off line: the public half of every key, with a new number.
+
+    Run it again within two weeks before each quarter: it makes the next quarter's keys.
+    """
+    with _faults(as_json):
+        settings = load_config(config)
+        draft = make_draft(settings, SystemClock().now())
+        path = settings.manifest.with_name(f"manifest-{draft.number}")
+        write_atomic(path, draft.text().encode())
+        _say(
+            as_json,
+            {"manifest": str(path), "number": draft.number, "keys": len(draft.evaluation_keys)},
+            f"Manifest {draft.number}: {path}",
+            f"The ondertekenaar signs it off line:  bekend policy sign {path.name} --sleutel ondertekenaar.key",
+            f"Then put {path.name}.note in the place of {settings.manifest} and send the node SIGHUP.",
+        )
+
+
+@app.command()
+def enrol(  # noqa: PLR0917 - options have names on the command line
+    register: Annotated[str, typer.Option(help="Register, as node.yaml and the covenant name it.")],
+    file: Annotated[Path, typer.Option(help="CSV with a first line of column names.")],
+    config: Config = Path("node.yaml"),
+    changes: Annotated[bool, typer.Option("--changes", help="The file holds additions (+) and removals (-).")] = False,
+    as_of: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Date of the list; else the file's own.")
+    ] = None,
+    epoch: Annotated[str, typer.Option(help="current, next, or a quarter such as 2027Q1.")] = "current",
+    confirm_shrink: Annotated[bool, typer.Option("--confirm-shrink", help="Yes, the register became smaller.")] = False,
+    mapping: Annotated[
+        str | None, typer.Option(metavar="HASH", help="Stop unless the mapping has this hash: for timers.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import a register: pseudonyms come in, the file's numbers go nowhere.
+
+    What is stopped half-way goes on when it is run again. Nothing is in service before all of it is.
+    """
+    with _faults(as_json):
+        settings = load_config(config)
+        size = file.stat().st_size if file.is_file() else 0
+        wanted = Wanted(
+            register=register,
+            file=file,
+            changes=changes,
+            as_of=as_of.date() if as_of else None,
+            epoch=epoch,
+            confirm_shrink=confirm_shrink,
+            pinned=mapping,
+        )
+        # Before anything else: the workers are forked from a process with one thread.
+        with make_executor(settings, size) as executor, _bars() as bars:
+            report = asyncio.run(enrol_file(settings, wanted, SystemClock(), executor, bars))
+        _say(as_json, _facts(register, report), *_report_lines(register, report))
+
+
+@app.command()
+def shield(
+    config: Config = Path("node.yaml"),
+    lift: Annotated[bool, typer.Option("--lift", help="No longer shield.")] = False,
+    kind: Annotated[str, typer.Option(help="Kind of the numbers.")] = "bsn",
+    as_json: AsJson = False,
+) -> None:
+    """Never answer `bekend` about a person. Asks for the numbers, or reads them from standard input, one a line.
+
+    It holds from the next fixed switch: `bekend node status` says when that is.
+    """
+    with _faults(as_json):
+        settings = load_config(config)
+        persons = _read_persons(kind)
+        with make_executor(settings, 0) as executor:
+            epochs = asyncio.run(shield_persons(settings, persons, SystemClock(), executor, lift=lift))
+        what = "no longer shielded" if lift else "shielded"
+        _say(
+            as_json,
+            {"persons": len(persons), "epochs": epochs, "lifted": lift},
+            f"{len(persons)} person(s) {what}, from the next switch (see bekend node status).",
+        )
+
+
+@app.command()
+def serve(config: Config = Path("node.yaml")) -> None:
+    """Run until SIGTERM, which drains. SIGHUP reads covenant, manifest, standing decisions and certificates again."""
+    with _faults(False):
+        asyncio.run(composition.run(load_config(config)))
+
+
+@app.command()
+def status(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
+    """How the running node stands: per purpose the mode, the standing decision's end, the filter, the lists."""
+    with _faults(as_json), ControlClient(load_config(config).socket) as client:
+        found = client.call({"op": "status"})
+        _say(as_json, {key: value for key, value in found.items() if key != "type"}, *_status_lines(found))
+        ready = all(facts["ready"] for facts in found.get("purposes", {}).values())
+    raise typer.Exit(0 if ready else NOT_GOOD)
+
+
+@app.command()
+def check(
+    config: Config = Path("node.yaml"),
+    canary: Annotated[bool, typer.Option(help="Ask the running node about its own canary, over the broker.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Is everything there, does it fit, and is the canary found all the way over the broker?
+
+    The canary may be asked 24 times a day per purpose.
+    """
+    with _faults(as_json):
+        findings = list(check_all(load_config(config), SystemClock(), canary=canary))
+        good = all(finding.good for finding in findings)
+        rows = [{"what": it.what, "good": it.good, "detail": it.detail} for it in findings]
+        lines = [f"{'ok   ' if it.good else 'FAULT'} {it.what}: {it.detail}" for it in findings]
+        _say(as_json, {"good": good, "checks": rows}, *lines)
+    raise typer.Exit(0 if good else NOT_GOOD)
+
+
+def _read_persons(kind: str) -> list[Identifier]:
+    """From the terminal, not shown, or from standard input. Raises MalformedError by line, never by value."""
+    if sys.stdin.isatty():
+        lines = [getpass.getpass(f"{kind}: ")]
+    else:
+        lines = [line for line in sys.stdin.read(1 << 20).splitlines() if line.strip()]
+    persons = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            persons.append(parse_identifier(kind, line))
+        except InvalidIdentifier as fault:
+            raise MalformedError(f"line {number}: {fault}") from None
+    if not persons:
+        raise MalformedError("no number was given: type one, or give one a line on standard input")
+    return persons
+
+
+def _facts(register: str, report: Report) -> dict[str, Any]:
+    return {
+        "register": register,
+        "rows": report.rows,
+        "persons": report.persons,
+        "merged": report.merged,
+        "refused": report.refused,
+        "ended": report.ended,
+        "refusals": [{"line": one.line, "reason": one.reason} for one in report.lines],
+    }
+
+
+def _report_lines(register: str, report: Report) -> Iterator[str]:
+    yield f"{register}: {report.rows} rows read, {report.persons} persons enrolled"
+    if report.merged:
+        yield f"  {report.merged} rows merged: the same person more than once"
+    if report.ended:
+        yield f"  {report.ended} rows left out: the registration has ended"
+    for reason, count in report.reasons.most_common():
+        yield f"  {count} rows refused: {reason}"
+    for one in report.lines:
+        yield f"    line {one.line}: {one.reason}"
+    yield "In service from the next switch (the first one of a quarter: at once)."
+
+
+def _status_lines(found: dict[str, Any]) -> Iterator[str]:
+    yield f"{found['oin']}, covenant {found['covenant']['id']} version {found['covenant']['version']}"
+    for broker, attached in found["brokers"].items():
+        yield f"  {'attached to' if attached else 'NOT attached to'} {broker}"
+    for purpose, facts in found["purposes"].items():
+        yield f"{purpose}: {facts['mode']}" + ("" if facts["ready"] else f": cannot be answered: {facts['reason']}")
+        if facts["standing_decision_until"]:
+            yield f"  standing decision until {facts['standing_decision_until']}"
+        if facts["filter_version"]:
+            yield f"  filter {facts['filter_version']} ({facts['epoch']}), lists as of {facts['as_of']}"
+        if facts["next_switch"]:
+            yield f"  next switch {facts['next_switch']}"
+    for one in found["registers"]:
+        yield f"register {one['register']} for {one['purpose']} in {one['epoch']}: as of {one['as_of']}"
+
+
+class _Bars:
+    """Progress on a terminal: one bar per stage."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(_STAGES[stage], total=total or None)
+        self._progress.update(self._tasks[stage], completed=done, total=total or None)
+
+
+_STAGES = {"check": "Check rows", "send": "Pseudonymise (chunks)", "store": "Store (purposes)"}
+
+
+@contextmanager
+def _bars() -> Iterator[_Bars]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield _Bars(progress)
+
+
+def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
+    sys.stdout.write((json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines)) + "\n")
+
+
+@contextmanager
+def _faults(as_json: bool) -> Iterator[None]:
+    """Turn every expected fault into a message and an exit code."""
+    try:
+        yield
+    except GuardError as fault:
+        _stop(as_json, fault.reason, REFUSED)
+    except (YamlFaults, BekendError) as fault:
+        _stop(as_json, str(fault), FAULT)
+    except OSError as fault:
+        _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights", FAULT)
+
+
+def _stop(as_json: bool, detail: str, code: int) -> NoReturn:
+    if as_json:
+        _say(True, {"fault": detail})
+    else:
+        sys.stderr.write(detail + "\n")
+    raise typer.Exit(code)

@@ -1,0 +1,91 @@
+"""What `bekend node init` and `manifest` write: keys, a commented configuration, the text that is signed off line."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+from bekend_policy.load import load_covenant
+from bekend_policy.manifest import KeyManifest, parse_manifest
+from bekend_proto.errors import BekendError, CovenantError, KeysError
+from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
+from bekend_proto.note import parse_note
+
+from bekend_node.config import NodeConfig
+from bekend_node.keys import NodeKeys, draft_manifest
+
+
+def sample_config() -> str:
+    """The commented sample configuration."""
+    return files("bekend_node").joinpath("node.example.yaml").read_text(encoding="utf-8")
+
+
+def configuration(answers: Mapping[str, str]) -> str:
+    """The sample with these values (`oin`, `anchor`, `covenant`, `canary`, `address`) in their places."""
+    text = sample_config()
+    if "oin" in answers:
+        text = text.replace("00000099000000000002", answers["oin"])
+    for key, value in answers.items():
+        quoted = f'"{value}"' if key == "oin" else value
+        line = re.compile(rf"^(\s*-?\s*{key}: ).*$", re.MULTILINE)
+        text = line.sub(lambda found, quoted=quoted: found[1] + quoted, text, count=1)  # type: ignore[misc]
+    return text
+
+
+def draw_canary() -> str:
+    """A random number of the reserved range 9999xxxxx, which is given to nobody."""
+    while True:
+        value = f"9999{secrets.randbelow(100_000):05}"
+        try:
+            return f"bsn:{parse_identifier('bsn', value).value}"
+        except InvalidIdentifier:
+            continue
+
+
+def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
+    """The next manifest: a K for every purpose that this node answers, in this epoch and, when near, the next.
+
+    Raises CovenantError, KeysError: each names the remedy.
+    """
+    covenant = load_covenant(config.covenant)
+    if config.oin not in covenant.participants:
+        raise CovenantError(
+            f"{config.covenant}: the covenant names no participant {config.oin}: check `oin` in node.yaml"
+        )
+    keys = NodeKeys.load(config.keys, config.oin)
+    purposes = [purpose for purpose, source in covenant.served_by(config.oin) if source.mode.by_machine]
+    return draft_manifest(
+        keys,
+        purposes,
+        {name: register.size for name, register in config.registers.items()},
+        privacy_officer=_officer(config),
+        number=next_number(config),
+        now=now,
+    )
+
+
+def next_number(config: NodeConfig) -> int:
+    """One more than the manifest in force; 1 when there is none. Raises KeysError when that cannot be read."""
+    try:
+        note = config.manifest.read_bytes()
+    except FileNotFoundError:
+        return 1
+    try:
+        return parse_manifest(parse_note(note).text).number + 1
+    except BekendError as fault:
+        raise KeysError(f"{config.manifest}: {fault.detail}") from fault
+
+
+def _officer(config: NodeConfig) -> bytes | None:
+    path: Path | None = config.privacy_officer
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise KeysError(f"{path}: the privacy officer's public key cannot be read: check `privacy_officer`") from fault
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise KeysError(f"{path} does not hold 64 hex digits: ask the privacy officer for the public key")
+    return bytes.fromhex(text)
