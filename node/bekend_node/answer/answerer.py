@@ -99,7 +99,7 @@ class Answerer:
             budgets(question, rules.covenant, now),
             now,
         )
-        # (9)
+        # (9): evaluate, sign, then seal.
         reply = answer(question, hashed, received, serving=serving, channel=channel, signing=self.keys.signing)
         log(logs.ANSWERED, requester=question.requester, purpose=question.purpose, persons=len(received))
         self.metrics.answered(question.purpose)

@@ -61,6 +61,7 @@ def look_up(pending: Pending, answer: OpenAnswer, held: HeldFilter) -> list[bool
     """
     if (held.version, held.epoch) != (answer.filter_version, pending.held.epoch):
         raise StaleError("the filter of the answer is gone")
+    # (10): version and proof, then unblind, tag, look up.
     if held.m_hash != answer.m_hash:
         raise ProofError("the answer was made under another M than the filter's header names")
     dleq.verify(held.m, answer.received, answer.evaluated, answer.proof)

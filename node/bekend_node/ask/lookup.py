@@ -108,7 +108,7 @@ class Lookup:
         box = own_record.officer_box(self._asking.manifest)
         for oin, reason in self._plan.not_asked.items():
             self._not_asked(oin, reason)
-        # (1) The filters at hand; what has ended since the purpose was opened is fetched again.
+        # (1): the filters at hand; what has ended since the purpose was opened is fetched again.
         found = await asyncio.gather(*(self._one_filter(oin) for oin in self._plan.ask))
         ready = [one for one in found if one is not None]
         if ready:
@@ -150,7 +150,7 @@ class Lookup:
         asking = self._asking
         facts = await self._facts()
         begin_id = secrets.token_bytes(16)
-        # (2) What needs no reply is computed while the budget reaches the disk; nothing leaves before it is there.
+        # (2): what needs no reply is computed while the budget reaches the disk; nothing leaves before it is there.
         spent = asyncio.create_task(asking.store.admit_asking(spends=self._spends, at=facts.time))
         await asyncio.sleep(0)  # lets the write begin
         secret = blinds.draw(self._inquiry.persons, [manifest.oin for manifest, _ in ready])
@@ -160,9 +160,9 @@ class Lookup:
         call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS)
         try:
             begun = await _begin(call, begin)
-            # (4) The proof first: a U under another key would make records that nobody can open.
+            # (4): the proof first: a U under another key would make records that nobody can open.
             record_keys = _finalize(facts, secret, begun)
-            # (5) Every Question signed, the own record and the log entries durable, and only then sent.
+            # (5): every Question signed, the own record and the log entries durable, and only then sent.
             pending = [messages.make_question(asking.key, facts, secret, record_keys, one) for one in drafts]
             record = own_record.lookup_record(
                 box, begin_id, facts, inquiry=self._inquiry, secret=secret, exchanged=(begin, begun), pending=pending
@@ -221,8 +221,9 @@ class Lookup:
             raise MalformedError("the broker sent something that is no reply")
 
     def _answer(self, pending: messages.Pending, message: broker_pb2.SealedAnswer) -> None:
-        """(10) Verify, unblind and look up; another filter version is fetched first."""
+        """Verify, unblind and look up; another filter version is fetched first."""
         try:
+            # (10): signature and fields here; proof, tag and filter in look_up.
             answer = answers.open_answer(pending, self._asking.oin, message)
             held = self._shelf.version(self._plan.purpose.id, pending.source.oin, answer.filter_version)
             if held is not None:
@@ -236,7 +237,7 @@ class Lookup:
         task.add_done_callback(self._refetching.discard)
 
     async def _answer_under_new_filter(self, pending: messages.Pending, answer: answers.OpenAnswer) -> None:
-        """(10) The same W, against the version that the answer names, if the source still has it."""
+        """The same W, against the version that the answer names, if the source still has it."""
         oin = pending.source.oin
         try:
             held = await self._shelf.refresh(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
@@ -248,7 +249,8 @@ class Lookup:
             raise
 
     async def _finish(self, started: datetime, box: own_record.OfficerBox) -> receipt.ReceiptFile:
-        """(11) What came, sealed to the own privacy officer; and the receipt."""
+        """What came, sealed to the own privacy officer; and the receipt."""
+        # (11): own record, then the receipt.
         asking = self._asking
         expires = milliseconds(started + self._plan.purpose.result_lifetime)
         if self._begin_id is not None:

@@ -62,6 +62,7 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
     purpose = covenant.purposes.get(inquiry.purpose)
     if purpose is None:
         raise _unknown_purpose()
+    # (1): role, purpose, case and the own rules, for each source.
     _check_choice(covenant, own, purpose, inquiry)
     sources = [oin for oin in covenant.sources(purpose.id) if oin != own]
     decisions = {
