@@ -13,6 +13,7 @@ from bekend_proto.errors import BekendError
 from bekend_proto.serve import RunningServer, start_server
 from bekend_proto.telemetry import MetricsServer, start_metrics
 from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
+from prometheus_client import CollectorRegistry
 
 from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory, Present, load_present
@@ -34,7 +35,7 @@ class Broker:
     def __init__(self, config: BrokerConfig, clock: Clock, store: Store, metrics: Metrics, present: Present) -> None:
         self.config = config
         self._clock = clock
-        self._store = store
+        self.store = store
         self._metrics = metrics
         self._lookup_threads = ThreadPoolExecutor(LOOKUP_THREADS, "lookup")
         self._enrol_threads = ThreadPoolExecutor(config.worker_count, "enrol")
@@ -76,14 +77,23 @@ class Broker:
         return self._server.port
 
     @property
+    def registry(self) -> CollectorRegistry:
+        """What the metrics port shows."""
+        return self._metrics.registry
+
+    @property
     def metrics_port(self) -> int | None:
         """The port of the metrics, if any."""
         return self._metrics_server.port if self._metrics_server else None
 
+    def log_entries(self) -> int:
+        """How many entries the log has now."""
+        return self.store.log_entries()
+
     async def open(self) -> None:
         """Put everything into service."""
         await self._put(self._directory.present)
-        self._metrics.log_entries.set(self._store.log_entries())
+        self._metrics.log_entries.set(self.store.log_entries())
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(
                 self.config.metrics, self._metrics.registry, self.config.tls_files, self._clock
@@ -105,7 +115,7 @@ class Broker:
             metrics_port=self.metrics_port,
             covenant=present.covenant.hash.hex(),
             manifest=present.manifest.number,
-            log_entries=self._store.log_entries(),
+            log_entries=self.store.log_entries(),
         )
 
     async def reload(self) -> bool:
@@ -114,7 +124,7 @@ class Broker:
         Certificates need no reload: the server follows their files. Says whether the new ones are in service.
         """
         try:
-            present = load_present(self.config, self._clock.now(), self._store.newest_covenant)
+            present = load_present(self.config, self._clock.now(), self.store.newest_covenant)
             await self._put(present)
         except (BekendError, YamlFaults) as fault:
             logs.log(logs.BROKER_RELOAD_REFUSED, detail=str(fault))
@@ -138,7 +148,7 @@ class Broker:
             await asyncio.to_thread(self._metrics_server.stop)
         for threads in (self._lookup_threads, self._enrol_threads):
             threads.shutdown()
-        self._store.close()
+        self.store.close()
         logs.log(logs.BROKER_STOPPED, oin=self.config.oin)
 
     async def _put(self, present: Present) -> None:

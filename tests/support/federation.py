@@ -140,7 +140,12 @@ class Federation:
         self.broker_manifest = manifest
         return manifest
 
-    def config(self, **limits: Any) -> BrokerConfig:
+    def make_keys(self, moment: datetime) -> None:
+        """Roots for that moment too, and a manifest that names their keys."""
+        create_missing(self.folder / "keys", moment)
+        self.write_manifest()
+
+    def config(self, *, metrics: str | None = None, **limits: Any) -> BrokerConfig:
         """The broker's configuration, with these limits."""
         tls = Tls(
             certificate=self.authority.folder / "broker.pem",
@@ -155,14 +160,14 @@ class Federation:
             anchor=self.operator_vkey,
             manifest=self.folder / "manifest.note",
             listen="127.0.0.1:0",
-            metrics="127.0.0.1:0",
+            metrics=metrics,
             tls=tls,
             limits=Limits(**limits),
         )
 
     @contextlib.asynccontextmanager
     async def broker(self, **limits: Any) -> AsyncIterator[Broker]:
-        """A running broker; every party gets a channel to it and, but for a test that wants none, its manifest in."""
+        """A running broker; every party has a line to it, and its manifest in the directory."""
         broker = await start_broker(self.config(**limits), self.clock)
         try:
             for party in self.parties.values():
@@ -470,7 +475,7 @@ class Lookup:
                 self.u_values.append(oprf.finalize(person.canonical, unblinded))
         return self
 
-    def question(self, source: str, **changes: Any) -> broker_pb2.RoutedQuestion:
+    def question(self, source: str, /, **changes: Any) -> broker_pb2.RoutedQuestion:
         """A Question to one source, with its sealed records and ratios."""
         party, other = self.party, self.party.federation.parties[source]
         own = channel.RequesterChannel()
@@ -555,6 +560,17 @@ class Lookup:
             tag(oprf.unblind(oprf.lookup_blind(self.seed, source, j), z), source, self.purpose, other.version) in tags
             for j, z in enumerate(inner.evaluated)
         ]
+
+
+def metric(broker: Broker, name: str, **labels: str) -> float:
+    """A value as the broker's metrics port shows it; 0 when it has no such series."""
+    return float(broker.registry.get_sample_value(name, labels) or 0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others run until the condition holds."""
+    while not condition():
+        await asyncio.sleep(0)
 
 
 async def told(awaited: Any) -> Any:

@@ -1,0 +1,112 @@
+"""No log, no answer: a disk that fails is `storage`, and nothing is evaluated or forwarded (must-list 7; FG-29)."""
+
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+from bekend_broker.app import Broker
+from bekend_deploy.partners import ZSM_CONTEXT
+from bekend_proto import group
+from bekend_proto.errors import StorageError
+from bekend_proto.v1 import broker_pb2
+
+from tests.support.federation import PEOPLE, Federation, Party, metric
+from tests.support.pki import Authority
+
+
+async def break_once(broker: Broker) -> None:
+    """The next write finds a disk that takes nothing; after it the file is opened anew."""
+    await broker.store.write(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
+
+
+async def test_07_a_begin_that_cannot_be_logged_is_not_evaluated(federation: Federation, om: Party) -> None:
+    async with federation.broker() as broker:
+        await break_once(broker)
+        with pytest.raises(StorageError):
+            await om.lookup(ZSM_CONTEXT).begin()
+        assert metric(broker, "bekend_broker_storage_faults_total") == 1
+        assert broker.log_entries() == 0
+        await om.lookup(ZSM_CONTEXT).begin()
+
+
+async def test_07_a_question_that_cannot_be_logged_reaches_no_source(
+    federation: Federation, om: Party, politie: Party, reclassering: Party
+) -> None:
+    async with federation.broker() as broker, politie.attached() as one, reclassering.attached() as other:
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await break_once(broker)
+        assert await lookup.outcomes(politie.oin, reclassering.oin) == {
+            politie.oin: "storage",
+            reclassering.oin: "storage",
+        }
+        assert one.questions.empty()
+        assert other.questions.empty()
+        assert broker.log_entries() == 1
+
+
+async def test_07_a_chunk_that_cannot_be_counted_is_not_evaluated(federation: Federation, politie: Party) -> None:
+    async with federation.broker() as broker:
+        enrolment = politie.enrolment(ZSM_CONTEXT, "politiegegevens-8-13", 16)
+        call, _ = await politie.open_import(enrolment)
+        await break_once(broker)
+        with pytest.raises(StorageError):
+            await politie.send_chunk(call, 0, [group.random_element()])
+        assert metric(broker, "bekend_broker_enrolled_elements_total") == 0
+
+
+async def test_07_a_fetch_that_cannot_be_logged_is_not_ordered(
+    federation: Federation, om: Party, politie: Party
+) -> None:
+    async with federation.broker() as broker, politie.attached() as source:
+        await break_once(broker)
+        with pytest.raises(StorageError):
+            await om.fetch(politie.oin, ZSM_CONTEXT)
+        assert source.orders.empty()
+
+
+async def test_07_a_really_full_disk_gives_no_answers_until_there_is_room(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    disk = tmp_path / "data"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        om, politie = (federation.parties[oin] for oin in list(federation.parties)[:2])
+        async with federation.broker() as broker, politie.attached() as source:
+            fill(disk / "hog")
+            with pytest.raises(StorageError):
+                await _begin_without_end(om)
+            admitted = metric(broker, "bekend_broker_begins_total", purpose=ZSM_CONTEXT, decision="admitted")
+            assert broker.log_entries() == admitted
+            (disk / "hog").unlink()
+            lookup = await om.lookup(ZSM_CONTEXT, PEOPLE[:1]).begin()
+            await lookup.ask(lookup.question(politie.oin))
+            assert isinstance((await lookup.replies())[politie.oin], broker_pb2.SealedAnswer)
+            assert source.questions.qsize() == 1
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+async def _begin_without_end(party: Party) -> None:
+    while True:
+        await party.lookup(ZSM_CONTEXT).begin()
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(bytes(1024))
+            except OSError:
+                return
+
+
+async def test_the_log_can_only_grow(federation: Federation, om: Party) -> None:
+    async with federation.broker() as broker:
+        await om.lookup(ZSM_CONTEXT).begin()
+        for statement in ("DELETE FROM log", "UPDATE log SET at = 0", "INSERT OR REPLACE INTO log SELECT * FROM log"):
+            with pytest.raises(sqlite3.Error):
+                await broker.store.write(lambda connection, statement=statement: connection.execute(statement))
+        assert broker.log_entries() == 1
