@@ -88,10 +88,11 @@ class Attachment:
             await asyncio.wait(tuple(self._tasks), timeout=seconds)
         for task in tuple(self._tasks):
             task.cancel()
-        if self._call is not None:
+        # Held here: the stream may end by itself meanwhile.
+        if (call := self._call) is not None:
             with contextlib.suppress(asyncio.InvalidStateError, grpc.RpcError, TimeoutError):
-                await asyncio.wait_for(self._call.done_writing(), HELLO_SECONDS)
-            self._call.cancel()
+                await asyncio.wait_for(call.done_writing(), HELLO_SECONDS)
+            call.cancel()
 
     async def _serve_once(self) -> None:
         try:
