@@ -35,12 +35,21 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.config import Officer
-from bekend_node.control_messages import AskRequest, CanaryRequest, OpenRequest, Request, parse_request
+from bekend_node.control_messages import (
+    AskRequest,
+    CanaryRequest,
+    OpenRequest,
+    Request,
+    StatusRequest,
+    parse_request,
+)
 from bekend_node.control_purposes import purposes_for
 from bekend_node.control_socket import bind
 
 LINE_LIMIT: Final = 1 << 16
 CONNECTIONS: Final = 64
+DRAIN_SECONDS: Final = 8.0
+"""Longer than a lookup lasts."""
 IDLE_SECONDS: Final = 900.0
 """How long an officer may take between two lines."""
 _CREDENTIALS = struct.Struct("3i")
@@ -60,13 +69,16 @@ class ControlServer:
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._asker = asker
-        self._officers = {one.user: OfficerRef(one.user, one.name, one.role) for one in officers}
+        self._officers: dict[str, list[OfficerRef]] = {}
+        for one in officers:
+            self._officers.setdefault(one.user, []).append(OfficerRef(one.user, one.name, one.role))
         self._covenant = covenant
         self._oin = oin
         self._status = status
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[None]] = set()
 
     async def start(self, path: Path) -> None:
         """Listen. Raises StorageError, with the remedy, when the socket cannot be made or another node holds it."""
@@ -75,11 +87,15 @@ class ControlServer:
         self._server = await asyncio.start_unix_server(self._connected, sock=listening, limit=LINE_LIMIT)
         logs.log(logs.CONTROL_OPENED, socket=str(path))
 
-    async def stop(self) -> None:
-        """Take no more connections, end those that are open, remove the socket."""
+    async def stop(self, grace: float = DRAIN_SECONDS) -> None:
+        """Take no more connections, let requests under way end within `grace` seconds, remove the socket."""
         if self._server is None or self._path is None:
             return
         self._server.close()
+        for task in self._open - self._busy:
+            task.cancel()
+        if self._busy:
+            await asyncio.wait(self._busy, timeout=grace)
         for task in tuple(self._open):
             task.cancel()
         for task in tuple(self._open):
@@ -105,48 +121,75 @@ class ControlServer:
             writer.close()
 
     async def _serve(self, connection: "_Connection") -> None:
+        task = asyncio.current_task()
+        assert task is not None
         user = connection.peer()
-        officer = self._officers.get(user.name)
         while (line := await connection.line()) is not None:
-            operation = "unknown"
+            self._busy.add(task)
             try:
-                request = parse_request(line)
-                operation = request.op
-                await self._dispatch(connection, request, user, officer)
-            except RefusedError as error:
-                _log_refusal(user.name, operation, "refused", error.rule)
-                await connection.send({"type": "refused", "rule": error.rule, "reason": error.reason})
-            except BudgetError as error:
-                _log_refusal(user.name, operation, code_name(error.code), "budget")
-                await connection.send({"type": "refused", "rule": "budget", "reason": _BUDGET_REASON})
-            except BekendError as error:
-                _log_refusal(user.name, operation, code_name(error.code), error.detail)
-                await connection.send({"type": "error", "code": code_name(error.code), "reason": _reason(error)})
-            except (ConnectionError, TimeoutError):
-                raise
-            except Exception as error:
-                # The text of an unexpected fault may quote what was asked: only its class and place are kept.
-                place = logs.place_of(error.__traceback__)
-                logs.log(logs.CONTROL_FAILED, operation=operation, exception=type(error).__name__, place=place)
-                await connection.send({"type": "error", "code": "internal", "reason": _INTERNAL_REASON})
+                await self._reply(connection, line, user)
+            finally:
+                self._busy.discard(task)
+            if self._server is None or not self._server.is_serving():
+                return
 
-    async def _dispatch(
-        self, connection: "_Connection", request: Request, user: "_Peer", officer: OfficerRef | None
-    ) -> None:
-        if request.op in {"status", "canary"}:
-            if officer is None and not user.operator:
-                raise _unknown_user(user.name)
-            await connection.send(await self._operate(request))
-            return
-        if officer is None:
+    async def _reply(self, connection: "_Connection", line: bytes, user: "_Peer") -> None:
+        """Carry out one request. Whatever goes wrong is a reply; nothing of the request is quoted."""
+        operation = "unknown"
+        try:
+            request = parse_request(line)
+            operation = request.op
+            await self._dispatch(connection, request, user)
+        except RefusedError as error:
+            _log_refusal(user.name, operation, "refused", error.rule)
+            await connection.send({"type": "refused", "rule": error.rule, "reason": error.reason})
+        except BudgetError as error:
+            _log_refusal(user.name, operation, code_name(error.code), "budget")
+            await connection.send({"type": "refused", "rule": "budget", "reason": _BUDGET_REASON})
+        except BekendError as error:
+            _log_refusal(user.name, operation, code_name(error.code), error.detail)
+            await connection.send({"type": "error", "code": code_name(error.code), "reason": _reason(error)})
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:
+            # The text of an unexpected fault may quote what was asked: only its class and place are kept.
+            place = logs.place_of(error.__traceback__)
+            logs.log(logs.CONTROL_FAILED, operation=operation, exception=type(error).__name__, place=place)
+            await connection.send({"type": "error", "code": "internal", "reason": _INTERNAL_REASON})
+
+    async def _dispatch(self, connection: "_Connection", request: Request, user: "_Peer") -> None:
+        roles = self._officers.get(user.name, [])
+        operating = isinstance(request, CanaryRequest | StatusRequest)
+        if not roles and not (operating and user.operator):
             raise _unknown_user(user.name)
-        if isinstance(request, OpenRequest):
-            await connection.send(await self._open_purpose(request, officer))
+        if operating:
+            await connection.send(await self._operate(request))
+        elif isinstance(request, OpenRequest):
+            await connection.send(await self._open_purpose(request, self._in_role(roles, request.purpose)))
         elif isinstance(request, AskRequest):
-            await self._ask(connection, request, officer)
+            await self._ask(connection, request, self._in_role(roles, request.purpose))
         else:
-            found = purposes_for(self._covenant(), self._oin, officer.role)
-            await connection.send({"type": "result", "officer": officer.name, "role": officer.role, "purposes": found})
+            await connection.send(self._purposes(roles))
+
+    def _in_role(self, roles: list[OfficerRef], purpose: str) -> OfficerRef:
+        """The officer in the role that this purpose admits; in the first one when it admits none."""
+        found = self._covenant().purposes.get(purpose)
+        admitted = found.asker.roles if found else ()
+        return next((one for one in roles if one.role in admitted), roles[0])
+
+    def _purposes(self, roles: list[OfficerRef]) -> Reply:
+        found = [
+            {**purpose, "role": one.role}
+            for one in roles
+            for purpose in purposes_for(self._covenant(), self._oin, one.role)
+        ]
+        named = {purpose["id"]: purpose for purpose in reversed(found)}
+        return {
+            "type": "result",
+            "officer": roles[0].name,
+            "roles": [one.role for one in roles],
+            "purposes": [named[id_] for id_ in dict.fromkeys(purpose["id"] for purpose in found)],
+        }
 
     async def _operate(self, request: Request) -> Reply:
         """What an operator asks; needs no officer."""

@@ -101,7 +101,7 @@ def _no_purpose(client: ControlClient, wanted: str, reply: dict[str, Any]) -> No
         if refusal["type"] == "refused":
             _end_with(refusal)
     choices = "\n".join(f"  {one['id']}  {one['title']}" for one in reply["purposes"]) or "  (geen)"
-    _stop(USAGE, f"Kies een doel met --doel. U ({reply['officer']}, {reply['role']}) kunt kiezen uit:\n{choices}")
+    _stop(USAGE, f"Kies een doel met --doel. U ({reply['officer']}) kunt kiezen uit:\n{choices}")
 
 
 def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
