@@ -77,6 +77,7 @@ class Filters:
         self._clock = clock
         self._folder = config.data / "filters"
         self._shelves: dict[str, _Shelf] = {}
+        self._ticking = asyncio.Lock()
 
     def serving(self, purpose: str) -> Serving:
         """The filter to answer with now. Raises NotReadyError, with the reason for the own log."""
@@ -128,7 +129,10 @@ class Filters:
 
     async def tick(self) -> None:
         """Withdraw what may not serve, switch what is due, begin to build what comes next."""
-        now = self._clock.now()
+        async with self._ticking:
+            await self._tick_all(self._clock.now())
+
+    async def _tick_all(self, now: datetime) -> None:
         answered = self._rules.now.answered()
         for purpose in self._shelves.keys() - answered.keys():
             await self._withdraw(self._shelves[purpose])
