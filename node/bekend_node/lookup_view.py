@@ -67,7 +67,8 @@ def _plain(outcomes: Iterable[dict[str, Any]], persons: int) -> list[dict[str, A
 
 def _live(console: Console, outcomes: Iterable[dict[str, Any]], persons: int) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
-    with Live(console=console, refresh_per_second=12) as live:
+    # Nothing else writes meanwhile, and a redirected stdout no longer knows its encoding.
+    with Live(console=console, refresh_per_second=12, redirect_stdout=False, redirect_stderr=False) as live:
         for one in outcomes:
             seen.append(one)
             live.update(_table(seen, persons))
@@ -80,7 +81,9 @@ def _table(seen: list[dict[str, Any]], persons: int) -> Table:
     for person in range(persons):
         table.add_column("Uitkomst" if persons == 1 else f"Persoon {person + 1}", no_wrap=True)
     table.add_column("Toelichting")
-    for oin in dict.fromkeys(one["oin"] for one in seen):
+    # Who was not asked is known first and matters least.
+    ordered = sorted(seen, key=lambda one: one["outcome"] == "niet_bevraagd")
+    for oin in dict.fromkeys(one["oin"] for one in ordered):
         rows = {one["person"]: one for one in seen if one["oin"] == oin}
         cells = [
             Text(word(rows[person]["outcome"]), style=_LOOKS[rows[person]["outcome"]][3])
