@@ -40,7 +40,13 @@ def demo(
     if keep is not None and keep.exists():
         raise typer.BadParameter(f"{keep} exists: name a folder that does not.", param_hint="--keep")
     from bekend_deploy.demo import Options, run  # noqa: PLC0415 - gRPC and libsodium load only when a demo runs
+    from bekend_deploy.processes import ProcessFailed  # noqa: PLC0415
 
     # Ctrl-C and a supervisor's SIGTERM both unwind, so that no process stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    raise typer.Exit(run(Options(partners, persons, seed, as_json, keep, serve)))
+    try:
+        code = run(Options(partners, persons, seed, as_json, keep, serve))
+    except ProcessFailed as fault:
+        typer.echo(str(fault), err=True)
+        code = 1
+    raise typer.Exit(code)

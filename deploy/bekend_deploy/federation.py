@@ -214,7 +214,16 @@ class Federation:
         """Enrol one register. Raises ProcessFailed with the end of its log when that fails."""
         begin = time.monotonic()
         log = work.node.folder / f"enrol-{work.register}.log"
-        words = ("node", "enrol", "--config", str(work.node.config), "--register", work.register, str(work.path))
+        words = (
+            "node",
+            "enrol",
+            "--config",
+            str(work.node.config),
+            "--register",
+            work.register,
+            "--file",
+            str(work.path),
+        )
         process = Process(f"enrol {work.node.partner.slug} {work.register}", words, log)
         if process.wait(3600) != 0:
             raise ProcessFailed(f"{process.name} ended with {process.exit_code}\n{process.tail()}")
@@ -335,6 +344,10 @@ class Federation:
             found.append(holdings.read(node.partner.name, node.folder, _pid(self.nodes.get(oin)), numbers, inputs))
         return found
 
+    def name_of(self, oin: str) -> str:
+        """A partner's name."""
+        return self._names[oin].name
+
     def config_of(self, oin: str) -> Path:
         """The configuration of a partner's node."""
         return self.built.nodes[oin].config
@@ -358,7 +371,7 @@ class Federation:
         if not self.built.nodes[oin].socket.exists():
             return False
         try:
-            return bool(self.status(oin).get("attached"))
+            return all(self.status(oin)["brokers"].values())
         except BekendError:
             return False
 

@@ -10,10 +10,14 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bekend_node.pseudonym_file import RECORD
 from sqlite_utils import Database
 
 _DATABASES = {".db", ".sqlite", ".sqlite3"}
-_OWN_TABLES = {"_migrations"}
+_OWN_TABLES = {"migrations"}
+PSEUDONYMS, TAGS = "pseudonyms", "filter tags"
+# Files of records of one length: pseudonyms (the first record is a header) and the sorted tags of filters.
+_RECORDS = {".pseudonyms": (PSEUDONYMS, RECORD), ".tags": (TAGS, 8)}
 _WINDOW = 1 << 20
 _NUMBER = re.compile(rb"(?<![0-9])[0-9]{9,12}(?![0-9])")
 _OVERLAP = 16
@@ -21,7 +25,11 @@ _OVERLAP = 16
 
 @dataclass(frozen=True)
 class Holding:
-    """What one process has. `rows` per table of its databases, `numbers_found` people whose number stands in a file."""
+    """What one process has.
+
+    `rows` per table of its databases, and the records of its files of pseudonyms and tags; `numbers_found` counts the
+    people whose number stands in one of its files.
+    """
 
     process: str
     pid: int | None
@@ -45,6 +53,9 @@ def read(process: str, folder: Path, pid: int | None, numbers: Set[str], inputs:
     for path in files.values():
         if path.suffix in _DATABASES:
             rows |= _count(path)
+    for suffix, (what, size) in _RECORDS.items():
+        sizes = [path.stat().st_size for path in files.values() if path.suffix == suffix]
+        rows |= {what: sum(one // size for one in sizes) - (len(sizes) if what == PSEUDONYMS else 0)} if sizes else {}
     return Holding(
         process=process,
         pid=pid,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,59 +20,73 @@ _LOOKS = {
     NOT_ASKED: "[dim]– niet bevraagd[/]",
 }
 """Colour, sign and words: never colour alone."""
+_SHORT = {
+    KNOWN: "[bold green]● bekend[/]",
+    INCONCLUSIVE: "[blue]○ geen u.[/]",
+    NO_ANSWER: "[bold yellow]⚠ geen a.[/]",
+    NOT_ASKED: "[dim]– niet b.[/]",
+}
+"""The same, where several people stand side by side."""
 
 
 def print_question(out: Console, federation: Federation, number: int, question: Question, answer: Answered) -> None:
-    """The table partner x outcome of one question, each outcome compared with the truth."""
+    """The table partner x outcome of one question, each outcome compared with the truth, and the reasons."""
     asker = question.requester.name + (f" namens {question.on_behalf_of.name}" if question.on_behalf_of else "")
     people = "1 person" if len(question.persons) == 1 else f"{len(question.persons)} people"
-    table = Table(title=f"{number}. {question.title}", caption=f"{question.purpose}; {asker}; {people}", expand=True)
+    out.print(f"[bold]{number}. {question.title}[/]\n   [dim]{question.purpose}; {escape(asker)}; {people}[/]")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("partner")
     for index in range(len(question.persons)):
         table.add_column("outcome" if len(question.persons) == 1 else f"person {index + 1}", no_wrap=True)
     table.add_column("list of", no_wrap=True)
-    table.add_column("reason", style="dim", ratio=1)
     table.add_column("true?", no_wrap=True)
     expected = federation.truth.expected(question)
-    for oin in federation.truth.sources(question.requester):
+    reasons: dict[str, set[int]] = {}
+    for place, oin in enumerate(federation.truth.sources(question.requester), 1):
         rows = sorted((one for one in answer.outcomes if one["oin"] == oin), key=lambda one: int(one["person"]))
-        if rows:
-            right = all(one["outcome"] == expected[int(one["person"]), oin] for one in rows)
-            table.add_row(
-                escape(str(rows[0]["name"])),
-                *(_LOOKS[str(one["outcome"])] for one in rows),
-                str(rows[0]["as_of"] or ""),
-                escape(str(rows[0]["reason"])),
-                "[green]✓[/]" if right else "[bold red]✗ wrong[/]",
-            )
+        right = bool(rows) and all(one["outcome"] == expected[int(one["person"]), oin] for one in rows)
+        for one in rows:
+            reasons.setdefault(str(one["reason"]), set()).add(place)
+        table.add_row(
+            f"{place} {escape(federation.name_of(oin))}",
+            *(_looks(one, several=len(rows) > 1) for one in rows),
+            str(rows[0]["as_of"] or "") if rows else "",
+            "[green]✓[/]" if right else "[bold red]✗ wrong[/]",
+        )
     out.print(table)
     if answer.refused:
-        out.print(f"  [bold]Geweigerd:[/] {escape(answer.refused)}")
-    out.print(f"  [dim]{answer.seconds * 1000:.0f} ms[/]\n")
+        out.print(f"[bold]Geweigerd:[/] {escape(answer.refused)}")
+    else:
+        for reason, places in reasons.items():
+            out.print(f"[dim]{', '.join(map(str, sorted(places)))}: {escape(reason)}[/]")
+    out.print(f"[dim]{answer.seconds * 1000:.0f} ms[/]\n")
+
+
+def _looks(outcome: Mapping[str, object], *, several: bool) -> str:
+    kind = str(outcome["outcome"])
+    return _SHORT[kind] if several else _LOOKS[kind]
 
 
 def print_holdings(out: Console, holdings: Sequence[Holding]) -> None:
     """Who holds what now, as read back from disk and memory."""
-    table = Table(title="Who holds what now", expand=True)
-    for name, right in (
-        ("process", False),
-        ("rows", False),
-        ("on disk", True),
-        ("memory", True),
-        ("keys", False),
-        ("numbers of people found", True),
-    ):
-        table.add_column(name, justify="right" if right else "left")
+    table = Table(title="Who holds what now", box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    table.add_column("process")
+    table.add_column("rows", ratio=1)
+    for name in ("disk", "memory", "keys", "numbers"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in holdings:
         table.add_row(
             escape(one.process),
-            ", ".join(f"{count:,} {name}" for name, count in one.rows.items() if count) or "none",
+            ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in one.rows.items() if count) or "none",
             _size(one.disk_bytes),
             _size(one.resident_bytes) if one.pid else "stopped",
-            ", ".join(Path(name).name for name in one.keys) or "none",
+            str(len(one.keys)),
             "[green]0[/]" if not one.numbers_found else f"[bold red]{one.numbers_found}[/]",
         )
     out.print(table)
+    out.print(
+        "[dim]numbers: people whose number stands in any file of the process, the partner's own lists left out[/]"
+    )
 
 
 def print_summary(out: Console, timings: Mapping[str, float], *, correct: bool, kept: Path | None) -> None:
@@ -96,11 +111,11 @@ def print_how_to_ask(out: Console, federation: Federation) -> None:
     out.print(table)
     out.print("\nAsk as the OM (the number is read from stdin, never from the command line):\n")
     for purpose, person in ((ZSM_LOCAL, fixed.everywhere), (ZSM_CONTEXT, fixed.nowhere)):
-        sources = " ".join(f"--partner {oin}" for oin in federation.truth.sources(OM) if oin != OM.oin)
+        sources = " ".join(f"--partner {oin}" for oin in federation.truth.sources(OM))
         confirmed = " ".join(f"--bevestig {name}" for name in CONDITIONS[purpose])
         out.print(
             f"echo {person} | {federation.command} lookup --config {federation.config_of(OM.oin)} --doel {purpose} "
-            f"--zaak {CASES[purpose]} {confirmed} {sources}\n",
+            f"--soort {federation.population.kind} --zaak {CASES[purpose]} {confirmed} {sources}\n",
             soft_wrap=True,
             highlight=False,
         )
