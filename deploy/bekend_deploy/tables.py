@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bekend_deploy.federation import Answered, Federation
-from bekend_deploy.holdings import Holding
+from bekend_deploy.holdings import PSEUDONYMS, TAGS, Holding
 from bekend_deploy.partners import HAARLEM, OM, VELSEN, ZSM_CONTEXT, ZSM_LOCAL
 from bekend_deploy.questions import CASES, CONDITIONS, INCONCLUSIVE, KNOWN, NO_ANSWER, NOT_ASKED, Question
 
@@ -29,12 +29,22 @@ _SHORT = {
 """The same, where several people stand side by side."""
 
 
+_TOLD = {
+    PSEUDONYMS: PSEUDONYMS,
+    TAGS: TAGS,
+    "log": "log entries",
+    "sealed": "sealed records",
+    "own_record": "own records, sealed",
+}
+"""Kinds of row that the table names; `--json` has every table."""
+
+
 def print_question(out: Console, federation: Federation, number: int, question: Question, answer: Answered) -> None:
     """The table partner x outcome of one question, each outcome compared with the truth, and the reasons."""
     asker = question.requester.name + (f" namens {question.on_behalf_of.name}" if question.on_behalf_of else "")
     people = "1 person" if len(question.persons) == 1 else f"{len(question.persons)} people"
     out.print(f"[bold]{number}. {question.title}[/]\n   [dim]{question.purpose}; {escape(asker)}; {people}[/]")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("partner")
     for index in range(len(question.persons)):
         table.add_column("outcome" if len(question.persons) == 1 else f"person {index + 1}", no_wrap=True)
@@ -46,9 +56,9 @@ def print_question(out: Console, federation: Federation, number: int, question: 
         rows = sorted((one for one in answer.outcomes if one["oin"] == oin), key=lambda one: int(one["person"]))
         right = bool(rows) and all(one["outcome"] == expected[int(one["person"]), oin] for one in rows)
         for one in rows:
-            reasons.setdefault(str(one["reason"]), set()).add(place)
+            reasons.setdefault(_reason(one), set()).add(place)
         table.add_row(
-            f"{place} {escape(federation.name_of(oin))}",
+            f"{place} {escape(_short(federation.name_of(oin)))}",
             *(_looks(one, several=len(rows) > 1) for one in rows),
             str(rows[0]["as_of"] or "") if rows else "",
             "[green]✓[/]" if right else "[bold red]✗ wrong[/]",
@@ -62,6 +72,17 @@ def print_question(out: Console, federation: Federation, number: int, question: 
     out.print(f"[dim]{answer.seconds * 1000:.0f} ms[/]\n")
 
 
+def _short(name: str) -> str:
+    """A partner's name without the mark that every partner of the demo carries."""
+    return name.removesuffix(" (demo)")
+
+
+def _reason(outcome: Mapping[str, object]) -> str:
+    """The reason without the partner's name, so that partners with the same reason share a line."""
+    reason, name = str(outcome["reason"]), str(outcome["name"])
+    return reason.replace(name, "Deze partner" if reason.startswith(name) else "deze partner")
+
+
 def _looks(outcome: Mapping[str, object], *, several: bool) -> str:
     kind = str(outcome["outcome"])
     return _SHORT[kind] if several else _LOOKS[kind]
@@ -69,15 +90,17 @@ def _looks(outcome: Mapping[str, object], *, several: bool) -> str:
 
 def print_holdings(out: Console, holdings: Sequence[Holding]) -> None:
     """Who holds what now, as read back from disk and memory."""
-    table = Table(title="Who holds what now", box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    table = Table(title="Who holds what now", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("process")
     table.add_column("rows", ratio=1)
     for name in ("disk", "memory", "keys", "numbers"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in holdings:
+        told = {name: one.rows[name] for name in _TOLD if one.rows.get(name)}
+        other = sum(one.rows.values()) - sum(told.values())
         table.add_row(
-            escape(one.process),
-            ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in one.rows.items() if count) or "none",
+            escape(_short(one.process)),
+            ", ".join([*(f"{count:,} {_TOLD[name]}" for name, count in told.items()), f"{other} other"]),
             _size(one.disk_bytes),
             _size(one.resident_bytes) if one.pid else "stopped",
             str(len(one.keys)),
