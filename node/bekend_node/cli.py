@@ -19,8 +19,6 @@ from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identi
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bekend_node import app as composition
-from bekend_node.checks import check_all
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
@@ -192,8 +190,10 @@ def shield(
 @app.command()
 def serve(config: Config = Path("node.yaml")) -> None:
     """Run until SIGTERM, which drains. SIGHUP reads covenant, manifest, standing decisions and certificates again."""
+    from bekend_node.app import run  # noqa: PLC0415 - half a second that only this command needs
+
     with _faults(False):
-        asyncio.run(composition.run(load_config(config)))
+        asyncio.run(run(load_config(config)))
 
 
 @app.command()
@@ -216,6 +216,8 @@ def check(
 
     The canary may be asked 24 times a day per purpose.
     """
+    from bekend_node.checks import check_all  # noqa: PLC0415 - loads the whole node
+
     with _faults(as_json):
         findings = list(check_all(load_config(config), SystemClock(), canary=canary))
         good = all(finding.good for finding in findings)

@@ -1,5 +1,6 @@
 """What `bekend node init` and `manifest` write: keys, a commented configuration, the text that is signed off line."""
 
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def configuration(answers: Mapping[str, str]) -> str:
     if "oin" in answers:
         text = text.replace("00000099000000000002", answers["oin"])
     for key, value in answers.items():
-        quoted = f'"{value}"' if key == "oin" else value
+        quoted = json.dumps(value)
         line = re.compile(rf"^(\s*-?\s*{key}: ).*$", re.MULTILINE)
         text = line.sub(lambda found, quoted=quoted: found[1] + quoted, text, count=1)  # type: ignore[misc]
     return text

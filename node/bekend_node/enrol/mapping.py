@@ -68,11 +68,11 @@ def load_mapping(path: Path, register: str, approvers: Sequence[str]) -> Approve
         raise SignatureError(f"{path} cannot be read ({fault.strerror}): check `mapping` in node.yaml") from fault
     try:
         note = parse_note(data)
-        signed = {key for key in approvers if verify_note(note, key)}
+        signed = {_public_part(key) for key in approvers if verify_note(note, key)}
     except BekendError as fault:
         raise SignatureError(f"{path} is not a signed note: have two approvers sign the mapping") from fault
     mapping: Mapping = load_yaml(note.text, Mapping, name=str(path))
-    if len({_public_part(key) for key in signed}) < APPROVALS:
+    if len(signed) < APPROVALS:
         raise SignatureError(
             f"{path} has {len(signed)} of {APPROVALS} approvals: have it signed by two people "
             "whose keys stand under `approvers` in node.yaml"

@@ -17,9 +17,11 @@ from functools import partial
 from pathlib import Path
 
 from bekend_policy.manifest import KeyManifest
+from bekend_proto import logs
 from bekend_proto.channel import LABEL_ENROLMENT, sign_message
 from bekend_proto.clock import Clock, day_of, milliseconds, month_of
 from bekend_proto.errors import KeysError, RefusedError, StorageError
+from bekend_proto.logs import log
 from bekend_proto.oprf import KeyPair
 from bekend_proto.v1 import broker_pb2_grpc, signed_pb2
 
@@ -112,16 +114,17 @@ class Enroller:
             raise GuardError(
                 "register", f"no purpose that {self.config.oin} answers by machine names the register {task.register!r}"
             )
+        fitting = [it for it in purposes if source.kind in self.rules.covenant.purposes[it].kinds]
         for purpose in purposes:
-            if source.kind not in self.rules.covenant.purposes[purpose].kinds:
+            if purpose not in fitting and (task.register != SHIELDED or not fitting):
                 raise GuardError(
                     "kind", f"{purpose} does not admit identifiers of kind {source.kind}: see its covenant"
                 )
         if source.changes and task.register != SHIELDED:
             here = {g.purpose for g in self._in_service(task)}
-            if missing := sorted(set(purposes) - here):
+            if missing := sorted(set(fitting) - here):
                 raise GuardError("changes", f"import the whole register first: {', '.join(missing)} has none yet")
-        return sorted(purposes)
+        return sorted(fitting)
 
     def _survey(self, task: Task, source: Source) -> plan.Report:
         report = plan.Report()
@@ -262,6 +265,13 @@ class Enroller:
             report.merged += report.persons - fresh[0].persons
             report.persons = fresh[0].persons
         self.registers.switch(task.register, task.epoch, fresh, canaries, work.id)
+        log(
+            logs.REGISTER_SWITCHED,
+            register=task.register,
+            epoch=task.epoch,
+            as_of=task.as_of.isoformat(),
+            purposes=len(fresh),
+        )
 
     def _guard_canary(self, task: Task, canaries: Mapping[str, bytes]) -> None:
         """The same canary under the same two keys is the same pseudonym: if not, broker or node used another key."""

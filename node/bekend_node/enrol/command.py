@@ -1,0 +1,167 @@
+"""What `bekend node enrol` and `shield` open before they import, and close afterwards. A process of its own."""
+
+import multiprocessing
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import grpc
+from bekend_policy.manifest import KeyManifest
+from bekend_proto.clock import Clock, day_of, epoch_of, next_epoch
+from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_rpc_error
+from bekend_proto.identifiers import Identifier
+from bekend_proto.v1 import broker_pb2
+
+from bekend_node.broker_link import BrokerLink, open_links
+from bekend_node.config import SHIELDED, NodeConfig
+from bekend_node.directory import Directory
+from bekend_node.enrol.mapping import ApprovedMapping, load_mapping
+from bekend_node.enrol.plan import Report
+from bekend_node.enrol.rows import ImportFaultError, RowRules
+from bekend_node.enrol.run import Enroller, GuardError, Progress, Task, check_as_of, file_source
+from bekend_node.enrol.shield import shield_source
+from bekend_node.keys import NodeKeys, enrolled_epochs
+from bekend_node.rules import Rules, load_rules
+from bekend_node.store import Store
+from bekend_node.store_registers import Registers
+
+SMALL_FILE = 200_000
+"""Bytes below which starting worker processes costs more than they save."""
+PUBLISH_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks: a register from a file. `pinned` is the mapping's hash that a timer insists on."""
+
+    register: str
+    file: Path
+    changes: bool = False
+    as_of: date | None = None
+    epoch: str = "current"
+    confirm_shrink: bool = False
+    pinned: str | None = None
+
+
+def make_executor(config: NodeConfig, size: int) -> Executor:
+    """Workers for the bulk of the computing, for a file of `size` bytes.
+
+    Call it before anything opens a thread or connection: the workers are forked from this process as it is now.
+    """
+    if size < SMALL_FILE or config.worker_count == 1:
+        return ThreadPoolExecutor(config.worker_count, "enrol")
+    pool = ProcessPoolExecutor(config.worker_count, mp_context=multiprocessing.get_context("fork"))
+    # All workers are forked at the first piece of work.
+    pool.submit(int).result()
+    return pool
+
+
+async def enrol_file(
+    config: NodeConfig, wanted: Wanted, clock: Clock, executor: Executor, progress: Progress
+) -> Report:
+    """Import a register from a CSV. Raises BekendErrors that name file, line and remedy; YamlFaults for the mapping."""
+    if not wanted.file.is_file():
+        raise ImportFaultError(wanted.file, 0, "there is no such file", "Check --file.")
+    approved = _mapping(config, wanted)
+    now = clock.now()
+    modified = day_of(datetime.fromtimestamp(wanted.file.stat().st_mtime, UTC))
+    as_of = check_as_of(wanted.as_of or modified, now)
+    rules = RowRules(
+        approved.mapping, wanted.changes, as_of, config.registration_months, shielding=wanted.register == SHIELDED
+    )
+    async with opened(config, clock, executor, progress) as enroller:
+        source = file_source(
+            wanted.file,
+            rules,
+            approved.digest,
+            keys=enroller.keys,
+            canary=config.canary_identifier.canonical,
+            now=now,
+        )
+        epoch = _epoch(wanted.epoch, now)
+        return await enroller.run(Task(wanted.register, epoch, as_of, wanted.confirm_shrink), source)
+
+
+async def shield_persons(
+    config: NodeConfig, persons: Sequence[Identifier], clock: Clock, executor: Executor, *, lift: bool
+) -> tuple[str, ...]:
+    """Shield persons (or lift it) in every epoch that has keys; returns the epochs."""
+    now = clock.now()
+    async with opened(config, clock, executor, lambda *_: None) as enroller:
+        purposes = enroller.rules.purposes_of(SHIELDED)
+        announced = {epoch for _, _, epoch in enroller.rules.manifest.evaluation_keys}
+        known = {epoch for _, _, epoch in enroller.broker.evaluation_keys}
+        epochs = tuple(epoch for epoch in enrolled_epochs(now) if epoch in announced & known)
+        if not purposes or not epochs:
+            raise KeysError("the manifests of node and broker share no epoch: have a new manifest signed")
+        for epoch in epochs:
+            # As changes, so that nothing that is sent tells how many are shielded.
+            await enroller.run(
+                Task(SHIELDED, epoch, day_of(now), confirm_shrink=True), shield_source(persons, lift=lift)
+            )
+        return epochs
+
+
+@asynccontextmanager
+async def opened(config: NodeConfig, clock: Clock, executor: Executor, progress: Progress) -> AsyncIterator[Enroller]:
+    """Keys, rules, registers and a line to a broker that has this node's manifest. Raises BekendErrors."""
+    keys = NodeKeys.load(config.keys, config.oin)
+    store = Store.open(config.data)
+    registers = Registers.open(config.data)
+    try:
+        rules = load_rules(config, keys, store, clock)
+        links = open_links(config.brokers, config.tls_files, clock)
+        try:
+            directory = Directory(lambda: rules.covenant, store, links, clock)
+            link = await _reachable(links, rules)
+            await directory.refresh()
+            broker: KeyManifest = directory.broker()
+            yield Enroller(config, keys, rules, broker, registers, link.stub, executor, clock, progress)
+        finally:
+            for link in links:
+                await link.close()
+    finally:
+        registers.close()
+        store.close()
+
+
+async def _reachable(links: Sequence[BrokerLink], rules: Rules) -> BrokerLink:
+    """The first replica that takes (or has) this node's manifest. Raises UnreachableError."""
+    last: BekendError = UnreachableError("no broker is configured")
+    for link in links:
+        request = broker_pb2.PublishManifestRequest(manifest=rules.manifest_note)
+        try:
+            await link.stub.PublishManifest(request, timeout=PUBLISH_SECONDS)
+        except grpc.RpcError as fault:
+            last = from_rpc_error(fault)
+            if isinstance(last, UnreachableError):
+                last = UnreachableError(f"{link.address}: {last.detail}")
+                continue
+            raise last from fault
+        return link
+    raise last
+
+
+def _mapping(config: NodeConfig, wanted: Wanted) -> ApprovedMapping:
+    register = config.registers.get(wanted.register)
+    if register is None:
+        names = ", ".join(sorted(config.registers)) or "none"
+        raise GuardError("register", f"node.yaml has no register {wanted.register!r}; it has: {names}")
+    approved = load_mapping(register.mapping, wanted.register, config.approvers)
+    if wanted.pinned is not None and wanted.pinned != approved.digest:
+        raise GuardError(
+            "mapping",
+            f"the mapping of {wanted.register} has hash {approved.digest}, not the one given: who changed it?",
+        )
+    return approved
+
+
+def _epoch(text: str, now: datetime) -> str:
+    present = epoch_of(now)
+    epoch = {"current": present, "next": next_epoch(present)}.get(text, text)
+    if epoch not in enrolled_epochs(now):
+        raise GuardError("epoch", f"{epoch} cannot be enrolled now: the next epoch opens 14 days before it starts")
+    return epoch

@@ -1,0 +1,27 @@
+"""Shielding single persons: they go into `afgeschermd`, and this node never answers `bekend` about them.
+
+The identifiers come from a prompt or from standard input, never from the command line, where others could read them.
+They are enrolled as changes, padded to sixteen, and hold from the next fixed switch.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+from bekend_proto.identifiers import Identifier
+
+from bekend_node.enrol import plan
+from bekend_node.enrol.run import Source
+from bekend_node.pseudonym_file import NEVER_ENDS
+
+
+def shield_source(persons: Sequence[Identifier], *, lift: bool) -> Source:
+    """These persons, as additions to (or, with `lift`, removals from) `afgeschermd`. All of one kind."""
+    window = {person.canonical: 0 if lift else NEVER_ENDS for person in persons}
+
+    def read(report: plan.Report) -> Iterator[plan.Window]:
+        report.rows, report.persons = len(persons), len(window)
+        report.merged = len(persons) - len(window)
+        yield window
+
+    # A fresh fingerprint: an interrupted shielding is typed again, nothing of it is kept to go on with.
+    return Source(read, secrets.token_bytes(32), changes=True, kind=persons[0].kind)
