@@ -8,6 +8,8 @@
 
 Pieces are sealed between requester and source and passed on unread. At most a few wait here: a requester that
 reads slowly slows its source down. A Push is joined to a Fetch once, and only for the source that was ordered.
+Whether every piece came, the requester knows from the signed header in the first one: gRPC shows a source that breaks
+off and one that is done alike.
 """
 
 import asyncio

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from bekend_deploy.partners import HAARLEM, RECLASSERING, VELSEN, ZSM_CONTEXT, ZVH, ZVH_WEIGHING
 from bekend_proto.clock import FRESHNESS, epoch_of, epoch_start, next_epoch
-from bekend_proto.errors import DeadlineError, MalformedError, UnreachableError
+from bekend_proto.errors import Code, DeadlineError, MalformedError, UnreachableError
 from bekend_proto.v1 import broker_pb2, errors_pb2, signed_pb2
 
 from tests.support.federation import PEOPLE, Federation, Party, honest_answer, metric, no_answer, until
@@ -108,7 +108,7 @@ async def test_a_source_that_is_late_gets_no_second_chance(federation: Federatio
 
 @pytest.mark.parametrize("code", [errors_pb2.ERROR_CODE_NOT_READY, errors_pb2.ERROR_CODE_RECORD])
 async def test_a_fault_of_the_source_is_passed_on(
-    federation: Federation, om: Party, politie: Party, code: errors_pb2.ErrorCode
+    federation: Federation, om: Party, politie: Party, code: Code
 ) -> None:
     def fail(_: Party, message: broker_pb2.EvaluatedQuestion) -> broker_pb2.Failure:
         question = signed_pb2.Question.FromString(message.question.payload)

@@ -180,7 +180,7 @@ async def test_each_source_is_asked_once(federation: Federation, om: Party, poli
         await lookup.ask(first, second)
         kinds = []
         while (message := await lookup.read()) is not None:
-            kinds.append(message.WhichOneof("kind"))
+            kinds.append(str(message.WhichOneof("kind")))
         assert sorted(kinds) == ["answer", "failure"]
         assert source.questions.qsize() == 1
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,10 @@ async def _begin_without_end(party: Party) -> None:
         await party.lookup(ZSM_CONTEXT).begin()
 
 
+def _execute(statement: str, connection: sqlite3.Connection) -> None:
+    connection.execute(statement)
+
+
 def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file:
         while True:
@@ -108,5 +113,5 @@ async def test_the_log_can_only_grow(federation: Federation, om: Party) -> None:
         await om.lookup(ZSM_CONTEXT).begin()
         for statement in ("DELETE FROM log", "UPDATE log SET at = 0", "INSERT OR REPLACE INTO log SELECT * FROM log"):
             with pytest.raises(sqlite3.Error):
-                await broker.store.write(lambda connection, statement=statement: connection.execute(statement))
+                await broker.store.write(partial(_execute, statement))
         assert broker.log_entries() == 1

@@ -1,0 +1,134 @@
+"""Manifests: believed under the ondertekenaar's key alone, the newest only (protocol section 4; must-list 3)."""
+
+from datetime import timedelta
+
+import pytest
+from bekend_deploy.partners import BROKER_OIN, ZSM_CONTEXT
+from bekend_policy.manifest import open_manifest
+from bekend_proto.errors import BekendError, KeysError, MalformedError, SignatureError, StaleError
+from bekend_proto.note import note_name, sign_note
+from bekend_proto.v1.broker_pb2 import PublishManifestRequest
+from nacl.signing import SigningKey
+
+from tests.support.federation import Federation, Party, told
+
+
+async def test_the_directory_holds_signed_notes_that_anyone_can_verify(federation: Federation, om: Party) -> None:
+    async with federation.broker():
+        response = await om.directory()
+    now = federation.clock.now()
+    assert list(response.protocol_versions) == [1]
+    assert list(response.covenant_hashes) == [federation.covenant.hash]
+    own = open_manifest(response.broker_manifest, federation.operator_vkey, now)
+    assert own.oin == BROKER_OIN
+    assert [entry.oin for entry in response.entries] == sorted(federation.parties)
+    for entry in response.entries:
+        assert open_manifest(entry.manifest, federation.parties[entry.oin].signer_vkey, now).oin == entry.oin
+
+
+async def test_03_a_manifest_that_its_ondertekenaar_did_not_sign_is_refused(federation: Federation, om: Party) -> None:
+    async with federation.broker():
+        om.renew_manifest()
+        for key in (SigningKey.generate(), om.signing, federation.operator):
+            text = om.note.split(b"\n\n")[0].decode() + "\n"
+            note = sign_note(text, note_name(om.oin, "ondertekenaar"), bytes(key))
+            with pytest.raises(SignatureError):
+                await om.publish(note)
+
+
+async def test_03_the_manifest_of_another_partner_is_refused(federation: Federation, om: Party, politie: Party) -> None:
+    async with federation.broker():
+        politie.renew_manifest()
+        with pytest.raises(BekendError):
+            await om.publish(politie.note)
+        with pytest.raises(KeysError):
+            await om.publish(om.make_manifest(oin=politie.oin))
+
+
+async def test_03_an_older_manifest_is_refused_also_after_a_restart(federation: Federation, om: Party) -> None:
+    older = om.note
+    async with federation.broker():
+        om.renew_manifest()
+        assert await om.publish() == 2
+        with pytest.raises(StaleError):
+            await om.publish(older)
+    async with federation.broker():
+        with pytest.raises(StaleError):
+            await om.publish(older)
+        assert await om.publish() == 2
+
+
+async def test_one_number_names_one_manifest(federation: Federation, om: Party) -> None:
+    async with federation.broker():
+        with pytest.raises(StaleError):
+            await om.publish(om.make_manifest(register_sizes={"zaken": 5}))
+        assert await om.publish() == 1
+
+
+async def test_a_key_of_an_older_manifest_signs_no_more(federation: Federation, om: Party) -> None:
+    async with federation.broker():
+        old = om.signing
+        om.signing = SigningKey.generate()
+        om.renew_manifest()
+        await om.publish()
+        await om.lookup(ZSM_CONTEXT).begin()
+        om.signing = old
+        with pytest.raises(SignatureError):
+            await om.lookup(ZSM_CONTEXT).begin()
+
+
+async def test_a_partner_that_published_is_known_after_a_restart(federation: Federation, om: Party) -> None:
+    async with federation.broker():
+        pass
+    async with federation.broker():
+        assert om.oin in {entry.oin for entry in (await om.directory()).entries}
+
+
+@pytest.mark.parametrize("note", [b"", b"no note", b"a text\n\n\xe2\x80\x94 nobody AAAA\n", bytes(300 * 1024)])
+async def test_what_is_no_note_is_refused(federation: Federation, om: Party, note: bytes) -> None:
+    async with federation.broker():
+        with pytest.raises(MalformedError):
+            await told(om.stub.PublishManifest(PublishManifestRequest(manifest=note), timeout=10))
+
+
+async def test_an_ended_manifest_is_refused(federation: Federation, om: Party) -> None:
+    async with federation.broker():
+        om.renew_manifest(valid_until=federation.clock.now() + timedelta(hours=1))
+        federation.clock.advance(timedelta(hours=1))
+        with pytest.raises(KeysError):
+            await om.publish()
+
+
+async def test_a_superseded_source_manifest_is_good_for_three_minutes(
+    federation: Federation, om: Party, politie: Party
+) -> None:
+    async with federation.broker():
+        politie.renew_manifest()
+        await politie.publish()
+        async with politie.attached():
+
+            async def outcome(number: int) -> object:
+                lookup = await om.lookup(ZSM_CONTEXT).begin()
+                await lookup.ask(lookup.question(politie.oin, source_manifest=number))
+                return (await lookup.replies())[politie.oin]
+
+            assert not isinstance(await outcome(1), str)
+            assert not isinstance(await outcome(2), str)
+            federation.clock.advance(timedelta(minutes=3, seconds=1))
+            assert await outcome(1) == "keys"
+            assert not isinstance(await outcome(2), str)
+
+
+async def test_03_the_brokers_own_manifest_never_goes_back(federation: Federation) -> None:
+    first = (federation.folder / "manifest.note").read_bytes()
+    federation.write_manifest()
+    second = (federation.folder / "manifest.note").read_bytes()
+    async with federation.broker() as broker:
+        (federation.folder / "manifest.note").write_bytes(first)
+        assert not await broker.reload()
+    with pytest.raises(StaleError):
+        async with federation.broker():
+            pass
+    (federation.folder / "manifest.note").write_bytes(second)
+    async with federation.broker():
+        pass
