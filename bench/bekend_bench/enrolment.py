@@ -11,12 +11,12 @@ from bekend_bench.prescribed import PER_ENROLLED, bulk_seconds
 PART = "enrolment"
 
 
-def measure(ground: Ground, floor: Floor, cores: int) -> Iterator[Figure]:
-    """Enrol one register with `bekend node enrol`; the broker runs."""
-    broker = ground.federation.broker
+def measure(field: Ground, floor: Floor, cores: int) -> Iterator[Figure]:
+    """Enrol the one register of this federation with `bekend node enrol`."""
+    broker = field.federation.broker
     assert broker is not None
     before = cpu_seconds(broker.pid)
-    done = ground.federation.enrol(ground.import_of(ground.enrolling))
+    done = field.federation.enrol(field.import_of(field.sources[0]))
     least = bulk_seconds(PER_ENROLLED, floor, cores) * done.persons
     yield Figure(
         PART,

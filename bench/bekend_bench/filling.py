@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bekend_broker import keys as broker_keys
 from bekend_deploy.building import Built, NodeFiles
+from bekend_deploy.partners import ZSM_LOCAL
 from bekend_node import pseudonym_file
 from bekend_node.config import NodeConfig, load_config
 from bekend_node.keys import NodeKeys
@@ -30,8 +31,8 @@ from bekend_proto.group import multiply, random_element
 from bekend_proto.oprf import hash_identifier
 from bekend_proto.v1 import signed_pb2
 
-from bekend_bench.ground import PURPOSE, REGISTER
-
+PURPOSE = ZSM_LOCAL
+REGISTER = "veiligheid"
 _END = pseudonym_file.NEVER_ENDS.to_bytes(2, "big")
 
 

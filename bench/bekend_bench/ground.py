@@ -1,11 +1,12 @@
-"""The federation that is measured: one requester, 35 sources, one broker, each a process, over mutual TLS.
+"""The federation that is measured: one requester, up to 35 sources, one broker, each a process, over mutual TLS.
 
-It is the demo's federation with fewer purposes and other numbers of persons: the OM asks municipalities, which answer
-under a standing decision. Persons are of kind `test`, which only demo and bench covenants admit.
+It is the demo's federation with other numbers of partners and persons: the OM asks municipalities, which answer under a
+standing decision. Persons are of kind `test`, which only demo and bench covenants admit.
 """
 
 import contextlib
 import random
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,14 +16,14 @@ from pathlib import Path
 from bekend_deploy import building
 from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Federation, Import
-from bekend_deploy.partners import HAARLEM, OM, SEVEN, ZSM_LOCAL, ZVH, ZVH_WEIGHING, Pair, Partner, partners
+from bekend_deploy.partners import OM, SEVEN, ZVH, ZVH_WEIGHING, Pair, Partner, partners
 from bekend_deploy.population import Fixed, Population, Row
 from bekend_deploy.questions import Truth
 from bekend_node.schedule import next_switch
 from bekend_proto.clock import Clock
 
-PURPOSE = ZSM_LOCAL
-REGISTER = "veiligheid"
+from bekend_bench.filling import PURPOSE, REGISTER, fill, random_pseudonyms
+
 REQUESTER = OM
 SOURCES = 35
 GROUP = 6
@@ -38,16 +39,15 @@ _FIRST_PERSON = 10**11
 
 @dataclass(frozen=True)
 class Ground:
-    """The federation on disk, and its sources by size. `enrolling` is the source whose enrolment is measured."""
+    """A federation on disk, and its sources by number of pseudonyms."""
 
     federation: Federation
-    enrolling: Partner
     groups: Mapping[int, Sequence[Partner]]
 
     @property
     def sources(self) -> list[Partner]:
-        """All 35: small and large, and the one that was enrolled."""
-        return [*(one for size in sorted(self.groups) for one in self.groups[size]), self.enrolling]
+        """All of them, the smallest first."""
+        return [one for size in sorted(self.groups) for one in self.groups[size]]
 
     def start(self, members: Sequence[Partner]) -> None:
         """Start those of these nodes that do not run yet, a few at a time."""
@@ -68,28 +68,46 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground(folder: Path, persons: int, clock: Clock, *, full: bool) -> Iterator[Ground]:
-    """Build the federation; on leaving, end its processes. The enrolling source has `persons` rows in its register.
+def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool) -> Iterator[Ground]:
+    """Build a federation with so many sources (values) of so many pseudonyms (keys), and start its broker.
 
-    With `full` every source has all its rows, else one each: its store is then filled (filling.py).
+    With `registers` every source has a register of that many rows, else of one: its store is then filled (filling.py).
+    On leaving, its processes end and its folder is removed.
     """
     now = clock.now()
-    members = [one for one in partners(len(SEVEN) - 2 + SOURCES) if one in {OM, ZVH} or one.kind == "college_bw"]
-    sources = _latest_switch_last([one for one in members if one.kind == "college_bw"], now)
-    large, medium, small = (sources[-GROUP * n : len(sources) - GROUP * (n - 1)] for n in (1, 2, 3))
-    enrolling, *few = sources[: -3 * GROUP]
-    groups = {FEW: few, SMALL: small, MEDIUM: medium, LARGE: large}
-    rows = {size: _rows(size if full else 1) for size in groups}
-    registers = {(one.oin, REGISTER): rows[size] for size, group in groups.items() for one in group}
-    registers |= {(enrolling.oin, REGISTER): _rows(persons), (OM.oin, OM.registers[0]): []}
-    population = Population("test", (), registers, Fixed("", "", ""), now.date())
-    # The weighing is never asked here, but a purpose without a source is no purpose.
-    pairs = [Pair(PURPOSE, one.oin, "standaardbesluit", (REGISTER,)) for one in sources]
+    count = sum(groups.values())
+    every = partners(len(SEVEN) + max(0, count - 2))
+    # The weighing names its coordinator and Haarlem, so these are always there; it is never asked here.
+    municipal = [one for one in every if one.kind == "college_bw"][:count]
+    sources = iter(_latest_switch_last(municipal, now))
+    placed = {size: [next(sources) for _ in range(groups[size])] for size in sorted(groups)}
+    rows = {size: _rows(size if registers else 1) for size in groups}
+    held = {(one.oin, REGISTER): rows[size] for size, group in placed.items() for one in group}
+    population = Population("test", (), {**held, (OM.oin, OM.registers[0]): []}, Fixed("", "", ""), now.date())
+    members = [OM, ZVH, *municipal]
+    pairs = [Pair(PURPOSE, one.oin, "standaardbesluit", (REGISTER,)) for one in municipal]
     pairs.append(Pair(ZVH_WEIGHING, OM.oin, "handmatig", OM.registers))
     settings = Settings("test", _PER_DAY, _PER_DAY, filter_interval="P1D")
-    built = building.build(folder, members, pairs, population, settings, now=now)
-    with Federation(built, Truth(members, pairs, population)) as federation:
-        yield Ground(federation, enrolling, groups)
+    with tempfile.TemporaryDirectory(prefix="bekend-") as name:
+        built = building.build(Path(name), members, pairs, population, settings, now=now)
+        with Federation(built, Truth(members, pairs, population)) as federation:
+            federation.start_broker()
+            yield Ground(federation, placed)
+
+
+def populate(field: Ground, clock: Clock, *, enrol: bool) -> None:
+    """Give every source its pseudonyms: by enrolment, or random ones."""
+    federation = field.federation
+    if enrol:
+        work = [field.import_of(one) for one in field.sources]
+        with ThreadPoolExecutor(2) as together:
+            list(together.map(federation.enrol, work))
+        return
+    most = max(field.groups)
+    pseudonyms = random_pseudonyms(most)
+    for size, group in field.groups.items():
+        for one in group:
+            fill(federation.built, federation.built.nodes[one.oin], pseudonyms[:: most // size], clock.now())
 
 
 def a_person(draw: random.Random) -> str:
@@ -103,6 +121,4 @@ def _rows(count: int) -> list[Row]:
 
 def _latest_switch_last(members: Sequence[Partner], now: datetime) -> list[Partner]:
     """Large filters go to partners that rebuild theirs latest: a switch within the run would disturb it."""
-    moments = {one.oin: next_switch(one.oin, _INTERVAL, int(now.timestamp())) for one in members}
-    first, *others = sorted(members, key=lambda one: (one is not HAARLEM, moments[one.oin]))
-    return [first, *others]
+    return sorted(members, key=lambda one: next_switch(one.oin, _INTERVAL, int(now.timestamp())))

@@ -13,9 +13,8 @@ from bekend_node.filters import run_builder
 from bekend_proto.group import random_element, random_scalar
 
 from bekend_bench.figures import Figure, at_least
-from bekend_bench.filling import random_pseudonyms
+from bekend_bench.filling import PURPOSE, random_pseudonyms
 from bekend_bench.floor import Floor
-from bekend_bench.ground import PURPOSE
 from bekend_bench.prescribed import PER_TAG, bulk_seconds
 
 PART = "rebuild"

@@ -11,15 +11,15 @@ from bekend_bench.machine import resident
 PART = "storage"
 
 
-def measure(ground: Ground) -> Iterator[Figure]:
-    """Nodes that serve, have sent their filter and have answered. The broker runs; nodes are started where needed."""
-    chosen = {size: ground.groups[size][0] for size in (FEW, MEDIUM, LARGE)}
-    ground.start([REQUESTER, *chosen.values()])
-    officer = Officer(ground.federation)
+def measure(field: Ground) -> Iterator[Figure]:
+    """Nodes that serve, have sent their filter and have answered. Nodes are started where needed."""
+    chosen = {size: field.groups[size][0] for size in (FEW, MEDIUM, LARGE)}
+    field.start([REQUESTER, *chosen.values()])
+    officer = Officer(field.federation)
     for _ in range(20):
         officer.ask(list(chosen.values()))
     officer.close()
-    federation = ground.federation
+    federation = field.federation
     memory = {size: resident(federation.nodes[one.oin].pid) for size, one in chosen.items()}
     for size in (MEDIUM, LARGE):
         disk = _octets(federation.built.nodes[chosen[size].oin].folder / "data") / size
