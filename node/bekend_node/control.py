@@ -217,8 +217,8 @@ class ControlServer:
                 on_behalf_of=request.on_behalf_of,
             )
         )
-        async for outcome in outcomes:
-            await connection.send({"type": "outcome", **outcome.to_json()})
+        while found := await outcomes.batch():
+            await connection.send(*({"type": "outcome", **outcome.to_json()} for outcome in found))
         assert outcomes.receipt is not None
         await connection.send({"type": "receipt", "receipt": outcomes.receipt.to_json()})
 
@@ -259,9 +259,10 @@ class _Connection:
             return None
         return line or None
 
-    async def send(self, reply: Reply) -> None:
-        """One reply."""
-        self._writer.write(json.dumps(reply, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    async def send(self, *replies: Reply) -> None:
+        """Replies, one a line, in one piece."""
+        lines = [json.dumps(reply, ensure_ascii=False, separators=(",", ":")) + "\n" for reply in replies]
+        self._writer.write("".join(lines).encode())
         await self._writer.drain()
 
 

@@ -55,6 +55,20 @@ class Outcomes(AsyncIterator[Outcome]):
             raise StopAsyncIteration
         return outcome
 
+    async def batch(self) -> list[Outcome]:
+        """All outcomes that are there, at least one; empty at the end. Raises as iterating does."""
+        try:
+            found = [await anext(self)]
+        except StopAsyncIteration:
+            return []
+        while not self._queue.empty():
+            outcome = self._queue.get_nowait()
+            if outcome is None:
+                self._queue.put_nowait(None)
+                break
+            found.append(outcome)
+        return found
+
     def _start(self, lookup: Callable[[Callable[[Outcome], None]], Lookup], lines: Sequence[BrokerLine]) -> None:
         async def run() -> None:
             try:

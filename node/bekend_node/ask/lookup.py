@@ -253,9 +253,11 @@ class Lookup:
         # (11): own record, then the receipt.
         asking = self._asking
         expires = milliseconds(started + self._plan.purpose.result_lifetime)
+        kept = None
         if self._begin_id is not None:
             record = own_record.outcomes_record(box, self._begin_id, expires, self._outcomes)
-            await asking.store.admit_asking(records=[record], at=asking.clock.now())
+            kept = asyncio.create_task(asking.store.admit_asking(records=[record], at=asking.clock.now()))
+            await asyncio.sleep(0)  # lets the write begin
         facts = receipt.Facts(
             requester=asking.oin,
             on_behalf_of=self._inquiry.on_behalf_of,
@@ -266,7 +268,10 @@ class Lookup:
             expires=expires,
             persons=len(self._inquiry.persons),
         )
-        return receipt.issue(asking.key, asking.manifest_note, facts, self._hashes, self._outcomes)
+        signed = receipt.issue(asking.key, asking.manifest_note, facts, self._hashes, self._outcomes)
+        if kept is not None:
+            await kept
+        return signed
 
     async def _facts(self) -> messages.Facts:
         asking, inquiry = self._asking, self._inquiry

@@ -4,7 +4,7 @@ The four outcomes are those of protocol section 2. An outcome holds one bit abou
 field for a role, a count, a type of case or the name of a worker (FG-11), and none may be added.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -50,7 +50,15 @@ class Outcome:
 
     def to_json(self) -> dict[str, str | int | None]:
         """The fields as JSON values, in a fixed order."""
-        return {key: str(value) if isinstance(value, OutcomeKind) else value for key, value in asdict(self).items()}
+        return {
+            "person": self.person,
+            "oin": self.oin,
+            "name": self.name,
+            "outcome": self.outcome.value,
+            "as_of": self.as_of,
+            "reason": self.reason,
+            "desk": self.desk,
+        }
 
 
 PARTNER: Final = "De partner"
