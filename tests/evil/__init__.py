@@ -1,0 +1,1 @@
+"""Parties that break the protocol, and inputs that nobody honest sends."""

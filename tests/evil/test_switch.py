@@ -1,0 +1,148 @@
+"""Filters switch while questions are under way: an answer under one version, or none; and only at fixed moments."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bekend_deploy.covenant import Settings
+from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
+from bekend_node.app import Node
+from bekend_node.schedule import next_switch
+from bekend_proto.group import multiply
+from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, Failure, SealedAnswer
+
+from tests.evil.world import World, broker_of, enrol, real_node, told
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass
+class Pair:
+    world: World
+    om: Node
+    police: Node
+    data: Path
+
+    async def told(self, *, known: bool = True) -> list[str]:
+        person = self.world.somebody if known else self.world.nobody
+        return await told(self.om, self.world, ZSM_CONTEXT, person, POLITIE.oin)
+
+    @property
+    def version(self) -> int:
+        return self.police.filters.serving(ZSM_CONTEXT).version
+
+    async def switch(self) -> None:
+        """The next moment comes."""
+        end = datetime.fromtimestamp(self.police.filters.serving(ZSM_CONTEXT).end, UTC)
+        self.world.clock.set(end)
+        await self.police.filters.tick()
+        await self.police.filters.settle()
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with pair_of(tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def pair_of(folder: Path, interval: str = "PT1M") -> AsyncIterator[Pair]:
+    world = World.build(folder / "world", settings=Settings(filter_interval=interval))
+    async with (
+        broker_of(world, folder / "broker") as broker,
+        real_node(world, POLITIE.oin, folder / "politie", broker.port, [ZSM_CONTEXT]) as police,
+        real_node(world, OM.oin, folder / "om", broker.port) as om,
+    ):
+        yield Pair(world, om, police, folder / "politie")
+
+
+class SwitchingFirst:
+    """The source's answerer, before which the filter switches."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.honest = pair.police.attachments[0].answerer
+
+    async def answer(self, message: EvaluatedQuestion) -> SealedAnswer | Failure:
+        await self.pair.switch()
+        return await self.honest.answer(message)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_must_06_a_switch_before_the_question_arrives(pair: Pair, *, known: bool) -> None:
+    before = pair.version
+    pair.police.attachments[0].answerer = SwitchingFirst(pair)  # type: ignore[assignment]
+    assert await pair.told(known=known) == ["bekend" if known else "geen_uitsluitsel"]
+    assert pair.version > before
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_must_06_a_switch_between_writing_and_evaluating(pair: Pair, *, known: bool) -> None:
+    before, honest = pair.version, pair.police.store.admit_answer
+
+    async def switching(*args: Any) -> None:
+        await honest(*args)
+        await pair.switch()
+
+    pair.police.store.admit_answer = switching  # type: ignore[assignment, method-assign]
+    assert await pair.told(known=known) == ["bekend" if known else "geen_uitsluitsel"]
+    assert pair.version > before
+
+
+async def test_must_06_an_import_in_mid_flight_waits_for_the_switch(pair: Pair) -> None:
+    """Half-way an import and a switch the old set answers; after the switch the new one, never a mix."""
+    enrol(pair.world, POLITIE.oin, pair.data, [ZSM_CONTEXT], people=[pair.world.nobody])
+    assert await pair.told() == ["bekend"]
+    assert await pair.told(known=False) == ["geen_uitsluitsel"]
+    await pair.switch()
+    assert await pair.told() == ["geen_uitsluitsel"]
+    assert await pair.told(known=False) == ["bekend"]
+
+
+async def test_must_21_switches_come_at_fixed_moments_whatever_changed(pair: Pair) -> None:
+    offset = next_switch(POLITIE.oin, MINUTE, 0)
+    m, moments = set(), []
+    for round_ in range(3):
+        if round_ == 1:
+            enrol(pair.world, POLITIE.oin, pair.data, [ZSM_CONTEXT], people=[pair.world.nobody])
+        await pair.switch()
+        serving = pair.police.filters.serving(ZSM_CONTEXT)
+        moments.append(serving.version)
+        m.add(serving.m)
+    assert [(moment - offset) % 60 for moment in moments] == [0, 0, 0]
+    # Changed or not: each moment brings a new m.
+    assert len(m) == 3
+    assert [later - earlier for earlier, later in pairwise(moments)] == [60, 60]
+
+
+async def test_must_21_nothing_switches_between_two_moments(pair: Pair) -> None:
+    await pair.switch()
+    version = pair.version
+    enrol(pair.world, POLITIE.oin, pair.data, [ZSM_CONTEXT], people=[])
+    for _ in range(4):
+        pair.world.clock.advance(timedelta(seconds=14))
+        await pair.police.filters.tick()
+        await pair.police.filters.settle()
+        assert pair.version == version
+
+
+async def test_fg_21_after_a_switch_an_old_filter_fits_nothing(pair: Pair) -> None:
+    """Whoever kept the old file and is answered under the new m can compare nothing."""
+    old = pair.police.filters.serving(ZSM_CONTEXT)
+    with old.body() as body:
+        kept = body[:]
+    await pair.switch()
+    new = pair.police.filters.serving(ZSM_CONTEXT)
+    pseudonym = pair.world.pseudonym(POLITIE.oin, ZSM_CONTEXT, pair.world.somebody)
+    assert multiply(old.m, pseudonym) != multiply(new.m, pseudonym)
+    with new.body() as body:
+        now = body[:]
+    tags = [{whole[at : at + 8] for at in range(0, len(whole), 8)} for whole in (kept, now)]
+    assert not tags[0] & tags[1]
+    # And the old m is gone from the disk with its file.
+    assert not old.tags.exists()
