@@ -2,12 +2,19 @@
 
 import ast
 import re
+import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from bekend_broker.config import load_config as load_broker
+from bekend_deploy.cli import PARTS, load
+from bekend_node.config import load_config as load_node
+from bekend_node.enrol.mapping import Mapping
+from bekend_policy.load import load_covenant
+from bekend_policy.strict_yaml import load_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("proto", "policy", "node", "broker", "deploy", "bench")
@@ -87,6 +94,52 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
         if not path.is_file() or (test and test not in named_tests(path)):
             missing.append(f"{file}::{test}")
     assert not missing
+
+
+def commands_of(page: Path) -> list[str]:
+    """The `bekend` commands of a page: lines of its blocks, and what stands between backticks in its text."""
+    text = page.read_text()
+    lines = re.findall(r"^(?:\$ )?(bekend .*)$", "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)), re.M)
+    return [re.sub(r"\s{2,}.*$|\s[#>].*$", "", line) for line in [*lines, *re.findall(r"`(bekend [^`\n]+)`", text)]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_that_a_page_shows_exists_with_its_options(page: Path) -> None:
+    wrong = []
+    for line in commands_of(page):
+        words = shlex.split(line)[1:]
+        if words[0] not in PARTS:
+            wrong += [] if words[0].startswith("-") or words[0] == "GROUP" else [line]
+            continue
+        command = load(words[0])
+        for word in words[1:]:
+            children = getattr(command, "commands", {})
+            if word in children:
+                command = children[word]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known |= {"--help"}
+        wrong += [line] if any(word.startswith("--") and word not in known for word in words) else []
+    assert not wrong
+
+
+SAMPLES = [path for path in files_of_the_project() if path.name.endswith(".example.yaml")]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=name_of)
+def test_every_sample_configuration_is_valid(sample: Path) -> None:
+    loaders: dict[str, Callable[[Path], object]] = {
+        "broker.example.yaml": load_broker,
+        "node.example.yaml": load_node,
+        "mapping.example.yaml": lambda path: load_yaml(path, Mapping),
+    }
+    assert loaders[sample.name](sample) is not None
+
+
+def test_every_sample_covenant_is_valid() -> None:
+    folders = [path.parent for path in (ROOT / "policy" / "convenant").rglob("afspraken.yaml")]
+    assert folders
+    for folder in folders:
+        assert load_covenant(folder).demo
 
 
 def rows(page: Path, first: str) -> list[list[str]]:
