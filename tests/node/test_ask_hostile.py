@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bekend_node.ask import filters_held
 from bekend_node.ask import lookup as lookup_module
 from bekend_node.ask.own_record import KIND_LOOKUP
 from bekend_proto import channel, dleq, group
@@ -422,6 +423,26 @@ async def test_a_filter_that_does_not_come_in_time_is_geen_antwoord(
 
     monkeypatch.setattr(Line, "fetch", fetch)
     await lied(stage)
+
+
+async def test_a_filter_that_never_comes_keeps_nobody_waiting(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await stage.asker.open_purpose(ZSM, (RECLASSERING,))
+    monkeypatch.setattr(filters_held, "WAIT_SECONDS", 0.05)
+    never = asyncio.Event()
+
+    async def fetch(self: Line, request: object, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
+        await never.wait()
+        yield broker_pb2.FilterPiece()
+
+    monkeypatch.setattr(Line, "fetch", fetch)
+    assert "antwoordde niet op tijd" in await lied(stage)
+    assert stage.sources[POLITIE].asked == []
+
+
+async def test_a_partner_of_another_protocol_version_is_geen_antwoord_and_not_asked(stage: Stage) -> None:
+    stage.manifests[POLITIE] = replace(stage.manifests[POLITIE], protocol_versions=(2,))
+    assert "andere versie van het protocol" in await lied(stage)
+    assert stage.sources[POLITIE].asked == []
 
 
 async def test_must_12_no_fault_quotes_a_person(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,6 +152,9 @@ class Line:
         self.orders: list[signed_pb2.FetchOrder] = []
         self.fails_at: dict[str, BekendError] = {}
 
+    def standing(self) -> bool:
+        return self.stands
+
     async def ready(self) -> bool:
         return self.stands
 

@@ -160,7 +160,7 @@ class Asker:
         logs.log(logs.LOOKUP_ASKED, purpose=inquiry.purpose, sources=len(plan_.ask), persons=len(inquiry.persons))
         outcomes = Outcomes()
         outcomes._start(
-            lambda emit: Lookup(asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=emit), self._lines
+            lambda emit: Lookup(asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=emit), self._in_order()
         )
         assert outcomes._task is not None
         self._running.add(outcomes._task)
@@ -172,6 +172,10 @@ class Asker:
         # Looked at here, so that a fault which nobody waits for is not reported with its locals.
         with contextlib.suppress(asyncio.CancelledError):
             task.exception()
+
+    def _in_order(self) -> list[BrokerLine]:
+        """The replicas, those that stand first: nobody waits for a dead one while another lives."""
+        return sorted(self._lines, key=lambda line: not line.standing())
 
     def _now(self) -> Asking:
         """This node as it is now. A new covenant makes every filter at hand worthless."""
@@ -198,7 +202,7 @@ class Asker:
         manifest = await asking.manifest_of(source)
         expected = Expected(source, purpose, asking.covenant.hash, terms.max_list_age)
         last: BekendError = UnreachableError("no replica of the broker can be reached")
-        for line in self._lines:
+        for line in self._in_order():
             if not await line.ready():
                 continue
             order = fetch.make_order(

@@ -37,8 +37,12 @@ class LookupCall(Protocol):
 class BrokerLine(Protocol):
     """One replica of the broker."""
 
+    def standing(self) -> bool:
+        """Whether the line stands at this moment."""
+        ...
+
     async def ready(self) -> bool:
-        """Whether the replica can be spoken to now."""
+        """Whether the replica can be spoken to now; waits a moment for a line that is being made."""
         ...
 
     def lookup(self, seconds: float) -> LookupCall:
@@ -92,13 +96,16 @@ class GrpcLine:
     def __init__(self, link: BrokerLink) -> None:
         self._link = link
 
+    def standing(self) -> bool:
+        """Whether the channel stands; if not, it is dialled from now on."""
+        return self._link.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
     async def ready(self) -> bool:
         """Whether the channel stands, waiting for it READY_WITHIN seconds at the most."""
-        channel = self._link.channel
-        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+        if self.standing():
             return True
         try:
-            await asyncio.wait_for(channel.channel_ready(), READY_WITHIN)
+            await asyncio.wait_for(self._link.channel.channel_ready(), READY_WITHIN)
         except TimeoutError:
             return False
         return True

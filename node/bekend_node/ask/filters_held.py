@@ -12,11 +12,21 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from bekend_proto.clock import FRESHNESS, Clock, epoch_of, epoch_start, next_epoch
-from bekend_proto.errors import BekendError, CovenantError, KeysError, MalformedError, NotReadyError, StaleError
+from bekend_proto.errors import (
+    BekendError,
+    CovenantError,
+    DeadlineError,
+    KeysError,
+    MalformedError,
+    NotReadyError,
+    StaleError,
+)
 from bekend_proto.filter import ClosedFilter, m_hash, size_class
 from bekend_proto.group import decode_element
 from bekend_proto.v1 import signed_pb2
 
+WAIT_SECONDS: Final = 5.0
+"""How long a lookup, or an officer who opens a purpose, waits for a filter."""
 KEEP_PREVIOUS: Final = timedelta(seconds=10)
 EPOCH_OVERLAP: Final = timedelta(days=7)
 MAXIMUM_TAGS: Final = 1024 << 14
@@ -153,8 +163,17 @@ class FilterShelf:
         return None
 
     async def current(self, purpose: str, source: str, on_behalf_of: str | None = None) -> HeldFilter:
-        """The current version, fetched when it is not at hand or has ended. Raises BekendError."""
-        return self.at_hand(purpose, source) or await self.refresh(purpose, source, on_behalf_of)
+        """The current version, fetched when it is not at hand or has ended. Raises BekendError.
+
+        A source that is slow keeps nobody waiting: after WAIT_SECONDS a DeadlineError is raised, and the fetch goes on.
+        """
+        if (held := self.at_hand(purpose, source)) is not None:
+            return held
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await self.refresh(purpose, source, on_behalf_of)
+        except TimeoutError:
+            raise DeadlineError("the filter did not come in time") from None
 
     async def refresh(self, purpose: str, source: str, on_behalf_of: str | None = None) -> HeldFilter:
         """Fetch what the source has now, whatever is at hand. Raises BekendError; StaleError for an older version."""

@@ -32,6 +32,7 @@ from bekend_proto.errors import (
     NotReadyError,
     StorageError,
     UnreachableError,
+    VersionError,
     code_name,
     error_of,
 )
@@ -117,7 +118,7 @@ class Lookup:
 
     async def _one_filter(self, oin: str) -> Ready | None:
         try:
-            manifest = await self._asking.manifest_of(oin)
+            manifest = _speaking(await self._asking.manifest_of(oin))
             if manifest.privacy_officer is None:
                 raise KeysError("the source's manifest names no privacy officer: nothing could be recorded for it")
             held = await self._shelf.current(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
@@ -282,7 +283,7 @@ class Lookup:
                 purpose=inquiry.purpose,
                 covenant_hash=asking.covenant.hash,
                 requester_manifest=asking.manifest.number,
-                broker=await asking.manifest_of(asking.covenant.broker_oin),
+                broker=_speaking(await asking.manifest_of(asking.covenant.broker_oin)),
                 time=asking.clock.now(),
                 case_reference=inquiry.case_reference or "",
                 officer=inquiry.officer.user,
@@ -363,6 +364,13 @@ async def _begin(call: LookupCall, begin: signed_pb2.Signed) -> broker_pb2.Begun
     except BekendError as error:
         raise _BeginFailedError(error) from None
     return reply.begun
+
+
+def _speaking(manifest: KeyManifest) -> KeyManifest:
+    """The manifest of a party that speaks this version of the protocol. Raises VersionError: never a miss."""
+    if messages.PROTOCOL_VERSION not in manifest.protocol_versions:
+        raise VersionError(f"{manifest.oin} speaks versions {manifest.protocol_versions} of the protocol")
+    return manifest
 
 
 def _finalize(facts: messages.Facts, secret: blinds.Blinds, begun: broker_pb2.Begun) -> tuple[bytes, ...]:
