@@ -71,6 +71,7 @@ def write(
         _dump(folder / "deelnemers" / f"{member.slug}.yaml", _participant(member, signers[member.oin]))
     for purpose in (_zsm_context(settings), _zsm_local(settings), _zvh_weighing(settings)):
         own = [pair for pair in pairs if pair.purpose == purpose["doel"]]
+        purpose["einddatum"] = (today + _LIFE).isoformat()
         purpose["bronnen"] = {pair.oin: _source(pair) for pair in own} | purpose["bronnen"]
         _dump(folder / "doelen" / f"{purpose['doel'].partition('/')[2]}.yaml", purpose)
 
@@ -84,6 +85,7 @@ def _agreement(members: Sequence[Partner], operator: str, today: date, settings:
         "geldig_tot_en_met": (today + _LIFE).isoformat(),
         "demo": "ja",
         "quorum": str(len(members)),
+        "mandaten": [{"van": "college_bw", "aan": "zvh", "grond": "Awb 10:3 (demo)"}],
         "beheerder": {"oin": BROKER_OIN, "naam": "Beheerder van de demo", "sleutel": operator},
         "totalen_per_dag": settings.limits,
     }
@@ -219,6 +221,8 @@ def _common(settings: Settings) -> _Tree:
         "max_per_dag": settings.limits,
         "identificatie": [settings.kind],
         "vier_ogen": "nee",
+        "dpia": "DEMO: verzonnen verwijzing, er is geen DPIA",
+        "rac_advies": "DEMO: verzonnen verwijzing, er is geen advies",
     }
 
 

@@ -16,11 +16,13 @@ from bekend_policy.terms import (
     Ground,
     IdentifierKind,
     Kind,
+    Mandate,
     Mode,
     Participant,
     Purpose,
     SourceTerms,
 )
+from bekend_policy.words import ConditionForm
 
 AGREEMENT = "afspraken.yaml"
 
@@ -64,7 +66,9 @@ def check_covenant(
         _purpose(checks, path, purpose)
         _parties(checks, path, purpose)
         _conditions(checks, path, purpose)
+        _terms(checks, path, purpose)
         _grounds(checks, path, purpose)
+        _references(checks, path, purpose)
         _directions(checks, path, purpose)
     faults.extend(checks.faults)
 
@@ -150,6 +154,7 @@ def _parties(checks: _Checks, path: str, purpose: Purpose) -> None:
     named += [(("bronnen", party), party) for party in purpose.source_terms]
     for index, mandate in enumerate(asker.mandates):
         named += [(("vrager", "namens", index), oin) for oin in (mandate.requester, mandate.principal)]
+        _mandate_rule(checks, path, index, mandate)
         if not {mandate.principal, checks.kinds.get(mandate.principal)} & set(asker.organisations):
             checks.add(
                 path,
@@ -170,6 +175,20 @@ def _parties(checks: _Checks, path: str, purpose: Purpose) -> None:
                 f"deze partner is al bron als '{checks.kinds[party]}': een partner is per doel één keer bron",
                 "Laat één van de twee staan, of maak een apart doel.",
             )
+
+
+def _mandate_rule(checks: _Checks, path: str, index: int, mandate: Mandate) -> None:
+    """Who may mandate whom stands in afspraken.yaml."""
+    principal, requester = checks.kinds.get(mandate.principal), checks.kinds.get(mandate.requester)
+    if checks.agreement is None or principal is None or requester is None:
+        return
+    if (principal, requester) not in {(rule.principal, rule.requester) for rule in checks.agreement.mandate_rules}:
+        checks.add(
+            path,
+            ("vrager", "namens", index),
+            f"een {principal} mag zich niet door een {requester} laten vertegenwoordigen",
+            f"Verwijder het mandaat, of voeg {{van: {principal}, aan: {requester}, grond: …}} toe in {AGREEMENT}.",
+        )
 
 
 def _conditions(checks: _Checks, path: str, purpose: Purpose) -> None:
@@ -196,6 +215,50 @@ def _conditions(checks: _Checks, path: str, purpose: Purpose) -> None:
             )
 
 
+def _terms(checks: _Checks, path: str, purpose: Purpose) -> None:
+    """A person at the source has a term, a machine has none; consent is a condition, never a mere mode."""
+    consents = {one.id for one in purpose.conditions if one.form is ConditionForm.CONSENT}
+    general = {one.id for one in purpose.conditions} - {
+        id_ for it in purpose.source_terms.values() for id_ in it.conditions
+    }
+    for party, terms in purpose.source_terms.items():
+        place = ("bronnen", party)
+        if terms.mode.by_machine and terms.reply_term is not None:
+            what = f"modus {terms.mode} antwoordt direct en heeft geen reactietermijn"
+            checks.add(path, (*place, "reactietermijn"), what, "Haal de reactietermijn weg, of kies handmatig.")
+        if terms.mode in {Mode.MANUAL, Mode.CONSENT} and not terms.reply_term:
+            what = f"bij modus {terms.mode} ontbreekt de reactietermijn"
+            checks.add(path, place, what, "Voeg 'reactietermijn: P2D' toe.")
+        if terms.mode is Mode.CONSENT and consents.isdisjoint(general | set(terms.conditions)):
+            checks.add(
+                path,
+                (*place, "modus"),
+                "modus toestemming zonder voorwaarde van de vorm toestemming (FG-10)",
+                "Voeg zo'n voorwaarde toe, en noem haar bij 'mits' als zij alleen voor deze bron geldt.",
+            )
+
+
+def _references(checks: _Checks, path: str, purpose: Purpose) -> None:
+    """FG-06: every purpose names its DPIA and the RAC's advice; with an untested ground it also ends on a day."""
+    for name, value in (("dpia", purpose.dpia), ("rac_advies", purpose.advice)):
+        if value is None:
+            checks.add(path, (), f"'{name}' ontbreekt (FG-06)", f"Verwijs bij '{name}:' naar het stuk.")
+    if purpose.untested and purpose.last_day is None:
+        checks.add(
+            path,
+            (),
+            f"'{purpose.untested[0]}' is niet getoetst, en er is geen einddatum",
+            "Voeg 'einddatum:' toe: tot die dag geldt het doel op proef.",
+        )
+    if purpose.last_day is not None and checks.agreement and purpose.last_day < checks.agreement.first_day:
+        checks.add(
+            path,
+            ("einddatum",),
+            "de einddatum ligt voor het begin van het convenant",
+            "Verwijder het doel of de datum.",
+        )
+
+
 def _grounds(checks: _Checks, path: str, purpose: Purpose) -> None:
     listed: list[tuple[tuple[str | int, ...], Ground]]
     listed = [(("grondslag_vrager", index), ground) for index, ground in enumerate(purpose.requester_grounds)]
@@ -209,6 +272,12 @@ def _grounds(checks: _Checks, path: str, purpose: Purpose) -> None:
                 f"D13: '{ground}' is geen grondslag: de Wams is een wetsvoorstel, een afspraak is geen wet",
                 "Noem het artikel van de geldende wet.",
             )
+        if ground.status is None:
+            checks.add(
+                path, place, f"'{ground}' heeft geen status", "Schrijf status: getoetst, te_toetsen of omstreden."
+            )
+        if ground.tested and ground.version is None:
+            checks.add(path, place, f"'{ground}' is getoetst, maar aan welke versie?", "Voeg 'versie:' toe.")
     if not frame_fits(purpose.frame, purpose.requester_grounds):
         checks.add(
             path,

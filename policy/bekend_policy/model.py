@@ -53,6 +53,7 @@ class Source:
     conditions: frozenset[str] = frozenset()
     """Ids of conditions that hold for this source only (`mits`)."""
     reply_term: timedelta | None = None
+    alternative: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,7 @@ def source_of(oin: str, terms: SourceTerms) -> Source:
         reason=terms.reason,
         conditions=frozenset(terms.conditions),
         reply_term=terms.reply_term,
+        alternative=terms.alternative,
     )
 
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 _DURATION = re.compile(r"P(?=.)(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,5})H)?(?:(\d{1,5})M)?(?:(\d{1,5})S)?)?")
@@ -86,6 +86,13 @@ def _moment(value: Any) -> datetime:
     raise PydanticCustomError("moment", "not a moment in UTC")
 
 
+def _years(value: Any) -> int:
+    found = re.fullmatch(r"P([0-9]{1,2})Y", value) if isinstance(value, str) else None
+    if found is None:
+        raise PydanticCustomError("years", "not a number of years")
+    return int(found[1])
+
+
 def _hex32(value: Any) -> bytes:
     if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
         return bytes.fromhex(value)
@@ -99,5 +106,7 @@ Duration = Annotated[timedelta, PlainValidator(_duration)]
 Oin = Annotated[str, PlainValidator(_oin)]
 Slug = Annotated[str, PlainValidator(_slug)]
 Day = Annotated[date, PlainValidator(_day)]
+Years = Annotated[int, PlainValidator(_years)]
+Text = Annotated[str, Field(max_length=4000)]
 Moment = Annotated[datetime, PlainValidator(_moment)]
 Hex32 = Annotated[bytes, PlainValidator(_hex32)]

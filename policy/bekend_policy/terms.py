@@ -5,98 +5,45 @@ file says beyond these fields is a fault. What files say about each other is che
 """
 
 import re
-from datetime import timedelta
-from enum import StrEnum
+from datetime import date, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bekend_policy.scalars import Day, Duration, JaNee, Oin, Slug, Whole, is_oin, rule_fault
+from bekend_policy.conditions import Condition
+from bekend_policy.scalars import Day, Duration, JaNee, Oin, Slug, Text, Whole, Years, is_oin, rule_fault
 from bekend_policy.strict_yaml import StrictModel
+from bekend_policy.words import CheckedBy, Frame, GroundStatus, IdentifierKind, Kind, Mode
+
+__all__ = [
+    "SHIELDED_REGISTER",
+    "Agreement",
+    "AskerTerms",
+    "CaseTerms",
+    "CheckedBy",
+    "Condition",
+    "DeferralTerms",
+    "Frame",
+    "General",
+    "Ground",
+    "GroundStatus",
+    "IdentifierKind",
+    "Kind",
+    "Limits",
+    "Mandate",
+    "MandateRule",
+    "Mode",
+    "Operator",
+    "Participant",
+    "Party",
+    "Purpose",
+    "RaiseTerms",
+    "SourceTerms",
+    "Text",
+]
 
 SHIELDED_REGISTER = "afgeschermd"
 """The reserved register of a partner's shielded clients: always subtracted, never named in a covenant."""
-
-
-class Kind(StrEnum):
-    """What sort of organisation a participant is (`soort`). Direction rules speak of these."""
-
-    OM = "om"
-    POLITIE = "politie"
-    RECLASSERING = "reclassering"
-    RVDK = "rvdk"
-    DJI = "dji"
-    CJIB = "cjib"
-    HALT = "halt"
-    GI = "gi"
-    GI_JEUGDRECLASSERING = "gi_jeugdreclassering"
-    COLLEGE_BW = "college_bw"
-    BURGEMEESTER = "burgemeester"
-    WIJKTEAM = "wijkteam"
-    SCHULDHULP = "schuldhulp"
-    WMO_AANBIEDER = "wmo_aanbieder"
-    JEUGDHULP = "jeugdhulp"
-    GGD = "ggd"
-    GGZ = "ggz"
-    VEILIG_THUIS = "veilig_thuis"
-    ZVH = "zvh"
-    SLACHTOFFERHULP = "slachtofferhulp"
-    WONINGCORPORATIE = "woningcorporatie"
-    # Named so that they can be refused by name: direction rule D10.
-    ZORGVERZEKERAAR = "zorgverzekeraar"
-    WERKGEVER = "werkgever"
-    SCHOOL = "school"
-    VERHUURDER = "verhuurder"
-    COMMERCIEEL = "commercieel"
-
-
-class Mode(StrEnum):
-    """How a source answers for a purpose (protocol section 9)."""
-
-    AUTOMATIC = "automatisch"
-    STANDING = "standaardbesluit"
-    MANUAL = "handmatig"
-    CONSENT = "toestemming"
-    NEVER = "nooit"
-
-    @property
-    def by_machine(self) -> bool:
-        """Whether the node answers without a person deciding at that moment."""
-        return self in {Mode.AUTOMATIC, Mode.STANDING}
-
-
-class Frame(StrEnum):
-    """The legal frame of a purpose (`kader`); `directions.py` ties each to the laws that open it."""
-
-    STRAFVORDERING = "strafvordering"
-    SOCIAAL_DOMEIN = "sociaal_domein"
-    VEILIG_THUIS = "veilig_thuis"
-    ZVH = "zvh"
-    NAZORG = "nazorg"
-    VERWARD_GEDRAG = "verward_gedrag"
-    RADICALISERING = "radicalisering"
-
-
-class GroundStatus(StrEnum):
-    """How far a ground has been tested by a lawyer."""
-
-    TESTED = "getoetst"
-    TO_TEST = "te_toetsen"
-    DISPUTED = "omstreden"
-
-
-class CheckedBy(StrEnum):
-    """Who can check a condition: every party from the Question, or the requester, who attests it by signing."""
-
-    QUESTION = "vraag"
-    REQUESTER = "vrager"
-
-
-class IdentifierKind(StrEnum):
-    """Kinds of identifier that a purpose admits. `test` is for demo covenants only."""
-
-    BSN = "bsn"
-    TEST = "test"
 
 
 def _party(value: str) -> str:
@@ -105,7 +52,6 @@ def _party(value: str) -> str:
     raise rule_fault(f"'{value}' is geen soort deelnemer en geen OIN", f"Kies uit {', '.join(Kind)}, of geef een OIN.")
 
 
-Text = Annotated[str, Field(max_length=4000)]
 Party = Annotated[str, AfterValidator(_party)]
 """A kind of participant, or the OIN of one."""
 
@@ -142,6 +88,11 @@ class Ground(StrictModel):
     def __str__(self) -> str:
         return f"{self.law} {self.article}"
 
+    @property
+    def tested(self) -> bool:
+        """Whether a lawyer has tested it."""
+        return self.status is GroundStatus.TESTED
+
 
 class Limits(StrictModel):
     """Persons a day."""
@@ -156,12 +107,19 @@ class Limits(StrictModel):
         return self
 
 
-class Condition(StrictModel):
-    """A condition on a purpose, and who can check it."""
+class RaiseTerms(StrictModel):
+    """How far a second person may raise an officer's limit, for 24 hours, on the record (see `raising.py`)."""
 
-    id: Slug
-    text: Text = Field(alias="tekst")
-    checked_by: CheckedBy = Field(alias="controle")
+    per_officer: Annotated[Whole, Field(ge=1)] = Field(alias="per_persoon")
+    roles: tuple[Slug, ...] = Field(alias="rollen", min_length=1)
+    """Who may raise it: never the officer whose limit it is."""
+
+
+class DeferralTerms(StrictModel):
+    """When informing the person may wait, and until when that stands without another look (FG-34)."""
+
+    ground: Text = Field(alias="grond")
+    review: Duration | None = Field(default=None, alias="herbeoordeling")
 
 
 class Mandate(StrictModel):
@@ -170,6 +128,19 @@ class Mandate(StrictModel):
     requester: Oin = Field(alias="vrager")
     principal: Oin = Field(alias="namens")
     decision: Text = Field(alias="mandaat")
+    last_day: Day | None = Field(default=None, alias="tot_en_met")
+
+    def runs_on(self, day: date) -> bool:
+        """Whether it holds on this day."""
+        return self.last_day is None or day <= self.last_day
+
+
+class MandateRule(StrictModel):
+    """Which kind of organisation may have itself represented by which other kind."""
+
+    principal: Kind = Field(alias="van")
+    requester: Kind = Field(alias="aan")
+    article: Text = Field(alias="grond")
 
 
 class AskerTerms(StrictModel):
@@ -189,6 +160,7 @@ class SourceTerms(StrictModel):
     max_list_age: Duration = Field(default=timedelta(days=3), alias="maximale_ouderdom_lijst")
     reply_term: Duration | None = Field(default=None, alias="reactietermijn")
     conditions: tuple[Slug, ...] = Field(default=(), alias="mits")
+    alternative: Text | None = Field(default=None, alias="alternatief")
     reason: Text | None = Field(default=None, alias="reden")
 
     @model_validator(mode="after")
@@ -215,6 +187,13 @@ class CaseTerms(StrictModel):
 
     pattern: Annotated[str, AfterValidator(_case_pattern)] = Field(alias="patroon")
     description: Text = Field(alias="omschrijving")
+    example: str | None = Field(default=None, alias="voorbeeld", max_length=64)
+
+    @model_validator(mode="after")
+    def _example_fits(self) -> "CaseTerms":
+        if self.example is not None and not re.fullmatch(self.pattern, self.example, re.ASCII):
+            raise rule_fault("het voorbeeld past niet bij het patroon", "Verbeter één van de twee.", "voorbeeld")
+        return self
 
 
 class Purpose(StrictModel):
@@ -231,23 +210,46 @@ class Purpose(StrictModel):
     conditions: tuple[Condition, ...] = Field(default=(), alias="voorwaarden")
     case: CaseTerms = Field(alias="zaaknummer")
     justification: JaNee = Field(alias="motivering")
+    weighing: JaNee = Field(default=False, alias="afweging")
+    """Three short texts: why needed, why this means, why not with less (FG-08)."""
     max_persons: Annotated[Whole, Field(ge=1, le=8)] = Field(alias="max_personen")
     max_sources: Annotated[Whole, Field(ge=1, le=64)] = Field(alias="max_bronnen")
+    persons: Text | None = Field(default=None, alias="personen")
     limits: Limits = Field(alias="max_per_dag")
+    raised: RaiseTerms | None = Field(default=None, alias="verhoging")
     result_lifetime: Duration = Field(alias="geldigheid_resultaat")
+    log_years: Years | None = Field(default=None, alias="bewaartermijn_log")
     kinds: frozenset[IdentifierKind] = Field(alias="identificatie", min_length=1)
     four_eyes: JaNee = Field(alias="vier_ogen")
     informing: Text = Field(alias="informeren")
-    deferral: Text | None = Field(default=None, alias="uitstel")
+    deferral: DeferralTerms | None = Field(default=None, alias="uitstel")
+    minors: Text | None = Field(default=None, alias="minderjarigen")
+    visibility: Text | None = Field(default=None, alias="zichtbaarheid")
+    exceptions: tuple[Text, ...] = Field(default=(), alias="uitzonderingen")
+    source_records: tuple[Text, ...] = Field(default=(), alias="bron_legt_vast")
+    next_step: Text | None = Field(default=None, alias="vervolgstap")
     dpia: Text | None = None
     advice: Text | None = Field(default=None, alias="rac_advies")
+    last_day: Day | None = Field(default=None, alias="einddatum")
+    """Last day on which it may be used; needed as long as one of its grounds is not `getoetst`."""
     open_question: Text | None = Field(default=None, alias="open_vraag")
+    in_service: JaNee = Field(default=True, alias="in_dienst")
     filter_interval: Duration | None = None
 
     @property
     def case_pattern(self) -> str:
         """The pattern that the whole case reference must match (a regular expression)."""
         return self.case.pattern
+
+    @property
+    def grounds(self) -> tuple[Ground, ...]:
+        """All grounds: the requester's and those of every source."""
+        return (*self.requester_grounds, *(ground for terms in self.source_terms.values() for ground in terms.grounds))
+
+    @property
+    def untested(self) -> tuple[Ground, ...]:
+        """The grounds that no lawyer has tested yet, or that are disputed: shown wherever the purpose is."""
+        return tuple(ground for ground in self.grounds if not ground.tested)
 
     @model_validator(mode="after")
     def _whole(self) -> "Purpose":
@@ -265,10 +267,25 @@ class Participant(StrictModel):
     oin: Oin
     name: str = Field(alias="naam", max_length=120)
     kind: Kind = Field(alias="soort")
-    signer: str = Field(alias="ondertekenaar", max_length=200)
-    desk: Text = Field(alias="loket")
+    parent: Oin | None = Field(default=None, alias="hoort_bij")
+    """The organisation whose SubOIN this is: college and burgemeester are two controllers under one OIN."""
+    region: Text | None = Field(default=None, alias="werkgebied")
     houses: tuple[Oin, ...] = Field(default=(), alias="zvh")
     """Zorg- en Veiligheidshuizen in which it takes part; empty: those of this covenant."""
+    signer: str = Field(alias="ondertekenaar", max_length=200)
+    lawyer: str | None = Field(default=None, alias="jurist", max_length=200)
+    """Key of the lawyer (or RAC) whose line stands beside that of the ondertekenaar (FG-05)."""
+    former_keys: tuple[Annotated[str, Field(max_length=200)], ...] = Field(default=(), alias="vervangt", max_length=4)
+    """Keys that these replace: each signs once more, so that partners who signed before can see who renewed."""
+    privacy_officer: Text | None = None
+    privacy_deputy: Text | None = Field(default=None, alias="privacy_officer_vervanger")
+    desk: Text = Field(alias="loket")
+    opening_hours: Text | None = Field(default=None, alias="openingstijden")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys whose lines make its signature: the ondertekenaar's and, where there is one, the jurist's."""
+        return (self.signer,) if self.lawyer is None else (self.signer, self.lawyer)
 
 
 class Operator(StrictModel):
@@ -277,6 +294,30 @@ class Operator(StrictModel):
     oin: Oin
     name: str = Field(alias="naam", max_length=120)
     key: str = Field(alias="sleutel", max_length=200)
+
+
+class General(StrictModel):
+    """What holds for every purpose, for who reads: nothing here widens a rule."""
+
+    identity: Text = Field(alias="vergewissen")
+    outcome: tuple[Slug, ...] = Field(alias="inhoud_antwoord", min_length=1)
+    never: tuple[Text, ...] = Field(alias="altijd_uitgezonderd", min_length=1)
+    not_taken_in: Text = Field(alias="resultaat_bij_niet_in_behandeling")
+    own_staff: Text = Field(alias="eigen_medewerker_of_vip")
+    minors: Text = Field(alias="minderjarigen")
+    region: Text = Field(alias="regio")
+    decisions: Text = Field(alias="besluit_over_persoon")
+    log_use: tuple[Text, ...] = Field(alias="gebruik_log", min_length=1)
+
+    @model_validator(mode="after")
+    def _outcome_only(self) -> "General":
+        if set(self.outcome) != {"naam_partner", "functioneel_contact"}:
+            raise rule_fault(
+                "een antwoord bevat de naam van de partner en een functioneel contact, niets anders (FG-11)",
+                "Schrijf [naam_partner, functioneel_contact].",
+                "inhoud_antwoord",
+            )
+        return self
 
 
 class Agreement(StrictModel):
@@ -290,6 +331,12 @@ class Agreement(StrictModel):
     demo: JaNee = False
     quorum: Annotated[Whole, Field(ge=1)]
     operator: Operator = Field(alias="beheerder")
+    auditor: Text | None = Field(default=None, alias="auditor")
+    mandate_rules: tuple[MandateRule, ...] = Field(default=(), alias="mandaten")
+    general: General | None = Field(default=None, alias="algemeen")
+    log_years: Years = Field(default=5, alias="bewaartermijn_log")
+    signatures_from: Annotated[Whole, Field(ge=1)] | None = Field(default=None, alias="handtekeningen_vanaf")
+    """Oldest version on which a signature may still count; without it, the version before this one."""
     totals: Limits = Field(alias="totalen_per_dag")
     filter_interval: Duration | None = None
 

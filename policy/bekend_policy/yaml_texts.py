@@ -139,6 +139,10 @@ _TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("'{name}' moet een duur zijn", "Schrijf ISO 8601, bijvoorbeeld PT15M, PT72H, P3D of P28D."),
         ("'{name}' must be a duration", "Write ISO 8601, for example PT15M, PT72H, P3D or P28D."),
     ),
+    "years": (
+        ("'{name}' moet een aantal jaren zijn", "Schrijf bijvoorbeeld P5Y."),
+        ("'{name}' must be a number of years", "Write for example P5Y."),
+    ),
     "oin": (
         ("'{name}' moet een OIN van 20 tekens zijn", "Neem het OIN over uit het certificaat, met alle nullen."),
         ("'{name}' must be an OIN of 20 characters", "Copy it from the certificate, zeros included."),

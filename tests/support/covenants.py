@@ -14,7 +14,10 @@ from bekend_policy.sign import sign_covenant, verify_covenant
 from bekend_proto.note import note_name, vkey_of
 from nacl.signing import SigningKey as Ed25519
 
-EXAMPLE = Path(__file__).parents[2] / "policy" / "convenant" / "kennemerland"
+CATALOGUE = Path(__file__).parents[2] / "policy" / "convenant" / "kennemerland"
+"""The shipped catalogue: every purpose, every kind of partner."""
+EXAMPLE = Path(__file__).parent / "convenant" / "kennemerland"
+"""Seven of its partners and three of its purposes, small enough to reason about."""
 EVIL = Path(__file__).parents[1] / "evil" / "covenants"
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 
