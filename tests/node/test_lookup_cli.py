@@ -198,7 +198,7 @@ async def test_exit_5_when_no_node_runs(desk: Desk) -> None:
 
 
 async def test_a_wrong_configuration_is_a_usage_fault_that_names_the_file(desk: Desk) -> None:
-    desk.config.write_text("oin: 00000001002220647000\n")
+    desk.config.write_text("oin: 00000099002220647000\n")
     ended = await desk.run(*ZSM_OPTIONS, *BOTH)
     assert ended.code == 2
     assert "node.yaml" in ended.err
