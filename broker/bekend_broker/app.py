@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 from bekend_policy.faults import YamlFaults
 from bekend_proto import logs
@@ -25,9 +24,6 @@ from bekend_broker.service import BrokerService
 from bekend_broker.store import Store
 from bekend_broker.transfer import Transfers
 
-LOOKUP_THREADS: Final = 2
-"""Threads for the checks and evaluations of lookups, apart from enrolment's: an import delays no lookup."""
-
 
 class Broker:
     """A broker in service. Made by `start_broker`; stop it with `await stop()`."""
@@ -37,7 +33,6 @@ class Broker:
         self._clock = clock
         self.store = store
         self._metrics = metrics
-        self._lookup_threads = ThreadPoolExecutor(LOOKUP_THREADS, "lookup")
         self._enrol_threads = ThreadPoolExecutor(config.worker_count, "enrol")
         limits = config.limits
         self._directory = Directory(store, clock, present)
@@ -49,7 +44,6 @@ class Broker:
             clock=clock,
             metrics=metrics,
             limits=limits,
-            threads=self._lookup_threads,
         )
         self._transfers = Transfers(
             directory=self._directory,
@@ -124,7 +118,7 @@ class Broker:
         Certificates need no reload: the server follows their files. Says whether the new ones are in service.
         """
         try:
-            present = load_present(self.config, self._clock.now(), self.store.newest_covenant)
+            present = await asyncio.to_thread(load_present, self.config, self._clock.now(), self.store.newest_covenant)
             await self._put(present)
         except (BekendError, YamlFaults) as fault:
             logs.log(logs.BROKER_RELOAD_REFUSED, detail=str(fault))
@@ -146,8 +140,7 @@ class Broker:
             await stopping
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.stop)
-        for threads in (self._lookup_threads, self._enrol_threads):
-            threads.shutdown()
+        self._enrol_threads.shutdown()
         self.store.close()
         logs.log(logs.BROKER_STOPPED, oin=self.config.oin)
 

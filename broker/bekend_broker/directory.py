@@ -5,6 +5,7 @@ covenant pins (protocol section 4). The highest number ever seen is remembered i
 refused, also after a restart, so that a revoked key cannot come back.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,25 +99,32 @@ class Directory:
         self.present = present
         self._manifests: dict[str, tuple[KeyManifest, bytes]] = {}
         self._superseded: dict[str, tuple[int, datetime]] = {}
+        # One change at a time: what is published during a reload is not lost.
+        self._changing = asyncio.Lock()
 
     async def replace(self, present: Present) -> None:
         """Put covenant, keys and own manifest into service, and verify the partners' manifests under them.
 
         Raises KeysError when the own manifest is older than one that served before.
         """
-        await self._store.write(lambda c: _remember_present(c, present))
-        self._supersede(self.present.manifest, present.manifest)
-        self.present = present
-        self._manifests = {}
+        async with self._changing:
+            await self._store.write(lambda c: _remember_present(c, present))
+            manifests = await asyncio.to_thread(self._believed, present)
+            self._supersede(self.present.manifest, present.manifest)
+            self.present = present
+            self._manifests = manifests
+
+    def _believed(self, present: Present) -> dict[str, tuple[KeyManifest, bytes]]:
+        """The partners' manifests of the store that hold under this covenant."""
+        found: dict[str, tuple[KeyManifest, bytes]] = {}
         for oin, (_, note) in self._store.manifests().items():
             if oin == present.manifest.oin or oin not in present.covenant.participants:
                 continue
             try:
-                manifest = open_manifest(note, present.covenant.participants[oin].signer, self._clock.now())
+                found[oin] = open_manifest(note, present.covenant.participants[oin].signer, self._clock.now()), note
             except BekendError as fault:
                 logs.log(logs.MANIFEST_SKIPPED, oin=oin, detail=fault.detail)
-            else:
-                self._manifests[oin] = manifest, note
+        return found
 
     async def publish(self, caller: str, note: bytes) -> int:
         """Take a partner's own manifest into the directory; gives its number.
@@ -127,16 +135,17 @@ class Directory:
         participant = self.present.partner(caller)
         if len(note) > NOTE_LIMIT:
             raise MalformedError(f"a manifest has at most {NOTE_LIMIT} octets")
-        manifest = open_manifest(note, participant.signer, self._clock.now())
+        manifest = await asyncio.to_thread(open_manifest, note, participant.signer, self._clock.now())
         if manifest.oin != caller:
             raise KeysError(f"{caller} offers the manifest of {manifest.oin}")
-        await self._store.write(lambda c: _remember(c, manifest, note))
-        held = self._manifests.get(caller)
-        if held is None or held[0].number < manifest.number:
-            if held is not None:
-                self._supersede(held[0], manifest)
-            self._manifests[caller] = manifest, note
-            logs.log(logs.MANIFEST_ACCEPTED, oin=caller, number=manifest.number)
+        async with self._changing:
+            await self._store.write(lambda c: _remember(c, manifest, note))
+            held = self._manifests.get(caller)
+            if held is None or held[0].number < manifest.number:
+                if held is not None:
+                    self._supersede(held[0], manifest)
+                self._manifests[caller] = manifest, note
+                logs.log(logs.MANIFEST_ACCEPTED, oin=caller, number=manifest.number)
         return manifest.number
 
     def manifest_of(self, oin: str) -> KeyManifest:

@@ -22,7 +22,7 @@ from bekend_policy.model import Mode
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.dleq import prove
-from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError, StorageError
+from bekend_proto.errors import BudgetError, MalformedError, RefusedError, StorageError
 from bekend_proto.group import multiply
 from bekend_proto.oprf import KeyPair
 from bekend_proto.v1.broker_pb2 import BlindedChunk, EnrolRequest, EnrolResponse, EnrolStarted, EvaluatedChunk
@@ -127,13 +127,12 @@ class Enrolments:
     async def _chunks(self, job: "_Job", requests: AsyncIterator[EnrolRequest]) -> AsyncIterator[EnrolResponse]:
         """The evaluated chunks, in the order in which they are ready."""
         slots = asyncio.Semaphore(IN_FLIGHT)
-        ready: asyncio.Queue[EvaluatedChunk | BekendError | None] = asyncio.Queue()
+        ready: asyncio.Queue[EvaluatedChunk | None] = asyncio.Queue()
         feeder = asyncio.create_task(self._feed(job, requests, slots, ready))
+        feeder.add_done_callback(lambda _: ready.put_nowait(None))
         done = 0
         try:
             while (chunk := await ready.get()) is not None:
-                if isinstance(chunk, BekendError):
-                    raise chunk
                 yield EnrolResponse(chunk=chunk)
                 done += 1
                 # Only now: what the node does not read holds back what it may send.
@@ -157,9 +156,9 @@ class Enrolments:
         job: "_Job",
         requests: AsyncIterator[EnrolRequest],
         slots: asyncio.Semaphore,
-        ready: "asyncio.Queue[EvaluatedChunk | BekendError | None]",
+        ready: "asyncio.Queue[EvaluatedChunk | None]",
     ) -> None:
-        """Read chunks and start work on them, a few at a time; the last word in `ready` is None or the fault."""
+        """Read chunks and start work on them, a few at a time. Raises the first fault of any of them."""
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -170,15 +169,11 @@ class Enrolments:
                     if message.WhichOneof("kind") != "chunk":
                         raise MalformedError("after Enrolment a node sends chunks only")
                     group.create_task(self._chunk(job, message.chunk, ready))
-        except* BekendError as faults:
-            fault = faults.exceptions[0]
-            ready.put_nowait(fault if isinstance(fault, BekendError) else None)
-        else:
-            ready.put_nowait(None)
+        except BaseExceptionGroup as faults:
+            # One is enough to end the import; the call has one status.
+            raise faults.exceptions[0] from None
 
-    async def _chunk(
-        self, job: "_Job", chunk: BlindedChunk, ready: "asyncio.Queue[EvaluatedChunk | BekendError | None]"
-    ) -> None:
+    async def _chunk(self, job: "_Job", chunk: BlindedChunk, ready: "asyncio.Queue[EvaluatedChunk | None]") -> None:
         count, rest = divmod(len(chunk.elements), 32)
         if rest or not 1 <= count <= CHUNK:
             raise MalformedError(f"a chunk holds 1 to {CHUNK} elements of 32 octets")

@@ -11,12 +11,10 @@ that says why there is none.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
-from typing import TypeVar
 
 from bekend_proto import logs
 from bekend_proto.clock import Clock
@@ -31,11 +29,9 @@ from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
 from bekend_broker.metrics import Metrics
 from bekend_broker.questions import Checked, Refused, Verdict, admit, check_ask, evaluate
-from bekend_broker.register import Attachment, Register
+from bekend_broker.register import Attachment, Register, Reply
 from bekend_broker.store import Store
 from bekend_broker.streams import first_message, next_message
-
-T = TypeVar("T")
 
 
 class Lookups:
@@ -50,7 +46,6 @@ class Lookups:
         clock: Clock,
         metrics: Metrics,
         limits: Limits,
-        threads: Executor,
     ) -> None:
         self._directory = directory
         self._register = register
@@ -58,7 +53,6 @@ class Lookups:
         self._clock = clock
         self._metrics = metrics
         self._limits = limits
-        self._threads = threads
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -83,9 +77,9 @@ class Lookups:
             if first.WhichOneof("kind") != "begin":
                 raise MalformedError("the first message of a lookup is Begin")
             opened, begun = await self._begin(caller, first.begin)
-            yield begun
             admitted: list[Checked] = []
             try:
+                yield begun
                 ask = await self._ask(requests)
                 start = perf_counter()
                 admitted, refused = await self._admit(caller, opened, ask)
@@ -129,8 +123,10 @@ class Lookups:
     # (6): ratio, covenant, records; log entry durable before anything is evaluated or forwarded.
     async def _admit(self, caller: str, opened: Opened, ask: Ask) -> tuple[list[Checked], list[Refused]]:
         now = self._clock.now()
-        verdicts = await self._in_thread(lambda: check_ask(self._directory, caller, opened, ask.questions, now))
-        verdicts = [self._reachable(verdict) for verdict in verdicts]
+        verdicts: list[Verdict] = []
+        for verdict in check_ask(self._directory, caller, opened, ask.questions, now):
+            verdicts.append(self._reachable(verdict))
+            await _let_others()
         refused = [verdict for verdict in verdicts if isinstance(verdict, Refused)]
         checked = [verdict for verdict in verdicts if isinstance(verdict, Checked)]
         if not checked:
@@ -146,23 +142,19 @@ class Lookups:
         return [verdict for verdict in verdicts if isinstance(verdict, Checked)], refused
 
     async def _forward(self, opened: Opened, admitted: Sequence[Checked]) -> AsyncGenerator[LookupResponse, None]:
-        """(6): evaluate, send each question to its source, and pass on what comes back until the deadline."""
-        evaluated = await self._in_thread(lambda: [evaluate(one) for one in admitted])
+        """(6): evaluate and send each question to its source, and pass on what comes back until the deadline."""
         replies: asyncio.Queue[LookupResponse] = asyncio.Queue()
         waiting: dict[bytes, Attachment] = {}
         try:
-            for one, question in zip(admitted, evaluated, strict=True):
-                try:
-                    attachment = self._register.find(one.source)
-                    attachment.ask(one.question_id, question, replies.put_nowait)
-                except UnreachableError:
-                    yield _failure(one.question_id, ERROR_CODE_UNREACHABLE)
-                    self._metrics.replies.labels("unreachable").inc()
-                else:
-                    waiting[one.question_id] = attachment
+            for one in admitted:
+                # Sent as soon as it is evaluated: its source works while the next one is evaluated here.
+                self._send(one, waiting, replies.put_nowait)
                 self._metrics.question(opened.begin.purpose, None)
+                await _let_others()
             deadline = asyncio.get_running_loop().time() + self._limits.reply_seconds
-            while waiting and (reply := await _before(deadline, replies)) is not None:
+            ended = 0
+            while ended < len(admitted) and (reply := await _before(deadline, replies)) is not None:
+                ended += 1
                 waiting.pop(self._ended(reply), None)
                 yield reply
             for question_id in waiting:
@@ -171,6 +163,16 @@ class Lookups:
         finally:
             for question_id, attachment in waiting.items():
                 attachment.forget(question_id)
+
+    def _send(self, one: Checked, waiting: dict[bytes, Attachment], reply: Reply) -> None:
+        """Evaluate and forward one question; when its source is gone since, that is the reply."""
+        try:
+            attachment = self._register.find(one.source)
+            attachment.ask(one.question_id, evaluate(one), reply)
+        except UnreachableError:
+            reply(_failure(one.question_id, ERROR_CODE_UNREACHABLE))
+        else:
+            waiting[one.question_id] = attachment
 
     def _reachable(self, verdict: Verdict) -> Verdict:
         """The verdict, or UNREACHABLE for a good question to a source that is not attached: it is not logged."""
@@ -216,8 +218,14 @@ class Lookups:
         else:
             self._idle.set()
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+async def _let_others() -> None:
+    """Let other lookups and the streams go on between two questions.
+
+    A question costs half a millisecond. Handing it to a thread costs as much again: libsodium's calls are short, and
+    the GIL changes hands around each.
+    """
+    await asyncio.sleep(0)
 
 
 async def _before(deadline: float, replies: asyncio.Queue[LookupResponse]) -> LookupResponse | None:

@@ -4,7 +4,7 @@ The functions here are pure or take a connection; `lookup.py` runs them in their
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -51,8 +51,8 @@ Verdict = Checked | Refused
 
 def check_ask(
     directory: Directory, caller: str, opened: Opened, questions: Sequence[RoutedQuestion], now: datetime
-) -> list[Verdict]:
-    """(6): a verdict on each question of an Ask, in order.
+) -> Iterator[Verdict]:
+    """(6): a verdict on each question of an Ask, in order, worked out as it is taken.
 
     Raises MalformedError when questions cannot be told apart: too many, an id unreadable or twice.
     """
@@ -61,7 +61,6 @@ def check_ask(
     names = [_name(routed) for routed in questions]
     if len(set(names)) != len(names):
         raise MalformedError("two questions of one Ask have the same id")
-    verdicts: list[Verdict] = []
     sources: set[str] = set()
     for name, routed in zip(names, questions, strict=True):
         source = ""
@@ -74,10 +73,10 @@ def check_ask(
             asked = replace(asked_of(opened.begin, source), kind_class=question.kind_class, sources=len(questions))
             decided(directory.present, asked, now)
             key = _check(directory, opened, question, routed, now)
-            verdicts.append(Checked(name, source, question, routed, key))
         except BekendError as fault:
-            verdicts.append(Refused(name, source, fault))
-    return verdicts
+            yield Refused(name, source, fault)
+        else:
+            yield Checked(name, source, question, routed, key)
 
 
 def admit(

@@ -166,6 +166,8 @@ class Register:
                 yield message
             if attachment.ended is not None:
                 raise attachment.ended
+            if reader.done() and not reader.cancelled():
+                reader.result()
         finally:
             reader.cancel()
             self._remove(attachment)
@@ -213,8 +215,6 @@ class Register:
                 if not attachment.take(message):
                     # After the deadline this is ordinary; it is also what an answer to another's question looks like.
                     self._metrics.unclaimed.inc()
-        except BekendError as fault:
-            attachment.end(fault)
         finally:
             attachment.end()
 
