@@ -151,7 +151,11 @@ class NodeHome:
             **self.settings,
         }
 
-    def config(self, port: int = 1) -> NodeConfig:
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def config(self, port: int) -> NodeConfig:
         path = self.folder / "node.yaml"
         path.write_text(yaml.safe_dump(self.tree(port), sort_keys=False))
         return load_config(path)
