@@ -203,6 +203,25 @@ class Filters:
         log(logs.FILTER_WITHDRAWN, purpose=old.purpose, version=old.version)
 
     async def _build(self, purpose: str, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
+        """Build from these inputs; from what took their place when an import switches meanwhile.
+
+        An import destroys the files that it supersedes. What was read of them while that happened is worth nothing,
+        and waiting for another try would let the switch come late, which would show the import.
+        """
+        while True:
+            try:
+                serving = await self._build_from(purpose, shelf, inputs, version)
+                fault: BekendError | None = None
+            except BekendError as error:
+                fault = error
+            present = inputs_of(purpose, self._rules.now, self._registers, self._keys, self._clock.now())
+            if present == inputs:
+                if fault is not None:
+                    raise fault
+                return serving
+            inputs = present
+
+    async def _build_from(self, purpose: str, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
         loop = asyncio.get_running_loop()
         began = loop.time()
         rules = self._rules.now
