@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from bekend_deploy.covenant import Settings
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
+from bekend_node import filters
 from bekend_node.app import Node
+from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import next_switch
 from bekend_proto.group import multiply
 from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, Failure, SealedAnswer
@@ -100,6 +102,31 @@ async def test_must_06_an_import_in_mid_flight_waits_for_the_switch(pair: Pair) 
     assert await pair.told() == ["bekend"]
     assert await pair.told(known=False) == ["geen_uitsluitsel"]
     await pair.switch()
+    assert await pair.told() == ["geen_uitsluitsel"]
+    assert await pair.told(known=False) == ["bekend"]
+
+
+async def test_must_06_and_21_an_import_that_ends_while_a_filter_is_built(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It destroys the files that are being read: the filter is made again at once, whole, and is not late."""
+    honest, builds = filters.run_builder, []
+
+    async def interrupted(order: Order) -> Built:
+        builds.append(order)
+        if len(builds) == 1:
+            built = await honest(order)
+            # The import is done before the filter is: what was built is of nobody's list any more.
+            enrol(pair.world, POLITIE.oin, pair.data, [ZSM_CONTEXT], people=[pair.world.nobody])
+            return built
+        return await honest(order)
+
+    await pair.switch()
+    end = pair.police.filters.serving(ZSM_CONTEXT).end
+    monkeypatch.setattr(filters, "run_builder", interrupted)
+    await pair.switch()
+    assert len(builds) == 2
+    assert pair.version == end
     assert await pair.told() == ["geen_uitsluitsel"]
     assert await pair.told(known=False) == ["bekend"]
 

@@ -28,7 +28,7 @@ from bekend_node import pseudonym_file
 from bekend_node.app import Node, start_node
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.rules import Inquiry, OfficerRef
-from bekend_node.config import BrokerAddress, NodeConfig
+from bekend_node.config import SHIELDED, BrokerAddress, NodeConfig
 from bekend_node.config import load_config as load_node
 from bekend_node.keys import NodeKeys
 from bekend_node.pseudonym_file import NEVER_ENDS
@@ -198,22 +198,41 @@ async def broker_of(world: World, data: Path, made: type[Broker] = Broker, **lim
 
 
 def enrol(
-    world: World, oin: str, data: Path, purposes: Iterable[str], people: Iterable[Identifier] | None = None
+    world: World,
+    oin: str,
+    data: Path,
+    purposes: Iterable[str],
+    people: Iterable[Identifier] | None = None,
+    *,
+    registers: Iterable[str] | None = None,
+    shielded: Iterable[Identifier] | None = None,
+    end_month: int = NEVER_ENDS,
 ) -> None:
-    """Write what an import leaves: a generation per register and purpose, and the canary's pseudonyms."""
-    today, moment = day_of(world.clock.now()), int(world.clock.now().timestamp())
-    registers = Registers.open(data)
-    canary = load_node(world.built.nodes[oin].config).canary_identifier
+    """Write what an import leaves: a generation per register and purpose, and the canary's pseudonyms.
+
+    `people` and `registers` are what the population and the covenant say, unless given.
+    """
+    store = Registers.open(data)
     for purpose in purposes:
-        for register in world.covenant.sources(purpose)[oin].registers:
+        for register in registers or world.covenant.sources(purpose)[oin].registers:
             known = people if people is not None else map(world.person, world.population.known(oin, [register]))
-            records = sorted(pseudonym_file.record(world.pseudonym(oin, purpose, one), NEVER_ENDS) for one in known)
-            number = registers.next_file()
-            count = pseudonym_file.write(registers.file(number), records)
-            fresh = Generation(number, register, purpose, world.epoch, today, moment, count, world.population.kind)
-            canaries = {purpose: world.pseudonym(oin, purpose, canary)}
-            registers.switch(register, world.epoch, [fresh], canaries, None)
-    registers.close()
+            _generation(world, store, oin, purpose, register, known, end_month)
+        if shielded is not None:
+            _generation(world, store, oin, purpose, SHIELDED, shielded, NEVER_ENDS)
+    store.close()
+
+
+def _generation(
+    world: World, store: Registers, oin: str, purpose: str, register: str, people: Iterable[Identifier], month: int
+) -> None:
+    records = sorted(pseudonym_file.record(world.pseudonym(oin, purpose, one), month) for one in people)
+    number, moment = store.next_file(), world.clock.now()
+    count = pseudonym_file.write(store.file(number), records)
+    fresh = Generation(
+        number, register, purpose, world.epoch, day_of(moment), int(moment.timestamp()), count, world.population.kind
+    )
+    canary = load_node(world.built.nodes[oin].config).canary_identifier
+    store.switch(register, world.epoch, [fresh], {purpose: world.pseudonym(oin, purpose, canary)}, None)
 
 
 @asynccontextmanager
