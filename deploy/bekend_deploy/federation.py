@@ -13,6 +13,7 @@ over their own control sockets, and never outlive the process that started them.
 import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -355,7 +356,9 @@ class Federation:
     @property
     def command(self) -> str:
         """How to type `bekend` in this installation."""
-        return "bekend" if shutil.which("bekend") else shlex.join(BEKEND)
+        beside = Path(sys.executable).with_name("bekend")
+        words = ("bekend",) if shutil.which("bekend") else (str(beside),) if beside.exists() else BEKEND
+        return shlex.join(words)
 
     # --- readiness
 

@@ -124,24 +124,28 @@ def print_summary(out: Console, timings: Mapping[str, float], *, correct: bool, 
 def print_how_to_ask(out: Console, federation: Federation) -> None:
     """Copy-paste commands, and one person for each outcome."""
     fixed = federation.population.fixed
-    table = Table(title="One person per outcome")
-    for name in ("number", "purpose", "partner", "outcome"):
-        table.add_column(name, no_wrap=True)
-    table.add_row(fixed.everywhere, ZSM_LOCAL, HAARLEM.name, _LOOKS[KNOWN])
-    table.add_row(fixed.nowhere, ZSM_LOCAL, HAARLEM.name, _LOOKS[INCONCLUSIVE])
-    table.add_row(fixed.everywhere, ZSM_LOCAL, f"{VELSEN.name}, stopped", _LOOKS[NO_ANSWER])
-    table.add_row(fixed.everywhere, ZSM_CONTEXT, HAARLEM.name, _LOOKS[NOT_ASKED])
-    out.print(table)
-    out.print("\nAsk as the OM (the number is read from stdin, never from the command line):\n")
-    for purpose, person in ((ZSM_LOCAL, fixed.everywhere), (ZSM_CONTEXT, fixed.nowhere)):
+    out.print("\n[bold]It stays up. One person per outcome:[/]\n")
+    for person, purpose, partner, kind in (
+        (fixed.everywhere, ZSM_LOCAL, _short(HAARLEM.name), KNOWN),
+        (fixed.nowhere, ZSM_LOCAL, _short(HAARLEM.name), INCONCLUSIVE),
+        (fixed.everywhere, ZSM_LOCAL, f"{_short(VELSEN.name)} (stopped)", NO_ANSWER),
+        (fixed.everywhere, ZSM_CONTEXT, _short(HAARLEM.name), NOT_ASKED),
+    ):
+        out.print(f"  {person}  {purpose:<24} {partner:<26} {_LOOKS[kind]}", soft_wrap=True, highlight=False)
+    out.print("\nAsk as the OM. The command asks for the number: it never belongs on the command line.\n")
+    for purpose in (ZSM_LOCAL, ZSM_CONTEXT):
         sources = " ".join(f"--partner {oin}" for oin in federation.truth.sources(OM))
         confirmed = " ".join(f"--bevestig {name}" for name in CONDITIONS[purpose])
         out.print(
-            f"echo {person} | {federation.command} lookup --config {federation.config_of(OM.oin)} --doel {purpose} "
+            f"{federation.command} lookup --config {federation.config_of(OM.oin)} --doel {purpose} "
             f"--soort {federation.population.kind} --zaak {CASES[purpose]} {confirmed} {sources}\n",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
+    velsen = federation.config_of(VELSEN.oin)
+    out.print("Start the partner that was stopped, in another terminal:\n")
+    out.print(f"{federation.command} node serve --config {velsen}\n", soft_wrap=True, highlight=False, markup=False)
     out.print("Ctrl-C stops everything.")
 
 
