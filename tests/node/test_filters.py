@@ -1,0 +1,475 @@
+"""Filters in service: switched at fixed moments, never published when something does not fit, kept over a restart."""
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from bekend_broker.app import Broker
+from bekend_broker.keys import create_missing
+from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, ZSM_CONTEXT, ZVH, ZVH_WEIGHING
+from bekend_node import filters
+from bekend_node.app import Node, start_node
+from bekend_node.enrol.command import shield_persons
+from bekend_node.schedule import interval_of, next_switch
+from bekend_proto.clock import epoch_of, epoch_start, next_epoch
+from bekend_proto.errors import CovenantError, KeysError, NotReadyError, RefusedError, UnknownPartnerError
+from bekend_proto.filter import ClosedFilter
+from bekend_proto.group import random_element
+from bekend_proto.identifiers import parse_identifier
+
+from tests.support.federation import PEOPLE, Federation, Party
+from tests.support.nodes import CANARY, NodeHome, ask, bit, fetch
+from tests.support.pki import Authority
+
+REGISTER = POLITIE.registers[0]
+QUARTER = 900
+KNOWN, UNKNOWN = PEOPLE[:2]
+
+
+@dataclass
+class Scene:
+    """A source with one purpose, its broker and a requester."""
+
+    federation: Federation
+    home: NodeHome
+    broker: Broker
+    om: Party
+
+    @property
+    def port(self) -> int:
+        return self.broker.port
+
+    def advance(self, **step: float) -> None:
+        self.federation.clock.advance(timedelta(**step))
+
+    def to_switch(self, node: Node, before: int = 0) -> None:
+        """The clock to the next switch moment, or so many seconds before it."""
+        moment = node.filters.next_switch(ZSM_CONTEXT)
+        assert moment is not None
+        self.advance(seconds=moment - before - self.federation.clock.now().timestamp())
+
+    async def switch(self, node: Node) -> None:
+        """Let the next switch happen: built beforehand, swapped at its moment."""
+        self.to_switch(node, before=5)
+        await node.filters.tick()
+        await node.filters.settle()
+        self.to_switch(node)
+        await node.filters.tick()
+
+    async def bit(self, person: Any = KNOWN) -> "bool | str":
+        return await bit(self.om, POLITIE.oin, ZSM_CONTEXT, person)
+
+
+def not_ready(node: Node, purpose: str = ZSM_CONTEXT) -> str:
+    with pytest.raises(NotReadyError) as fault:
+        node.filters.serving(purpose)
+    return fault.value.detail
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
+    federation = Federation.create(tmp_path, authority)
+    # Somewhere in the middle of a quarter of an hour, whatever the offset of this OIN.
+    now = int(federation.clock.now().timestamp())
+    federation.clock.advance(timedelta(seconds=next_switch(POLITIE.oin, timedelta(minutes=15), now) - now + 300))
+    home = NodeHome.create(federation, POLITIE.oin)
+    async with federation.broker() as broker:
+        yield Scene(federation, home, broker, federation.parties[OM.oin])
+
+
+async def test_the_first_filter_is_published_at_once_and_switches_come_at_fixed_moments(scene: Scene) -> None:
+    async with scene.home.node(scene.port) as node:
+        assert "was not imported" in not_ready(node)
+        await scene.home.enrol_all(scene.port, [KNOWN])
+        await node.filters.tick()
+        await node.filters.settle()
+        first = node.filters.serving(ZSM_CONTEXT)
+        assert first.version == int(scene.federation.clock.now().timestamp())
+        assert (first.end - 300 + 0) % QUARTER == (first.end + 600) % QUARTER
+        await scene.switch(node)
+        second = node.filters.serving(ZSM_CONTEXT)
+        await scene.switch(node)
+        third = node.filters.serving(ZSM_CONTEXT)
+    assert (second.version, third.version) == (first.end, first.end + QUARTER)
+    assert len({first.m, second.m, third.m}) == 3
+
+
+async def test_must_21_an_import_waits_for_the_next_moment_and_a_switch_comes_without_one(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        before = node.filters.serving(ZSM_CONTEXT)
+        await scene.home.enrol_all(scene.port, [KNOWN, UNKNOWN])
+        await node.filters.tick()
+        await node.filters.settle()
+        assert node.filters.serving(ZSM_CONTEXT) is before
+        assert await scene.bit(UNKNOWN) is False
+        await scene.switch(node)
+        assert await scene.bit(UNKNOWN) is True
+        imported = node.filters.serving(ZSM_CONTEXT)
+        await scene.switch(node)
+        again = node.filters.serving(ZSM_CONTEXT)
+    assert again.version == imported.end
+
+
+def test_must_21_moments_depend_on_clock_oin_and_size_class_alone() -> None:
+    assert [interval_of(tags, None) for tags in (1024, 1 << 17, 1 << 18, 1 << 20, 1 << 21)] == [
+        timedelta(minutes=15),
+        timedelta(minutes=15),
+        timedelta(hours=1),
+        timedelta(hours=1),
+        timedelta(hours=6),
+    ]
+    assert interval_of(1 << 21, timedelta(minutes=1)) == timedelta(minutes=1)
+    for oin in (POLITIE.oin, OM.oin):
+        moments = {next_switch(oin, timedelta(minutes=15), 1_800_000_000 + step) for step in range(QUARTER)}
+        assert len(moments) <= 2
+        assert len({moment % QUARTER for moment in moments}) == 1
+        assert all(1_800_000_000 < moment <= 1_800_000_000 + 2 * QUARTER for moment in moments)
+    offsets = {next_switch(one.oin, timedelta(minutes=15), 0) % QUARTER for one in (POLITIE, OM, HAARLEM, ZVH)}
+    assert len(offsets) == 4
+
+
+async def test_must_06_a_question_in_flight_keeps_to_one_version(scene: Scene) -> None:
+    """Asked under the old filter, answered after the switch or before: it names one version, and fits that one."""
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        held = await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)
+        await scene.switch(node)
+        newer = await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)
+        lookup, reply = await ask(scene.om, POLITIE.oin, ZSM_CONTEXT, KNOWN)
+    assert newer.header.version == held.header.end
+    assert newer.knows(lookup, reply) == [True]
+    # The same W stands nowhere in the older version.
+    assert held.knows(lookup, reply) == [False]
+
+
+async def test_a_restart_goes_on_with_the_same_filter_until_its_end(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        before = node.filters.serving(ZSM_CONTEXT)
+        held = await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)
+    files = {path.name: path for path in (scene.home.data / "filters").iterdir()}
+    assert list(files) == [before.tags.name]
+    stored = b"".join(path.read_bytes() for path in scene.home.data.rglob("*") if path.is_file())
+    assert before.m not in stored
+    async with scene.home.node(scene.port) as node:
+        assert node.filters.serving(ZSM_CONTEXT).version == before.version
+        assert await bit(scene.om, POLITIE.oin, ZSM_CONTEXT, KNOWN, held) is True
+        await scene.switch(node)
+        assert node.filters.serving(ZSM_CONTEXT).version == before.end
+
+
+async def test_a_moment_that_passed_while_the_node_was_down_is_made_up_for(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        old = node.filters.serving(ZSM_CONTEXT)
+    scene.advance(hours=1)
+    async with scene.home.node(scene.port) as node:
+        fresh = node.filters.serving(ZSM_CONTEXT)
+    assert fresh.version == int(scene.federation.clock.now().timestamp())
+    assert not old.tags.exists()
+
+
+async def test_must_14_a_kept_filter_that_was_touched_is_not_served(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        before = node.filters.serving(ZSM_CONTEXT)
+    body = bytearray(before.tags.read_bytes())
+    body[9] ^= 1
+    before.tags.write_bytes(body)
+    async with scene.home.node(scene.port) as node:
+        # Built anew at once, under another m and version: the touched one never serves.
+        not_ready(node)
+        scene.advance(seconds=1)
+        await node.filters.tick()
+        assert node.filters.serving(ZSM_CONTEXT).m != before.m
+        assert await scene.bit() is True
+
+
+async def test_must_14_a_filter_that_misses_the_canary_is_never_published(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The builder hands over a well-formed file that lacks the canary: a silent miss if it were published."""
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    real = filters.run_builder
+
+    async def without_canary(order: Any) -> Any:
+        return await real(replace(order, canary=random_element().hex()))
+
+    monkeypatch.setattr(filters, "run_builder", without_canary)
+    async with scene.home.node(scene.port) as node:
+        assert "being built" in not_ready(node)
+        assert await scene.bit() == "not_ready"
+        assert list((scene.home.data / "filters").iterdir()) == []
+
+
+async def test_must_14_an_m_that_does_not_belong_to_the_announced_k_is_never_published(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """k on disk changed under a running node: M is no multiple of the manifest's K."""
+    async with scene.home.node(scene.port) as node:
+        await scene.home.enrol_all(scene.port, [KNOWN])
+        epoch = epoch_of(scene.federation.clock.now())
+        other = node.keys.evaluation_key("demo/ander", epoch)
+        monkeypatch.setattr(type(node.keys), "evaluation_key", lambda *_: other)
+        await node.filters.tick()
+        await node.filters.settle()
+        not_ready(node)
+        assert list((scene.home.data / "filters").iterdir()) == []
+
+
+# --- lists
+
+
+async def test_must_23_a_purpose_with_a_missing_register_is_not_answered(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, HAARLEM.oin)
+    async with federation.broker() as broker, home.node(broker.port) as node:
+        for register in ("veiligheid", "nazorg"):
+            await home.enrol(broker.port, register, home.csv(register, [KNOWN]))
+        await node.filters.tick()
+        await node.filters.settle()
+        assert "the register wmo was not imported" in not_ready(node, ZVH_WEIGHING)
+        await home.enrol(broker.port, "wmo", home.csv("wmo", []))
+        await node.filters.tick()
+        await node.filters.settle()
+        assert node.filters.serving(ZVH_WEIGHING).header.kinds == ["bsn"]
+
+
+async def test_must_23_a_list_that_grew_too_old_is_not_answered(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN], as_of=scene.home.today - timedelta(days=2))
+    async with scene.home.node(scene.port) as node:
+        assert await scene.bit() is True
+        held = await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)
+        # FG-25: the requester sees of which day the list is.
+        assert held.header.as_of == (scene.home.today - timedelta(days=2)).isoformat()
+        scene.advance(days=2)
+        assert "older than the covenant allows" in not_ready(node)
+        assert await scene.bit() == "not_ready"
+        await node.filters.tick()
+        assert list((scene.home.data / "filters").iterdir()) == []
+        # A newer list waits for its moment, like every import.
+        await scene.home.enrol_all(scene.port, [KNOWN])
+        await node.filters.tick()
+        await node.filters.settle()
+        not_ready(node)
+        await scene.switch(node)
+        assert await scene.bit() is True
+
+
+async def test_fg_25_a_registration_that_ended_is_not_found_any_more(scene: Scene) -> None:
+    end = (scene.home.today.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    await scene.home.enrol(scene.port, REGISTER, scene.home.csv(REGISTER, [KNOWN], end=end.isoformat()))
+    async with scene.home.node(scene.port) as node:
+        assert await scene.bit() is True
+        # Past the month, with a list of today in which the export still has the person.
+        scene.federation.clock.set(scene.federation.clock.now().replace(day=1) + timedelta(days=33))
+        await scene.home.enrol(
+            scene.port, REGISTER, scene.home.csv(REGISTER, [KNOWN], end=end.isoformat()), confirm_shrink=True
+        )
+        await node.filters.tick()
+        await node.filters.settle()
+        assert await scene.bit() is False
+
+
+# --- shielding
+
+
+async def shield(scene: Scene, *persons: Any, lift: bool = False) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        await shield_persons(scene.home.config(scene.port), persons, scene.federation.clock, executor, lift=lift)
+
+
+async def test_who_is_shielded_is_not_found_from_the_next_moment_and_survives_imports(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN, PEOPLE[2]])
+    async with scene.home.node(scene.port) as node:
+        await shield(scene, KNOWN)
+        await node.filters.tick()
+        assert await scene.bit() is True
+        await scene.switch(node)
+        assert await scene.bit() is False
+        assert await scene.bit(PEOPLE[2]) is True
+        await scene.home.enrol_all(scene.port, [KNOWN, PEOPLE[2]])
+        await scene.switch(node)
+        assert await scene.bit() is False
+        await shield(scene, KNOWN, lift=True)
+        await scene.switch(node)
+        assert await scene.bit() is True
+
+
+async def test_who_was_shielded_is_not_known_in_a_new_epoch_because_a_list_was_forgotten(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    await shield(scene, KNOWN)
+    async with scene.home.node(scene.port) as node:
+        await _into_next_epoch(scene, node)
+        await scene.home.enrol_all(scene.port, [KNOWN])
+        # After the overlap, when nothing of the old epoch is left to remember it by.
+        scene.advance(days=1)
+        await node.filters.tick()
+        assert "the register afgeschermd was not imported" in not_ready(node)
+        await shield(scene, KNOWN)
+        await node.filters.tick()
+        await node.filters.settle()
+        assert await scene.bit() is False
+
+
+# --- epochs
+
+
+async def _into_next_epoch(scene: Scene, node: Node, days: float = 7.5) -> None:
+    """New keys, signed manifests of node and broker, and the clock past the start (and by default the overlap)."""
+    clock = scene.federation.clock
+    start = epoch_start(next_epoch(epoch_of(clock.now())))
+    clock.set(start - timedelta(days=10))
+    create_missing(scene.federation.folder / "keys", clock.now())
+    scene.federation.write_manifest()
+    scene.home.write_manifest()
+    clock.set(start + timedelta(days=days))
+    await scene.broker.reload()
+    await node.reload()
+    await node.directory.refresh()
+    for party in scene.federation.parties.values():
+        if party.oin != scene.home.oin:
+            party.renew_manifest()
+        await party.publish()
+    await node.directory.refresh()
+    await node._keep_house()
+
+
+async def test_fg_21_a_new_epoch_starts_empty_and_the_old_one_is_destroyed(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    old_epoch = epoch_of(scene.federation.clock.now())
+    async with scene.home.node(scene.port) as node:
+        (old,) = node.registers.generations()
+        file = node.registers.file(old.id)
+        pseudonyms = file.read_bytes()
+        await _into_next_epoch(scene, node)
+        await node.filters.tick()
+        assert f"was not imported in {epoch_of(scene.federation.clock.now())}" in not_ready(node)
+        assert node.registers.generations() == ()
+        assert not file.exists()
+        with pytest.raises(KeysError):
+            node.keys.evaluation_key(ZSM_CONTEXT, old_epoch)
+        await scene.home.enrol_all(scene.port, [KNOWN])
+        # The first filter of an epoch does not wait.
+        await node.filters.tick()
+        await node.filters.settle()
+        assert await scene.bit() is True
+        (new,) = node.registers.generations()
+        assert node.registers.file(new.id).read_bytes()[34:66] not in pseudonyms
+
+
+async def test_in_the_overlap_the_old_epoch_serves_until_the_new_one_is_there(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    old_epoch = epoch_of(scene.federation.clock.now())
+    async with scene.home.node(scene.port) as node:
+        await scene.home.enrol_all(scene.port, [KNOWN])
+        await _into_next_epoch(scene, node, days=0.5)
+        # An old list is too old by now; yesterday's list of the old epoch cannot be enrolled any more.
+        not_ready(node)
+        await scene.home.enrol_all(scene.port, [KNOWN])
+        await node.filters.tick()
+        await node.filters.settle()
+        serving = node.filters.serving(ZSM_CONTEXT)
+        assert serving.header.epoch != old_epoch
+        assert old_epoch in node.keys.epochs()
+        assert await scene.bit() is True
+
+
+# --- decisions and covenants
+
+
+async def test_without_a_standing_decision_there_is_no_answer(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, RECLASSERING.oin)
+    om = federation.parties[OM.oin]
+    home.write_decisions(first=-30, last=0)
+    async with federation.broker() as broker, home.node(broker.port) as node:
+        await home.enrol_all(broker.port, [KNOWN])
+        await node.filters.tick()
+        await node.filters.settle()
+        assert await bit(om, RECLASSERING.oin, ZSM_CONTEXT, KNOWN) is True
+        federation.clock.advance(timedelta(days=1))
+        await home.enrol_all(broker.port, [KNOWN])
+        assert "no standing decision" in not_ready(node)
+        assert await bit(om, RECLASSERING.oin, ZSM_CONTEXT, KNOWN) == "not_ready"
+        await node.filters.tick()
+        home.write_decisions()
+        assert await node.reload()
+        await node.attachments[0].attached.wait()
+        await node.filters.tick()
+        # It begins at the next moment, not when it was signed.
+        assert "waits for its moment" in not_ready(node)
+        for _ in range(2):
+            moment = node.filters.next_switch(ZSM_CONTEXT)
+            assert moment is not None
+            federation.clock.advance(timedelta(seconds=moment - federation.clock.now().timestamp()))
+            await node.filters.tick()
+            await node.filters.settle()
+        assert await bit(om, RECLASSERING.oin, ZSM_CONTEXT, KNOWN) is True
+
+
+async def test_a_decision_of_somebody_else_or_changed_counts_for_nothing(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, RECLASSERING.oin)
+    for path in (home.folder / "besluiten").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"Proefbesluit", b"ProefbesluiT"))
+    async with federation.broker() as broker, home.node(broker.port) as node:
+        await home.enrol_all(broker.port, [KNOWN])
+        await node.filters.tick()
+        assert "no standing decision" in not_ready(node)
+
+
+async def test_another_covenant_withdraws_what_was_built_under_the_old(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        scene.federation.write_covenant(_next_version)
+        await scene.broker.reload()
+        assert await node.reload()
+        assert "another covenant" in not_ready(node)
+        await node.attachments[0].attached.wait()
+        await scene.switch(node)
+        await scene.switch(node)
+        assert node.filters.serving(ZSM_CONTEXT).header.covenant_hash == scene.federation.covenant.hash
+        # An older version is never taken back, and what was in force stays.
+        scene.federation.write_covenant()
+        assert not await node.reload()
+        assert node.rules.covenant().version == 2
+    with pytest.raises(CovenantError, match="ouder dan versie 2"):
+        await start_node(scene.home.config(scene.port), scene.federation.clock)
+
+
+def _next_version(folder: Path) -> None:
+    path = folder / "afspraken.yaml"
+    tree = yaml.load(path.read_text(), yaml.BaseLoader)
+    path.write_text(yaml.safe_dump(tree | {"versie": "2"}, allow_unicode=True))
+
+
+async def test_a_covenant_without_the_own_oin_is_refused_by_name(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, POLITIE.oin)
+    home.settings = {"oin": "00000099000000099000"}
+    with pytest.raises(UnknownPartnerError, match="names 00000099000000002000, the configuration says"):
+        await start_node(home.config(1), federation.clock)
+
+
+async def test_the_canary_is_found_over_the_broker(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        outcome = await node.asker.ask_canary(ZSM_CONTEXT)
+        assert outcome.to_json()["outcome"] == "bekend"
+        assert parse_identifier("bsn", CANARY).value == CANARY
+
+
+async def test_a_push_goes_to_admitted_requesters_only(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    haarlem = scene.federation.parties[HAARLEM.oin]
+    async with scene.home.node(scene.port):
+        assert isinstance((await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)).body, ClosedFilter)
+        with pytest.raises(RefusedError):
+            await fetch(haarlem, POLITIE.oin, ZSM_CONTEXT)
