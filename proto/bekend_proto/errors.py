@@ -24,11 +24,13 @@ but for RefusedError by its own covenant, which becomes `niet bevraagd`.
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeAlias
-
-import grpc
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from bekend_proto.v1 import errors_pb2
+
+if TYPE_CHECKING:
+    # Imported where it is used: processes that only multiply raise these errors too, and start in half the time.
+    import grpc
 
 Code: TypeAlias = "errors_pb2.ErrorCode.ValueType"
 """A value of the wire's ErrorCode enum."""
@@ -157,32 +159,35 @@ class InternalError(BekendError):
     code = errors_pb2.ERROR_CODE_INTERNAL
 
 
-_STATUS: dict[Code, grpc.StatusCode] = {
-    errors_pb2.ERROR_CODE_UNKNOWN_PARTNER: grpc.StatusCode.UNAUTHENTICATED,
-    errors_pb2.ERROR_CODE_MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
-    errors_pb2.ERROR_CODE_VERSION: grpc.StatusCode.FAILED_PRECONDITION,
-    errors_pb2.ERROR_CODE_SIGNATURE: grpc.StatusCode.UNAUTHENTICATED,
-    errors_pb2.ERROR_CODE_REFUSED: grpc.StatusCode.PERMISSION_DENIED,
-    errors_pb2.ERROR_CODE_COVENANT: grpc.StatusCode.FAILED_PRECONDITION,
-    errors_pb2.ERROR_CODE_KEYS: grpc.StatusCode.FAILED_PRECONDITION,
-    errors_pb2.ERROR_CODE_STALE: grpc.StatusCode.FAILED_PRECONDITION,
-    errors_pb2.ERROR_CODE_BUDGET: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors_pb2.ERROR_CODE_PROOF: grpc.StatusCode.INVALID_ARGUMENT,
-    errors_pb2.ERROR_CODE_RECORD: grpc.StatusCode.INVALID_ARGUMENT,
-    errors_pb2.ERROR_CODE_RATIO: grpc.StatusCode.INVALID_ARGUMENT,
-    errors_pb2.ERROR_CODE_UNREACHABLE: grpc.StatusCode.UNAVAILABLE,
-    errors_pb2.ERROR_CODE_DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors_pb2.ERROR_CODE_NOT_READY: grpc.StatusCode.FAILED_PRECONDITION,
-    errors_pb2.ERROR_CODE_STORAGE: grpc.StatusCode.INTERNAL,
-    errors_pb2.ERROR_CODE_INTERNAL: grpc.StatusCode.INTERNAL,
+_STATUS: dict[Code, str] = {
+    errors_pb2.ERROR_CODE_UNKNOWN_PARTNER: "UNAUTHENTICATED",
+    errors_pb2.ERROR_CODE_MALFORMED: "INVALID_ARGUMENT",
+    errors_pb2.ERROR_CODE_VERSION: "FAILED_PRECONDITION",
+    errors_pb2.ERROR_CODE_SIGNATURE: "UNAUTHENTICATED",
+    errors_pb2.ERROR_CODE_REFUSED: "PERMISSION_DENIED",
+    errors_pb2.ERROR_CODE_COVENANT: "FAILED_PRECONDITION",
+    errors_pb2.ERROR_CODE_KEYS: "FAILED_PRECONDITION",
+    errors_pb2.ERROR_CODE_STALE: "FAILED_PRECONDITION",
+    errors_pb2.ERROR_CODE_BUDGET: "RESOURCE_EXHAUSTED",
+    errors_pb2.ERROR_CODE_PROOF: "INVALID_ARGUMENT",
+    errors_pb2.ERROR_CODE_RECORD: "INVALID_ARGUMENT",
+    errors_pb2.ERROR_CODE_RATIO: "INVALID_ARGUMENT",
+    errors_pb2.ERROR_CODE_UNREACHABLE: "UNAVAILABLE",
+    errors_pb2.ERROR_CODE_DEADLINE: "DEADLINE_EXCEEDED",
+    errors_pb2.ERROR_CODE_NOT_READY: "FAILED_PRECONDITION",
+    errors_pb2.ERROR_CODE_STORAGE: "INTERNAL",
+    errors_pb2.ERROR_CODE_INTERNAL: "INTERNAL",
 }
+"""Names of gRPC statuses."""
 
 _CLASSES: dict[Code, type[BekendError]] = {cls.code: cls for cls in BekendError.__subclasses__()}
 
 
-def status_of(error: BekendError) -> grpc.StatusCode:
+def status_of(error: BekendError) -> "grpc.StatusCode":
     """The gRPC status under which this error travels."""
-    return _STATUS[error.code]
+    import grpc  # noqa: PLC0415
+
+    return grpc.StatusCode[_STATUS[error.code]]
 
 
 def code_name(code: Code) -> str:
@@ -197,8 +202,10 @@ def error_of(code: Code, detail: str) -> BekendError:
     return _CLASSES.get(code, InternalError)(detail)
 
 
-def from_rpc_error(error: grpc.RpcError) -> BekendError:
+def from_rpc_error(error: "grpc.RpcError") -> BekendError:
     """The BekendError behind a failed call: by its trailer where it has one, else by its status."""
+    import grpc  # noqa: PLC0415
+
     code = code_of_trailer(error)
     if code is not None:
         return error_of(code, "refused by the peer")
@@ -210,7 +217,7 @@ def from_rpc_error(error: grpc.RpcError) -> BekendError:
     )
 
 
-def code_of_trailer(error: grpc.RpcError) -> "Code | None":
+def code_of_trailer(error: "grpc.RpcError") -> "Code | None":
     """The code in the trailer of a failed call, or None when the peer sent none that is known."""
     metadata: Iterable[Any] = error.trailing_metadata() or () if hasattr(error, "trailing_metadata") else ()
     for key, value in metadata:
