@@ -230,7 +230,10 @@ def _node(
 
 def _officers(partner: Partner) -> list[dict[str, str]]:
     """Whoever runs the demo is the officer of every partner that may ask."""
-    user = pwd.getpwuid(os.getuid()).pw_name
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
     return [{"user": user, "name": f"Demo-medewerker {partner.name}", "role": ROLES.get(partner.kind, "medewerker")}]
 
 

@@ -53,11 +53,13 @@ EPILOG = """
 
     3   done, but not as it should be: a check failed, an outcome differs, a partner did not answer
 
-    4   refused by the covenant or a guard
+    4   refused by the covenant or a guard; nothing was changed
+
+    5   `bekend lookup` alone: the node cannot be reached, or cannot ask now
 
     130 stopped with Ctrl-C
 
-`bekend GROUP --help` names the codes of a group where it uses others.
+`bekend GROUP --help` says more, and so does docs/exit-codes.md.
 """
 
 
