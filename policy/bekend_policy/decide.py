@@ -7,24 +7,30 @@ both sides allows. Every refusal names its rule, says why in Dutch, and what wou
     1 same covenant, in force         ander-convenant, niet-geldig
     2 a node's own canary             eigen-proef: before purposes, conditions and direction rules
     3 parties, signatures             onbekende-deelnemer, niet-ondertekend
-    4 purpose, asker, principal       onbekend-doel, geen-vrager, namens
-    5 source, direction rules         geen-bron, nooit, kader, D1-D14
-    6 the question itself             personen, bronnen, identificatie
-    7 what only the requester knows   rol, zaaknummer, voorwaarde
+    4 purpose, asker, principal       onbekend-doel, buiten-dienst, geen-vrager, namens
+    5 source, direction rules         geen-bron, nooit, kader, eigen-zvh, ongetoetst, D1-D14
+    6 dates of purpose and mandate    einddatum, mandaat
+    7 the question itself             personen, bronnen, identificatie
+    8 what only the requester knows   rol, zaaknummer, afweging, motivering, voorwaarde
 
 Steps 3 to 5 depend on the covenant alone and are remembered per combination.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from weakref import WeakKeyDictionary
 
+from bekend_proto.clock import day_of
 from bekend_proto.v1 import signed_pb2
 
+from bekend_policy.conditions import Condition, stated, why_not
 from bekend_policy.directions import Pairing, first_denial, frame_fits
-from bekend_policy.model import Covenant, Purpose, Source
-from bekend_policy.terms import CheckedBy, Kind, Mode, Participant
+from bekend_policy.justification import justification_fault
+from bekend_policy.model import Covenant, Ground, Purpose, Source
+from bekend_policy.nearest import nearest
+from bekend_policy.terms import CheckedBy, Frame, Kind, Mode, Participant
 
 JUSTIFICATION = "motivering"
 """Condition id that a purpose with `motivering: ja` adds: the officer confirms that the file holds one."""
@@ -50,11 +56,16 @@ class Asked:
     case_reference: str | None = None
     attested: frozenset[str] | None = None
     sources: int | None = None
+    justification: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Allowed or not, and why. `attests`: ids of the conditions that the requester's signature stands for."""
+    """Allowed or not, and why.
+
+    `attests`: ids of the conditions that the requester's signature stands for. `article`: the law behind the rule.
+    `condition`: the condition that failed. `nearest`: on a refusal, the nearest thing that the covenant does allow.
+    """
 
     allowed: bool
     mode: Mode | None
@@ -62,6 +73,9 @@ class Decision:
     reason: str
     remedy: str
     attests: tuple[str, ...] = ()
+    article: str = ""
+    condition: str = ""
+    nearest: str = ""
 
 
 _Key = tuple[str, str, str, str | None]
@@ -87,7 +101,12 @@ def decide(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
             routes[key] = route
     if not route.allowed:
         return route
-    return _question(covenant.purposes[asked.purpose], asked, route)
+    purpose = covenant.purposes[asked.purpose]
+    if purpose.last_day is not None or asked.on_behalf_of:
+        refused = _dates(purpose, asked, now)
+        if refused is not None:
+            return refused
+    return _question(purpose, asked, route, now)
 
 
 def _canary(covenant: Covenant, asked: Asked) -> Decision:
@@ -104,19 +123,18 @@ def _canary(covenant: Covenant, asked: Asked) -> Decision:
 
 def _route(covenant: Covenant, asked: Asked) -> Decision:
     """Steps 3 to 5: everything that the covenant alone decides."""
-    return (
-        _parties(covenant, _named(asked))
-        or _asker(covenant, asked)
-        or _source(covenant, asked)
-        or _allow(covenant, asked)
-    )
+    refused = _parties(covenant, asked) or _asker(covenant, asked) or _source(covenant, asked)
+    if refused is None:
+        return _allow(covenant, asked)
+    return replace(refused, nearest=nearest(covenant, asked.purpose, asked.requester, asked.source))
 
 
 def _named(asked: Asked) -> list[str]:
     return [asked.requester, asked.source, *([asked.on_behalf_of] if asked.on_behalf_of else [])]
 
 
-def _parties(covenant: Covenant, parties: list[str]) -> Decision | None:
+def _parties(covenant: Covenant, asked: Asked) -> Decision | None:
+    parties = _named(asked)
     for oin in parties:
         if oin not in covenant.participants:
             return _deny(
@@ -125,10 +143,11 @@ def _parties(covenant: Covenant, parties: list[str]) -> Decision | None:
                 "Controleer het OIN, of laat de organisatie toetreden met een nieuwe versie.",
             )
     for oin in parties:
-        if oin not in covenant.signed_by:
+        if not covenant.covers(oin, asked.purpose, parties):
+            before = " voor dit doel en deze partner" if oin in covenant.signed_before else ""
             return _deny(
                 "niet-ondertekend",
-                f"{covenant.participants[oin].name} heeft deze versie van het convenant niet ondertekend",
+                f"{covenant.participants[oin].name} heeft deze versie van het convenant niet ondertekend{before}",
                 "Vraag de ondertekenaar van die organisatie om te tekenen.",
             )
     return None
@@ -138,6 +157,8 @@ def _asker(covenant: Covenant, asked: Asked) -> Decision | None:
     purpose = covenant.purposes.get(asked.purpose)
     if purpose is None:
         return _deny("onbekend-doel", "Dit doel staat niet in het convenant", "Kies een doel van het convenant.")
+    if not purpose.in_service:
+        return _deny("buiten-dienst", f"Het doel '{purpose.title}' is buiten dienst gesteld", "Kies een ander doel.")
     requesters = covenant.requesters(asked.purpose)
     requester = requesters.get(asked.requester)
     if requester is None:
@@ -145,6 +166,7 @@ def _asker(covenant: Covenant, asked: Asked) -> Decision | None:
             "geen-vrager",
             f"{covenant.participants[asked.requester].name} mag onder het doel '{purpose.title}' niet vragen",
             "Kies een doel waaronder uw organisatie mag vragen.",
+            article=_articles(purpose.requester_grounds),
         )
     if not asked.on_behalf_of and not requester.for_itself:
         return _deny("namens", "Onder dit doel vraagt u alleen namens een ander", "Noem namens wie u vraagt.")
@@ -168,17 +190,59 @@ def _source(covenant: Covenant, asked: Asked) -> Decision | None:
             "geen-bron",
             f"Het doel '{purpose.title}' noemt {name} niet als bron: wat niet is toegestaan, is geweigerd",
             "Kies een partner die het doel noemt.",
+            article=_articles(purpose.requester_grounds),
         )
     if source.mode is Mode.NEVER:
         reason = f"{name} wordt onder dit doel nooit bevraagd: {source.reason}"
-        return _deny("nooit", reason, "Kies een andere partner.", Mode.NEVER)
+        return _deny("nooit", reason, "Kies een andere partner.", Mode.NEVER, source.reason or "")
     if not frame_fits(purpose.frame, purpose.requester_grounds):
         reason = f"De grondslag van de vrager past niet bij het kader '{purpose.frame}'"
         return _deny("kader", reason, "Laat kader en grondslag van het doel verbeteren.")
     for pairing in pairings(covenant, purpose, asked.requester, asked.on_behalf_of, source):
         if direction := first_denial(pairing):
-            return _deny(direction.id, f"{direction.reason} ({direction.article})", direction.remedy)
+            reason = f"{direction.reason} ({direction.article})"
+            return _deny(direction.id, reason, direction.remedy, article=direction.article)
+        if pairing.frame is Frame.ZVH and pairing.source is Kind.ZVH and pairing.same_house:
+            reason = "Binnen het Zorg- en Veiligheidshuis vraagt u alleen een ander Zorg- en Veiligheidshuis"
+            return _deny(
+                "eigen-zvh", reason, "Zoek dit op in uw eigen Zorg- en Veiligheidshuis.", article="WGS 2.28(1)"
+            )
+    return _untested(purpose, source)
+
+
+def _untested(purpose: Purpose, source: Source) -> Decision | None:
+    """A ground that no lawyer has tested runs on trial only: with advice, a DPIA and a last day."""
+    untested = next((ground for ground in (*purpose.requester_grounds, *source.ground) if not ground.tested), None)
+    if untested is None or (purpose.dpia and purpose.advice and purpose.last_day):
+        return None
+    return _deny(
+        "ongetoetst",
+        f"De grondslag {untested} is niet getoetst, en advies, DPIA of einddatum ontbreekt",
+        "Laat de grondslag toetsen, of het doel op proef stellen.",
+        article=str(untested),
+    )
+
+
+def _dates(purpose: Purpose, asked: Asked, now: datetime) -> Decision | None:
+    """Step 6: what ends while the covenant goes on."""
+    today = day_of(now)
+    if purpose.last_day is not None and today > purpose.last_day:
+        return _deny(
+            "einddatum",
+            f"Het doel '{purpose.title}' gold op proef tot en met {purpose.last_day}",
+            "Laat de grondslagen toetsen en een nieuwe versie tekenen.",
+            article=_articles(purpose.untested[:1]),
+        )
+    if asked.on_behalf_of and not any(
+        (it.requester, it.principal) == (asked.requester, asked.on_behalf_of) and it.runs_on(today)
+        for it in purpose.asker.mandates
+    ):
+        return _deny("mandaat", "Het mandaat om namens die organisatie te vragen is afgelopen", "Laat het verlengen.")
     return None
+
+
+def _articles(grounds: Iterable[Ground]) -> str:
+    return "; ".join(map(str, grounds))
 
 
 def pairings(
@@ -217,7 +281,8 @@ def _allow(covenant: Covenant, asked: Asked) -> Decision:
     reason = f"{covenant.participants[asked.source].name} antwoordt onder '{purpose.title}': {source.mode}."
     if not source.mode.by_machine:
         reason = "Deze partner antwoordt pas nadat een collega daar beslist: komt met handmatige vrijgave."
-    return Decision(True, source.mode, f"{purpose.id}:{source.mode}", reason, "", _attested_by(purpose, source))
+    attests, article = _attested_by(purpose, source), _articles((*purpose.requester_grounds, *source.ground))
+    return Decision(True, source.mode, f"{purpose.id}:{source.mode}", reason, "", attests, article)
 
 
 def _attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
@@ -234,8 +299,8 @@ def _attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
     return tuple(attests)
 
 
-def _question(purpose: Purpose, asked: Asked, route: Decision) -> Decision:
-    """Steps 6 and 7: what differs from question to question."""
+def _question(purpose: Purpose, asked: Asked, route: Decision, now: datetime) -> Decision:
+    """Steps 7 and 8: what differs from question to question."""
     if not 1 <= asked.persons <= purpose.max_persons:
         return _deny(
             "personen",
@@ -248,11 +313,11 @@ def _question(purpose: Purpose, asked: Asked, route: Decision) -> Decision:
             "Dit doel staat alleen zekere kenmerken toe, zoals het BSN; een naam kan meer personen aanwijzen",
             "Stel eerst het BSN vast.",
         )
-    return _own_question(purpose, asked, route)
+    return _own_question(purpose, asked, route, now)
 
 
-def _own_question(purpose: Purpose, asked: Asked, route: Decision) -> Decision:
-    """Step 7: at the requester."""
+def _own_question(purpose: Purpose, asked: Asked, route: Decision, now: datetime) -> Decision:
+    """Step 8: at the requester."""
     if asked.sources is not None and not 1 <= asked.sources <= purpose.max_sources:
         return _deny("bronnen", f"U kiest ten hoogste {purpose.max_sources} partners per vraag", "Kies er minder.")
     if asked.kind is not None and asked.kind not in purpose.kinds:
@@ -270,10 +335,45 @@ def _own_question(purpose: Purpose, asked: Asked, route: Decision) -> Decision:
             f"Het zaaknummer ontbreekt of heeft niet de vorm die dit doel vraagt: {purpose.case.description}",
             "Neem het nummer over uit het dossier.",
         )
-    missing = [] if asked.attested is None else [id_ for id_ in route.attests if id_ not in asked.attested]
-    if missing:
-        return _deny("voorwaarde", _condition_text(purpose, missing[0]), f"Bevestig: {', '.join(missing)}.")
-    return route
+    if asked.attested is None:
+        return route
+    return _justified(purpose, asked) or _conditions(purpose, asked.attested, route, now) or route
+
+
+def _justified(purpose: Purpose, asked: Asked) -> Decision | None:
+    """FG-08: three short texts where the purpose asks for them, and never a BSN in a text."""
+    fault = justification_fault(purpose, asked.justification)
+    return None if fault is None else _deny(*fault, article="AVG 5(1)(c), 6")
+
+
+def _conditions(purpose: Purpose, attested: frozenset[str], route: Decision, now: datetime) -> Decision | None:
+    statements, conditions = stated(attested), {it.id: it for it in purpose.conditions}
+    failing = [
+        (id_, why)
+        for id_ in route.attests
+        if (why := _condition_fails(conditions.get(id_), id_, statements, now)) is not None
+    ]
+    if not failing:
+        return None
+    first, why = failing[0]
+    condition = conditions.get(first)
+    text = condition.text if condition is not None else "de motivering staat in het dossier"
+    forms = [
+        f"{it}={conditions[it].example}" if it in conditions and conditions[it].example else it for it, _ in failing
+    ]
+    return replace(
+        _deny("voorwaarde", f"Een voorwaarde is niet vervuld ({why}): {text}", f"Bevestig: {', '.join(forms)}."),
+        condition=first,
+        article=(condition.article if condition is not None else None) or _articles(purpose.requester_grounds),
+    )
+
+
+def _condition_fails(
+    condition: Condition | None, id_: str, statements: dict[str, list[str]], now: datetime
+) -> str | None:
+    if condition is not None:
+        return why_not(condition, statements, day_of(now))
+    return None if id_ in statements else "niet bevestigd"
 
 
 def _case_fits(pattern: str, reference: str) -> bool:
@@ -281,13 +381,8 @@ def _case_fits(pattern: str, reference: str) -> bool:
     return len(reference) <= 64 and compiled.fullmatch(reference) is not None
 
 
-def _condition_text(purpose: Purpose, condition_id: str) -> str:
-    text = next((it.text for it in purpose.conditions if it.id == condition_id), "de motivering staat in het dossier")
-    return f"Een voorwaarde is niet bevestigd: {text}"
-
-
-def _deny(rule: str, reason: str, remedy: str, mode: Mode | None = None) -> Decision:
-    return Decision(False, mode, rule, reason, remedy)
+def _deny(rule: str, reason: str, remedy: str, mode: Mode | None = None, article: str = "") -> Decision:
+    return Decision(False, mode, rule, reason, remedy, article=article)
 
 
 _OTHER_COVENANT = _deny(

@@ -11,13 +11,14 @@ Nothing else may be in the folder: what is signed and what is read are the same 
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from bekend_policy.check import check_covenant
 from bekend_policy.faults import CovenantFaults, Fault
-from bekend_policy.model import Covenant
+from bekend_policy.model import KEYS, ROLE, RULES, Covenant
 from bekend_policy.scalars import is_oin
 from bekend_policy.strict_yaml import Document, StrictModel, parse_yaml, validate
 from bekend_policy.terms import Agreement, Participant, Purpose
@@ -61,13 +62,15 @@ def load_covenant(folder: Path) -> Covenant:
     check_covenant(agreement, loaded.participants, loaded.purposes, loaded.documents, loaded.faults)
     if loaded.faults or agreement is None:
         raise CovenantFaults(sorted(set(loaded.faults)))
-    manifest = manifest_text(agreement.id, agreement.version, files)
+    manifest = manifest_text(agreement, loaded, files)
     return Covenant(
         agreement=agreement,
         participants={one.oin: one for one in sorted(loaded.participants.values(), key=lambda one: one.name)},
         purposes={purpose.id: purpose for purpose in loaded.purposes.values()},
         manifest=manifest,
         hash=hashlib.sha256(manifest.encode()).digest(),
+        paths={one.oin: path for path, one in loaded.participants.items()}
+        | {purpose.id: path for path, purpose in loaded.purposes.items()},
         notes=_notes(folder),
     )
 
@@ -92,10 +95,39 @@ def require_participant(covenant: Covenant, oin: str) -> Participant:
     return participant
 
 
-def manifest_text(covenant_id: str, version: int, files: dict[str, bytes]) -> str:
-    """The text that is signed: the covenant's name and version, then `sha256  path` per file, sorted by path."""
-    lines = [f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
-    return f"bekend/1 convenant {covenant_id} versie {version}\n" + "".join(lines)
+def manifest_text(agreement: Agreement, loaded: Loaded, files: dict[str, bytes]) -> str:
+    """The text that is signed: name, version and dates, then `sha256  path` per file, sorted by path.
+
+    Below stand three kinds of lines on parts of files, so that a signature can go on counting for what it covered
+    when another part changes: `afspraken.yaml#regels`, and per partner `#rol` (who it is) and `#sleutels` (its keys).
+    A part is hashed as JSON of what was read, keys sorted.
+    """
+    parts = {RULES: _part(agreement, exclude=set(_NOT_RULES))}
+    for path, one in loaded.participants.items():
+        parts[path + ROLE] = _part(one, include={"oin", "name", "kind", "parent", "region", "houses"})
+        parts[path + KEYS] = _keys_part(one)
+    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in {**files, **parts}.items()}
+    header = f"bekend/1 convenant {agreement.id} versie {agreement.version}\n"
+    dates = f"geldig van {agreement.first_day} tot en met {agreement.last_day}\n"
+    return header + dates + "".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes))
+
+
+# What a new version may change without asking anybody to sign again; a later end is no such thing.
+_NOT_RULES = ("version", "first_day", "signatures_from")
+
+
+def key_hash(participant: Participant) -> str:
+    """What the manifest's `#sleutels` line says of these keys."""
+    return hashlib.sha256(_keys_part(participant)).hexdigest()
+
+
+def _keys_part(participant: Participant) -> bytes:
+    return _part(participant, include={"signer", "lawyer"})
+
+
+def _part(terms: StrictModel, *, include: set[str] | None = None, exclude: set[str] | None = None) -> bytes:
+    content = terms.model_dump(by_alias=True, include=include, exclude=exclude)
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
 
 def _parse(files: dict[str, bytes], path: str, model: type[Terms], loaded: Loaded) -> Terms | None:

@@ -40,6 +40,12 @@ __all__ = [
 ]
 
 
+RULES = "afspraken.yaml#regels"
+ROLE = "#rol"
+KEYS = "#sleutels"
+"""Lines of the manifest on parts of files (see `load.manifest_text`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """How one participant answers for one purpose."""
@@ -79,8 +85,12 @@ class Covenant:
     """SHA-256 of the manifest, 32 bytes: the covenant hash of the protocol."""
     notes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """File name in handtekeningen/ -> signed note, not yet verified."""
+    paths: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """OIN of a participant, or id of a purpose -> its file's path."""
     signed_by: frozenset[str] = frozenset()
     """OINs of the participants whose signature on this version was verified."""
+    signed_before: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
+    """OIN -> paths of the manifest that its verified signature on an earlier version covers as they are now."""
 
     @property
     def id(self) -> str:
@@ -131,6 +141,20 @@ class Covenant:
     def filter_interval(self) -> timedelta | None:
         """Time between two switches of a filter, where the covenant sets one."""
         return self.agreement.filter_interval
+
+    def covers(self, oin: str, purpose_id: str, parties: Iterable[str]) -> bool:
+        """Whether this partner's signature stands for a purpose between these parties (itself among them).
+
+        A signature on this version stands for everything; one on an earlier version for what did not change since:
+        the general rules, the purpose's file, and who each of the parties is.
+        """
+        if oin in self.signed_by:
+            return True
+        lines = self.signed_before.get(oin)
+        purpose = self.paths.get(purpose_id)
+        if lines is None or purpose is None or {RULES, purpose} - lines:
+            return False
+        return all(f"{self.paths.get(party)}{ROLE}" in lines for party in parties)
 
     def sources(self, purpose_id: str) -> Mapping[str, Source]:
         """Every participant that the purpose names as a source, `nooit` included; empty for an unknown purpose."""

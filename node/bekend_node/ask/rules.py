@@ -160,6 +160,7 @@ def _asked(covenant: Covenant, own: str, source: str, inquiry: Inquiry) -> Asked
         # Who writes the justification down here has confirmed that there is one.
         attested=inquiry.attested | ({JUSTIFICATION} if (inquiry.justification or "").strip() else frozenset()),
         sources=len(inquiry.sources),
+        justification=inquiry.justification or "",
     )
 
 

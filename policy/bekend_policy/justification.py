@@ -1,0 +1,73 @@
+"""The justification of a question: three short texts where the purpose asks for them, and nothing that names anybody.
+
+FG-08: why it is needed (noodzaak), why by this means (proportionaliteit), why not with less (subsidiariteit). Written
+as one text with three marked parts:
+
+    nodig: ... middel: ... minder: ...
+"""
+
+import re
+
+from bekend_policy.terms import Purpose
+
+PARTS = {
+    "nodig": "waarom dit nodig is",
+    "middel": "waarom met dit middel",
+    "minder": "waarom het niet met minder kan, of eerst met de persoon zelf",
+}
+SHORTEST, LONGEST = 10, 600
+"""Characters of each part."""
+
+_PART = re.compile(rf"\b({'|'.join(PARTS)}):", re.IGNORECASE)
+# As a BSN is written: in one piece, or 1234.56.789, or 123 456 789. A parketnummer is none of these.
+_BSN = re.compile(r"(?<![\d/])(?:\d{9}|\d{4}[. ]\d{2}[. ]\d{3}|\d{3}[. ]\d{3}[. ]\d{3})(?![\d/])")
+_EIGHT = re.compile(r"(?<![\d/-])\d{8}(?![\d/-])")
+_DATE = re.compile(r"\b(?:\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d{2}|(?:19|20)\d{2}-\d{2}-\d{2})\b")
+_NAME = re.compile(r"(?<![.:!?] )(?<!^)\b[A-Z][a-zà-ÿ]+ (?:(?:van|de|der|den|ten|ter|el|al|ben) )*[A-Z][a-zà-ÿ]{2,}\b")
+
+
+def parts_of(text: str) -> dict[str, str]:
+    """The marked parts of a justification, by their marks in lower case."""
+    pieces = _PART.split(text)[1:]
+    return {mark.lower(): content.strip(" \n;") for mark, content in zip(pieces[::2], pieces[1::2], strict=True)}
+
+
+def justification_fault(purpose: Purpose, text: str | None) -> tuple[str, str, str] | None:
+    """Rule, reason and remedy in Dutch when this text may not stand under the purpose, else None.
+
+    Neither ever repeats the text.
+    """
+    if text and _holds_bsn(text):
+        return "motivering", "In de motivering staat een nummer dat een BSN kan zijn", "Haal het nummer weg."
+    if not purpose.weighing:
+        return None
+    parts = parts_of(text or "")
+    for mark, meaning in PARTS.items():
+        if not SHORTEST <= len(parts.get(mark, "")) <= LONGEST:
+            return (
+                "afweging",
+                f"Het doel '{purpose.title}' vraagt {meaning}: {SHORTEST} tot {LONGEST} tekens na '{mark}:'",
+                f"Schrijf in de motivering: {' … '.join(f'{it}:' for it in PARTS)} …",
+            )
+    return None
+
+
+def warnings(text: str) -> list[str]:
+    """What in a justification looks like it names somebody; a warning in Dutch each, which never repeats the text."""
+    found = []
+    if _EIGHT.search(text):
+        found.append("In de motivering staat een nummer van acht cijfers. Is het een BSN? Haal het dan weg.")
+    if _DATE.search(text):
+        found.append("In de motivering staat een datum. Is het een geboortedatum? Haal hem dan weg.")
+    if _NAME.search(text):
+        found.append("In de motivering staat misschien een naam. Noem niemand bij naam.")
+    return found
+
+
+def _holds_bsn(text: str) -> bool:
+    return any(_is_bsn(re.sub(r"\D", "", match.group())) for match in _BSN.finditer(text))
+
+
+def _is_bsn(digits: str) -> bool:
+    weights = (9, 8, 7, 6, 5, 4, 3, 2, -1)
+    return digits != "0" * 9 and sum(w * int(d) for w, d in zip(weights, digits, strict=True)) % 11 == 0
