@@ -3,7 +3,7 @@
 One per test file, small and quick to start. A test that breaks something puts it back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +32,15 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 def truth(federation: Federation) -> Truth:
     """What every outcome has to be, computed without the federation."""
     return federation.truth
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure comes the end of every process's log."""
+    report = yield
+    made = getattr(item, "funcargs", {}).get("federation")
+    if report.failed and isinstance(made, Federation):
+        for process in (made.broker, *made.nodes.values()):
+            if process is not None:
+                report.sections.append((f"log of {process.name}", process.tail(15)))
+    return report
