@@ -1,28 +1,24 @@
 """`bekend policy`: de sleutels, handtekeningen en fouten van een convenant. De uitvoer is Nederlands."""
 
-import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from bekend_proto.clock import SystemClock
-from bekend_proto.errors import BekendError, MalformedError
+from bekend_proto.errors import MalformedError
 from bekend_proto.note import parse_note, parse_vkey, verify_note
 from bekend_proto.v1 import signed_pb2
 
 from bekend_policy.decide import Asked, decide
-from bekend_policy.faults import CovenantFaults, Fault, YamlFaults
+from bekend_policy.faults import CovenantFaults, Fault
 from bekend_policy.keys import create_signing_key, open_signing_key
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_policy.notes import describe, sign_text
 from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
-
-OK, FAULT = 0, 1
+from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, stop
 
 EPILOG = """
 **Voorbeelden**
@@ -54,7 +50,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Eén JSON-object in plaats van tekst.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option("--wachtwoordbestand", help="Bestand met het wachtwoord (mode 0600); anders wordt het gevraagd."),
@@ -69,9 +64,9 @@ def keygen(
     as_json: AsJson = False,
 ) -> None:
     """Maak een ondertekensleutel. Het bestand wordt nooit overschreven; toon anderen alleen de openbare sleutel."""
-    with _faults(as_json):
+    with faults_shown(as_json):
         key = create_signing_key(file, name, _passphrase(passphrase_file, new=True))
-        _print(
+        say(
             as_json,
             {"file": str(file), "name": key.name, "vkey": key.vkey},
             f"Sleutel gemaakt: {file}. Bewaar hem buiten het netwerk, met een kopie op een tweede plek.",
@@ -87,13 +82,13 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Teken een convenant (map), of een sleutelmanifest, standaardbesluit of kolomindeling (bestand)."""
-    with _faults(as_json):
-        _must_exist(path)
+    with faults_shown(as_json):
+        must_exist(path)
         if path.is_dir():
             load_covenant(path)  # every fault first: nobody types a passphrase for a covenant that cannot be used
         key = open_signing_key(key_file, _passphrase(passphrase_file, new=False))
         note = sign_covenant(path, key) if path.is_dir() else sign_text(path, key)
-        _print(as_json, {"note": str(note), "signer": key.name}, f"Getekend als {key.name}: {note}")
+        say(as_json, {"note": str(note), "signer": key.name}, f"Getekend als {key.name}: {note}")
 
 
 @app.command()
@@ -108,8 +103,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Ga na wie tekende en of het geldt."""
-    with _faults(as_json):
-        _must_exist(path)
+    with faults_shown(as_json):
+        must_exist(path)
         vkey = _anchor(anchor)
         if path.is_dir():
             _verify_folder(load_covenant(path), vkey, newest, SystemClock().now(), as_json)
@@ -123,11 +118,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Toon alle fouten in een convenant tegelijk, met bestand, regel en wat eraan te doen is."""
-    with _faults(as_json):
-        _must_exist(folder)
+    with faults_shown(as_json):
+        must_exist(folder)
         covenant = load_covenant(folder)
         stale = stale_notes(covenant)
-        _print(
+        say(
             as_json,
             {**_facts(covenant), "faults": [], "stale_notes": stale},
             f"{covenant.name}: geen fouten. Versie {covenant.version}, {len(covenant.participants)} deelnemers, "
@@ -148,14 +143,14 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
     as_json: AsJson = False,
 ) -> None:
     """Wat beslist dit convenant over één vraag? Code 0: mag; 1: mag niet, met de regel en de reden."""
-    with _faults(as_json):
-        _must_exist(folder)
+    with faults_shown(as_json):
+        must_exist(folder)
         now = SystemClock().now()
         covenant = verify_covenant(load_covenant(folder), _anchor(anchor), now)
         certain = signed_pb2.KIND_CLASS_CERTAIN
         asked = Asked(requester, source, purpose, on_behalf_of, persons, certain, covenant.hash)
         decision = decide(covenant, asked, now)
-        _print(
+        say(
             as_json,
             {
                 "allowed": decision.allowed,
@@ -178,7 +173,7 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
 def _verify_folder(covenant: Covenant, vkey: str, newest: int, now: datetime, as_json: bool) -> None:
     verified = verify_covenant(covenant, vkey, now, newest_seen=newest)
     missing = [one.name for oin, one in verified.participants.items() if oin not in verified.signed_by]
-    _print(
+    say(
         as_json,
         {**_facts(verified), "signed_by": sorted(verified.signed_by)},
         f"{verified.name}, versie {verified.version}: geldt van {verified.agreement.first_day} tot en met "
@@ -193,9 +188,9 @@ def _verify_note(path: Path, vkey: str, as_json: bool) -> None:
     note = parse_note(path.read_bytes())
     if not verify_note(note, vkey):
         name = parse_vkey(vkey).name
-        _stop(as_json, [Fault(str(path), 0, f"er is geen geldige handtekening van {name}", "Laat opnieuw tekenen.")])
+        stop(as_json, [Fault(str(path), 0, f"er is geen geldige handtekening van {name}", "Laat opnieuw tekenen.")])
     line = describe(note.text)
-    _print(as_json, {"file": str(path), "text": line, "signed": True}, f"De handtekening klopt: {line}.")
+    say(as_json, {"file": str(path), "text": line, "signed": True}, f"De handtekening klopt: {line}.")
 
 
 def _facts(covenant: Covenant) -> dict[str, Any]:
@@ -227,36 +222,3 @@ def _passphrase(file: Path | None, *, new: bool) -> str:
     if os.stat(file).st_mode & 0o077:
         raise CovenantFaults([Fault(str(file), 0, "ook anderen mogen dit bestand lezen", f"Draai 'chmod 600 {file}'.")])
     return file.read_text("utf-8").split("\n", 1)[0]
-
-
-def _must_exist(path: Path) -> None:
-    if not path.exists():
-        raise typer.BadParameter(f"{path} bestaat niet")
-
-
-@contextmanager
-def _faults(as_json: bool) -> Iterator[None]:
-    """Turn every expected fault into text (or JSON) and exit code 1."""
-    try:
-        yield
-    except (CovenantFaults, YamlFaults) as error:
-        _stop(as_json, list(error.faults))
-    except BekendError as error:
-        _stop(as_json, [Fault("", 0, error.detail, "")])
-    except OSError as error:
-        _stop(as_json, [Fault(str(error.filename or ""), 0, str(error.strerror), "Controleer het pad en de rechten.")])
-
-
-def _stop(as_json: bool, faults: list[Fault]) -> NoReturn:
-    if as_json:
-        rows = [{"file": it.file, "line": it.line, "what": it.what, "remedy": it.remedy} for it in faults]
-        typer.echo(json.dumps({"faults": rows}, ensure_ascii=False, indent=2))
-    else:
-        for fault in faults:
-            typer.echo(str(fault) if fault.file else fault.what, err=True)
-        typer.echo(f"{len(faults)} fout{'en' if len(faults) > 1 else ''}.", err=True)
-    raise typer.Exit(FAULT)
-
-
-def _print(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    typer.echo(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
