@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 from pathlib import Path
 
 from bekend_proto import sodium
@@ -32,6 +33,20 @@ def cpu_seconds(pid: int) -> float:
 def resident(pid: int) -> int:
     """Octets of memory that a process holds now."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+
+
+def used_by_others() -> float:
+    """Processor time that everything but this process and its ended children has used since the start of the system.
+
+    Time that the host took from this machine counts along: it was not ours either.
+    """
+    fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
+    user, nice, system, _idle, _waiting, irq, softirq, stolen = (int(field) for field in fields[:8])
+    own = sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+    return (user + nice + system + irq + softirq + stolen) / _TICKS - own
 
 
 def _processor() -> str:

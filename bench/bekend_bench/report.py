@@ -10,7 +10,10 @@ from bekend_bench.floor import Floor
 
 @dataclass
 class Report:
-    """What was measured, where and when. `seconds` is how long that took."""
+    """What was measured, where and when. `seconds` is how long that took.
+
+    `others` is the share of all cores that other processes had meanwhile: they were measured along.
+    """
 
     began: datetime
     machine: Mapping[str, str | int | float]
@@ -18,6 +21,7 @@ class Report:
     floor: Floor
     figures: list[Figure] = field(default_factory=list)
     seconds: float = 0.0
+    others: float = 0.0
 
     @property
     def missed(self) -> Sequence[Figure]:
@@ -31,6 +35,7 @@ class Report:
             "machine": dict(self.machine),
             "full": self.full,
             "seconds": round(self.seconds, 1),
+            "others": round(self.others, 3),
             "floor_us": self.floor.as_dict(),
             "figures": [one.to_json() for one in self.figures],
             "missed": len(self.missed),
@@ -54,6 +59,7 @@ class Report:
         return "\n".join(
             (
                 f"Measured {self.began:%Y-%m-%d %H:%M} UTC in {self.seconds:.0f} s: {facts}.",
+                f"Other processes had {self.others:.0%} of the cores meanwhile.",
                 "",
                 *_table(("part", "what", "measured", "of floor", "bar", ""), figures),
                 "",

@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
     """Measure these parts. With `full`, a million persons are enrolled where else stores are filled."""
-    clock, began = SystemClock(), time.monotonic()
+    clock, began, others = SystemClock(), time.monotonic(), machine.used_by_others()
     say("floor")
     report = Report(clock.now(), machine.describe(), full, floor.measure())
     cores, base = os.cpu_count() or 1, report.floor
@@ -53,6 +53,7 @@ def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
                 say("storage")
                 report.figures += storage.measure(field)
     report.seconds = time.monotonic() - began
+    report.others = max(0.0, machine.used_by_others() - others) / (report.seconds * cores)
     return report
 
 

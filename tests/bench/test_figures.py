@@ -76,6 +76,14 @@ def test_bulk_work_is_spread_over_the_cores_at_the_speed_that_they_reach_togethe
     assert prescribed.bulk_seconds(work, floor(multiply_all_cores=0.6), 2) == 6
 
 
+def test_bulk_work_does_not_wait_for_the_disk() -> None:
+    work = Counter(durable_insert=4)
+    assert (
+        prescribed.bulk_seconds(work, floor(multiply_all_cores=0.5, durable_insert=9.0, durable_insert_cpu=2.0), 2) == 4
+    )
+    assert prescribed.seconds(work, floor(durable_insert=9.0)) == 36
+
+
 def test_cores_together_are_never_taken_for_faster_than_one_alone() -> None:
     assert prescribed.bulk_seconds(Counter(multiply=10), floor(multiply_all_cores=0.1), 2) == 5
 
@@ -86,12 +94,13 @@ def test_the_report_reads_the_same_as_json_and_as_a_table() -> None:
         Figure("lookups", "6 partners, p50", 75, "ms", 0.3, at_most(60)),
         Figure("storage", "memory", 3.5, "octets/pseudonym"),
     ]
-    report = Report(datetime(2026, 11, 22, tzinfo=UTC), {"cores": 2}, False, floor(), figures)
+    report = Report(datetime(2026, 11, 22, tzinfo=UTC), {"cores": 2}, False, floor(), figures, 60.0, 0.25)
     tree = json.loads(json.dumps(report.to_json()))
     assert [one["met"] for one in tree["figures"]] == [True, False, None]
     assert tree["missed"] == 1
     table = report.markdown()
     assert "at least 90%" in table
+    assert "25% of the cores" in table
     assert "at most 60.0 ms" in table
     assert table.count("MISSED") == 1
     assert len({line.count("|") for line in table.splitlines() if "pseudonyms" in line or "p50" in line}) == 1
