@@ -79,6 +79,13 @@ def _participants(checks: _Checks) -> None:
         if one.oin in seen:
             checks.add(path, ("oin",), f"OIN {one.oin} staat ook in {seen[one.oin]}", "Eén bestand per deelnemer.")
         seen.setdefault(one.oin, path)
+        if one.parent is not None and one.parent not in checks.kinds:
+            what = f"{one.parent} is geen deelnemer, dus daar kan niemand bij horen"
+            checks.add(path, ("hoort_bij",), what, "Verbeter het OIN, of laat 'hoort_bij' weg.")
+        for house in one.houses:
+            if checks.kinds.get(house) is not Kind.ZVH:
+                what = f"{house} is geen Zorg- en Veiligheidshuis van dit convenant"
+                checks.add(path, ("zvh",), what, "Verbeter het OIN.")
         if one.kind in UNCONNECTED:
             checks.add(
                 path,
@@ -91,26 +98,37 @@ def _participants(checks: _Checks) -> None:
 def _keys(checks: _Checks) -> None:
     """Each signer's key is well formed, carries the owner's name, and is in one role only."""
     roles: dict[bytes, str] = {}
-    places: list[tuple[str, tuple[str, ...], str, str, str]]
-    places = [
-        (path, ("ondertekenaar",), one.oin, "ondertekenaar", one.signer) for path, one in checks.participants.items()
-    ]
-    if checks.agreement is not None:
-        operator = checks.agreement.operator
-        places.append((AGREEMENT, ("beheerder", "sleutel"), operator.oin, "beheerder", operator.key))
-    for path, place, oin, role, vkey in places:
+    for path, place, name, vkey in _pinned(checks):
         try:
             key = parse_vkey(vkey)
         except MalformedError:
             checks.add(path, place, "dit is geen sleutel", "Neem de regel over die 'bekend policy keygen' toonde.")
             continue
-        if key.name != note_name(oin, role):
-            checks.add(path, place, f"de sleutel heet '{key.name}'", f"De naam moet '{note_name(oin, role)}' zijn.")
+        if key.name != name:
+            checks.add(path, place, f"de sleutel heet '{key.name}'", f"De naam moet '{name}' zijn.")
         if key.public in roles:
             checks.add(
                 path, place, f"deze sleutel is ook van {roles[key.public]}", "Eén sleutel, één rol: maak een nieuwe."
             )
-        roles.setdefault(key.public, f"{role} in {path}")
+        roles.setdefault(key.public, f"{place[0]} in {path}")
+    for path, one in checks.participants.items():
+        if one.lawyer is None and checks.agreement is not None and not checks.agreement.demo:
+            what = "de sleutel van de jurist ontbreekt: twee rollen tekenen (FG-05)"
+            checks.add(path, ("ondertekenaar",), what, "Voeg 'jurist:' toe; alleen een demo kan zonder.")
+
+
+def _pinned(checks: _Checks) -> Iterator[tuple[str, tuple[str | int, ...], str, str]]:
+    """File, place, the name that the key must have, and the key."""
+    for path, one in checks.participants.items():
+        yield path, ("ondertekenaar",), note_name(one.oin, "ondertekenaar"), one.signer
+        if one.lawyer is not None:
+            yield path, ("jurist",), note_name(one.oin, "jurist"), one.lawyer
+        for index, former in enumerate(one.former_keys):
+            role = "jurist" if former.split("+")[0].endswith("/jurist") else "ondertekenaar"
+            yield path, ("vervangt", index), note_name(one.oin, role), former
+    if checks.agreement is not None:
+        operator = checks.agreement.operator
+        yield AGREEMENT, ("beheerder", "sleutel"), note_name(operator.oin, "beheerder"), operator.key
 
 
 def _agreement(checks: _Checks, agreement: Agreement) -> None:
@@ -139,10 +157,32 @@ def _purpose(checks: _Checks, path: str, purpose: Purpose) -> None:
         checks.add(
             path, ("identificatie",), "kenmerk 'test' bestaat alleen in een demo", "Haal 'test' weg, of zet 'demo: ja'."
         )
+    _limits(checks, path, purpose)
+
+
+def _limits(checks: _Checks, path: str, purpose: Purpose) -> None:
+    """No limit exceeds another that holds beside it."""
     totals = checks.agreement.totals if checks.agreement else purpose.limits
     if purpose.limits.per_officer > totals.per_officer or purpose.limits.per_organisation > totals.per_organisation:
         checks.add(
             path, ("max_per_dag",), "hoger dan totalen_per_dag in afspraken.yaml", "Verlaag het, of verhoog het totaal."
+        )
+    raised = purpose.raised
+    if raised is not None and not purpose.limits.per_officer < raised.per_officer <= purpose.limits.per_organisation:
+        checks.add(
+            path,
+            ("verhoging", "per_persoon"),
+            "een verhoging ligt boven max_per_dag van de persoon en niet boven die van de organisatie",
+            f"Kies {purpose.limits.per_officer + 1} tot en met {purpose.limits.per_organisation}.",
+        )
+    years = purpose.log_years or (checks.agreement.log_years if checks.agreement else 5)
+    justice = {Kind.OM, Kind.POLITIE} & {*purpose.asker.organisations, *purpose.source_terms}
+    if not (4 if justice else 1) <= years <= 5:
+        checks.add(
+            path,
+            ("bewaartermijn_log",),
+            f"het log {years} jaar bewaren past niet (FG-31)",
+            "Ten hoogste P5Y; waar politie of OM meedoet ten minste P4Y (Wpg 32, Wjsg 39j).",
         )
 
 
@@ -152,6 +192,8 @@ def _parties(checks: _Checks, path: str, purpose: Purpose) -> None:
     named: list[tuple[tuple[str | int, ...], str]]
     named = [(("vrager", "organisaties", index), party) for index, party in enumerate(asker.organisations)]
     named += [(("bronnen", party), party) for party in purpose.source_terms]
+    for party, terms in purpose.source_terms.items():
+        named += [(("bronnen", party, "alleen_voor"), asking) for asking in terms.only_for]
     for index, mandate in enumerate(asker.mandates):
         named += [(("vrager", "namens", index), oin) for oin in (mandate.requester, mandate.principal)]
         _mandate_rule(checks, path, index, mandate)
@@ -299,6 +341,14 @@ def _directions(checks: _Checks, path: str, purpose: Purpose) -> None:
                 checks.add(path, ("bronnen", party, "modus"), what, direction.remedy)
 
 
+def _answered(checks: _Checks, terms: SourceTerms, party: str) -> bool:
+    """Whether `alleen_voor` lets this kind, or this OIN, be answered."""
+    here = {str(one) for one in terms.only_for}
+    kind = str(checks.kinds.get(party, party))
+    of_kind = {oin for oin, its in checks.kinds.items() if its == party}
+    return not here or bool(here & {party, kind}) or bool(here & of_kind)
+
+
 def _pairings(checks: _Checks, purpose: Purpose, party: str, terms: SourceTerms) -> Iterator[Pairing]:
     """Every kind that may ask against this source, also kinds that nobody has yet."""
     source = checks.kinds.get(party) if is_oin(party) else Kind(party)
@@ -307,11 +357,12 @@ def _pairings(checks: _Checks, purpose: Purpose, party: str, terms: SourceTerms)
     askers: set[tuple[Kind, Kind | None]] = set()
     for organisation in purpose.asker.organisations:
         kind = checks.kinds.get(organisation) if is_oin(organisation) else Kind(organisation)
-        if kind is not None:
+        if kind is not None and _answered(checks, terms, organisation):
             askers.add((kind, None))
     for mandate in purpose.asker.mandates:
         who, principal = checks.kinds.get(mandate.requester), checks.kinds.get(mandate.principal)
-        if who is not None and principal is not None:
+        answered = _answered(checks, terms, mandate.requester) and _answered(checks, terms, mandate.principal)
+        if who is not None and principal is not None and answered:
             askers |= {(who, principal), (principal, who)}
     base = Pairing(
         asker=source,

@@ -1,6 +1,7 @@
 """`bekend policy`: de sleutels, handtekeningen en fouten van een convenant. De uitvoer is Nederlands."""
 
 import os
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from bekend_proto.v1 import signed_pb2
 
 from bekend_policy.decide import Asked, decide
 from bekend_policy.faults import CovenantFaults, Fault
+from bekend_policy.findings import findings
 from bekend_policy.keys import create_signing_key, open_signing_key
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
@@ -122,11 +124,13 @@ def check(
         must_exist(folder)
         covenant = load_covenant(folder)
         stale = stale_notes(covenant)
+        found = findings(covenant)
         say(
             as_json,
-            {**_facts(covenant), "faults": [], "stale_notes": stale},
+            {**_facts(covenant), "faults": [], "findings": [asdict(it) for it in found], "stale_notes": stale},
             f"{covenant.name}: geen fouten. Versie {covenant.version}, {len(covenant.participants)} deelnemers, "
             f"{len(covenant.purposes)} doelen.",
+            *(f"Let op: {finding}" for finding in found),
             *(f"Let op: handtekeningen/{file} hoort bij een andere versie of tekst." for file in stale),
         )
 

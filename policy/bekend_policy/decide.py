@@ -8,7 +8,7 @@ both sides allows. Every refusal names its rule, says why in Dutch, and what wou
     2 a node's own canary             eigen-proef: before purposes, conditions and direction rules
     3 parties, signatures             onbekende-deelnemer, niet-ondertekend
     4 purpose, asker, principal       onbekend-doel, buiten-dienst, geen-vrager, namens
-    5 source, direction rules         geen-bron, nooit, kader, eigen-zvh, ongetoetst, D1-D14
+    5 source, direction rules         geen-bron, nooit, alleen-voor, kader, D1-D14, eigen-zvh, ongetoetst
     6 dates of purpose and mandate    einddatum, mandaat
     7 the question itself             personen, bronnen, identificatie
     8 what only the requester knows   rol, zaaknummer, afweging, motivering, voorwaarde
@@ -26,11 +26,12 @@ from bekend_proto.clock import day_of
 from bekend_proto.v1 import signed_pb2
 
 from bekend_policy.conditions import Condition, stated, why_not
-from bekend_policy.directions import Pairing, first_denial, frame_fits
+from bekend_policy.directions import first_denial, frame_fits
 from bekend_policy.justification import justification_fault
 from bekend_policy.model import Covenant, Ground, Purpose, Source
 from bekend_policy.nearest import nearest
-from bekend_policy.terms import CheckedBy, Frame, Kind, Mode, Participant
+from bekend_policy.pairs import pairings
+from bekend_policy.terms import CheckedBy, Frame, Kind, Mode
 
 JUSTIFICATION = "motivering"
 """Condition id that a purpose with `motivering: ja` adds: the officer confirms that the file holds one."""
@@ -195,6 +196,19 @@ def _source(covenant: Covenant, asked: Asked) -> Decision | None:
     if source.mode is Mode.NEVER:
         reason = f"{name} wordt onder dit doel nooit bevraagd: {source.reason}"
         return _deny("nooit", reason, "Kies een andere partner.", Mode.NEVER, source.reason or "")
+    for oin in _named(asked):
+        if oin != asked.source and not source.answers(covenant.participants[oin]):
+            return _deny(
+                "alleen-voor",
+                f"{name} antwoordt onder dit doel niet aan {covenant.participants[oin].name}",
+                "Laat een organisatie vragen die het doel bij deze bron noemt.",
+                article=_articles(source.ground),
+            )
+    return _lawful(covenant, purpose, asked, source)
+
+
+def _lawful(covenant: Covenant, purpose: Purpose, asked: Asked, source: Source) -> Decision | None:
+    """Whatever the file says: the frame, the direction rules, the grounds."""
     if not frame_fits(purpose.frame, purpose.requester_grounds):
         reason = f"De grondslag van de vrager past niet bij het kader '{purpose.frame}'"
         return _deny("kader", reason, "Laat kader en grondslag van het doel verbeteren.")
@@ -243,36 +257,6 @@ def _dates(purpose: Purpose, asked: Asked, now: datetime) -> Decision | None:
 
 def _articles(grounds: Iterable[Ground]) -> str:
     return "; ".join(map(str, grounds))
-
-
-def pairings(
-    covenant: Covenant, purpose: Purpose, requester: str, on_behalf_of: str | None, source: Source
-) -> list[Pairing]:
-    """What the direction rules look at: the asker against the source, and its principal likewise."""
-    asker = covenant.participants[requester]
-    principal = covenant.participants.get(on_behalf_of) if on_behalf_of else None
-    target = covenant.participants[source.oin]
-    first = Pairing(
-        asker=asker.kind,
-        other_asker=principal.kind if principal else None,
-        source=target.kind,
-        mode=source.mode,
-        registers=source.registers,
-        frame=purpose.frame,
-        requester_grounds=purpose.requester_grounds,
-        source_grounds=source.ground,
-        same_house=_same_house(covenant, asker, target),
-    )
-    if principal is None:
-        return [first]
-    house = _same_house(covenant, principal, target)
-    return [first, replace(first, asker=principal.kind, other_asker=asker.kind, same_house=house)]
-
-
-def _same_house(covenant: Covenant, one: Participant, other: Participant) -> bool:
-    every = {participant.oin for participant in covenant.participants.values() if participant.kind is Kind.ZVH}
-    houses = [{it.oin} if it.kind is Kind.ZVH else set(it.houses) or every for it in (one, other)]
-    return not every or not houses[0].isdisjoint(houses[1])
 
 
 def _allow(covenant: Covenant, asked: Asked) -> Decision:

@@ -60,6 +60,12 @@ class Source:
     """Ids of conditions that hold for this source only (`mits`)."""
     reply_term: timedelta | None = None
     alternative: str | None = None
+    only_for: frozenset[str] = frozenset()
+    """Kinds and OINs that it answers; empty: every asker of the purpose."""
+
+    def answers(self, participant: Participant) -> bool:
+        """Whether it answers this asker (or principal) at all."""
+        return not self.only_for or bool(self.only_for & {participant.oin, participant.kind.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +216,7 @@ def source_of(oin: str, terms: SourceTerms) -> Source:
         conditions=frozenset(terms.conditions),
         reply_term=terms.reply_term,
         alternative=terms.alternative,
+        only_for=frozenset(map(str, terms.only_for)),
     )
 
 

@@ -12,9 +12,9 @@ from bekend_proto.errors import KeysError
 from bekend_proto.note import note_name, open_note, parse_vkey
 from pydantic import Field
 
-from bekend_policy.decide import pairings
 from bekend_policy.directions import first_denial
 from bekend_policy.model import Covenant, Mode
+from bekend_policy.pairs import pairings
 from bekend_policy.scalars import Day, Oin, Slug, is_oin, is_slug
 from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
 
@@ -124,6 +124,9 @@ def check_standing(covenant: Covenant, standing: StandingDecision) -> None:
             continue
         principals = [*requester.on_behalf_of, *([None] if requester.for_itself else [])]
         for principal in principals:
+            asking = [covenant.participants[oin] for oin in (requester.oin, principal) if oin is not None]
+            if not all(source.answers(one) for one in asking):
+                continue
             for pairing in pairings(covenant, purpose, requester.oin, principal, source):
                 direction = first_denial(pairing)
                 # Another house's partner asks in vain (D12), but that is no fault of this source's decision.

@@ -160,6 +160,8 @@ class SourceTerms(StrictModel):
     max_list_age: Duration = Field(default=timedelta(days=3), alias="maximale_ouderdom_lijst")
     reply_term: Duration | None = Field(default=None, alias="reactietermijn")
     conditions: tuple[Slug, ...] = Field(default=(), alias="mits")
+    only_for: tuple[Party, ...] = Field(default=(), alias="alleen_voor")
+    """Askers that this source answers; empty: all of the purpose. Who asks in another's name is named itself too."""
     alternative: Text | None = Field(default=None, alias="alternatief")
     reason: Text | None = Field(default=None, alias="reden")
 
@@ -228,6 +230,7 @@ class Purpose(StrictModel):
     exceptions: tuple[Text, ...] = Field(default=(), alias="uitzonderingen")
     source_records: tuple[Text, ...] = Field(default=(), alias="bron_legt_vast")
     next_step: Text | None = Field(default=None, alias="vervolgstap")
+    notice: Text | None = Field(default=None, alias="let_op")
     dpia: Text | None = None
     advice: Text | None = Field(default=None, alias="rac_advies")
     last_day: Day | None = Field(default=None, alias="einddatum")

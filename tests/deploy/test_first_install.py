@@ -18,13 +18,15 @@ import pytest
 import yaml
 from bekend_deploy.pki import Authority, TlsPaths
 from bekend_deploy.processes import BEKEND, Process, free_ports
+from bekend_policy.load import load_covenant
+from bekend_policy.model import Mode
 from nacl.public import PrivateKey
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = "00000099000000009000"
 OM = "00000099000000001000"
 RECLASSERING = "00000099000000003000"
-PURPOSES = ("zsm-context", "zvh-weging-betrokkenheid")
+PURPOSES = ("zsm-context", "zvh-weging-betrokkenheid", "nazorg-ex-gedetineerden")
 KNOWN = ("999990019", "999990020")
 UNKNOWN = "999990342"
 
@@ -97,6 +99,7 @@ def _persons(it: Installation) -> dict[str, str]:
     keys = {"beheerder": it.keygen("beheerder.key", f"bekend/{OPERATOR}/beheerder")}
     for name, oin in (("om", OM), ("reclassering", RECLASSERING)):
         keys[name] = it.keygen(f"{name}.key", f"bekend/{oin}/ondertekenaar")
+        keys[f"{name}-jurist"] = it.keygen(f"{name}-jurist.key", f"bekend/{oin}/jurist")
     for number in (1, 2):
         keys[f"beheer-{number}"] = it.keygen(f"beheer-{number}.key", f"bekend/{RECLASSERING}/beheer-{number}")
     return keys
@@ -115,9 +118,9 @@ def _covenant(it: Installation, keys: dict[str, str], now: datetime) -> None:
         sleutel=keys["beheerder"],
     )
     for name in ("om", "reclassering"):
-        it.edit(folder / "deelnemers" / f"{name}.yaml", ondertekenaar=keys[name])
+        it.edit(folder / "deelnemers" / f"{name}.yaml", ondertekenaar=keys[name], jurist=keys[f"{name}-jurist"])
     it.bekend("policy", "check", folder)
-    for key in ("om.key", "reclassering.key", "beheerder.key"):
+    for key in ("om.key", "om-jurist.key", "reclassering.key", "reclassering-jurist.key", "beheerder.key"):
         it.sign(folder, key)
     said = it.bekend("policy", "verify", folder, "--anker", keys["reclassering"])
     assert "Getekend: Reclassering" in said
@@ -172,19 +175,20 @@ def _node(it: Installation, name: str, oin: str, keys: dict[str, str], tls: TlsP
     it.sign(folder / "manifest-1", f"{name}.key")
     (folder / "manifest-1.note").rename(folder / "manifest.note")
     if name == "reclassering":
-        for purpose in PURPOSES:
-            _decision(it, folder, purpose, now)
+        for purpose, source in load_covenant(it.folder / "convenant").served_by(oin):
+            if source.mode is Mode.STANDING:
+                _decision(it, folder, purpose, now)
     it.serve("node", config)
 
 
 def _decision(it: Installation, folder: Path, purpose: str, now: datetime) -> None:
-    path = folder / "besluiten" / purpose
+    path = folder / "besluiten" / purpose.partition("/")[2]
     path.parent.mkdir(exist_ok=True)
     path.write_text(
         "soort: bekend/1 standaardbesluit\n"
         "convenant: kennemerland\n"
         f'bron: "{RECLASSERING}"\n'
-        f"doel: kennemerland/{purpose}\n"
+        f"doel: {purpose}\n"
         f"geldig_vanaf: {now.date() - timedelta(days=1)}\n"
         f"geldig_tot_en_met: {now.date() + timedelta(days=30)}\n"
         'besluit: "Proefbesluit"\n'
