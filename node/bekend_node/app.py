@@ -183,7 +183,7 @@ def check_certificate(config: NodeConfig, clock: Clock) -> None:
     named = read_tls(config.tls_files, clock).oin
     if named != config.oin:
         raise UnknownPartnerError(
-            f"{config.tls.certificate} names {named}, the configuration says {config.oin}: use this partner's certificate"
+            f"{config.tls.certificate} names {named}, the configuration says {config.oin}: use the own certificate"
         )
 
 

@@ -78,6 +78,7 @@ class Attachment:
 
     def again(self) -> None:
         """End the stream of now; `run` dials again with covenant and certificates as they are then."""
+        self.attached.clear()
         if self._call is not None:
             self._call.cancel()
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import grpc
 from bekend_policy.manifest import KeyManifest, open_manifest
@@ -19,12 +19,11 @@ from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_r
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.broker_link import BrokerLink
+from bekend_node.rules import SUPERSEDED_GRACE
 from bekend_node.store import Store
 
 REFRESH_SECONDS = 60.0
 CALL_SECONDS = 5.0
-SUPERSEDED_GRACE = timedelta(minutes=3)
-"""How long a manifest that was superseded is still good for messages under way: peers refresh every minute."""
 NOTE_LIMIT = 256 * 1024
 """Bytes of a manifest: 200 purposes take a tenth of this."""
 

@@ -5,7 +5,7 @@ Read at the start and at SIGHUP, each time whole: what cannot be verified change
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bekend_policy.load import load_covenant
@@ -22,6 +22,9 @@ from bekend_proto.note import open_note
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.keys import NodeKeys, check_against
 from bekend_node.store import Store
+
+SUPERSEDED_GRACE = timedelta(minutes=3)
+"""How long a manifest that was superseded is still good for messages under way: peers refresh every minute."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,24 @@ class RulesInForce:
 
     def __init__(self, rules: Rules) -> None:
         self.now = rules
+        self._superseded: tuple[int, datetime] | None = None
 
     def covenant(self) -> Covenant:
         """The covenant in force."""
         return self.now.covenant
 
+    def goes_by(self, number: int, now: datetime) -> bool:
+        """Whether a message may name this number of the own manifest.
+
+        The one in force, or the one before it for as long as peers need to notice.
+        """
+        if number == self.now.manifest.number:
+            return True
+        return self._superseded is not None and number == self._superseded[0] and now <= self._superseded[1]
+
     def reload(self, config: NodeConfig, keys: NodeKeys, store: Store, clock: Clock) -> None:
         """Read everything again. Raises BekendError, and then the old rules stay."""
+        old = self.now.manifest.number
         self.now = load_rules(config, keys, store, clock)
+        if self.now.manifest.number > old:
+            self._superseded = old, clock.now() + SUPERSEDED_GRACE

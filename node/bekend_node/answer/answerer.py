@@ -76,7 +76,7 @@ class Answerer:
         check_admitted(question, rules.covenant, rules.oin, now)
         # One snapshot: a switch from here on changes nothing for this question.
         serving = self.filters.serving(question.purpose)
-        check_keys(question, serving, rules.manifest, now)
+        check_keys(question, serving, self.rules, now)
         check_records(question, sealed)
         broker = await self.directory.require(rules.covenant.broker_oin, question.broker_manifest)
         received = check_proof(message, question, broker)

@@ -24,6 +24,7 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from google.protobuf.message import DecodeError
 
 from bekend_node.directory import Directory
+from bekend_node.rules import RulesInForce
 from bekend_node.serving import Serving
 
 PROTOCOL_VERSION = 1
@@ -94,14 +95,15 @@ def check_admitted(
         raise RefusedError("modus", "Deze bron antwoordt onder dit doel niet automatisch.")
 
 
-def check_keys(question: signed_pb2.Question, serving: Serving, own_manifest: KeyManifest, now: datetime) -> None:
+def check_keys(question: signed_pb2.Question, serving: Serving, rules: RulesInForce, now: datetime) -> None:
     """(7): epoch, record month and manifest number are those that this node goes by now. Raises KeysError."""
     if question.epoch != serving.header.epoch:
         raise KeysError(f"epoch {question.epoch} is asked, {serving.header.epoch} is served")
     if question.record_month not in {month_of(now - FRESHNESS), month_of(now + FRESHNESS)}:
         raise KeysError(f"record month {question.record_month} is not the present one")
-    if question.source_manifest != own_manifest.number:
-        raise KeysError(f"the requester goes by manifest {question.source_manifest}, this is {own_manifest.number}")
+    if not rules.goes_by(question.source_manifest, now):
+        number = rules.now.manifest.number
+        raise KeysError(f"the requester goes by manifest {question.source_manifest} of this node, not {number}")
 
 
 def check_records(question: signed_pb2.Question, sealed: tuple[bytes, ...]) -> None:

@@ -1,0 +1,171 @@
+"""Whose keys are believed: what the owner's ondertekenaar signed, never an older number, never the broker's word."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from bekend_deploy.partners import BROKER_OIN, OM, POLITIE
+from bekend_node.broker_link import BrokerLink
+from bekend_node.directory import Directory
+from bekend_node.store import Store
+from bekend_proto.errors import KeysError
+from bekend_proto.note import note_name, sign_note
+from bekend_proto.v1 import broker_pb2
+from nacl.signing import SigningKey
+
+from tests.support.federation import Federation
+from tests.support.pki import Authority
+
+
+@dataclass
+class Replica:
+    """A broker's directory that says what the test wants, and counts how often it is asked."""
+
+    notes: dict[str, bytes]
+    asked: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    address: str = "replica"
+
+    @property
+    def stub(self) -> "Replica":
+        return self
+
+    async def GetDirectory(self, _: Any, timeout: float) -> broker_pb2.GetDirectoryResponse:
+        self.asked += 1
+        await self.gate.wait()
+        return broker_pb2.GetDirectoryResponse(
+            broker_manifest=self.notes[BROKER_OIN],
+            entries=[
+                broker_pb2.DirectoryEntry(oin=oin, manifest=note)
+                for oin, note in self.notes.items()
+                if oin != BROKER_OIN
+            ],
+        )
+
+
+@dataclass
+class Scene:
+    federation: Federation
+    replica: Replica
+    open: Callable[[], Directory]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
+    federation = Federation.create(tmp_path, authority)
+    notes = {oin: party.note for oin, party in federation.parties.items()}
+    notes[BROKER_OIN] = (federation.folder / "manifest.note").read_bytes()
+    replica = Replica(notes)
+    replica.gate.set()
+    async with _store(tmp_path / "data") as store:
+        yield Scene(
+            federation,
+            replica,
+            lambda: Directory(lambda: federation.covenant, store, [cast(BrokerLink, replica)], federation.clock),
+        )
+
+
+@asynccontextmanager
+async def _store(folder: Path) -> AsyncIterator[Store]:
+    store = Store.open(folder)
+    yield store
+    store.close()
+
+
+async def test_manifests_of_all_parties_are_there_after_a_refresh(scene: Scene) -> None:
+    directory = scene.open()
+    with pytest.raises(KeysError, match="no key manifest"):
+        directory.get(OM.oin)
+    await directory.refresh()
+    assert directory.get(OM.oin).oin == OM.oin
+    assert directory.broker().number == scene.federation.manifest_number
+
+
+async def test_must_03_a_note_of_another_signer_or_party_is_not_believed(scene: Scene) -> None:
+    directory = scene.open()
+    own = scene.federation.parties[OM.oin]
+    forged = own.make_manifest()
+    own.signer, real = SigningKey.generate(), own.signer
+    scene.replica.notes[OM.oin] = own.make_manifest()
+    own.signer = real
+    await directory.refresh()
+    with pytest.raises(KeysError):
+        directory.get(OM.oin)
+    # Somebody else's manifest under this name, signed by its real owner.
+    scene.replica.notes[OM.oin] = scene.federation.parties[POLITIE.oin].note
+    await directory.refresh()
+    with pytest.raises(KeysError):
+        directory.get(OM.oin)
+    # The right text, signed by a stranger under the right name.
+    text = forged.decode().rpartition("\n\n")[0] + "\n"
+    scene.replica.notes[OM.oin] = sign_note(text, note_name(OM.oin, "ondertekenaar"), bytes(SigningKey.generate()))
+    await directory.refresh()
+    with pytest.raises(KeysError):
+        directory.get(OM.oin)
+    scene.replica.notes[OM.oin] = forged
+    await directory.refresh()
+    assert directory.get(OM.oin).number == own.number
+
+
+async def test_must_04_an_older_number_never_comes_back_also_after_a_restart(scene: Scene) -> None:
+    own = scene.federation.parties[OM.oin]
+    old = own.note
+    own.renew_manifest()
+    scene.replica.notes[OM.oin] = own.note
+    directory = scene.open()
+    await directory.refresh()
+    scene.replica.notes[OM.oin] = old
+    await directory.refresh()
+    assert directory.get(OM.oin).number == own.number
+    again = scene.open()
+    again.restore()
+    assert again.get(OM.oin).number == own.number
+    await again.refresh()
+    assert again.get(OM.oin).number == own.number
+
+
+async def test_a_superseded_number_counts_for_messages_under_way_and_no_longer(scene: Scene) -> None:
+    own = scene.federation.parties[OM.oin]
+    directory = scene.open()
+    await directory.refresh()
+    own.renew_manifest()
+    scene.replica.notes[OM.oin] = own.note
+    await directory.refresh()
+    assert directory.get(OM.oin, own.number - 1).number == own.number - 1
+    scene.federation.clock.advance(timedelta(minutes=4))
+    with pytest.raises(KeysError, match="not the one in force"):
+        directory.get(OM.oin, own.number - 1)
+
+
+async def test_a_manifest_that_ended_gives_no_keys(scene: Scene) -> None:
+    directory = scene.open()
+    await directory.refresh()
+    scene.federation.clock.advance(timedelta(days=300))
+    with pytest.raises(KeysError, match="has ended"):
+        directory.get(OM.oin)
+
+
+async def test_an_unknown_number_asks_the_broker_once_for_all_who_wait(scene: Scene) -> None:
+    directory = scene.open()
+    await directory.refresh()
+    own = scene.federation.parties[OM.oin]
+    own.renew_manifest()
+    scene.replica.notes[OM.oin] = own.note
+    scene.replica.gate.clear()
+    before = scene.replica.asked
+    waiting = [asyncio.ensure_future(directory.require(OM.oin, own.number)) for _ in range(20)]
+    while scene.replica.asked == before:
+        await asyncio.sleep(0)
+    scene.replica.gate.set()
+    found = await asyncio.gather(*waiting)
+    assert {manifest.number for manifest in found} == {own.number}
+    assert scene.replica.asked == before + 1
+    # A number below the newest is refused without asking anybody.
+    with pytest.raises(KeysError):
+        await directory.require(OM.oin, own.number - 5)
+    assert scene.replica.asked == before + 1

@@ -1,0 +1,182 @@
+"""`bekend node`, as an operator types it: what it prints, what it leaves behind, and its exit codes."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from bekend_broker.app import Broker
+from bekend_deploy.partners import POLITIE, ZSM_CONTEXT
+from bekend_node.cli import app
+from bekend_policy.manifest import parse_manifest
+from bekend_proto.clock import epoch_of
+from typer.testing import CliRunner
+
+from tests.support.clocks import SteeredClock
+from tests.support.federation import PEOPLE, Federation
+from tests.support.nodes import NodeHome
+from tests.support.pki import Authority
+
+REGISTER = POLITIE.registers[0]
+runner = CliRunner()
+
+
+@dataclass
+class Shell:
+    """A partner's machine: runs `bekend node ...` as a process, beside a broker in this one."""
+
+    home: NodeHome
+    broker: Broker
+
+    async def run(self, *words: str, typed: str = "") -> tuple[int, str, str]:
+        """Exit code, standard output, standard error."""
+        process = await self.start(*words, typed=True)
+        output, errors = await process.communicate(typed.encode())
+        return process.returncode or 0, output.decode(), errors.decode()
+
+    async def start(self, *words: str, typed: bool = False) -> asyncio.subprocess.Process:
+        config = self.home.folder / "node.yaml"
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bekend_deploy.cli", "node", words[0], "--config", str(config), *words[1:],
+            stdin=pipe if typed else asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe,
+        )  # fmt: skip
+
+
+@pytest.fixture
+async def shell(tmp_path: Path, authority: Authority) -> AsyncIterator[Shell]:
+    federation = Federation.create(tmp_path, authority, clock=SteeredClock(datetime.now(UTC)))
+    home = NodeHome.create(federation, POLITIE.oin)
+    async with federation.broker() as broker:
+        home.config(broker.port)
+        yield Shell(home, broker)
+
+
+def test_init_writes_a_commented_configuration_and_keys_once(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    words = ["init", "--config", str(path), "--oin", "00000099000000002000", "--broker", "broker.example.nl:443"]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 0, done.output
+    text = path.read_text()
+    assert 'oin: "00000099000000002000"' in text
+    assert text.count("#") > 20
+    kept = {file.name: file.read_bytes() for file in (tmp_path / "keys").iterdir()}
+    assert set(kept) == {"signing.key", "state.key", f"root-{epoch_of(datetime.now(UTC))}.key"}
+    again = runner.invoke(app, words)
+    assert again.exit_code == 1
+    assert "never overwritten" in again.output + again.stderr
+    assert kept == {file.name: file.read_bytes() for file in (tmp_path / "keys").iterdir()}
+
+
+async def test_manifest_writes_the_next_number_for_the_ondertekenaar(shell: Shell) -> None:
+    code, output, errors = await shell.run("manifest", "--json")
+    assert code == 0, errors
+    path = Path(json.loads(output)["manifest"])
+    manifest = parse_manifest(path.read_text())
+    assert (manifest.number, manifest.oin) == (shell.home.party.number + 1, POLITIE.oin)
+    assert {purpose for _, purpose, _ in manifest.evaluation_keys} == {ZSM_CONTEXT}
+
+
+async def test_enrol_reports_and_stops_with_the_codes_that_help_names(shell: Shell) -> None:
+    home = shell.home
+    path = home.csv(REGISTER, [*PEOPLE, PEOPLE[0]])
+    with path.open("a") as file:
+        file.write("123456789;\n")
+    code, output, errors = await shell.run("enrol", "--register", REGISTER, "--file", str(path), "--json")
+    assert code == 0, errors
+    facts = json.loads(output)
+    assert (facts["rows"], facts["persons"], facts["merged"], facts["refused"]) == (8, 6, 1, 1)
+    assert facts["refusals"][0]["line"] == 9
+    assert "123456789" not in output + errors
+    assert not any(person.value in output + errors for person in PEOPLE)
+
+    path.write_text("")
+    code, _, errors = await shell.run("enrol", "--register", REGISTER, "--file", str(path))
+    assert code == 1
+    assert f"{path}:1: the file is empty" in errors
+    assert "Traceback" not in errors
+    code, _, errors = await shell.run("enrol", "--register", "nazorg", "--file", str(path))
+    assert (code, "has no register 'nazorg'" in errors) == (4, True)
+    code, _, _ = await shell.run("enrol", "--register", REGISTER)
+    assert code == 2
+
+
+async def test_mistakes_in_the_configuration_name_file_and_line(shell: Shell) -> None:
+    path = shell.home.folder / "node.yaml"
+    good = path.read_text()
+    path.write_text(good + "kanarie: x\n")
+    code, _, errors = await shell.run("status")
+    assert code == 1
+    assert f"{path}:{len(good.splitlines()) + 1}" in errors
+    path.write_text(re.sub(r"oin: .*", "oin: '00000099000000003000'", good, count=1))
+    code, _, errors = await shell.run("check", "--no-canary")
+    assert code == 3
+
+
+async def test_shield_reads_numbers_from_standard_input_and_never_shows_them(shell: Shell) -> None:
+    one, other = PEOPLE[:2]
+    code, output, errors = await shell.run("shield", typed=f"{one.value}\n{other.value}\n")
+    assert code == 0, errors
+    assert "2 person(s) shielded" in output
+    assert one.value not in output + errors
+    code, _, errors = await shell.run("shield", typed="123456789\n")
+    assert (code, "line 1" in errors, "123456789" in errors) == (1, True, False)
+    code, _, _ = await shell.run("shield", one.value)
+    assert code == 2
+
+
+async def test_serve_status_check_and_a_clean_stop(shell: Shell) -> None:
+    path = shell.home.csv(REGISTER, PEOPLE)
+    code, _, errors = await shell.run("status")
+    assert (code, "bekend node serve" in errors) == (1, True)
+    serving = await shell.start("serve")
+    assert serving.stderr is not None
+    try:
+        await _event(serving.stderr, "attached")
+        code, output, _ = await shell.run("status", "--json")
+        assert code == 3
+        assert "was not imported" in json.loads(output)["purposes"][ZSM_CONTEXT]["reason"]
+        code, _, errors = await shell.run("enrol", "--register", REGISTER, "--file", str(path))
+        assert code == 0, errors
+        await _event(serving.stderr, "filter-switched")
+        code, output, _ = await shell.run("status")
+        assert code == 0
+        assert "next switch" in output
+        code, output, _ = await shell.run("check", "--json")
+        findings = {row["what"]: row["good"] for row in json.loads(output)["checks"]}
+        assert (code, all(findings.values())) == (0, True), output
+        assert f"canary under {ZSM_CONTEXT}, over the broker" in findings
+    finally:
+        serving.terminate()
+    _, errors_left = await serving.communicate()
+    assert serving.returncode == 0
+    assert '"node-stopped"' in errors_left.decode()
+    assert not (shell.home.folder / "node.sock").exists()
+
+
+async def test_a_node_of_a_tampered_covenant_or_anchor_does_not_start(shell: Shell) -> None:
+    path = shell.home.folder / "node.yaml"
+    tree = yaml.load(path.read_text(), yaml.BaseLoader)
+    stranger = shell.home.federation.parties[POLITIE.oin].signer_vkey.replace("2000", "3000", 1)
+    path.write_text(yaml.safe_dump(tree | {"anchor": stranger}))
+    code, _, errors = await shell.run("serve")
+    assert (code, "Traceback" in errors) == (1, False)
+    path.write_text(yaml.safe_dump(tree))
+    purposes = next(iter((shell.home.federation.covenant_folder / "doelen").iterdir()))
+    purposes.write_text(purposes.read_text().replace("titel: ", "titel: Stiekem ", 1))
+    code, _, errors = await shell.run("serve")
+    assert (code, "Traceback" in errors) == (1, False)
+
+
+async def _event(stream: asyncio.StreamReader, name: str) -> None:
+    """Read the log until this event."""
+    while line := await stream.readline():
+        if json.loads(line)["event"] == name:
+            return
+    pytest.fail(f"the log ended without {name}")
