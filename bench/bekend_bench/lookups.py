@@ -23,11 +23,12 @@ from bekend_bench.filling import PURPOSE
 from bekend_bench.floor import Floor
 from bekend_bench.ground import GROUP, LARGE, MEDIUM, REQUESTER, SMALL, SOURCES, Ground, a_person
 from bekend_bench.machine import cpu_seconds
-from bekend_bench.prescribed import bulk_seconds, lookup, seconds
+from bekend_bench.prescribed import bulk_seconds, lookup, seconds, work_seconds
 
 PART = "lookups"
 ASKERS = 12
 """Officers at once, where lookups per second are counted."""
+SOURCE = "each source"
 _SOUND = {"bekend", "geen_uitsluitsel"}
 
 Say = Callable[[str], None]
@@ -111,7 +112,11 @@ def _warm(field: Ground, sources: Sequence[Partner], floor: Floor, cores: int, e
     yield Figure(PART, f"{name}, p99", percentile(times, 0.99) * 1e3, "ms", None, bars[1])
     rate, costs = _at_once(field, sources, effort.concurrent)
     yield Figure(PART, f"{name}, at once", rate, "lookups/s", bulk_seconds(lookup(count), floor, cores) * rate, bars[2])
-    yield from (Figure(PART, f"{name}, processor time of {who}", cost * 1e3, "ms/lookup") for who, cost in costs)
+    every = sum(cost * (count if who == SOURCE else 1) for who, cost in costs.items())
+    least = work_seconds(lookup(count), floor)
+    yield Figure(PART, f"{name}, processor time of all", every * 1e3, "ms/lookup", least / every)
+    for who, cost in costs.items():
+        yield Figure(PART, f"{name}, processor time of {who}", cost * 1e3, "ms/lookup")
 
 
 def _one_by_one(field: Ground, sources: Sequence[Partner], times: int) -> list[float]:
@@ -123,14 +128,14 @@ def _one_by_one(field: Ground, sources: Sequence[Partner], times: int) -> list[f
     return found
 
 
-def _at_once(field: Ground, sources: Sequence[Partner], duration: float) -> tuple[float, list[tuple[str, float]]]:
+def _at_once(field: Ground, sources: Sequence[Partner], duration: float) -> tuple[float, dict[str, float]]:
     """Lookups per second of many officers, and the processor time that one lookup takes, by party."""
     federation = field.federation
     assert federation.broker is not None
     parties = {
         "the requester": [federation.nodes[REQUESTER.oin].pid],
         "the broker": [federation.broker.pid],
-        "each source": [federation.nodes[one.oin].pid for one in sources],
+        SOURCE: [federation.nodes[one.oin].pid for one in sources],
     }
     begin = threading.Barrier(ASKERS + 1)
     done: list[int] = []
@@ -162,9 +167,9 @@ def _at_once(field: Ground, sources: Sequence[Partner], duration: float) -> tupl
     passed = time.perf_counter() - began
     if faults:
         raise faults[0]
-    used = [(who, sum(map(cpu_seconds, pids)) - before[who]) for who, pids in parties.items()]
+    used = {who: sum(map(cpu_seconds, pids)) - before[who] for who, pids in parties.items()}
     total = sum(done)
-    return total / passed, [(who, cost / total / len(parties[who])) for who, cost in used]
+    return total / passed, {who: cost / total / len(parties[who]) for who, cost in used.items()}
 
 
 def _by_size(field: Ground, small: Sequence[Partner], large: Sequence[Partner], effort: Effort) -> Figure:

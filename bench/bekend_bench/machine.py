@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import time
 from pathlib import Path
 
 from bekend_proto import sodium
@@ -30,6 +31,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def cpu_of_ended() -> float:
+    """Processor time of all child processes that have ended, and theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def resident(pid: int) -> int:
     """Octets of memory that a process holds now."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
@@ -42,11 +49,7 @@ def used_by_others() -> float:
     """
     fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
     user, nice, system, _idle, _waiting, irq, softirq, stolen = (int(field) for field in fields[:8])
-    own = sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
-    return (user + nice + system + irq + softirq + stolen) / _TICKS - own
+    return (user + nice + system + irq + softirq + stolen) / _TICKS - time.process_time() - cpu_of_ended()
 
 
 def _processor() -> str:

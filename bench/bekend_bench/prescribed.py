@@ -78,11 +78,18 @@ def seconds(operations: Counter[str], floor: Floor) -> float:
     return sum(count * costs[name] for name, count in operations.items())
 
 
-def bulk_seconds(operations: Counter[str], floor: Floor, cores: int) -> float:
-    """Seconds for these operations spread over all cores, at the speed that the cores reach together."""
-    # Cores that work together are never faster than one that works alone: below one is noise.
-    slowdown = max(1.0, floor.multiply_all_cores * cores / floor.multiply)
-    # Others work while one waits for the disk.
+def work_seconds(operations: Counter[str], floor: Floor) -> float:
+    """Seconds of processor time for these operations: without waiting for the disk."""
     work = Counter(operations)
     work["durable_insert_cpu"] = work.pop("durable_insert", 0)
-    return seconds(work, floor) * slowdown / cores
+    return seconds(work, floor)
+
+
+def bulk_seconds(operations: Counter[str], floor: Floor, cores: int) -> float:
+    """Seconds for these operations spread over all cores, at the speed that the cores reach together.
+
+    Others work while one waits for the disk.
+    """
+    # Cores that work together are never faster than one that works alone: below one is noise.
+    slowdown = max(1.0, floor.multiply_all_cores * cores / floor.multiply)
+    return work_seconds(operations, floor) * slowdown / cores

@@ -1,7 +1,6 @@
 """What a new filter costs: the node's own builder, in its own process, as the serving node starts it."""
 
 import asyncio
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from bekend_proto.group import random_element, random_scalar
 from bekend_bench.figures import Figure, at_least
 from bekend_bench.filling import PURPOSE, random_pseudonyms
 from bekend_bench.floor import Floor
-from bekend_bench.prescribed import PER_TAG, bulk_seconds
+from bekend_bench.machine import cpu_of_ended
+from bekend_bench.prescribed import PER_TAG, bulk_seconds, work_seconds
 
 PART = "rebuild"
 
@@ -24,14 +24,14 @@ def measure(floor: Floor, cores: int, persons: int) -> Iterator[Figure]:
     """Build one filter over random pseudonyms, from the start of the builder to the synced file."""
     with tempfile.TemporaryDirectory(prefix="bekend-") as name:
         order = _order(Path(name), persons, cores)
-        began = time.perf_counter()
+        ended, began = cpu_of_ended(), time.perf_counter()
         built = asyncio.run(run_builder(order))
-        passed = time.perf_counter() - began
+        passed, used = time.perf_counter() - began, cpu_of_ended() - ended
     assert built.tags >= persons
     ratio = bulk_seconds(PER_TAG, floor, cores) * persons / passed
     yield Figure(PART, f"{persons:,} pseudonyms", persons / passed, "tags/s", ratio, at_least(0.90))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    yield Figure(PART, "memory of the builder at its highest", peak / 1e6, "MB")
+    each = used / persons
+    yield Figure(PART, "processor time", each * 1e6, "us/tag", work_seconds(PER_TAG, floor) / each)
 
 
 def _order(folder: Path, persons: int, cores: int) -> Order:
