@@ -18,10 +18,13 @@ def purposes_for(covenant: Covenant, oin: str, role: str) -> list[dict[str, Any]
 
 def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
     requester = covenant.requesters(purpose.id)[oin]
-    names = {one.oin: one.name for one in covenant.participants.values()}
+    partners = covenant.participants
+    names = {one.oin: one.name for one in partners.values()}
     return {
         "id": purpose.id,
         "title": purpose.title,
+        "frame": str(purpose.frame),
+        "route_map": covenant.agreement.route_map,
         "description": purpose.description,
         "kinds": sorted(str(kind) for kind in purpose.kinds),
         "max_persons": purpose.max_persons,
@@ -35,6 +38,7 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
             {
                 "oin": source.oin,
                 "name": names[source.oin],
+                "kind": str(partners[source.oin].kind),
                 "mode": str(source.mode),
                 "automatic": source.mode.by_machine,
             }
@@ -46,7 +50,11 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
 
 def _conditions(purpose: Purpose) -> list[dict[str, str]]:
     """What the officer confirms: the conditions that only the requester can check."""
-    found = [{"id": one.id, "text": one.text} for one in purpose.conditions if one.checked_by is CheckedBy.REQUESTER]
+    found = [
+        {"id": one.id, "text": one.text, **({"value": one.example} if one.example else {})}
+        for one in purpose.conditions
+        if one.checked_by is CheckedBy.REQUESTER
+    ]
     if purpose.justification and all(one["id"] != JUSTIFICATION for one in found):
         found.append({"id": JUSTIFICATION, "text": "De motivering staat in het dossier."})
     return found

@@ -17,7 +17,7 @@ from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
-from bekend_node.lookup_view import PROVES_NOTHING, show
+from bekend_node.lookup_view import PROVES_NOTHING, print_hints, show
 
 ANSWERED: Final = 0
 USAGE: Final = 2
@@ -168,6 +168,7 @@ def _ask(
             pass
     else:
         show(replies(), persons)
+        print_hints(purpose, outcomes, persons)
     if last["type"] != "receipt":
         _end_with(last, purpose, as_json=as_json)
     if receipt is not None:
@@ -207,8 +208,13 @@ def _end_with(reply: dict[str, Any], purpose: dict[str, Any] | None = None, *, a
         text = f"Geweigerd (regel {reply['rule']}): {text}"
     if purpose is not None and reply.get("rule") == "voorwaarde":
         text += "\nBevestig alleen wat waar is:\n"
-        text += "\n".join(f"  --bevestig {one['id']}  {one['text']}" for one in purpose["confirm"])
+        text += "\n".join(f"  --bevestig {_stated(one)}  {one['text']}" for one in purpose["confirm"])
     _stop(REFUSED if refused else UNREACHABLE, text)
+
+
+def _stated(condition: dict[str, Any]) -> str:
+    """How a condition is confirmed: its id, with a value where the covenant asks one."""
+    return f"{condition['id']}=<{condition['value']}>" if condition.get("value") else str(condition["id"])
 
 
 def _stop(code: int, text: str) -> NoReturn:

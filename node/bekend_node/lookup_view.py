@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bekend_node.ask.hint import hint
+
 PROVES_NOTHING: Final = "'Geen uitsluitsel' bewijst niets: de persoon kan bij die partner toch bekend zijn."
 NOT_A_MISS: Final = "'Geen antwoord' is geen 'geen uitsluitsel': vraag het later opnieuw."
 
@@ -52,6 +54,19 @@ def print_notes(console: Console, seen: list[dict[str, Any]]) -> None:
         console.print(PROVES_NOTHING)
     if "geen_antwoord" in kinds:
         console.print(NOT_A_MISS)
+
+
+def print_hints(purpose: dict[str, Any], seen: list[dict[str, Any]], persons: int) -> None:
+    """The next lawful step per person, as text, once something was answered; computed here and kept nowhere."""
+    if all(one["outcome"] in {"niet_bevraagd", "geen_antwoord"} for one in seen):
+        return
+    kinds = {one["oin"]: one["kind"] for one in purpose["sources"]}
+    console = Console(highlight=False, soft_wrap=True)
+    for person in range(persons):
+        hits = {kinds[it["oin"]] for it in seen if it["person"] == person and it["outcome"] == "bekend"}
+        console.print(f"Persoon {person + 1}, volgende stap:" if persons > 1 else "Volgende stap:")
+        for line in hint(purpose["frame"], hits, purpose.get("route_map")):
+            console.print(f"  {line}", markup=False)
 
 
 def _plain(outcomes: Iterable[dict[str, Any]], persons: int) -> list[dict[str, Any]]:

@@ -334,7 +334,11 @@ class Agreement(StrictModel):
     demo: JaNee = False
     quorum: Annotated[Whole, Field(ge=1)]
     operator: Operator = Field(alias="beheerder")
-    auditor: Text | None = Field(default=None, alias="auditor")
+    auditor: Text | None = None
+    route_map: Annotated[str, Field(pattern=r"^https://[!-~]+$", max_length=200)] | None = Field(
+        default=None, alias="routekaart"
+    )
+    """Link to the region's own route map to the Zorg- en Veiligheidshuis (AVE)."""
     mandate_rules: tuple[MandateRule, ...] = Field(default=(), alias="mandaten")
     general: General | None = Field(default=None, alias="algemeen")
     log_years: Years = Field(default=5, alias="bewaartermijn_log")
