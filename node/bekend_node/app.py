@@ -32,6 +32,7 @@ from bekend_node.control import ControlServer
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
+from bekend_node.locks import SERVE, locked
 from bekend_node.metrics import NodeMetrics
 from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.status import measure, status_of
@@ -67,10 +68,15 @@ class Node:
         self.asker = Asker(self._asking, lines, config.canary_identifier, clock)
         self.control = ControlServer(self.asker, config.officers, self.rules.covenant, config.oin, self.status)
         self._metrics_server: MetricsServer | None = None
+        self._lock = contextlib.ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Put everything into service: filters first, so that what comes in can be answered."""
+        """Put everything into service: filters first, so that what comes in can be answered.
+
+        Raises StorageError when another node serves from this data folder.
+        """
+        self._lock.enter_context(locked(self.config.data, SERVE, wait=False))
         self.directory.restore()
         await self.filters.restore()
         await self._keep_house()
@@ -135,6 +141,7 @@ class Node:
             await asyncio.to_thread(self._metrics_server.stop)
         self.registers.close()
         self.store.close()
+        self._lock.close()
         log(logs.NODE_STOPPED, oin=self.config.oin)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:

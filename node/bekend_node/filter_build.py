@@ -9,6 +9,7 @@ registers, less `afgeschermd`, less who is past the end month; then W = m * P an
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -112,6 +113,8 @@ def _write(path: Path, body: bytes) -> None:
 def main() -> None:
     """Read an Order from standard input, write a Built to standard output."""
     os.nice(NICENESS)
+    # Ctrl-C in the node's terminal is for the node, which ends this process itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     order = Order(**json.load(sys.stdin))
     sys.stdout.write(json.dumps(asdict(build(order))))
 

@@ -58,9 +58,15 @@ class Serving:
         return m_hash(self.header.m)
 
     def body(self) -> mmap.mmap:
-        """The sorted tags, mapped: readable for as long as somebody holds them, also after a switch."""
-        with self.tags.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        """The sorted tags, mapped: readable for as long as somebody holds them, also after a switch.
+
+        Raises NotReadyError when the file is not there any more.
+        """
+        try:
+            with self.tags.open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as fault:
+            raise NotReadyError(f"the filter for {self.purpose} cannot be read: it is built again") from fault
 
     def row(self, keys: NodeKeys) -> FilterRow:
         """What is kept over a restart: m only sealed."""
@@ -121,8 +127,8 @@ def check(serving: Serving, manifest: KeyManifest, canary: bytes | None) -> None
         raise NotReadyError(f"M for {header.purpose} does not belong to the K of the signed manifest")
     try:
         closed = ClosedFilter(serving.body())
-    except (OSError, ValueError, MalformedError) as fault:
-        raise NotReadyError(f"the filter for {header.purpose} cannot be read: it is built again") from fault
+    except MalformedError as fault:
+        raise NotReadyError(f"the filter for {header.purpose} is damaged: it is built again") from fault
     if closed.hash != header.body_hash or len(closed) != header.tags:
         raise NotReadyError(f"the filter for {header.purpose} is not the one of its header: it is built again")
     if canary is None:

@@ -166,9 +166,10 @@ class Federation:
         )
 
     @contextlib.asynccontextmanager
-    async def broker(self, **limits: Any) -> AsyncIterator[Broker]:
+    async def broker(self, port: int = 0, **limits: Any) -> AsyncIterator[Broker]:
         """A running broker; every party has a line to it, and its manifest in the directory."""
-        broker = await start_broker(self.config(**limits), self.clock)
+        config = self.config(**limits).model_copy(update={"listen": f"127.0.0.1:{port}"})
+        broker = await start_broker(config, self.clock)
         try:
             for party in self.parties.values():
                 await party.connect(broker.port)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import grpc
 from bekend_proto import logs
 from bekend_proto.clock import REPLAY_MEMORY, Clock, is_fresh
-from bekend_proto.errors import BekendError, StaleError, code_name, from_rpc_error
+from bekend_proto.errors import BekendError, InternalError, StaleError, code_name, from_rpc_error
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2, signed_pb2
 
@@ -52,6 +52,10 @@ class Pusher:
                     detail=fault.detail,
                 )
                 await _refuse(link, claim.fetch_id, fault)
+                return
+            except Exception as fault:
+                log(logs.ANSWER_FAILED, exception=type(fault).__name__, place=logs.place_of(fault.__traceback__))
+                await _refuse(link, claim.fetch_id, InternalError("the filter could not be sent"))
                 return
         log(
             logs.PUSHED,

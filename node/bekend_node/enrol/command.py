@@ -1,6 +1,7 @@
 """What `bekend node enrol` and `shield` open before they import, and close afterwards. A process of its own."""
 
 import multiprocessing
+import signal
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -53,7 +54,13 @@ def make_executor(config: NodeConfig, size: int) -> Executor:
     """
     if size < SMALL_FILE or config.worker_count == 1:
         return ThreadPoolExecutor(config.worker_count, "enrol")
-    pool = ProcessPoolExecutor(config.worker_count, mp_context=multiprocessing.get_context("fork"))
+    # Ctrl-C is for the process that asked for the work: it lets go of the workers itself.
+    pool = ProcessPoolExecutor(
+        config.worker_count,
+        mp_context=multiprocessing.get_context("fork"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
     # All workers are forked at the first piece of work.
     pool.submit(int).result()
     return pool

@@ -15,7 +15,17 @@ from typing import Self
 
 import grpc
 import grpc.aio
-from bekend_proto.errors import BekendError, MalformedError, UnreachableError, from_rpc_error
+from bekend_proto.errors import (
+    BekendError,
+    BudgetError,
+    CovenantError,
+    KeysError,
+    MalformedError,
+    RefusedError,
+    StaleError,
+    UnreachableError,
+    from_rpc_error,
+)
 from bekend_proto.v1 import broker_pb2, broker_pb2_grpc, signed_pb2
 
 IN_FLIGHT = 4
@@ -109,5 +119,24 @@ class EnrolLine:
         try:
             message: object = await self._call.read()
         except grpc.RpcError as fault:
-            raise from_rpc_error(fault) from fault
+            raise _explained(from_rpc_error(fault)) from fault
         return message if isinstance(message, broker_pb2.EnrolResponse) else None
+
+
+_REMEDIES: dict[type[BekendError], str] = {
+    BudgetError: "the budget is used up: two full imports of a register a month, each at most a quarter above the size "
+    "that the signed manifest states; changes a day at most 64 or 5 %, padding included",
+    CovenantError: "it goes by another version of the covenant: load the same one",
+    KeysError: "it has no key for this epoch, or does not know this node's newest manifest: ask the operator",
+    RefusedError: "the covenant does not name this register for this purpose",
+    StaleError: "the clocks differ by more than a minute",
+}
+
+
+def _explained(fault: BekendError) -> BekendError:
+    """What a code of the broker means for an import, and what to do: its own words stay in its own log."""
+    remedy = _REMEDIES.get(type(fault))
+    if remedy is None:
+        return fault
+    detail = f"the broker refuses the import: {remedy}"
+    return RefusedError("broker", detail) if isinstance(fault, RefusedError) else type(fault)(detail)

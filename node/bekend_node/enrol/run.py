@@ -5,9 +5,6 @@ What was finished is kept per chunk, so an import that is stopped goes on where 
 """
 
 import asyncio
-import contextlib
-import fcntl
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -20,7 +17,7 @@ from bekend_policy.manifest import KeyManifest
 from bekend_proto import logs
 from bekend_proto.channel import LABEL_ENROLMENT, sign_message
 from bekend_proto.clock import Clock, day_of, milliseconds, month_of
-from bekend_proto.errors import KeysError, RefusedError, StorageError
+from bekend_proto.errors import KeysError, RefusedError
 from bekend_proto.logs import log
 from bekend_proto.oprf import KeyPair
 from bekend_proto.v1 import broker_pb2_grpc, signed_pb2
@@ -32,6 +29,7 @@ from bekend_node.enrol.collect import apply_changes, staged_sorted
 from bekend_node.enrol.line import IN_FLIGHT, EnrolLine
 from bekend_node.enrol.rows import RowRules, fingerprint, read_rows
 from bekend_node.keys import NodeKeys
+from bekend_node.locks import SWITCH, locked, register_lock
 from bekend_node.pseudonym_file import month_number
 from bekend_node.rules import Rules
 from bekend_node.store_registers import Generation, Import, Registers
@@ -40,9 +38,6 @@ SHRINK_PERCENT = 20
 SHRINK_PERSONS = 10
 REFUSED_PERSONS = 10
 """So many refused rows never stop an import by themselves, however small the register."""
-
-SWITCH = "registers"
-"""Name of the lock on files and rows; no register is called so."""
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how far, of how much."""
@@ -95,14 +90,14 @@ class Enroller:
         Raises GuardError when a guard stops it, ImportFaultError for the file, BudgetError, ProofError, ... : then what
         is in service stays, and running it again goes on where this stopped.
         """
-        with _locked(self.config.data, task.register, wait=False):
-            with _locked(self.config.data, SWITCH):
+        with locked(self.config.data, register_lock(task.register), wait=False):
+            with locked(self.config.data, SWITCH):
                 self.registers.sweep()
             purposes = self._purposes(task, source)
             report = self._survey(task, source)
             work = self._open_import(task, source, purposes)
             await self._send(task, source, work, report)
-            with _locked(self.config.data, SWITCH):
+            with locked(self.config.data, SWITCH):
                 self._switch(task, source, work, report)
             return report
 
@@ -369,23 +364,6 @@ def check_as_of(as_of: date, now: datetime) -> date:
             "as-of", f"the list cannot be of {as_of}: that day is still to come; check --as-of and the clock"
         )
     return as_of
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, what: str, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock between processes: on a register for its whole import, on SWITCH while files and rows change.
-
-    Raises StorageError when another import of this register is under way.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / f"{what}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    except BlockingIOError as fault:
-        raise StorageError(f"another import of {what} is under way in {folder}: wait until it is done") from fault
-    finally:
-        os.close(handle)
 
 
 def _first(faults: BaseExceptionGroup[BaseException]) -> BaseException:
