@@ -1,0 +1,137 @@
+"""`bekend policy report` and `matrix --html`: one page that needs nothing else, to read, to print and to sign.
+
+No script, no font, no picture and no address outside the page: the page says so itself (Content-Security-Policy).
+Every text of a covenant is escaped by the templates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from bekend_proto.errors import MalformedError
+from bekend_proto.note import parse_note, verify_note
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bekend_policy import report_annexes as annexes
+from bekend_policy.matrix import Grid, grids
+from bekend_policy.model import Covenant, Mode, Purpose, Source, source_of
+from bekend_policy.show import condition_text, limits_text
+from bekend_policy.terms import CheckedBy, Participant
+from bekend_policy.wording import KINDS, MODES, STATUSES, asker, count, limits, listed, on_day, party, term
+
+_CLASSES = {
+    Mode.AUTOMATIC: "a",
+    Mode.STANDING: "s",
+    Mode.MANUAL: "h",
+    Mode.CONSENT: "t",
+    Mode.NEVER: "n",
+}
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One line of `bronnen`, and who that is in this covenant."""
+
+    party: str
+    members: tuple[str, ...]
+    source: Source
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Whose lines stand under this version. `state`: getekend, deels, or not at all."""
+
+    participant: Participant
+    state: str
+    roles: tuple[tuple[str, bool], ...]
+
+
+def report_page(covenant: Covenant, day: date) -> str:
+    """The whole covenant as one page. `day`: the day on which the matrix decides."""
+    own_grids = {grid.purpose.id: grid for grid in grids(covenant, day)}
+    return _page(
+        "report.html.j2",
+        covenant,
+        day=day,
+        grids=own_grids,
+        purposes=list(covenant.purposes.values()),
+        sources={purpose.id: list(_sources(covenant, purpose)) for purpose in covenant.purposes.values()},
+        signatures=list(signatures(covenant)),
+        register=[annexes.processing(covenant, purpose) for purpose in covenant.purposes.values()],
+        untested=sum(len(purpose.untested) for purpose in covenant.purposes.values()),
+    )
+
+
+def matrix_page(covenant: Covenant, day: date) -> str:
+    """The matrix alone, as one page."""
+    return _page("matrix.html.j2", covenant, day=day, grids={grid.purpose.id: grid for grid in grids(covenant, day)})
+
+
+def signatures(covenant: Covenant) -> Iterator[Signature]:
+    """Who signed exactly this text, by the keys in this very covenant.
+
+    Trust in these keys comes from `bekend policy verify` with a key that the reader already had.
+    """
+    for one in covenant.participants.values():
+        note = covenant.notes.get(f"{one.oin}.note")
+        signed = tuple(
+            (role, note is not None and _signed(covenant, note, vkey))
+            for role, vkey in (("ondertekenaar", one.signer), ("jurist", one.lawyer))
+            if vkey is not None
+        )
+        done = [is_signed for _, is_signed in signed]
+        yield Signature(one, "getekend" if all(done) else "deels" if any(done) else "nog niet", signed)
+
+
+def _signed(covenant: Covenant, note: bytes, vkey: str) -> bool:
+    try:
+        parsed = parse_note(note)
+        return parsed.text == covenant.manifest and verify_note(parsed, vkey)
+    except MalformedError:
+        return False
+
+
+def _sources(covenant: Covenant, purpose: Purpose) -> Iterator[SourceRow]:
+    for name, terms in purpose.source_terms.items():
+        members = (
+            it for it in covenant.participants.values() if it.kind == name and it.oin not in purpose.source_terms
+        )
+        yield SourceRow(party(covenant, name), tuple(it.name for it in members), source_of(name, terms))
+
+
+def _page(template: str, covenant: Covenant, **values: object) -> str:
+    environment = Environment(
+        loader=PackageLoader("bekend_policy", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        annexes=annexes,
+        asker=lambda column: asker(covenant, *column),
+        by_requester=CheckedBy.REQUESTER,
+        classes=_CLASSES,
+        condition_text=condition_text,
+        count=count,
+        kinds=KINDS,
+        limits=limits,
+        limits_text=lambda purpose: limits_text(covenant, purpose),
+        modes=MODES,
+        all_modes=list(Mode),
+        never=Mode.NEVER,
+        statuses=STATUSES,
+        tick=_tick,
+    )
+    environment.filters.update(day=on_day, listed=listed, term=term, party=lambda it: party(covenant, it))
+    return environment.get_template(template).render(covenant=covenant, **values)
+
+
+def _tick(grid: Grid, source: str, column: tuple[str, str]) -> dict[str, str]:
+    """What a cell shows: a letter, a class for its look, and the whole word for who listens or points at it."""
+    decision = grid.cells.get((source, *column))
+    if decision is None:
+        return {"letter": grid.letter(source, column), "class": "self", "word": "zichzelf"}
+    if decision.mode is None:
+        return {"letter": grid.letter(source, column), "class": "no", "word": f"niet toegestaan: {decision.reason}"}
+    return {"letter": grid.letter(source, column), "class": _CLASSES[decision.mode], "word": str(decision.mode)}
