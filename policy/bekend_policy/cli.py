@@ -12,6 +12,7 @@ from bekend_proto.errors import MalformedError
 from bekend_proto.note import parse_note, parse_vkey, verify_note
 from bekend_proto.v1 import signed_pb2
 
+from bekend_policy import tools_cli
 from bekend_policy.decide import Asked, decide
 from bekend_policy.faults import CovenantFaults, Fault
 from bekend_policy.findings import findings
@@ -51,6 +52,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.add_typer(tools_cli.app)
 
 PassphraseFile = Annotated[
     Path | None,
