@@ -1,4 +1,4 @@
-"""Signing a text file other than a covenant: a key manifest, a standing decision, the mapping of a register.
+"""Signing a text file other than a covenant: a key manifest, standing decision, suspension, or a register's mapping.
 
 The first line says what it is. The result is FILE.note; a second signer adds a line to it.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from bekend_proto.errors import MalformedError
 from bekend_proto.note import add_signature, parse_note, sign_note
 
-from bekend_policy import manifest, standing
+from bekend_policy import manifest, standing, suspension
 from bekend_policy.faults import YamlFaults
 from bekend_policy.keys import SigningKey
 from bekend_policy.sign import write_atomic
@@ -26,6 +26,7 @@ def _well_formed(text: str) -> None:
 KINDS: dict[str, Callable[[str], object]] = {
     f"kind: {manifest.KIND}": manifest.parse_manifest,
     f"soort: {standing.KIND}": standing.parse_standing,
+    f"soort: {suspension.KIND}": suspension.parse_suspension,
     "kind: bekend/1 mapping": _well_formed,
 }
 
@@ -70,4 +71,7 @@ def describe(text: str) -> str:
         return f"sleutelmanifest {parsed.number} van {parsed.oin}, geldig tot {parsed.valid_until:%Y-%m-%d}"
     if isinstance(parsed, standing.StandingDecision):
         return f"standaardbesluit van {parsed.source} voor {parsed.purpose}, tot en met {parsed.last_day}"
+    if isinstance(parsed, suspension.Suspension):
+        what = f"{parsed.what} {parsed.about}".strip()
+        return f"{'intrekking van een stilzetting' if parsed.lifted else 'stilzetting'} {parsed.number}: {what}"
     return "kolomindeling van een register"

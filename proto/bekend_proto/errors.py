@@ -17,6 +17,7 @@
     ├── DeadlineError         no reply in time
     ├── NotReadyError         no filter in service for this purpose
     ├── StorageError          log or record could not be written
+    ├── SuspendedError        a signed note suspends the federation, the purpose or a node
     └── InternalError         a fault of our own
 
 A fault is never an answer: each of these becomes `geen antwoord` at the requester (protocol section 2),
@@ -153,6 +154,17 @@ class StorageError(BekendError):
     code = errors_pb2.ERROR_CODE_STORAGE
 
 
+class SuspendedError(BekendError):
+    """A signed note suspends this. `reason` is Dutch for the officer."""
+
+    code = errors_pb2.ERROR_CODE_SUSPENDED
+
+    @property
+    def reason(self) -> str:
+        """Who suspended what, since when and why."""
+        return self.detail
+
+
 class InternalError(BekendError):
     """A fault of our own."""
 
@@ -177,6 +189,7 @@ _STATUS: dict[Code, str] = {
     errors_pb2.ERROR_CODE_NOT_READY: "FAILED_PRECONDITION",
     errors_pb2.ERROR_CODE_STORAGE: "INTERNAL",
     errors_pb2.ERROR_CODE_INTERNAL: "INTERNAL",
+    errors_pb2.ERROR_CODE_SUSPENDED: "FAILED_PRECONDITION",
 }
 """Names of gRPC statuses."""
 

@@ -62,6 +62,9 @@ QUESTION_REFUSED = _event("question-refused", "warning", "requester", "source", 
 BEGIN_WITHOUT_QUESTIONS = _event("begin-without-questions", "warning", "requester", "purpose", "persons")
 MANIFEST_ACCEPTED = _event("manifest-accepted", "info", "oin", "number")
 MANIFEST_SKIPPED = _event("manifest-skipped", "warning", "oin", "detail")
+SUSPENSION_TAKEN = _event("suspension-taken", "warning", "by", "what", "about", "number", "lifted")
+SUSPENSION_SKIPPED = _event("suspension-skipped", "error", "detail")
+COVENANT_SKIPPED = _event("covenant-skipped", "warning", "folder", "detail")
 IMPORT_OPENED = _event("import-opened", "info", "source", "purpose", "register", "epoch", "full", "elements", "left")
 IMPORT_CLOSED = _event("import-closed", "info", "source", "purpose", "register", "epoch", "full", "chunks")
 

@@ -83,6 +83,7 @@ _REASONS: dict[Code, str] = {
     codes.ERROR_CODE_NOT_READY: "{who} kan nu niet antwoorden: een lijst ontbreekt of is te oud.",
     codes.ERROR_CODE_STORAGE: "De vraag kon niet worden vastgelegd. Zonder vastlegging komt er geen antwoord.",
     codes.ERROR_CODE_INTERNAL: "Er ging iets mis bij het verwerken.",
+    codes.ERROR_CODE_SUSPENDED: "Deze bevraging is stilgezet.",
 }
 
 

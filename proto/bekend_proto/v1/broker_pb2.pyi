@@ -47,6 +47,7 @@ class GetDirectoryResponse(_message.Message):
     BROKER_MANIFEST_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     COVENANT_HASHES_FIELD_NUMBER: _builtins.int
+    SUSPENSIONS_FIELD_NUMBER: _builtins.int
     broker_manifest: _builtins.bytes
     """The broker's key manifest, a signed note."""
     @_builtins.property
@@ -59,7 +60,11 @@ class GetDirectoryResponse(_message.Message):
 
     @_builtins.property
     def covenant_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Hashes of the covenants in service, 32 bytes each."""
+        """Hashes of the covenant's versions in service, 32 bytes each, newest version first."""
+
+    @_builtins.property
+    def suspensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What is suspended, and what was lifted: the newest signed note of each signer about each thing."""
 
     def __init__(
         self,
@@ -68,10 +73,11 @@ class GetDirectoryResponse(_message.Message):
         broker_manifest: _builtins.bytes = ...,
         entries: _abc.Iterable[Global___DirectoryEntry] | None = ...,
         covenant_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+        suspensions: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_manifest", b"broker_manifest", "covenant_hashes", b"covenant_hashes", "entries", b"entries", "protocol_versions", b"protocol_versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_manifest", b"broker_manifest", "covenant_hashes", b"covenant_hashes", "entries", b"entries", "protocol_versions", b"protocol_versions", "suspensions", b"suspensions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -152,6 +158,98 @@ class PublishManifestResponse(_message.Message):
 Global___PublishManifestResponse: _TypeAlias = PublishManifestResponse  # noqa: Y015
 
 @_typing.final
+class PublishSuspensionRequest(_message.Message):
+    """PublishSuspensionRequest carries a suspension, or its withdrawal, of whoever may sign it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTE_FIELD_NUMBER: _builtins.int
+    note: _builtins.bytes
+    """A signed note."""
+    def __init__(
+        self,
+        *,
+        note: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishSuspensionRequest: _TypeAlias = PublishSuspensionRequest  # noqa: Y015
+
+@_typing.final
+class PublishSuspensionResponse(_message.Message):
+    """PublishSuspensionResponse confirms that the note is in the directory, and in force here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The number now served."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishSuspensionResponse: _TypeAlias = PublishSuspensionResponse  # noqa: Y015
+
+@_typing.final
+class GetCovenantRequest(_message.Message):
+    """GetCovenantRequest asks for one version of the covenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HASH_FIELD_NUMBER: _builtins.int
+    hash: _builtins.bytes
+    """Its hash, 32 bytes, as the directory names it."""
+    def __init__(
+        self,
+        *,
+        hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCovenantRequest: _TypeAlias = GetCovenantRequest  # noqa: Y015
+
+@_typing.final
+class GetCovenantResponse(_message.Message):
+    """GetCovenantResponse is one file of the covenant's folder. The receiver verifies hash and signatures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Path inside the folder, as the covenant's manifest writes it, or handtekeningen/<oin>.note."""
+    content: _builtins.bytes
+    """The exact bytes, at most 1 MiB."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCovenantResponse: _TypeAlias = GetCovenantResponse  # noqa: Y015
+
+@_typing.final
 class AttachRequest(_message.Message):
     """AttachRequest is what a source says on its stream."""
 
@@ -230,6 +328,7 @@ class AttachResponse(_message.Message):
     WELCOME_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     PUSH_FIELD_NUMBER: _builtins.int
+    DIRECTORY_CHANGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First message, once."""
@@ -242,22 +341,44 @@ class AttachResponse(_message.Message):
     def push(self) -> Global___PushOrder:
         """A requester wants the filter: dial Push."""
 
+    @_builtins.property
+    def directory_changed(self) -> Global___DirectoryChanged:
+        """Something in the directory changed: fetch it now."""
+
     def __init__(
         self,
         *,
         welcome: Global___Welcome | None = ...,
         question: Global___EvaluatedQuestion | None = ...,
         push: Global___PushOrder | None = ...,
+        directory_changed: Global___DirectoryChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "push", b"push", "question", b"question", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory_changed", b"directory_changed", "kind", b"kind", "push", b"push", "question", b"question", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "push", b"push", "question", b"question", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory_changed", b"directory_changed", "kind", b"kind", "push", b"push", "question", b"question", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "question", "push"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "question", "push", "directory_changed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___AttachResponse: _TypeAlias = AttachResponse  # noqa: Y015
+
+@_typing.final
+class DirectoryChanged(_message.Message):
+    """DirectoryChanged tells a node to fetch the directory at once. It says nothing that would have to be believed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectoryChanged: _TypeAlias = DirectoryChanged  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):

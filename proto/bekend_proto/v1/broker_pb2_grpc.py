@@ -45,6 +45,16 @@ class BrokerServiceStub:
                 request_serializer=bekend__proto_dot_v1_dot_broker__pb2.PublishManifestRequest.SerializeToString,
                 response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PublishManifestResponse.FromString,
                 _registered_method=True)
+        self.PublishSuspension = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/PublishSuspension',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.PublishSuspensionRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PublishSuspensionResponse.FromString,
+                _registered_method=True)
+        self.GetCovenant = channel.unary_stream(
+                '/bekend_proto.v1.BrokerService/GetCovenant',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetCovenantRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetCovenantResponse.FromString,
+                _registered_method=True)
         self.Attach = channel.stream_stream(
                 '/bekend_proto.v1.BrokerService/Attach',
                 request_serializer=bekend__proto_dot_v1_dot_broker__pb2.AttachRequest.SerializeToString,
@@ -85,6 +95,20 @@ class BrokerServiceServicer:
 
     def PublishManifest(self, request, context):
         """PublishManifest offers the caller's own signed key manifest to the directory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishSuspension(self, request, context):
+        """PublishSuspension offers a signed note that suspends, or lifts a suspension.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCovenant(self, request, context):
+        """GetCovenant brings one version of the covenant, file by file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +161,16 @@ def add_BrokerServiceServicer_to_server(servicer, server):
                     servicer.PublishManifest,
                     request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PublishManifestRequest.FromString,
                     response_serializer=bekend__proto_dot_v1_dot_broker__pb2.PublishManifestResponse.SerializeToString,
+            ),
+            'PublishSuspension': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishSuspension,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PublishSuspensionRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.PublishSuspensionResponse.SerializeToString,
+            ),
+            'GetCovenant': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetCovenant,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetCovenantRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetCovenantResponse.SerializeToString,
             ),
             'Attach': grpc.stream_stream_rpc_method_handler(
                     servicer.Attach,
@@ -219,6 +253,60 @@ class BrokerService:
             '/bekend_proto.v1.BrokerService/PublishManifest',
             bekend__proto_dot_v1_dot_broker__pb2.PublishManifestRequest.SerializeToString,
             bekend__proto_dot_v1_dot_broker__pb2.PublishManifestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishSuspension(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/PublishSuspension',
+            bekend__proto_dot_v1_dot_broker__pb2.PublishSuspensionRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.PublishSuspensionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCovenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/GetCovenant',
+            bekend__proto_dot_v1_dot_broker__pb2.GetCovenantRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.GetCovenantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class BrokerServiceStub:
     """GetDirectory gives the newest key manifest of every partner, and what the broker speaks."""
     PublishManifest: _grpc.UnaryUnaryMultiCallable[_broker_pb2.PublishManifestRequest, _broker_pb2.PublishManifestResponse]
     """PublishManifest offers the caller's own signed key manifest to the directory."""
+    PublishSuspension: _grpc.UnaryUnaryMultiCallable[_broker_pb2.PublishSuspensionRequest, _broker_pb2.PublishSuspensionResponse]
+    """PublishSuspension offers a signed note that suspends, or lifts a suspension."""
+    GetCovenant: _grpc.UnaryStreamMultiCallable[_broker_pb2.GetCovenantRequest, _broker_pb2.GetCovenantResponse]
+    """GetCovenant brings one version of the covenant, file by file."""
     Attach: _grpc.StreamStreamMultiCallable[_broker_pb2.AttachRequest, _broker_pb2.AttachResponse]
     """Attach is the long-lived stream over which a source receives questions and answers them."""
     Lookup: _grpc.StreamStreamMultiCallable[_broker_pb2.LookupRequest, _broker_pb2.LookupResponse]
@@ -57,6 +61,10 @@ class BrokerServiceAsyncStub(BrokerServiceStub):
     """GetDirectory gives the newest key manifest of every partner, and what the broker speaks."""
     PublishManifest: _aio.UnaryUnaryMultiCallable[_broker_pb2.PublishManifestRequest, _broker_pb2.PublishManifestResponse]  # type: ignore[assignment]
     """PublishManifest offers the caller's own signed key manifest to the directory."""
+    PublishSuspension: _aio.UnaryUnaryMultiCallable[_broker_pb2.PublishSuspensionRequest, _broker_pb2.PublishSuspensionResponse]  # type: ignore[assignment]
+    """PublishSuspension offers a signed note that suspends, or lifts a suspension."""
+    GetCovenant: _aio.UnaryStreamMultiCallable[_broker_pb2.GetCovenantRequest, _broker_pb2.GetCovenantResponse]  # type: ignore[assignment]
+    """GetCovenant brings one version of the covenant, file by file."""
     Attach: _aio.StreamStreamMultiCallable[_broker_pb2.AttachRequest, _broker_pb2.AttachResponse]  # type: ignore[assignment]
     """Attach is the long-lived stream over which a source receives questions and answers them."""
     Lookup: _aio.StreamStreamMultiCallable[_broker_pb2.LookupRequest, _broker_pb2.LookupResponse]  # type: ignore[assignment]
@@ -86,6 +94,22 @@ class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_broker_pb2.PublishManifestResponse, _abc.Awaitable[_broker_pb2.PublishManifestResponse]]:
         """PublishManifest offers the caller's own signed key manifest to the directory."""
+
+    @_abc_1.abstractmethod
+    def PublishSuspension(
+        self,
+        request: _broker_pb2.PublishSuspensionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.PublishSuspensionResponse, _abc.Awaitable[_broker_pb2.PublishSuspensionResponse]]:
+        """PublishSuspension offers a signed note that suspends, or lifts a suspension."""
+
+    @_abc_1.abstractmethod
+    def GetCovenant(
+        self,
+        request: _broker_pb2.GetCovenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_broker_pb2.GetCovenantResponse], _abc.AsyncIterator[_broker_pb2.GetCovenantResponse]]:
+        """GetCovenant brings one version of the covenant, file by file."""
 
     @_abc_1.abstractmethod
     def Attach(

@@ -58,6 +58,8 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     """The log or a record could not be written."""
     ERROR_CODE_INTERNAL: _ErrorCode.ValueType  # 17
     """A fault inside the receiver."""
+    ERROR_CODE_SUSPENDED: _ErrorCode.ValueType  # 18
+    """The federation, the purpose or a node is suspended by a signed note."""
 
 class ErrorCode(_ErrorCode, metaclass=_ErrorCodeEnumTypeWrapper):
     """ErrorCode is the coarse reason of a refusal or fault; bekend_proto/errors.py explains each."""
@@ -98,4 +100,6 @@ ERROR_CODE_STORAGE: ErrorCode.ValueType  # 16
 """The log or a record could not be written."""
 ERROR_CODE_INTERNAL: ErrorCode.ValueType  # 17
 """A fault inside the receiver."""
+ERROR_CODE_SUSPENDED: ErrorCode.ValueType  # 18
+"""The federation, the purpose or a node is suspended by a signed note."""
 Global___ErrorCode: _TypeAlias = ErrorCode  # noqa: Y015

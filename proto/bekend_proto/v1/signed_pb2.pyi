@@ -397,7 +397,7 @@ class FilterHeader(_message.Message):
     body_hash: _builtins.bytes
     """BLAKE2b-256 of the body (the sorted tags, joined)."""
     covenant_hash: _builtins.bytes
-    """Hash of the covenant under which it was built, 32 bytes."""
+    """Hash of the covenant under which it is handed out, 32 bytes: that of the FetchOrder."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds of identifier that are enrolled, sorted."""
