@@ -1,10 +1,10 @@
 """Filters switch while questions are under way: an answer under one version, or none; and only at fixed moments."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import pytest
 from bekend_deploy.covenant import Settings
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node import filters
+from bekend_node.answer import push
 from bekend_node.app import Node
+from bekend_node.broker_link import BrokerLink
 from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import next_switch
 from bekend_proto.group import multiply
-from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, Failure, SealedAnswer
+from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, Failure, PushRequest, SealedAnswer
 
 from tests.evil.world import World, broker_of, enrol, real_node, told
 
@@ -94,6 +96,23 @@ async def test_must_06_a_switch_between_writing_and_evaluating(pair: Pair, *, kn
     pair.police.store.admit_answer = switching  # type: ignore[assignment, method-assign]
     assert await pair.told(known=known) == ["bekend" if known else "geen_uitsluitsel"]
     assert pair.version > before
+
+
+async def test_must_06_a_switch_while_a_filter_is_sent(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first piece is on its way when the old file is destroyed: the filter arrives whole all the same."""
+    switched: list[int] = []
+
+    async def sending(link: BrokerLink, pieces: Iterator[PushRequest]) -> None:
+        first = next(pieces)
+        if not switched:
+            switched.append(pair.version)
+            await pair.switch()
+        await _send(link, chain([first], pieces))
+
+    _send = push._send
+    monkeypatch.setattr(push, "_send", sending)
+    assert await pair.told() == ["bekend"]
+    assert pair.version > switched[0]
 
 
 async def test_must_06_an_import_in_mid_flight_waits_for_the_switch(pair: Pair) -> None:

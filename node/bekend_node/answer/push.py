@@ -85,8 +85,9 @@ def _pieces(fetch: signed_pb2.FetchOrder, serving: Serving, channel: Channel) ->
     first = broker_pb2.FilterPiece(
         x25519=channel.x25519, mlkem=channel.mlkem, box=channel.open.seal_to_requester(0, header)
     )
-    yield broker_pb2.PushRequest(fetch_id=fetch.fetch_id, piece=first)
+    # Mapped before anything is awaited: a switch meanwhile takes the file away, not what is mapped of it.
     with serving.body() as body:
+        yield broker_pb2.PushRequest(fetch_id=fetch.fetch_id, piece=first)
         for number, start in enumerate(range(0, len(body), PIECE), start=1):
             box = channel.open.seal_to_requester(number, body[start : start + PIECE])
             yield broker_pb2.PushRequest(piece=broker_pb2.FilterPiece(box=box))
