@@ -36,9 +36,9 @@ ZSM_LOCAL = "kennemerland/zsm-lokale-context"
 ZVH_WEIGHING = "kennemerland/zvh-weging-betrokkenheid"
 
 
-def key_of(oin: str, generation: int = 1) -> SigningKey:
+def key_of(oin: str, generation: int = 1, role: str = "ondertekenaar") -> SigningKey:
     """The off-line key of a partner, or of the operator: the same in every run."""
-    name = note_name(oin, "beheerder" if oin == OPERATOR else "ondertekenaar")
+    name = note_name(oin, "beheerder" if oin == OPERATOR else role)
     seed = sha256(f"test key {generation} of {name}".encode()).digest()
     return SigningKey(name, vkey_of(name, bytes(Ed25519(seed).verify_key)), seed)
 
