@@ -9,13 +9,20 @@ def nearest(covenant: Covenant, purpose_id: str, requester_oin: str, source_oin:
     source, requester = covenant.participants.get(source_oin), covenant.participants.get(requester_oin)
     if source is None or requester is None:
         return ""
-    others = []
-    for purpose in covenant.purposes.values():
-        named = covenant.sources(purpose.id).get(source_oin)
-        if purpose.id != purpose_id and named is not None and named.mode is not Mode.NEVER:
-            if requester_oin in covenant.requesters(purpose.id):
-                return f"{source.name} is voor u wel bron onder '{purpose.title}' ({named.mode})."
-            others.append(purpose.title)
-    if others:
-        return f"{source.name} is wel bron onder '{others[0]}', maar daar vraagt {requester.name} niet."
+    asked = covenant.purposes.get(purpose_id)
+    named = [
+        (purpose, terms.mode)
+        for purpose in covenant.purposes.values()
+        if purpose.id != purpose_id
+        and purpose.in_service
+        and (terms := covenant.sources(purpose.id).get(source_oin)) is not None
+        and terms.mode is not Mode.NEVER
+        and terms.answers(requester)
+    ]
+    open_to_asker = [one for one in named if requester_oin in covenant.requesters(one[0].id)]
+    if open_to_asker:
+        best, mode = min(open_to_asker, key=lambda one: asked is None or one[0].frame is not asked.frame)
+        return f"{source.name} is voor u wel bron onder '{best.title}' ({mode})."
+    if named:
+        return f"{source.name} is wel bron onder '{named[0][0].title}', maar daar vraagt {requester.name} niet."
     return f"{source.name} is onder geen ander doel bron."
