@@ -21,7 +21,10 @@ def nearest(covenant: Covenant, purpose_id: str, requester_oin: str, source_oin:
     ]
     open_to_asker = [one for one in named if requester_oin in covenant.requesters(one[0].id)]
     if open_to_asker:
-        best, mode = min(open_to_asker, key=lambda one: asked is None or one[0].frame is not asked.frame)
+        modes = list(Mode)
+        best, mode = min(
+            open_to_asker, key=lambda one: (asked is None or one[0].frame is not asked.frame, modes.index(one[1]))
+        )
         return f"{source.name} is voor u wel bron onder '{best.title}' ({mode})."
     if named:
         return f"{source.name} is wel bron onder '{named[0][0].title}', maar daar vraagt {requester.name} niet."
