@@ -17,7 +17,8 @@ from bekend_policy.matrix import Grid, grids
 from bekend_policy.model import Covenant, Mode, Purpose, Source, source_of
 from bekend_policy.show import condition_text, limits_text
 from bekend_policy.terms import CheckedBy, Participant
-from bekend_policy.wording import KINDS, MODES, STATUSES, asker, count, limits, listed, on_day, party, term
+from bekend_policy.wording import KINDS, STATUSES, asker, count, limits, listed, on_day, party, term
+from bekend_policy.words import GroundStatus
 
 _CLASSES = {
     Mode.AUTOMATIC: "a",
@@ -114,11 +115,10 @@ def _page(template: str, covenant: Covenant, **values: object) -> str:
         classes=_CLASSES,
         condition_text=condition_text,
         count=count,
+        disputed=GroundStatus.DISPUTED,
         kinds=KINDS,
         limits=limits,
         limits_text=lambda purpose: limits_text(covenant, purpose),
-        modes=MODES,
-        all_modes=list(Mode),
         never=Mode.NEVER,
         statuses=STATUSES,
         tick=_tick,
