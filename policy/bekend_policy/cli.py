@@ -63,7 +63,7 @@ PassphraseFile = Annotated[
 @app.command()
 def keygen(
     file: Annotated[Path, typer.Argument(metavar="BESTAND", help="Nieuw sleutelbestand.")],
-    name: Annotated[str, typer.Option("--naam", help="bekend/<oin>/ondertekenaar, of .../beheerder.")],
+    name: Annotated[str, typer.Option("--naam", help="bekend/<oin>/ondertekenaar, .../jurist of .../beheerder.")],
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -164,10 +164,14 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
                 "rule": decision.rule,
                 "reason": decision.reason,
                 "remedy": decision.remedy,
+                "article": decision.article,
+                "nearest": decision.nearest,
                 "attests": list(decision.attests),
             },
             f"{'Mag' if decision.allowed else 'Mag niet'} ({decision.rule}). {decision.reason}",
+            *([f"Artikel: {decision.article}"] if decision.article else []),
             *([decision.remedy] if decision.remedy else []),
+            *([decision.nearest] if decision.nearest else []),
             *(f"De vrager staat in voor: {condition}" for condition in decision.attests),
         )
     raise typer.Exit(OK if decision.allowed else FAULT)
@@ -178,13 +182,20 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
 
 def _verify_folder(covenant: Covenant, vkey: str, newest: int, now: datetime, as_json: bool) -> None:
     verified = verify_covenant(covenant, vkey, now, newest_seen=newest)
-    missing = [one.name for oin, one in verified.participants.items() if oin not in verified.signed_by]
+    names = {oin: one.name for oin, one in verified.participants.items()}
+    before = [names[oin] for oin in verified.signed_before]
+    missing = [name for oin, name in names.items() if oin not in verified.signed_by | verified.signed_before.keys()]
     say(
         as_json,
-        {**_facts(verified), "signed_by": sorted(verified.signed_by)},
+        {
+            **_facts(verified),
+            "signed_by": sorted(verified.signed_by),
+            "signed_before": sorted(verified.signed_before),
+        },
         f"{verified.name}, versie {verified.version}: geldt van {verified.agreement.first_day} tot en met "
         f"{verified.agreement.last_day}.",
         *(f"Getekend: {verified.participants[oin].name}" for oin in sorted(verified.signed_by)),
+        *(f"Getekend op een eerdere versie, geldt voor wat gelijk bleef: {name}" for name in before),
         *(f"Niet getekend, dus zonder antwoord van en aan: {name}" for name in missing),
         f"Kenmerk: {verified.hash.hex()}",
     )

@@ -14,6 +14,8 @@ from bekend_proto.clock import FRESHNESS, epoch_start, month_start
 from bekend_proto.errors import KeysError, MalformedError
 from bekend_proto.group import decode_element
 from bekend_proto.note import open_note, parse_vkey
+from nacl.exceptions import CryptoError
+from nacl.signing import VerifyKey
 from pydantic import AfterValidator, Field
 
 from bekend_policy.scalars import Hex32, Moment, Oin, Slug, Whole, is_oin, is_slug
@@ -83,8 +85,8 @@ def open_manifest(note: bytes, vkey: str, now: datetime) -> KeyManifest:
     signer = parse_vkey(vkey)
     if signer.name.split("/")[1:2] != [manifest.oin]:
         raise KeysError(f"the key manifest of {manifest.oin} is signed by {signer.name}: each signs its own")
-    if signer.public in manifest.signing_keys:
-        raise KeysError(f"{manifest.oin} signs messages with its off-line key: one key, one role; make another")
+    if signer.public in manifest.signing_keys or _is_officer(manifest, signer.public):
+        raise KeysError(f"{manifest.oin} uses its off-line key for something else too: one key, one role; make another")
     if now < manifest.issued - FRESHNESS:
         raise KeysError(f"key manifest {manifest.number} of {manifest.oin} is dated in the future: check the clocks")
     if now >= manifest.valid_until:
@@ -170,6 +172,14 @@ def _check(manifest: KeyManifest) -> None:
     _check_keys(manifest)
 
 
+def _is_officer(manifest: KeyManifest, public: bytes) -> bool:
+    """Whether this Ed25519 key, in its X25519 form, is the privacy officer's."""
+    try:
+        return bytes(VerifyKey(public).to_curve25519_public_key()) == manifest.privacy_officer
+    except (CryptoError, ValueError):
+        return False  # no point of the curve: it has no such form
+
+
 def _check_keys(manifest: KeyManifest) -> None:
     own = [*manifest.signing_keys, *([manifest.privacy_officer] if manifest.privacy_officer is not None else [])]
     elements = [*manifest.evaluation_keys.values(), *manifest.record_keys.values()]
@@ -177,6 +187,8 @@ def _check_keys(manifest: KeyManifest) -> None:
         raise KeysError("a key stands twice in the manifest, or none signs: one key, one role")
     if any(len(key) != 32 or key == bytes(32) for key in own):
         raise KeysError("a signing key and a privacy officer's key have 32 bytes and are not zero")
+    if any(_is_officer(manifest, key) for key in manifest.signing_keys):
+        raise KeysError("the privacy officer's key is a signing key in another form: one key, one role")
     try:
         for element in elements:
             decode_element(element)

@@ -10,6 +10,7 @@ from bekend_proto.group import multiply_base, random_element, random_scalar
 from bekend_proto.note import parse_vkey, sign_note
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nacl.signing import SigningKey as Ed25519
 
 from tests.support.covenants import HAARLEM, OM, key_of
 
@@ -133,6 +134,17 @@ def test_the_off_line_key_signs_no_messages() -> None:
     it = manifest(signing_keys=(b"s" * 32, parse_vkey(KEY.vkey).public))
     with pytest.raises(KeysError, match="one key, one role"):
         open_manifest(signed(it), KEY.vkey, NOW)
+
+
+def test_the_privacy_officer_holds_no_signing_key_in_another_form() -> None:
+    """Protocol section 1: ondertekenaar and privacy officer are two roles, with keys of their own."""
+    signer = Ed25519(bytes(range(32)))
+    officer = bytes(signer.verify_key.to_curve25519_public_key())
+    with pytest.raises(KeysError, match="one key, one role"):
+        manifest(signing_keys=(bytes(signer.verify_key),), privacy_officer=officer).text()
+    off_line = bytes(Ed25519(KEY.seed).verify_key.to_curve25519_public_key())
+    with pytest.raises(KeysError, match="one key, one role"):
+        open_manifest(signed(manifest(privacy_officer=off_line)), KEY.vkey, NOW)
 
 
 def test_a_manifest_holds_from_its_issue_to_its_end() -> None:
