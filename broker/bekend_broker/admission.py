@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from bekend_policy.decide import Asked, Decision, decide
+from bekend_policy.model import Covenant
 from bekend_proto.channel import LABEL_BEGIN, LABEL_ENROLMENT, LABEL_FETCH, LABEL_QUESTION, open_signed
 from bekend_proto.clock import is_fresh
 from bekend_proto.errors import CovenantError, KeysError, RefusedError, StaleError, UnknownPartnerError, VersionError
@@ -40,7 +41,7 @@ _LABELS: Mapping[type[Message], bytes] = {
 
 
 def open_from(directory: Directory, caller: str, cls: type[M], signed: Signed, now: datetime) -> M:
-    """The message in `signed`, of the organisation that calls, under the covenant in service, sent just now.
+    """The message in `signed`, of the organisation that calls, under a version in service, sent just now.
 
     Raises SignatureError, MalformedError, VersionError, UnknownPartnerError (another's name in it), CovenantError,
     KeysError (another manifest number than the directory's) and StaleError.
@@ -57,11 +58,21 @@ def open_from(directory: Directory, caller: str, cls: type[M], signed: Signed, n
 
 
 def decided(present: Present, asked: Asked, now: datetime) -> Decision:
-    """The covenant's decision on a question to one source.
+    """The decision on a question to one source, of the covenant's version that it names.
 
-    Raises RefusedError when it is refused, or allowed in a mode that is not routed yet.
+    Raises RefusedError when it is refused, or allowed in a mode that is not routed yet; SuspendedError when a note
+    suspends it.
     """
-    decision = decide(present.covenant, asked, now)
+    covenant = present.under(asked.covenant_hash)
+    present.suspensions.check(
+        covenant,
+        asked.purpose,
+        now,
+        requester=asked.requester,
+        source=asked.source,
+        principal=asked.on_behalf_of,
+    )
+    decision = decide(covenant, asked, now)
     if not decision.allowed:
         raise RefusedError(decision.rule, decision.reason)
     if decision.mode is None or not decision.mode.by_machine:
@@ -69,18 +80,16 @@ def decided(present: Present, asked: Asked, now: datetime) -> Decision:
     return decision
 
 
-def check_in_force(present: Present, now: datetime) -> None:
+def check_in_force(covenant: Covenant, now: datetime) -> None:
     """Raises CovenantError when the covenant does not hold now."""
-    if not present.covenant.valid_from <= now < present.covenant.valid_until:
+    if not covenant.valid_from <= now < covenant.valid_until:
         raise CovenantError("the covenant in service is not in force now: put its next version in its place")
 
 
 def _check_common(present: Present, message: _Common, now: datetime) -> None:
     if message.protocol_version not in PROTOCOL_VERSIONS:
         raise VersionError(f"protocol version {message.protocol_version} is not spoken here")
-    check_in_force(present, now)
-    if message.covenant_hash != present.covenant.hash:
-        raise CovenantError("the message was made under another covenant than the one in service")
+    check_in_force(present.under(message.covenant_hash), now)
     if not is_fresh(message.time, now):
         raise StaleError("the message's time is more than 60 s from now: check the clocks")
 

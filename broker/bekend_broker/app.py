@@ -22,6 +22,7 @@ from bekend_broker.metrics import Metrics
 from bekend_broker.register import Register
 from bekend_broker.service import BrokerService
 from bekend_broker.store import Store
+from bekend_broker.suspending import Inbox
 from bekend_broker.transfer import Transfers
 
 
@@ -61,6 +62,8 @@ class Broker:
             limits=limits,
             threads=self._enrol_threads,
         )
+        self._inbox = Inbox(config.data, self._directory, self._register)
+        self._watching: asyncio.Task[None] | None = None
         self._server: RunningServer | None = None
         self._metrics_server: MetricsServer | None = None
 
@@ -87,6 +90,8 @@ class Broker:
     async def open(self) -> None:
         """Put everything into service."""
         await self._put(self._directory.present)
+        await self._inbox.empty()
+        self._watching = asyncio.create_task(self._inbox.watch())
         self._metrics.log_entries.set(self.store.log_entries())
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(
@@ -130,6 +135,10 @@ class Broker:
         """Take no new calls, let running lookups end (within `grace` seconds), send the sources away, close."""
         seconds = self.config.limits.grace_seconds if grace is None else grace
         logs.log(logs.BROKER_STOPPING, lookups=self._lookups.running)
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
         if self._server is not None:
             # Health says NOT_SERVING and new calls are refused from here on; running ones go on.
             stopping = asyncio.create_task(self._server.stop(seconds))
@@ -146,7 +155,8 @@ class Broker:
 
     async def _put(self, present: Present) -> None:
         await self._directory.replace(present)
-        self._register.end_other_covenants(present.covenant.hash)
+        self._register.end_other_covenants({covenant.hash for covenant in present.covenants})
+        self._register.directory_changed()
         self._metrics.use(present.covenant, present.manifest)
 
 

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from bekend_policy.decide import Asked
 from bekend_proto.clock import day_of, from_milliseconds, month_of
 from bekend_proto.dleq import prove
-from bekend_proto.errors import BudgetError, KeysError, RefusedError, StaleError
+from bekend_proto.errors import BekendError, BudgetError, KeysError, RefusedError, StaleError, SuspendedError
 from bekend_proto.group import decode_element, multiply
 from bekend_proto.oprf import KeyPair
 from bekend_proto.v1.broker_pb2 import Begun
@@ -80,14 +80,17 @@ def evaluate_begin(opened: Opened) -> Begun:
 
 
 def _is_canary_only(present: Present, begin: Begin, now: datetime) -> bool:
-    """Whether the requester may ask nobody but itself. Raises RefusedError when it may not even do that."""
-    first: RefusedError | None = None
-    for source in present.covenant.sources(begin.purpose):
+    """Whether the requester may ask nobody but itself.
+
+    Raises RefusedError or SuspendedError when it may not even do that.
+    """
+    first: BekendError | None = None
+    for source in present.under(begin.covenant_hash).sources(begin.purpose):
         if source == begin.requester:
             continue
         try:
             decided(present, asked_of(begin, source), now)
-        except RefusedError as fault:
+        except (RefusedError, SuspendedError) as fault:
             first = first or fault
         else:
             return False
@@ -101,7 +104,7 @@ def _charge(connection: sqlite3.Connection, present: Present, opened: Opened, no
     begin = opened.begin
     connection.execute("SAVEPOINT charge")
     try:
-        quotas.charge_begin(connection, present.covenant, opened.asker, opened.persons)
+        quotas.charge_begin(connection, present.under(begin.covenant_hash), opened.asker, opened.persons)
     except BudgetError:
         connection.execute("ROLLBACK TO charge")
         if not _may_ask_itself(present, begin, now):
@@ -115,7 +118,7 @@ def _charge(connection: sqlite3.Connection, present: Present, opened: Opened, no
 def _may_ask_itself(present: Present, begin: Begin, now: datetime) -> bool:
     try:
         decided(present, asked_of(begin, begin.requester), now)
-    except RefusedError:
+    except (RefusedError, SuspendedError):
         return False
     return True
 

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from bekend_policy.faults import YamlFaults
 from bekend_policy.manifest import parse_manifest
-from bekend_policy.model import Covenant
+from bekend_policy.versions import Version
 from bekend_proto.clock import Clock, add_months, month_of
 from bekend_proto.errors import BekendError, KeysError
 from bekend_proto.identity import read_tls
 from bekend_proto.note import parse_note
 
 from bekend_broker.config import BrokerConfig
-from bekend_broker.directory import Present, load_present, load_verified
+from bekend_broker.directory import Present, load_in_service, load_present
 from bekend_broker.keys import enrolled_epochs
 from bekend_broker.store import Store
 
@@ -55,7 +55,7 @@ def next_manifest_number(config: BrokerConfig) -> int:
 def _findings(config: BrokerConfig, clock: Clock) -> Iterator[Finding]:
     now = clock.now()
     yield _try("certificate", lambda: _certificate(config, clock))
-    yield _try("covenant", lambda: _covenant(load_verified(config, now), now))
+    yield _try("covenant", lambda: _covenant(load_in_service(config, now), now))
     yield _try("keys and manifest", lambda: _keys(load_present(config, now), now))
     yield _try("database", lambda: _database(config))
 
@@ -74,10 +74,12 @@ def _certificate(config: BrokerConfig, clock: Clock) -> str:
     return f"of {material.oin}"
 
 
-def _covenant(covenant: Covenant, now: datetime) -> str:
+def _covenant(versions: tuple[Version, ...], now: datetime) -> str:
+    covenant = versions[0].covenant
     if covenant.valid_until - now < SOON:
         raise KeysError(f"{covenant.id} ends on {covenant.valid_until:%Y-%m-%d}: have its next version signed")
-    return f"{covenant.id} version {covenant.version}, signed by {len(covenant.signed_by)} of its participants"
+    older = "".join(f", and version {one.covenant.version} until it is retired" for one in versions[1:])
+    return f"{covenant.id} version {covenant.version}, signed by {len(covenant.signed_by)} of its participants{older}"
 
 
 def _keys(present: Present, now: datetime) -> str:
@@ -90,8 +92,9 @@ def _keys(present: Present, now: datetime) -> str:
             raise KeysError(f"no record key for {month}: run `bekend broker init`, then `manifest`, and have it signed")
     missing = [
         (source, purpose, epoch)
-        for purpose in present.covenant.purposes
-        for source, terms in present.covenant.sources(purpose).items()
+        for covenant in present.covenants
+        for purpose in covenant.purposes
+        for source, terms in covenant.sources(purpose).items()
         for epoch in enrolled_epochs(now)
         if terms.mode.by_machine and (source, purpose, epoch) not in manifest.evaluation_keys
     ]

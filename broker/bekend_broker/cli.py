@@ -13,14 +13,19 @@ import typer
 from bekend_policy.faults import YamlFaults
 from bekend_policy.load import load_covenant
 from bekend_policy.sign import write_atomic
+from bekend_policy.suspension import open_suspension
+from bekend_policy.versions import held
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import BekendError, InternalError
 
 from bekend_broker import app as composition
+from bekend_broker import covenants
 from bekend_broker.checks import Finding, check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
+from bekend_broker.directory import load_in_service, shelf_of
 from bekend_broker.keys import create_missing, draft_manifest
 from bekend_broker.status import Status, read_status
+from bekend_broker.suspending import hand_over
 
 FAULT: Final = 1
 NOT_GOOD: Final = 3
@@ -35,6 +40,10 @@ EPILOG = """
     bekend broker check --config broker/broker.yaml       is everything there, and does it fit?
 
     bekend broker serve --config broker/broker.yaml       run; SIGTERM drains, SIGHUP reloads
+
+    bekend broker covenant add convenant-2 --config ...   a new version beside the present one
+
+    bekend broker suspend stil.note --config ...          the kill switch, in force within a second
 
 **Exit codes**
 
@@ -56,6 +65,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
+
+covenant_app = typer.Typer(
+    name="covenant",
+    help="The covenant's versions in service: add one, list them, retire an older one.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(covenant_app)
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The broker's configuration.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
@@ -94,7 +111,8 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
         settings = load_config(config)
         number = next_manifest_number(settings)
         covenant = load_covenant(settings.covenant)
-        draft = draft_manifest(settings.keys, covenant, settings.oin, number, SystemClock().now())
+        others = [load_covenant(folder) for folder in held(shelf_of(settings)).values()]
+        draft = draft_manifest(settings.keys, covenant, settings.oin, number, SystemClock().now(), others=others)
         path = settings.manifest.with_name(f"manifest-{number}")
         write_atomic(path, draft.text().encode())
         _say(
@@ -133,6 +151,78 @@ def status(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> Non
     with _faults(as_json):
         found = read_status(_with_metrics(load_config(config)))
         _say(as_json, found.to_json(), *_status_lines(found))
+
+
+@app.command("suspend")
+def suspend_command(
+    note: Annotated[Path, typer.Argument(help="Note of the beheerder, or of whom afspraken.yaml names.")],
+    config: Config = Path("broker.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Suspend the federation, a purpose or a node, or lift that: put a signed note into force, within a second.
+
+    The note is made with `bekend policy sign` from a text of kind `bekend/1 stilzetting`.
+    """
+    with _faults(as_json):
+        settings = load_config(config)
+        raw = note.read_bytes()
+        versions = load_in_service(settings, SystemClock().now())
+        found = open_suspension(raw, [version.covenant for version in versions])
+        taken = hand_over(settings.data, raw)
+        what = f"{found.what} {found.about}".strip()
+        _say(
+            as_json,
+            {"number": found.number, "what": found.what, "about": found.about, "lifted": found.lifted, "taken": taken},
+            f"{'Lifted' if found.lifted else 'Suspended'}: {what} (number {found.number})."
+            if taken
+            else "No broker took it within 5 s: it comes into force when the broker runs. See its log.",
+        )
+    raise typer.Exit(0 if taken else NOT_GOOD)
+
+
+@covenant_app.command("add")
+def covenant_add(
+    folder: Annotated[Path, typer.Argument(help="Folder of the new version, signed.")],
+    config: Config = Path("broker.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Put a new version beside the one in service: nodes fetch it from here, and both count until one is retired.
+
+    New purposes need new keys: run `bekend broker manifest` too.
+    """
+    with _faults(as_json):
+        added = covenants.add(load_config(config), folder, SystemClock().now())
+        lines = [f"{added.id} version {added.version} added: send the broker SIGHUP."]
+        if added.valid_from > SystemClock().now():
+            lines.append(f"It holds from {added.valid_from:%Y-%m-%d %H:%M} UTC: send SIGHUP after that.")
+        _say(as_json, {"version": added.version, "hash": added.hash.hex()}, *lines)
+
+
+@covenant_app.command("list")
+def covenant_list(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
+    """The versions that count at this broker, newest first."""
+    with _faults(as_json):
+        found = [version.covenant for version in load_in_service(load_config(config), SystemClock().now())]
+        rows = [
+            {"version": one.version, "hash": one.hash.hex(), "until": f"{one.valid_until:%Y-%m-%d}"} for one in found
+        ]
+        _say(
+            as_json,
+            {"versions": rows},
+            *(f"version {row['version']} until {row['until']}  {row['hash']}" for row in rows),
+        )
+
+
+@covenant_app.command("retire")
+def covenant_retire(
+    version: Annotated[int, typer.Argument(help="Number of the older version.")],
+    config: Config = Path("broker.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """End the change-over: an older version counts no more from the next SIGHUP. The newest one stays."""
+    with _faults(as_json):
+        covenants.retire(load_config(config), version, SystemClock().now())
+        _say(as_json, {"retired": version}, f"Version {version} retired: send the broker SIGHUP.")
 
 
 def sample_config() -> bytes:

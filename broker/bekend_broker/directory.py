@@ -1,25 +1,28 @@
-"""Who is who: the covenant in service, the broker's own manifest, and the newest key manifest of each partner.
+"""Who is who: the covenant's versions in service, the broker's own manifest, the newest key manifest of each partner,
+and what is suspended.
 
 Keys are learned from manifests only, and manifests are believed only under the ondertekenaar's key that the signed
 covenant pins (protocol section 4). The highest number ever seen is remembered in the store: an older manifest is
-refused, also after a restart, so that a revoked key cannot come back.
+refused, also after a restart, so that a revoked key cannot come back. The same holds for suspensions.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from bekend_policy.load import load_covenant
 from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_policy.model import Covenant, Participant
-from bekend_policy.sign import verify_covenant
+from bekend_policy.suspension import Suspension, Suspensions, open_suspension, parse_suspension
+from bekend_policy.versions import FOLDER, Version, load_versions
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, CovenantError, KeysError, MalformedError, StaleError, UnknownPartnerError
+from bekend_proto.note import parse_note
 from bekend_proto.v1.broker_pb2 import DirectoryEntry, GetDirectoryResponse
 
 from bekend_broker import store
@@ -39,45 +42,102 @@ NOTE_LIMIT: Final = 256 * 1024
 
 @dataclass(frozen=True)
 class Present:
-    """What is in service now; replaced as a whole by a reload."""
+    """What is in service now; replaced as a whole by a reload. `versions`: of the covenant, newest first."""
 
-    covenant: Covenant
+    versions: tuple[Version, ...]
     manifest: KeyManifest
     note: bytes
     keys: KeyRing
+    suspensions: Suspensions = field(default_factory=Suspensions)
 
-    def partner(self, oin: str) -> Participant:
-        """The participant with this OIN. Raises UnknownPartnerError when the covenant has none."""
-        found = self.covenant.participants.get(oin)
+    @property
+    def covenant(self) -> Covenant:
+        """The newest version in service."""
+        return self.versions[0].covenant
+
+    @property
+    def covenants(self) -> tuple[Covenant, ...]:
+        """All versions in service, newest first."""
+        return tuple(version.covenant for version in self.versions)
+
+    @cached_property
+    def _by_hash(self) -> Mapping[bytes, Version]:
+        return {version.covenant.hash: version for version in self.versions}
+
+    def version(self, covenant_hash: bytes) -> Version:
+        """The version that a message names. Raises CovenantError when it is not in service."""
+        found = self._by_hash.get(covenant_hash)
         if found is None:
-            raise UnknownPartnerError(f"{oin} is no participant of covenant {self.covenant.id}")
+            raise CovenantError("this version of the covenant is not in service: fetch and accept one that is")
         return found
 
+    def under(self, covenant_hash: bytes) -> Covenant:
+        """As `version`, the covenant itself."""
+        return self.version(covenant_hash).covenant
 
-def load_verified(config: BrokerConfig, now: datetime, newest_seen: Callable[[str], int] = lambda _: 0) -> Covenant:
-    """The covenant of a configuration, in force and signed; `newest_seen` gives the version that served before.
+    def partner(self, oin: str) -> Participant:
+        """The participant with this OIN, as the newest version that has it says.
+
+        Raises UnknownPartnerError when none has.
+        """
+        for covenant in self.covenants:
+            if oin in covenant.participants:
+                return covenant.participants[oin]
+        raise UnknownPartnerError(f"{oin} is no participant of covenant {self.covenant.id}")
+
+    def open_manifest_of(self, oin: str, note: bytes, now: datetime) -> KeyManifest:
+        """A partner's manifest, under its key in one of the versions: a change-over may bring a new one.
+
+        Raises as `manifest.open_manifest`, with the fault under the newest version.
+        """
+        first: BekendError | None = None
+        for signer in dict.fromkeys(c.participants[oin].signer for c in self.covenants if oin in c.participants):
+            try:
+                return open_manifest(note, signer, now)
+            except BekendError as fault:
+                first = first or fault
+        raise first or UnknownPartnerError(f"{oin} is no participant of covenant {self.covenant.id}")
+
+
+def shelf_of(config: BrokerConfig) -> Path:
+    """Where versions that were added are kept."""
+    return config.data / FOLDER
+
+
+def load_in_service(
+    config: BrokerConfig, now: datetime, newest_seen: Callable[[str], int] = lambda _: 0
+) -> tuple[Version, ...]:
+    """The covenant's versions, in force and signed, newest first; `newest_seen` gives the version that served before.
 
     Raises CovenantFaults with every reason, CovenantError when it names another broker.
     """
-    loaded = load_covenant(config.covenant)
-    covenant = verify_covenant(loaded, config.anchor, now, newest_seen=newest_seen(loaded.id))
-    if covenant.broker_oin != config.oin:
-        raise CovenantError(f"the covenant names broker {covenant.broker_oin}, this one is {config.oin}: check `oin`")
-    return covenant
+    versions = load_versions(
+        config.covenant, shelf_of(config), config.anchor, now, newest_seen=newest_seen, skipped=_skipped
+    )
+    for version in versions:
+        if version.covenant.broker_oin != config.oin:
+            raise CovenantError(
+                f"the covenant names broker {version.covenant.broker_oin}, this one is {config.oin}: check `oin`"
+            )
+    return versions
+
+
+def _skipped(folder: Path, detail: str) -> None:
+    logs.log(logs.COVENANT_SKIPPED, folder=folder.name, detail=detail)
 
 
 def load_present(config: BrokerConfig, now: datetime, newest_seen: Callable[[str], int] = lambda _: 0) -> Present:
     """Read and verify covenant, manifest and keys of a configuration.
 
-    Raises what `load_verified` raises, SignatureError when the operator did not sign the manifest, and KeysError when
+    Raises what `load_in_service` raises, SignatureError when the operator did not sign the manifest, and KeysError when
     manifest and keys differ.
     """
-    covenant = load_verified(config, now, newest_seen)
+    versions = load_in_service(config, now, newest_seen)
     note = read_manifest(config.manifest)
-    manifest = open_manifest(note, covenant.operator_key, now)
+    manifest = open_manifest(note, versions[0].covenant.operator_key, now)
     if manifest.oin != config.oin:
         raise KeysError(f"{config.manifest} is the manifest of {manifest.oin}, this broker is {config.oin}")
-    return Present(covenant, manifest, note, KeyRing.load(config.keys, manifest, now))
+    return Present(versions, manifest, note, KeyRing.load(config.keys, manifest, now))
 
 
 def read_manifest(path: Path) -> bytes:
@@ -96,7 +156,11 @@ class Directory:
     def __init__(self, database: Store, clock: Clock, present: Present) -> None:
         self._store = database
         self._clock = clock
-        self.present = present
+        self._suspensions = Suspensions()
+        for note in database.suspensions():
+            # Verified when it came; a key that was renewed since undoes no suspension.
+            self._suspensions.put(parse_suspension(parse_note(note).text), note)
+        self.present = replace(present, suspensions=self._suspensions)
         self._manifests: dict[str, tuple[KeyManifest, bytes]] = {}
         self._superseded: dict[str, tuple[int, datetime]] = {}
         # One change at a time: what is published during a reload is not lost.
@@ -111,17 +175,17 @@ class Directory:
             await self._store.write(lambda c: _remember_present(c, present))
             manifests = await asyncio.to_thread(self._believed, present)
             self._supersede(self.present.manifest, present.manifest)
-            self.present = present
+            self.present = replace(present, suspensions=self._suspensions)
             self._manifests = manifests
 
     def _believed(self, present: Present) -> dict[str, tuple[KeyManifest, bytes]]:
         """The partners' manifests of the store that hold under this covenant."""
         found: dict[str, tuple[KeyManifest, bytes]] = {}
         for oin, (_, note) in self._store.manifests().items():
-            if oin == present.manifest.oin or oin not in present.covenant.participants:
+            if oin == present.manifest.oin or not any(oin in one.participants for one in present.covenants):
                 continue
             try:
-                found[oin] = open_manifest(note, present.covenant.participants[oin].signer, self._clock.now()), note
+                found[oin] = present.open_manifest_of(oin, note, self._clock.now()), note
             except BekendError as fault:
                 logs.log(logs.MANIFEST_SKIPPED, oin=oin, detail=fault.detail)
         return found
@@ -132,10 +196,10 @@ class Directory:
         Raises SignatureError when its ondertekenaar did not sign it, KeysError when it is another's or has ended,
         StaleError when a newer one was seen.
         """
-        participant = self.present.partner(caller)
+        self.present.partner(caller)
         if len(note) > NOTE_LIMIT:
             raise MalformedError(f"a manifest has at most {NOTE_LIMIT} octets")
-        manifest = await asyncio.to_thread(open_manifest, note, participant.signer, self._clock.now())
+        manifest = await asyncio.to_thread(self.present.open_manifest_of, caller, note, self._clock.now())
         if manifest.oin != caller:
             raise KeysError(f"{caller} offers the manifest of {manifest.oin}")
         async with self._changing:
@@ -147,6 +211,28 @@ class Directory:
                 self._manifests[caller] = manifest, note
                 logs.log(logs.MANIFEST_ACCEPTED, oin=caller, number=manifest.number)
         return manifest.number
+
+    async def suspend(self, note: bytes) -> tuple[int, bool]:
+        """Take a suspension or withdrawal into the directory and into force; gives its number and whether it is new.
+
+        Raises SignatureError and RefusedError when its signer did not sign it or may not, KeysError and MalformedError
+        for its text, StaleError when a newer one was seen.
+        """
+        suspension = await asyncio.to_thread(open_suspension, note, self.present.covenants)
+        async with self._changing:
+            is_new = await self._store.write(lambda c: _remember_suspension(c, suspension, note))
+            if is_new:
+                self._suspensions.put(suspension, note)
+        if is_new:
+            logs.log(
+                logs.SUSPENSION_TAKEN,
+                by=suspension.by,
+                what=suspension.what.value,
+                about=suspension.about,
+                number=suspension.number,
+                lifted=suspension.lifted,
+            )
+        return suspension.number, is_new
 
     def manifest_of(self, oin: str) -> KeyManifest:
         """The newest manifest of a partner.
@@ -181,7 +267,8 @@ class Directory:
                 DirectoryEntry(oin=oin, manifest=note, attached=is_attached(oin))
                 for oin, (_, note) in sorted(self._manifests.items())
             ],
-            covenant_hashes=[self.present.covenant.hash],
+            covenant_hashes=[covenant.hash for covenant in self.present.covenants],
+            suspensions=self._suspensions.notes(),
         )
 
     def _supersede(self, old: KeyManifest, new: KeyManifest) -> None:
@@ -192,6 +279,19 @@ class Directory:
 def _remember_present(connection: sqlite3.Connection, present: Present) -> None:
     _remember(connection, present.manifest, present.note)
     store.keep_covenant(connection, present.covenant.id, present.covenant.version)
+
+
+def _remember_suspension(connection: sqlite3.Connection, suspension: Suspension, note: bytes) -> bool:
+    """Whether it is new. Raises StaleError for an older number, or another text under the same."""
+    held = store.newest_suspension(connection, suspension.key)
+    if held is not None and suspension.number < held[0]:
+        raise StaleError(f"stilzetting {suspension.number}: nummer {held[0]} is al gezien, geef een hoger nummer")
+    if held is not None and suspension.number == held[0]:
+        if parse_note(held[1]).text != parse_note(note).text:
+            raise StaleError(f"onder nummer {suspension.number} is al een andere stilzetting gezien")
+        return False
+    store.keep_suspension(connection, suspension.key, suspension.number, note)
+    return True
 
 
 def _remember(connection: sqlite3.Connection, manifest: KeyManifest, note: bytes) -> None:

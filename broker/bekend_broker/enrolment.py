@@ -88,7 +88,9 @@ class Enrolments:
         now = self._clock.now()
         enrolment = open_from(self._directory, caller, Enrolment, signed, now)
         present = self._directory.present
-        terms = present.covenant.sources(enrolment.purpose).get(caller)
+        covenant = present.under(enrolment.covenant_hash)
+        present.suspensions.check_node(covenant, caller, now)
+        terms = covenant.sources(enrolment.purpose).get(caller)
         if terms is None or terms.mode is Mode.NEVER:
             raise RefusedError("geen-bron", "Deze organisatie is geen bron voor dit doel.")
         if enrolment.register != SHIELDED and enrolment.register not in terms.registers:

@@ -12,7 +12,7 @@ operator signed off line; a replica that derives another key than the manifest n
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -198,19 +198,25 @@ def roots_at_hand(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )
 
 
-def draft_manifest(folder: Path, covenant: Covenant, oin: str, number: int, now: datetime) -> KeyManifest:
+def draft_manifest(
+    folder: Path, covenant: Covenant, oin: str, number: int, now: datetime, *, others: Sequence[Covenant] = ()
+) -> KeyManifest:
     """The manifest that the operator signs off line: every key that the roots at hand and the covenant call for.
 
+    `others`: further versions of the covenant, in service beside it during a change-over.
     Raises KeysError when a root cannot be read.
     """
     epochs, months = roots_at_hand(folder)
     first = previous_epoch(epoch_of(now))
-    pairs = [
-        (source, purpose)
-        for purpose in sorted(covenant.purposes)
-        for source, role in sorted(covenant.sources(purpose).items())
-        if role.mode is not Mode.NEVER
-    ]
+    pairs = sorted(
+        {
+            (source, purpose)
+            for version in (covenant, *others)
+            for purpose in version.purposes
+            for source, role in version.sources(purpose).items()
+            if role.mode is not Mode.NEVER
+        }
+    )
     evaluation = {
         (source, purpose, epoch): evaluation_key(root, source, purpose, epoch).public
         for epoch in epochs

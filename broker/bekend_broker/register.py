@@ -3,7 +3,7 @@
     source                              broker
       | Hello{versions, covenant} ------->| certificate, covenant, manifest number
       |<-------------- Welcome{version} --|
-      |<------- EvaluatedQuestion, PushOrder, ...
+      |<------- EvaluatedQuestion, PushOrder, DirectoryChanged, ...
       | SealedAnswer, Failure ----------->| to the lookup that asked, once
 
 A second Attach of an OIN replaces the first: a node that comes back after a broken line does not wait for the
@@ -12,7 +12,8 @@ for another, nor twice (protocol section 12, items 4 and 6).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
 from bekend_proto import logs
@@ -27,6 +28,7 @@ from bekend_proto.errors import (
 from bekend_proto.v1.broker_pb2 import (
     AttachRequest,
     AttachResponse,
+    DirectoryChanged,
     EvaluatedQuestion,
     Failure,
     Hello,
@@ -73,6 +75,10 @@ class Attachment:
     def order(self, push: PushOrder) -> None:
         """Tell the source to push its filter. Raises UnreachableError when it went away or does not keep up."""
         self._send(AttachResponse(push=push))
+
+    def notify(self) -> None:
+        """Tell the node to fetch the directory. Raises UnreachableError when it went away or does not keep up."""
+        self._send(AttachResponse(directory_changed=DirectoryChanged()))
 
     def forget(self, question_id: bytes) -> None:
         """Drop a question: a reply that comes later goes nowhere."""
@@ -172,10 +178,16 @@ class Register:
             reader.cancel()
             self._remove(attachment)
 
-    def end_other_covenants(self, covenant_hash: bytes) -> None:
-        """Send away the sources that serve another covenant, after a new one came into service."""
+    def directory_changed(self) -> None:
+        """Tell every node to fetch the directory. One that does not keep up fetches it when it attaches again."""
         for attachment in list(self._attached.values()):
-            if attachment.covenant_hash != covenant_hash:
+            with contextlib.suppress(UnreachableError):
+                attachment.notify()
+
+    def end_other_covenants(self, in_service: Collection[bytes]) -> None:
+        """Send away the sources whose version of the covenant is in service no more."""
+        for attachment in list(self._attached.values()):
+            if attachment.covenant_hash not in in_service:
                 attachment.end(CovenantError("another covenant came into service: load it and attach again"))
 
     def end_all(self) -> None:
@@ -187,8 +199,7 @@ class Register:
         common = PROTOCOL_VERSIONS & frozenset(hello.protocol_versions)
         if not common:
             raise VersionError(f"{caller} speaks none of the protocol versions {sorted(PROTOCOL_VERSIONS)}")
-        if hello.covenant_hash != self._directory.present.covenant.hash:
-            raise CovenantError(f"{caller} serves another covenant than this broker")
+        self._directory.present.under(hello.covenant_hash)
         number = self._directory.manifest_of(caller).number
         if hello.manifest != number:
             raise KeysError(f"{caller} goes by its manifest {hello.manifest}, the directory has {number}")

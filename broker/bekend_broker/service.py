@@ -1,8 +1,10 @@
 """The service as gRPC calls it: one line per call. Who calls is what TLS established, never what a message says."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from bekend_policy.versions import files_of
 from bekend_proto.interceptors import current_caller
 from bekend_proto.v1.broker_pb2 import (
     AttachRequest,
@@ -11,12 +13,16 @@ from bekend_proto.v1.broker_pb2 import (
     EnrolResponse,
     FetchRequest,
     FetchResponse,
+    GetCovenantRequest,
+    GetCovenantResponse,
     GetDirectoryRequest,
     GetDirectoryResponse,
     LookupRequest,
     LookupResponse,
     PublishManifestRequest,
     PublishManifestResponse,
+    PublishSuspensionRequest,
+    PublishSuspensionResponse,
     PushRequest,
     PushResponse,
 )
@@ -26,6 +32,7 @@ from bekend_broker.directory import Directory
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.lookup import Lookups
 from bekend_broker.register import Register
+from bekend_broker.suspending import suspend
 from bekend_broker.transfer import Transfers
 
 
@@ -55,6 +62,20 @@ class BrokerService(BrokerServiceServicer):
     ) -> PublishManifestResponse:
         """Take the caller's own manifest."""
         return PublishManifestResponse(number=await self._directory.publish(current_caller(), request.manifest))
+
+    async def PublishSuspension(  # noqa: N802
+        self, request: PublishSuspensionRequest, context: Any
+    ) -> PublishSuspensionResponse:
+        """Take a suspension or withdrawal; every node hears of it at once."""
+        return PublishSuspensionResponse(number=await suspend(self._directory, self._register, request.note))
+
+    async def GetCovenant(  # noqa: N802
+        self, request: GetCovenantRequest, context: Any
+    ) -> AsyncIterator[GetCovenantResponse]:
+        """Bring a version of the covenant."""
+        version = self._directory.present.version(request.hash)
+        for path, content in await asyncio.to_thread(files_of, version):
+            yield GetCovenantResponse(path=path, content=content)
 
     def Attach(  # noqa: N802
         self, request_iterator: AsyncIterator[AttachRequest], context: Any

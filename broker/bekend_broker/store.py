@@ -68,6 +68,21 @@ CREATE TABLE covenant (
 ) WITHOUT ROWID;
 """,
     ),
+    Migration(
+        3,
+        "broker: suspensions",
+        """
+CREATE TABLE suspension (
+  covenant TEXT NOT NULL,
+  signer   TEXT NOT NULL,
+  what     TEXT NOT NULL,
+  about    TEXT NOT NULL,
+  number   INTEGER NOT NULL,
+  note     BLOB NOT NULL,
+  PRIMARY KEY (covenant, signer, what, about)
+) WITHOUT ROWID;
+""",
+    ),
 )
 
 
@@ -155,6 +170,12 @@ class Store:
             return {oin: (number, note) for oin, number, note in rows}
 
         return self._database.read(work)
+
+    def suspensions(self) -> list[bytes]:
+        """The newest note of each signer about each thing."""
+        return self._database.read(
+            lambda c: [bytes(row[0]) for row in c.execute("SELECT note FROM suspension").fetchall()]
+        )
 
     def spent_on(self, day: date) -> dict[tuple[str, str], int]:
         """Persons counted on a day, per requester and budget: for the operator's report."""
@@ -267,6 +288,23 @@ def keep_manifest(connection: sqlite3.Connection, oin: str, number: int, note: b
         "INSERT INTO manifest (oin, number, note) VALUES (?, ?, ?)"
         " ON CONFLICT DO UPDATE SET number = excluded.number, note = excluded.note",
         (oin, number, note),
+    )
+
+
+def newest_suspension(connection: sqlite3.Connection, key: tuple[str, str, str, str]) -> tuple[int, bytes] | None:
+    """Number and note of the newest suspension under this key, or None."""
+    row = connection.execute(
+        "SELECT number, note FROM suspension WHERE covenant = ? AND signer = ? AND what = ? AND about = ?", key
+    ).fetchone()
+    return None if row is None else (int(row[0]), bytes(row[1]))
+
+
+def keep_suspension(connection: sqlite3.Connection, key: tuple[str, str, str, str], number: int, note: bytes) -> None:
+    """Remember a suspension or withdrawal as the newest under its key."""
+    connection.execute(
+        "INSERT INTO suspension (covenant, signer, what, about, number, note) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET number = excluded.number, note = excluded.note",
+        (*key, number, note),
     )
 
 

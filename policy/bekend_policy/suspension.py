@@ -1,8 +1,8 @@
 """Suspensions (stilzettingen): the kill switch for a node, a purpose, or the whole federation.
 
 A Dutch text in strict YAML, in a signed note. It travels in the directory, counts as soon as it arrives, and is
-enforced by itself at requester, broker and source. Only a note of the same signer about the same thing with a higher number, a
-withdrawal, ends it before its end.
+enforced by each of requester, broker and source. Only a withdrawal, a note of the same signer about the same thing with
+a higher number, ends it before its end.
 
 Who may: a partner's ondertekenaar its own node (`knooppunt`) and its own source role under a purpose (`doel`); the
 operator's beheerder everything; whom `stilzetten` in afspraken.yaml names, what it names them for.

@@ -6,7 +6,7 @@ file says beyond these fields is a fault. What files say about each other is che
 
 import re
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -346,6 +346,10 @@ class Agreement(StrictModel):
     """Oldest version on which a signature may still count; without it, the version before this one."""
     totals: Limits = Field(alias="totalen_per_dag")
     filter_interval: Duration | None = None
+    suspenders: dict[Literal["knooppunt", "doel", "federatie"], tuple[Oin, ...]] = Field(
+        default_factory=dict, alias="stilzetten"
+    )
+    """Who may suspend, beside the operator and each partner its own node and source roles."""
 
     @model_validator(mode="after")
     def _whole(self) -> "Agreement":

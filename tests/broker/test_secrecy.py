@@ -96,6 +96,12 @@ async def test_fg_42_nothing_at_the_broker_can_be_looked_up_by_person(
         ("manifest", "note"),
         ("covenant", "id"),
         ("covenant", "version"),
+        ("suspension", "covenant"),
+        ("suspension", "signer"),
+        ("suspension", "what"),
+        ("suspension", "about"),
+        ("suspension", "number"),
+        ("suspension", "note"),
     }
 
 

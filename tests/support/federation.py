@@ -361,6 +361,7 @@ class Attached:
         self.answer = answer
         self.questions: asyncio.Queue[broker_pb2.EvaluatedQuestion] = asyncio.Queue()
         self.orders: asyncio.Queue[broker_pb2.PushOrder] = asyncio.Queue()
+        self.notices: asyncio.Queue[broker_pb2.DirectoryChanged] = asyncio.Queue()
         self.ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
     async def hello(self, **changes: Any) -> None:
@@ -385,6 +386,9 @@ class Attached:
             while (message := await told(self.call.read())) is not grpc.aio.EOF:
                 if message.WhichOneof("kind") == "push":
                     self.orders.put_nowait(message.push)
+                    continue
+                if message.WhichOneof("kind") == "directory_changed":
+                    self.notices.put_nowait(message.directory_changed)
                     continue
                 self.questions.put_nowait(message.question)
                 reply = self.answer(self.party, message.question)
