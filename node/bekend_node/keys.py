@@ -197,13 +197,15 @@ def check_against(keys: NodeKeys, manifest: KeyManifest, purposes: Iterable[str]
         raise KeysError(f"the manifest is of {manifest.oin}, this node is {keys.oin}")
     if bytes(keys.signing.verify_key) not in manifest.signing_keys:
         raise KeysError("the signing key is not in the signed manifest: run `bekend node manifest` and have it signed")
-    present = epoch_of(now)
+    epochs = served_epochs(now)
     for purpose in purposes:
-        announced = manifest.evaluation_keys.get((keys.oin, purpose, present))
-        if announced is None:
+        announced = {e: manifest.evaluation_keys.get((keys.oin, purpose, e)) for e in epochs}
+        # In the overlap the epoch that ended is enough: the node goes on while the new manifest is being signed.
+        if not any(announced.values()):
             raise KeysError(
-                f"the signed manifest has no key for {purpose} in {present}: "
+                f"the signed manifest has no key for {purpose} in {epochs[0]}: "
                 "run `bekend node manifest` and have it signed"
             )
-        if announced != keys.evaluation_key(purpose, present).public:
-            raise KeysError(f"the key for {purpose} in {present} differs from the signed manifest: restore the keys")
+        for epoch, public in announced.items():
+            if public is not None and public != keys.evaluation_key(purpose, epoch).public:
+                raise KeysError(f"the key for {purpose} in {epoch} differs from the signed manifest: restore the keys")
