@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from bekend_policy.justification import warnings
 from bekend_policy.strict_yaml import YamlFaults
 from bekend_proto.errors import BekendError, UnreachableError
 from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
@@ -71,6 +72,8 @@ def lookup(
         "justification": motivering,
         "on_behalf_of": namens,
     }
+    for line in warnings(motivering or ""):
+        sys.stderr.write(f"Let op: {line}\n")
     try:
         with ControlClient(path) as client:
             purpose = _purpose(client, doel)

@@ -94,6 +94,25 @@ async def test_outcomes_are_shown_with_sign_word_and_what_they_do_not_prove(desk
     assert "2 van 2 gevraagde partners hebben geantwoord." in ended.out
     assert "bewijst niets" in ended.out
     assert PERSON.value not in ended.out + ended.err
+    assert "Volgende stap:\n  Overleg over de afdoening" in ended.out
+    assert ended.err == "" or "Let op" not in ended.err
+
+
+async def test_the_next_step_is_told_per_person(desk: Desk) -> None:
+    ended = await desk.run(*WEIGHING, "--bevestig", "bgs-2-20", stdin=f"{PERSON.value}\n{OTHER.value}\n")
+    assert ended.code == 0, ended.err
+    first, second = ended.out.split("Persoon 1, volgende stap:")[1].split("Persoon 2, volgende stap:")
+    assert "niet dat niemand betrokken is" in first
+    assert "Eerst afstemmen binnen deze sector" in second
+
+
+async def test_fg_08_a_date_or_name_in_the_justification_is_warned_about_and_not_repeated(desk: Desk) -> None:
+    text = "aangehouden met Jan de Vries, geboren 3-4-1990"
+    ended = await desk.run(*ZSM_OPTIONS[:-1], text, *BOTH)
+    assert ended.code == 0, ended.err
+    assert "geboortedatum" in ended.err
+    assert "Noem niemand bij naam" in ended.err
+    assert "Vries" not in ended.err + ended.out
 
 
 async def test_fg_27_json_carries_the_warning_too(desk: Desk) -> None:
