@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _DURATION = re.compile(r"P(?=.)(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,5})H)?(?:(\d{1,5})M)?(?:(\d{1,5})S)?)?")
@@ -99,14 +99,20 @@ def _hex32(value: Any) -> bytes:
     raise PydanticCustomError("hex32", "not 32 bytes in hex")
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-JaNee = Annotated[bool, PlainValidator(_ja_nee)]
-TrueFalse = Annotated[bool, PlainValidator(_true_false)]
-Duration = Annotated[timedelta, PlainValidator(_duration)]
-Oin = Annotated[str, PlainValidator(_oin)]
-Slug = Annotated[str, PlainValidator(_slug)]
-Day = Annotated[date, PlainValidator(_day)]
-Years = Annotated[int, PlainValidator(_years)]
+def _text(pattern: str) -> WithJsonSchema:
+    """The form of the text, for the published JSON Schemas (`schemas.py`)."""
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$"})
+
+
+# Editors read YAML 1.2, in which 40 is a number and everything else below is text.
+Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer", "minimum": 0})]
+JaNee = Annotated[bool, PlainValidator(_ja_nee), WithJsonSchema({"enum": ["ja", "nee"]})]
+TrueFalse = Annotated[bool, PlainValidator(_true_false), WithJsonSchema({"type": "boolean"})]
+Duration = Annotated[timedelta, PlainValidator(_duration), _text(_DURATION.pattern)]
+Oin = Annotated[str, PlainValidator(_oin), _text(_OIN.pattern)]
+Slug = Annotated[str, PlainValidator(_slug), _text(_SLUG.pattern)]
+Day = Annotated[date, PlainValidator(_day), _text("[0-9]{4}-[0-9]{2}-[0-9]{2}")]
+Years = Annotated[int, PlainValidator(_years), _text("P[0-9]{1,2}Y")]
 Text = Annotated[str, Field(max_length=4000)]
-Moment = Annotated[datetime, PlainValidator(_moment)]
-Hex32 = Annotated[bytes, PlainValidator(_hex32)]
+Moment = Annotated[datetime, PlainValidator(_moment), _text("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")]
+Hex32 = Annotated[bytes, PlainValidator(_hex32), _text("[0-9a-f]{64}")]

@@ -15,6 +15,7 @@ from bekend_policy.load import load_covenant
 from bekend_policy.matrix import matrix_csv, matrix_facts, matrix_lines
 from bekend_policy.model import Covenant
 from bekend_policy.routes import CERTAIN, Route, day_within, noon
+from bekend_policy.schemas import write_schemas
 from bekend_policy.show import purpose_facts, show_covenant, show_purpose
 from bekend_policy.simulate import read_questions, simulate, simulation_lines
 from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say
@@ -255,6 +256,17 @@ def report(
             f"{len(signed)} van {len(covenant.participants)} deelnemers tekenden deze versie; "
             f"{len(open_questions)} open vragen; {untested} grondslagen niet getoetst.",
         )
+
+
+@app.command()
+def schema(
+    folder: Annotated[Path, typer.Argument(metavar="MAP", help="Map voor de schema's, buiten het convenant.")],
+    as_json: AsJson = False,
+) -> None:
+    """Schrijf de JSON Schemas, zodat een editor sleutels aanvult en fouten onderstreept."""
+    with faults_shown(as_json):
+        paths = write_schemas(folder)
+        say(as_json, {"files": [str(path) for path in paths]}, *(f"Geschreven: {path}" for path in paths))
 
 
 # --- what they share -------------------------------------------------------------------------------------------

@@ -225,7 +225,8 @@ def rules_of(covenant: Covenant) -> Iterator[str]:
     """Every rule of the covenant that a table can touch, each under one name. What nobody has a part in, is none."""
     for purpose in covenant.purposes.values():
         if purpose.in_service:
-            yield from (f"{purpose.id}: {rule}" for rule in (*_asker_rules(covenant, purpose), *_own_rules(purpose)))
+            own = (*_asker_rules(covenant, purpose), *_own_rules(covenant, purpose))
+            yield from (f"{purpose.id}: {rule}" for rule in own)
 
 
 def _asker_rules(covenant: Covenant, purpose: Purpose) -> Iterator[str]:
@@ -238,11 +239,12 @@ def _asker_rules(covenant: Covenant, purpose: Purpose) -> Iterator[str]:
     yield from (f"bron {it} {terms.mode}" for it, terms in purpose.source_terms.items() if _members(covenant, it))
 
 
-def _own_rules(purpose: Purpose) -> Iterator[str]:
+def _own_rules(covenant: Covenant, purpose: Purpose) -> Iterator[str]:
     yield from (f"voorwaarde {it.id}" for it in purpose.conditions if it.checked_by is CheckedBy.REQUESTER)
     yield "zaaknummer"
     yield f"ten hoogste {purpose.max_persons} personen"
-    switches = {"motivering": purpose.justification, "afweging": purpose.weighing, "einddatum": purpose.last_day}
+    ends_before = purpose.last_day is not None and purpose.last_day < covenant.agreement.last_day
+    switches = {"motivering": purpose.justification, "afweging": purpose.weighing, "einddatum": ends_before}
     yield from (name for name, there in switches.items() if there)
 
 
