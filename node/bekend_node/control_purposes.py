@@ -25,6 +25,8 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
         "title": purpose.title,
         "frame": str(purpose.frame),
         "route_map": covenant.agreement.route_map,
+        "trial_until": str(purpose.last_day) if purpose.untested else None,
+        "open_question": purpose.open_question,
         "description": purpose.description,
         "kinds": sorted(str(kind) for kind in purpose.kinds),
         "max_persons": purpose.max_persons,

@@ -18,7 +18,7 @@ from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
-from bekend_node.lookup_view import PROVES_NOTHING, print_hints, show
+from bekend_node.lookup_view import PROVES_NOTHING, print_hints, print_standing, show
 
 ANSWERED: Final = 0
 USAGE: Final = 2
@@ -171,6 +171,7 @@ def _ask(
             pass
     else:
         show(replies(), persons)
+        print_standing(purpose, outcomes)
         print_hints(purpose, outcomes, persons)
     if last["type"] != "receipt":
         _end_with(last, purpose, as_json=as_json)

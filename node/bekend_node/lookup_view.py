@@ -56,6 +56,21 @@ def print_notes(console: Console, seen: list[dict[str, Any]]) -> None:
         console.print(NOT_A_MISS)
 
 
+def print_standing(purpose: dict[str, Any], seen: list[dict[str, Any]]) -> None:
+    """On what footing was answered: standing decisions, and grounds that no lawyer has tested yet."""
+    console = Console(highlight=False, soft_wrap=True)
+    by_decision = {one["oin"] for one in purpose["sources"] if one["mode"] == "standaardbesluit"}
+    answers = [one for one in seen if one["outcome"] in {"bekend", "geen_uitsluitsel"} and one["oin"] in by_decision]
+    if answers:
+        names = ", ".join(dict.fromkeys(one["name"] for one in answers))
+        console.print(f"Direct geantwoord volgens een eigen, getekend standaardbesluit: {names}.", markup=False)
+    if purpose.get("trial_until"):
+        until = purpose["trial_until"]
+        console.print(f"De grondslag van dit doel is niet (geheel) getoetst: op proef tot en met {until}.")
+        if purpose.get("open_question"):
+            console.print(f"Open vraag: {purpose['open_question']}", markup=False)
+
+
 def print_hints(purpose: dict[str, Any], seen: list[dict[str, Any]], persons: int) -> None:
     """The next lawful step per person, as text, once something was answered; computed here and kept nowhere."""
     if all(one["outcome"] in {"niet_bevraagd", "geen_antwoord"} for one in seen):

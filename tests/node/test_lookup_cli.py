@@ -95,6 +95,8 @@ async def test_outcomes_are_shown_with_sign_word_and_what_they_do_not_prove(desk
     assert "bewijst niets" in ended.out
     assert PERSON.value not in ended.out + ended.err
     assert "Volgende stap:\n  Overleg over de afdoening" in ended.out
+    assert "getekend standaardbesluit: Reclassering Noord-Holland." in ended.out
+    assert "niet (geheel) getoetst: op proef tot en met 2027-10-31." in ended.out
     assert ended.err == "" or "Let op" not in ended.err
 
 
