@@ -120,6 +120,31 @@ class WrongMHash(HostileNode):
         return answer
 
 
+class OtherQuestion(HostileNode):
+    """Signed over another Question than the one that its channel belongs to."""
+
+    def answer(self, asked: EvaluatedQuestion, question: Question, channel: OpenChannel) -> Answer:
+        answer = super().answer(asked, question, channel)
+        answer.question_hash = bytes(32)
+        return answer
+
+
+class OtherTranscript(HostileNode):
+    def answer(self, asked: EvaluatedQuestion, question: Question, channel: OpenChannel) -> Answer:
+        answer = super().answer(asked, question, channel)
+        answer.transcript = bytes(32)
+        return answer
+
+
+class ToAnother(HostileNode):
+    """Made out to another requester."""
+
+    def answer(self, asked: EvaluatedQuestion, question: Question, channel: OpenChannel) -> Answer:
+        answer = super().answer(asked, question, channel)
+        answer.requester = ZVH.oin
+        return answer
+
+
 class Unsigned(HostileNode):
     def sign_answer(self, answer: Answer) -> Signed:
         return Signed(payload=answer.SerializeToString(deterministic=True), signature=bytes(64))
@@ -200,7 +225,8 @@ class Babbles(HostileNode):
 
 
 ANSWERS: list[type[HostileNode]] = [
-    OtherM, OtherMNamed, OtherPerson, ProofOfAnother, OtherVersion, WrongMHash, Unsigned, SignedByAnother,
+    OtherM, OtherMNamed, OtherPerson, ProofOfAnother, OtherVersion, WrongMHash,
+    OtherQuestion, OtherTranscript, ToAnother, Unsigned, SignedByAnother,
     SignedAsQuestion, ReflectsQuestion, OtherDirection, Silent, AnotherId, HugeBox, StrangeCode, FailsFirst, Babbles,
 ]  # fmt: skip
 

@@ -84,6 +84,25 @@ async def test_must_04_a_stolen_certificate_is_worth_nothing_without_the_keys(wo
             assert (await thief.run(lookup, [POLITIE.oin])).whole == "unknown_partner"
 
 
+async def test_must_19_one_begin_is_about_the_same_person_at_every_source(scene: Scene) -> None:
+    """One person counted, two asked about: the second at another source, blinded as it should be."""
+    evil, world = scene.requester, scene.world
+    paid, smuggled = evil.lookup(ZSM_CONTEXT, world.somebody), evil.lookup(ZSM_CONTEXT, world.nobody)
+    smuggled.seed = paid.seed
+    other = HostileNode(world, RECLASSERING.oin, ZSM_CONTEXT, ())
+
+    def smuggle(ask: Any) -> None:
+        smuggled.begun = paid.begun
+        ask.questions[1].CopyFrom(evil.make_question(smuggled, RECLASSERING.oin))
+        paid.questions[RECLASSERING.oin] = smuggled.questions[RECLASSERING.oin]
+
+    async with attached(other, scene.port):
+        replies = await evil.run(paid, [POLITIE.oin, RECLASSERING.oin], ask=smuggle)
+    assert replies.fault(POLITIE.oin) is None
+    assert replies.fault(RECLASSERING.oin) == "ratio"
+    assert not other.asked
+
+
 async def test_must_18_budgets_per_purpose_and_in_all_over_a_restart(tmp_path: Path) -> None:
     settings = Settings(per_organisation=3, per_officer=3)
     world = World.build(tmp_path / "world", settings=settings)

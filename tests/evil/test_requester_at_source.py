@@ -30,6 +30,7 @@ from bekend_node.answer.answerer import Answerer
 from bekend_node.app import Node
 from bekend_proto import dleq, group
 from bekend_proto.channel import LABEL_BEGIN, LABEL_QUESTION, sign
+from bekend_proto.clock import next_epoch
 from bekend_proto.errors import InternalError, MalformedError, code_name
 from bekend_proto.v1 import signed_pb2
 from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, Failure, RoutedQuestion, SealedAnswer
@@ -214,7 +215,7 @@ async def _sent(setting: Setting, change: Change = lambda _: None) -> tuple[Look
 def forwarded(world: World, routed: RoutedQuestion) -> EvaluatedQuestion:
     """What an honest broker makes of it."""
     question = Question.FromString(routed.question.payload)
-    pair = world.b(question.source, question.purpose)
+    pair = world.b(question.source, question.purpose, question.epoch)
     inputs = list(question.elements)
     try:
         outputs = [group.multiply(pair.secret, element) for element in inputs]
@@ -245,6 +246,14 @@ async def test_must_01_an_evaluated_element_that_is_none_is_refused(setting: Set
     reply = await answerer(setting.source).answer(message)
     assert isinstance(reply, Failure)
     assert code_name(reply.code) == "malformed"
+
+
+async def test_must_04_a_question_of_the_coming_epoch_is_not_answered_with_this_ones_key(setting: Setting) -> None:
+    """The broker has that key already, and its proof holds: multiplied with the present m*k it would be a miss."""
+    _, message = await _sent(setting, put(epoch=next_epoch(setting.world.epoch)))
+    reply = await answerer(setting.source).answer(message)
+    assert isinstance(reply, Failure)
+    assert code_name(reply.code) == "keys"
 
 
 async def test_must_05_replays_at_one_moment_give_one_answer(setting: Setting) -> None:
