@@ -16,6 +16,7 @@ from bekend_deploy import processes
 from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Answered, Federation
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT, Partner
+from bekend_deploy.pki import TlsPaths
 from bekend_node.control_client import ControlClient
 from bekend_policy.load import load_covenant
 from bekend_proto.errors import BekendError
@@ -116,12 +117,17 @@ class Small:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     @contextmanager
+    def calls(self, tls: TlsPaths | None) -> Iterator[Any]:
+        """A line to the broker with these certificates, or with none of its own."""
+        authorities = self.built.authority.path.read_bytes()
+        own = (tls.key.read_bytes(), tls.certificate.read_bytes()) if tls else (None, None)
+        credentials = grpc.ssl_channel_credentials(authorities, *own)
+        with grpc.secure_channel(f"localhost:{self.built.broker_port}", credentials) as channel:
+            yield BrokerServiceStub(channel)
+
+    @contextmanager
     def attach_as(self, partner: Partner) -> Iterator[Any]:
-        """A line to the broker with a partner's certificate, beside the one of its node."""
-        tls = self.built.nodes[partner.oin].tls
-        credentials = grpc.ssl_channel_credentials(
-            tls.authorities.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
-        )
+        """An Attach with a partner's certificate, beside the one of its node."""
         covenant = load_covenant(self.built.covenant)
         hello = Hello(protocol_versions=[1], covenant_hash=covenant.hash, manifest=1)
         ended = threading.Event()
@@ -130,9 +136,9 @@ class Small:
             yield AttachRequest(hello=hello)
             ended.wait()
 
-        with grpc.secure_channel(f"localhost:{self.built.broker_port}", credentials) as channel:
+        with self.calls(self.built.nodes[partner.oin].tls) as stub:
             try:
-                yield BrokerServiceStub(channel).Attach(says())
+                yield stub.Attach(says())
             finally:
                 ended.set()
 

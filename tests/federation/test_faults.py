@@ -1,17 +1,20 @@
 """What goes wrong in life, with real processes: outcomes are the truth or `geen antwoord`, and it comes right again."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc
 import pytest
 from bekend_deploy.covenant import Settings
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING
+from bekend_deploy.pki import Authority, TlsPaths
 from bekend_deploy.processes import ProcessFailed
 from bekend_proto.clock import epoch_of, epoch_start, next_epoch
 from bekend_proto.errors import UnreachableError
+from bekend_proto.v1.broker_pb2 import GetDirectoryRequest
 
 from tests.federation.fixtures_small import SOURCES, Small, small_federation
 from tests.federation.launch import ASKER_STEPS, BROKER_STEPS, NODE_STEPS
@@ -19,6 +22,7 @@ from tests.federation.launch import ASKER_STEPS, BROKER_STEPS, NODE_STEPS
 HIT, MISS, FAULT = "bekend", "geen_uitsluitsel", "geen_antwoord"
 BOTH = dict.fromkeys(SOURCES, HIT)
 NEITHER = dict.fromkeys(SOURCES, MISS)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 FAULTS = dict.fromkeys(SOURCES, FAULT)
 
 
@@ -119,6 +123,34 @@ def test_a_second_attach_takes_the_place_of_the_first(small: Small) -> None:
     small.federation.wait_until_attached()
     small.open()
     assert small.told() == BOTH
+
+
+CERTIFICATES = ("none", "expired", "without an OIN", "of a stranger's authority", "of an organisation outside")
+
+
+@pytest.mark.parametrize("which", CERTIFICATES)
+def test_a_certificate_that_does_not_hold_opens_nothing(small: Small, tmp_path: Path, which: str) -> None:
+    now = datetime.now(UTC)
+    here, elsewhere = small.built.authority, Authority(tmp_path, now)
+    stem = which.replace(" ", "-").replace("'", "")
+    outside = "00000099000000777000"
+    files: dict[str, Callable[[], TlsPaths | None]] = {
+        "none": lambda: None,
+        "expired": lambda: here.issue(stem, "OM", OM.oin, valid_from=now - DAY, valid_until=now - MINUTE),
+        "without an OIN": lambda: here.issue(stem, "OM", None),
+        "of a stranger's authority": lambda: elsewhere.issue(stem, "OM", OM.oin),
+        "of an organisation outside": lambda: here.issue(stem, "Somebody", outside),
+    }
+    with small.calls(files[which]()) as stub, pytest.raises(grpc.RpcError) as refused:
+        stub.GetDirectory(GetDirectoryRequest(), timeout=5)
+    # Nothing of the reason is told to whoever it is.
+    assert refused.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED}
+    assert OM.oin not in str(refused.value)
+
+
+def test_a_certificate_that_holds_opens_the_directory(small: Small) -> None:
+    with small.calls(small.built.nodes[OM.oin].tls) as stub:
+        assert stub.GetDirectory(GetDirectoryRequest(), timeout=5).entries
 
 
 def test_a_clock_that_is_wrong_is_geen_antwoord_and_says_so(small: Small) -> None:
