@@ -82,7 +82,7 @@ class Officer:
 def measure_few(field: Ground, floor: Floor, cores: int, effort: Effort, say: Say) -> Iterator[Figure]:
     """One and six partners, in a federation that has no more."""
     for count in (1, GROUP):
-        say(f"lookups: {count}")
+        say(f"  {count} partners")
         sources = field.sources[:count]
         field.start([REQUESTER, *sources])
         yield from _warm(field, sources, floor, cores, effort)
@@ -91,13 +91,13 @@ def measure_few(field: Ground, floor: Floor, cores: int, effort: Effort, say: Sa
 def measure_many(field: Ground, floor: Floor, cores: int, effort: Effort, say: Say) -> Iterator[Figure]:
     """Large stores against small ones, cold filters, and all 35 partners."""
     small, medium, large = (field.groups[size] for size in (SMALL, MEDIUM, LARGE))
-    say("lookups: large stores")
+    say("  1,000,000 pseudonyms")
     field.start([REQUESTER, *small, *large])
     yield _by_size(field, small, large, effort)
-    say("lookups: cold filters")
+    say("  cold filters")
     field.start(medium)
     yield from _cold(field, effort, small, medium, large)
-    say(f"lookups: {SOURCES}")
+    say(f"  {SOURCES} partners")
     field.start(field.sources)
     yield from _warm(field, field.sources, floor, cores, effort)
 

@@ -12,7 +12,7 @@ from bekend_bench.floor import Floor
 class Report:
     """What was measured, where and when. `seconds` is how long that took.
 
-    `others` is the share of all cores that other processes had meanwhile: they were measured along.
+    `others` is, per stage, the share of all cores that other processes had meanwhile: they were measured along.
     """
 
     began: datetime
@@ -21,7 +21,7 @@ class Report:
     floor: Floor
     figures: list[Figure] = field(default_factory=list)
     seconds: float = 0.0
-    others: float = 0.0
+    others: dict[str, float] = field(default_factory=dict)
 
     @property
     def missed(self) -> Sequence[Figure]:
@@ -35,7 +35,7 @@ class Report:
             "machine": dict(self.machine),
             "full": self.full,
             "seconds": round(self.seconds, 1),
-            "others": round(self.others, 3),
+            "others": {stage: round(share, 3) for stage, share in self.others.items()},
             "floor_us": self.floor.as_dict(),
             "figures": [one.to_json() for one in self.figures],
             "missed": len(self.missed),
@@ -44,6 +44,7 @@ class Report:
     def markdown(self) -> str:
         """Two tables: the figures with their bars, and the floor."""
         facts = ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        others = ", ".join(f"{stage} {share:.0%}" for stage, share in self.others.items())
         figures = [
             (
                 one.part,
@@ -59,7 +60,7 @@ class Report:
         return "\n".join(
             (
                 f"Measured {self.began:%Y-%m-%d %H:%M} UTC in {self.seconds:.0f} s: {facts}.",
-                f"Other processes had {self.others:.0%} of the cores meanwhile.",
+                f"Share of the cores that other processes had meanwhile: {others}.",
                 "",
                 *_table(("part", "what", "measured", "of floor", "bar", ""), figures),
                 "",

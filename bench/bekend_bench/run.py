@@ -1,8 +1,9 @@
 """One run: the floor, then every part against it."""
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from bekend_deploy.processes import ProcessFailed
@@ -28,32 +29,37 @@ Say = Callable[[str], None]
 
 def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
     """Measure these parts. With `full`, a million persons are enrolled where else stores are filled."""
-    clock, began, others = SystemClock(), time.monotonic(), machine.used_by_others()
-    say("floor")
-    report = Report(clock.now(), machine.describe(), full, floor.measure())
-    cores, base = os.cpu_count() or 1, report.floor
+    clock, began, cores, others = SystemClock(), time.monotonic(), os.cpu_count() or 1, dict[str, float]()
+
+    @contextlib.contextmanager
+    def stage(name: str) -> Iterator[None]:
+        say(name)
+        before, start = machine.used_by_others(), time.monotonic()
+        yield
+        share = (machine.used_by_others() - before) / (time.monotonic() - start) / cores
+        others[name] = max(0.0, share)
+
+    with stage("floor"):
+        base = floor.measure()
+    report = Report(clock.now(), machine.describe(), full, base, others=others)
     if rebuild.PART in parts:
-        say("rebuild")
-        report.figures += rebuild.measure(_now(base), cores, LARGE if full else REBUILT)
+        with stage("rebuild"):
+            report.figures += rebuild.measure(_now(base), cores, LARGE if full else REBUILT)
     if enrolment.PART in parts:
-        say("enrolment")
-        with ground({ENROLLED: 1}, clock, registers=True) as field:
+        with stage("enrolment"), ground({ENROLLED: 1}, clock, registers=True) as field:
             report.figures += enrolment.measure(field, _now(base), cores)
     if lookups.PART in parts:
-        with ground({SMALL: GROUP}, clock, registers=full) as field:
+        with stage("lookups, few partners"), ground({SMALL: GROUP}, clock, registers=full) as field:
             populate(field, clock, enrol=full)
             report.figures += lookups.measure_few(field, _now(base), cores, EFFORT, say)
     if {lookups.PART, storage.PART} & set(parts):
-        say("stores")
-        with ground(ALL, clock, registers=full) as field:
+        with stage("large stores"), ground(ALL, clock, registers=full) as field:
             populate(field, clock, enrol=full)
             if lookups.PART in parts:
                 report.figures += lookups.measure_many(field, _now(base), cores, EFFORT, say)
             if storage.PART in parts:
-                say("storage")
                 report.figures += storage.measure(field)
     report.seconds = time.monotonic() - began
-    report.others = max(0.0, machine.used_by_others() - others) / (report.seconds * cores)
     return report
 
 
