@@ -71,6 +71,8 @@ class Federation:
     settings: demo.Settings
     members: Sequence[Partner]
     manifest_number: int = 0
+    covenant_name: str = "convenant"
+    """Folder of the version that the parties go by; a test sets it to let another version be written beside it."""
 
     @classmethod
     def create(
@@ -97,7 +99,7 @@ class Federation:
 
     @property
     def covenant_folder(self) -> Path:
-        return self.folder / "convenant"
+        return self.folder / self.covenant_name
 
     @property
     def operator_vkey(self) -> str:
