@@ -38,6 +38,7 @@ from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.status import measure, status_of
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers
+from bekend_node.suspending import Suspending
 
 DRAIN_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 600.0
@@ -59,14 +60,32 @@ class Node:
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
         self.links = open_links(config.brokers, config.tls_files, clock)
-        self.directory = Directory(self.rules.covenant, store, self.links, clock)
+        self.suspending = Suspending(self.rules.covenants, store, self.links)
+        self.directory = Directory(
+            self.rules.covenant,
+            store,
+            self.links,
+            clock,
+            older=self.rules.older,
+            exchange=self.suspending.exchange,
+        )
         self.filters = Filters(config, keys=keys, rules=self.rules, registers=registers, store=store, clock=clock)
-        answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics)
-        pusher = Pusher(self.rules, self.directory, self.filters, clock)
-        self.attachments = tuple(Attachment(link, self.rules, answerer, pusher, self.metrics) for link in self.links)
+        held = self.suspending.held
+        answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held)
+        pusher = Pusher(self.rules, self.directory, self.filters, clock, held)
+        self.attachments = tuple(
+            Attachment(link, self.rules, answerer, pusher, self.metrics, self.directory.changed) for link in self.links
+        )
         lines = [GrpcLine(link) for link in self.links]
         self.asker = Asker(self._asking, lines, config.canary_identifier, clock)
-        self.control = ControlServer(self.asker, config.officers, self.rules.covenant, config.oin, self.status)
+        self.control = ControlServer(
+            self.asker,
+            config.officers,
+            self.rules.covenant,
+            config.oin,
+            self.status,
+            install=self.suspending.install,
+        )
         self._metrics_server: MetricsServer | None = None
         self._lock = contextlib.ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,6 +96,7 @@ class Node:
         Raises StorageError when another node serves from this data folder.
         """
         self._lock.enter_context(locked(self.config.data, SERVE, wait=False))
+        self.suspending.restore()
         self.directory.restore()
         await self.filters.restore()
         await self._keep_house()
@@ -103,6 +123,7 @@ class Node:
             registers=self.registers,
             store=self.store,
             attachments=self.attachments,
+            suspensions=self.suspending.held,
             now=self.clock.now(),
         )
 
@@ -160,6 +181,7 @@ class Node:
             manifest_of=self.directory.require,
             store=self.store,
             clock=self.clock,
+            suspensions=self.suspending.held,
         )
 
     async def _housekeeping(self) -> None:

@@ -7,6 +7,7 @@
       |<--------------- EvaluatedQuestion ---| each answered by itself
       | SealedAnswer or Failure ------------>|
       |<----------------------- PushOrder ---| the filter goes over a stream of its own
+      |<---------------- DirectoryChanged ---| something was suspended, or a new version came: fetch it now
 
 The node dials, so no partner opens a port. A broken line is dialled again after a random pause that grows, so that a
 broker that comes back is not met by everybody at once.
@@ -15,7 +16,7 @@ broker that comes back is not met by everybody at once.
 import asyncio
 import contextlib
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,8 @@ class Attachment:
     answerer: Answerer
     pusher: Pusher
     metrics: NodeMetrics
+    changed: Callable[[], Coroutine[Any, Any, None]]
+    """Fetches the directory, and takes what is suspended; never raises."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _call: "_Call | None" = None
@@ -145,6 +148,9 @@ class Attachment:
     async def _receive(self, call: "_Call") -> None:
         slots = asyncio.Semaphore(AT_ONCE)
         writing = asyncio.Lock()
+        # What changed while the line was broken.
+        await slots.acquire()
+        self._start(self.changed(), slots)
         while not self._draining:
             await slots.acquire()
             message = await _next(call)
@@ -154,6 +160,8 @@ class Attachment:
                 self._start(self._question(message.question, call, writing), slots)
             elif message.HasField("push"):
                 self._start(self.pusher.push(message.push, self.link), slots)
+            elif message.HasField("directory_changed"):
+                self._start(self.changed(), slots)
             else:
                 slots.release()
 

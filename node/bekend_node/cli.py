@@ -2,34 +2,33 @@
 
 import asyncio
 import getpass
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
-from bekend_policy.faults import YamlFaults
 from bekend_policy.sign import write_atomic
+from bekend_policy.suspension import parse_suspension
 from bekend_proto.clock import SystemClock
-from bekend_proto.errors import BekendError, KeysError, MalformedError
+from bekend_proto.errors import KeysError, MalformedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from bekend_proto.note import parse_note
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bekend_node import covenant_cli
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
 from bekend_node.enrol.plan import Report
-from bekend_node.enrol.run import GuardError
 from bekend_node.keys import NodeKeys
 from bekend_node.setup import configuration, draw_canary, make_draft
+from bekend_node.terminal import AsJson, Config, faults, say
 
-FAULT: Final = 1
 NOT_GOOD: Final = 3
-REFUSED: Final = 4
 
 EPILOG = """
 **Examples**
@@ -41,6 +40,10 @@ EPILOG = """
     bekend node enrol --config node.yaml --register nazorg --file clients.csv
 
     bekend node serve --config node.yaml                               run; SIGTERM drains, SIGHUP reloads
+
+    bekend node suspend stil.note --config node.yaml                   the kill switch; resume lifts it
+
+    bekend node covenant fetch --config node.yaml                      a new version of the covenant, and what changes
 
     bekend node check --config node.yaml                               everything, up to the canary over the broker
 
@@ -69,8 +72,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The node's configuration.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+app.add_typer(covenant_cli.app)
 
 
 @app.command()
@@ -83,7 +85,7 @@ def init(  # noqa: PLR0917 - options have names on the command line
     as_json: AsJson = False,
 ) -> None:
     """Write a commented configuration, and make the keys. Nothing is ever overwritten."""
-    with _faults(as_json):
+    with faults(as_json):
         made: list[Path] = []
         if not config.exists():
             answers = {"oin": oin, "anchor": anchor, "address": broker, "covenant": covenant, "canary": draw_canary()}
@@ -97,7 +99,7 @@ def init(  # noqa: PLR0917 - options have names on the command line
             raise KeysError(f"{settings.keys} holds keys already: they are created once and never overwritten")
         NodeKeys.create(settings.keys, settings.oin, SystemClock().now())
         made.append(settings.keys)
-        _say(
+        say(
             as_json,
             {"made": [str(path) for path in made]},
             *(f"made {path}" for path in made),
@@ -111,12 +113,12 @@ def manifest(config: Config = Path("node.yaml"), as_json: AsJson = False) -> Non
 
     Run it again within two weeks before each quarter: it makes the next quarter's keys.
     """
-    with _faults(as_json):
+    with faults(as_json):
         settings = load_config(config)
         draft = make_draft(settings, SystemClock().now())
         path = settings.manifest.with_name(f"manifest-{draft.number}")
         write_atomic(path, draft.text().encode())
-        _say(
+        say(
             as_json,
             {"manifest": str(path), "number": draft.number, "keys": len(draft.evaluation_keys)},
             f"Manifest {draft.number}: {path}",
@@ -145,7 +147,7 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
 
     What is stopped half-way goes on when it is run again. Nothing is in service before all of it is.
     """
-    with _faults(as_json):
+    with faults(as_json):
         settings = load_config(config)
         size = file.stat().st_size if file.is_file() else 0
         wanted = Wanted(
@@ -160,7 +162,7 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
         # Before anything else: the workers are forked from a process with one thread.
         with make_executor(settings, size) as executor, _bars() as bars:
             report = asyncio.run(enrol_file(settings, wanted, SystemClock(), executor, bars))
-        _say(as_json, _facts(register, report), *_report_lines(register, report))
+        say(as_json, _facts(register, report), *_report_lines(register, report))
 
 
 @app.command()
@@ -174,13 +176,13 @@ def shield(
 
     It holds from the next fixed switch: `bekend node status` says when that is.
     """
-    with _faults(as_json):
+    with faults(as_json):
         settings = load_config(config)
         persons = _read_persons(kind)
         with make_executor(settings, 0) as executor:
             epochs = asyncio.run(shield_persons(settings, persons, SystemClock(), executor, lift=lift))
         what = "no longer shielded" if lift else "shielded"
-        _say(
+        say(
             as_json,
             {"persons": len(persons), "epochs": epochs, "lifted": lift},
             f"{len(persons)} person(s) {what}, from the next switch (see bekend node status).",
@@ -192,18 +194,62 @@ def serve(config: Config = Path("node.yaml")) -> None:
     """Run until SIGTERM, which drains. SIGHUP reads covenant, manifest, standing decisions and certificates again."""
     from bekend_node.app import run  # noqa: PLC0415 - half a second that only this command needs
 
-    with _faults(False):
+    with faults(False):
         asyncio.run(run(load_config(config)))
 
 
 @app.command()
 def status(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
     """How the running node stands: per purpose the mode, the standing decision's end, the filter, the lists."""
-    with _faults(as_json), ControlClient(load_config(config).socket) as client:
+    with faults(as_json), ControlClient(load_config(config).socket) as client:
         found = client.call({"op": "status"})
-        _say(as_json, {key: value for key, value in found.items() if key != "type"}, *_status_lines(found))
+        say(as_json, {key: value for key, value in found.items() if key != "type"}, *_status_lines(found))
         ready = all(facts["ready"] for facts in found.get("purposes", {}).values())
     raise typer.Exit(0 if ready else NOT_GOOD)
+
+
+@app.command()
+def suspend(
+    note: Annotated[Path, typer.Argument(help="Signed note of kind `bekend/1 stilzetting`.")],
+    config: Config = Path("node.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Suspend this node, a purpose that it answers, or what else its signer may: here at once, elsewhere in seconds."""
+    _install(config, note, as_json, lifts=False)
+
+
+@app.command()
+def resume(
+    note: Annotated[Path, typer.Argument(help="Signed note with `intrekking: ja` and a higher number.")],
+    config: Config = Path("node.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Lift a suspension with the signed withdrawal of who suspended."""
+    _install(config, note, as_json, lifts=True)
+
+
+def _install(config: Path, note: Path, as_json: bool, *, lifts: bool) -> None:
+    with faults(as_json):
+        text = note.read_bytes().decode("utf-8", "replace")
+        if parse_suspension(parse_note(text.encode()).text).lifted is not lifts:
+            raise MalformedError(
+                "this note lifts a suspension: use `bekend node resume`"
+                if not lifts
+                else "this note suspends: use `bekend node suspend`"
+            )
+        with ControlClient(load_config(config).socket) as client:
+            found = client.call({"op": "suspend", "note": text})
+        if found["type"] != "result":
+            raise KeysError(str(found.get("reason", found["type"])))
+        what = f"{found['what']} {found['about']}".strip()
+        lacking = [address for address, has in found["brokers"].items() if not has]
+        say(
+            as_json,
+            {key: value for key, value in found.items() if key != "type"},
+            f"{'Lifted' if lifts else 'Suspended'} here: {what} (number {found['number']}).",
+            *(f"NOT known to {address} yet: it is told again as soon as it can be reached." for address in lacking),
+        )
+    raise typer.Exit(NOT_GOOD if lacking else 0)
 
 
 @app.command()
@@ -218,12 +264,12 @@ def check(
     """
     from bekend_node.checks import check_all  # noqa: PLC0415 - loads the whole node
 
-    with _faults(as_json):
+    with faults(as_json):
         findings = list(check_all(load_config(config), SystemClock(), canary=canary))
         good = all(finding.good for finding in findings)
         rows = [{"what": it.what, "good": it.good, "detail": it.detail} for it in findings]
         lines = [f"{'ok   ' if it.good else 'FAULT'} {it.what}: {it.detail}" for it in findings]
-        _say(as_json, {"good": good, "checks": rows}, *lines)
+        say(as_json, {"good": good, "checks": rows}, *lines)
     raise typer.Exit(0 if good else NOT_GOOD)
 
 
@@ -271,6 +317,11 @@ def _report_lines(register: str, report: Report) -> Iterator[str]:
 
 def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['oin']}, covenant {found['covenant']['id']} version {found['covenant']['version']}"
+    for one in found["covenants"][1:]:
+        yield f"  beside it version {one['version']}, until {one['until']}"
+    for one in found["suspensions"]:
+        until = f" until {one['until']}" if one["until"] else ""
+        yield f"  SUSPENDED since {one['since']}{until}: {one['what']} {one['about']} by {one['by']}: {one['reason']}"
     for broker, attached in found["brokers"].items():
         yield f"  {'attached to' if attached else 'NOT attached to'} {broker}"
     for purpose, facts in found["purposes"].items():
@@ -307,28 +358,3 @@ def _bars() -> Iterator[_Bars]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield _Bars(progress)
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    sys.stdout.write((json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines)) + "\n")
-
-
-@contextmanager
-def _faults(as_json: bool) -> Iterator[None]:
-    """Turn every expected fault into a message and an exit code."""
-    try:
-        yield
-    except GuardError as fault:
-        _stop(as_json, fault.reason, REFUSED)
-    except (YamlFaults, BekendError) as fault:
-        _stop(as_json, str(fault), FAULT)
-    except OSError as fault:
-        _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights", FAULT)
-
-
-def _stop(as_json: bool, detail: str, code: int) -> NoReturn:
-    if as_json:
-        _say(True, {"fault": detail})
-    else:
-        sys.stderr.write(detail + "\n")
-    raise typer.Exit(code)

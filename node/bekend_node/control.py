@@ -8,6 +8,7 @@ officer and role that user is. One JSON object a line, both ways:
     {"op": "ask", "purpose": ..., "sources": [...], "kind": "bsn", "identifiers": [...], "case": ..., ...}
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "status"}
+    {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
 
 A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
 `ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`.
@@ -22,11 +23,12 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from bekend_policy.model import Covenant
+from bekend_policy.suspension import Suspension
 from bekend_proto import logs
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError, code_name
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
@@ -41,6 +43,7 @@ from bekend_node.control_messages import (
     OpenRequest,
     Request,
     StatusRequest,
+    SuspendRequest,
     parse_request,
 )
 from bekend_node.control_purposes import purposes_for
@@ -55,6 +58,8 @@ IDLE_SECONDS: Final = 900.0
 _CREDENTIALS = struct.Struct("3i")
 
 Reply = dict[str, Any]
+Install = Callable[[bytes], Awaitable[tuple[Suspension, dict[str, bool]]]]
+"""Puts a note into force; gives what it says, and which replicas of the broker have it."""
 
 
 class ControlServer:
@@ -67,6 +72,8 @@ class ControlServer:
         covenant: Callable[[], Covenant],
         oin: str,
         status: Callable[[], Mapping[str, Any]],
+        *,
+        install: Install | None = None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -75,6 +82,7 @@ class ControlServer:
         self._covenant = covenant
         self._oin = oin
         self._status = status
+        self._install = install
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -159,7 +167,7 @@ class ControlServer:
 
     async def _dispatch(self, connection: "_Connection", request: Request, user: "_Peer") -> None:
         roles = self._officers.get(user.name, [])
-        operating = isinstance(request, CanaryRequest | StatusRequest)
+        operating = isinstance(request, CanaryRequest | StatusRequest | SuspendRequest)
         if not roles and not (operating and user.operator):
             raise _unknown_user(user.name)
         if operating:
@@ -196,7 +204,21 @@ class ControlServer:
         if isinstance(request, CanaryRequest):
             outcome = await self._asker.ask_canary(request.purpose)
             return {"type": "result", "outcome": outcome.to_json()}
+        if isinstance(request, SuspendRequest):
+            return await self._suspend(request)
         return {"type": "result", **self._status()}
+
+    async def _suspend(self, request: SuspendRequest) -> Reply:
+        """Who signed it decides, not who brings it. What is wrong with it goes back in full: it is about no person."""
+        assert self._install is not None
+        try:
+            found, published = await self._install(request.note.encode())
+        except RefusedError:
+            raise
+        except BekendError as error:
+            return {"type": "error", "code": code_name(error.code), "reason": error.detail}
+        facts = {"number": found.number, "what": found.what.value, "about": found.about, "lifted": found.lifted}
+        return {"type": "result", **facts, "brokers": published}
 
     async def _open_purpose(self, request: OpenRequest, officer: OfficerRef) -> Reply:
         """Filters that this role may use, and no others. Raises RefusedError."""

@@ -59,7 +59,14 @@ class StatusRequest(_Request):
     op: Literal["status"]
 
 
-Request = PurposesRequest | OpenRequest | AskRequest | CanaryRequest | StatusRequest
+class SuspendRequest(_Request):
+    """Put a signed note into force that suspends, or lifts a suspension."""
+
+    op: Literal["suspend"]
+    note: Annotated[str, StringConstraints(min_length=1, max_length=16384)]
+
+
+Request = PurposesRequest | OpenRequest | AskRequest | CanaryRequest | StatusRequest | SuspendRequest
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 
 

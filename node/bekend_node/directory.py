@@ -7,7 +7,7 @@ message is compared with these, never learned.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from bekend_node.store import Store
 
 REFRESH_SECONDS = 60.0
 CALL_SECONDS = 5.0
+Exchange = Callable[[BrokerLink, Sequence[bytes]], Awaitable[None]]
 NOTE_LIMIT = 256 * 1024
 """Bytes of a manifest: 200 purposes take a tenth of this."""
 
@@ -38,13 +39,23 @@ class _Seen:
 class Directory:
     """The verified key manifests of partners and broker.
 
-    `covenant` gives the covenant in force; `links` are the broker's replicas.
+    `covenant` gives the covenant in force, `older` the versions that still count beside it; `links` are the broker's
+    replicas. `exchange` takes the suspensions that a replica has, after the manifests.
     """
 
     def __init__(
-        self, covenant: Callable[[], Covenant], store: Store, links: Sequence[BrokerLink], clock: Clock
+        self,
+        covenant: Callable[[], Covenant],
+        store: Store,
+        links: Sequence[BrokerLink],
+        clock: Clock,
+        *,
+        older: Callable[[], Sequence[Covenant]] = tuple,
+        exchange: Exchange | None = None,
     ) -> None:
         self._covenant = covenant
+        self._older = older
+        self._exchange = exchange
         self._store = store
         self._links = links
         self._clock = clock
@@ -95,6 +106,13 @@ class Directory:
             self._refreshing = asyncio.ensure_future(self._refresh())
         await asyncio.shield(self._refreshing)
 
+    async def changed(self) -> None:
+        """Something changed just now: a refresh that is under way may have missed it, so ask after it. Never raises."""
+        with contextlib.suppress(BekendError):
+            if self._refreshing is not None and not self._refreshing.done():
+                await asyncio.wait([self._refreshing])
+            await self.refresh()
+
     async def keep_fresh(self) -> None:
         """Refresh every minute until cancelled. A broker that cannot be reached now is asked again then."""
         while True:
@@ -115,6 +133,10 @@ class Directory:
             await self._take(self._covenant().broker_oin, reply.broker_manifest)
             for entry in reply.entries:
                 await self._take(entry.oin, entry.manifest)
+        if self._exchange is not None:
+            for link, result in zip(self._links, results, strict=True):
+                if isinstance(result, broker_pb2.GetDirectoryResponse):
+                    await self._exchange(link, result.suspensions)
         self._refreshed.set()
 
     async def _ask(self, link: BrokerLink) -> broker_pb2.GetDirectoryResponse:
@@ -140,17 +162,26 @@ class Directory:
     def _open(self, oin: str, note: bytes) -> KeyManifest:
         if len(note) > NOTE_LIMIT:
             raise KeysError("a manifest of this size is none")
-        covenant = self._covenant()
-        if oin == covenant.broker_oin:
-            key = covenant.operator_key
-        elif oin in covenant.participants:
-            key = covenant.participants[oin].signer
-        else:
-            raise KeysError(f"{oin} is no participant of the covenant")
-        manifest = open_manifest(note, key, self._clock.now())
-        if manifest.oin != oin:
-            raise KeysError(f"a manifest of {manifest.oin} under the name of {oin}")
-        return manifest
+        first: BekendError | None = None
+        # During a change-over a party may have its new key already, or still its old one.
+        for key in dict.fromkeys(self._keys(oin)):
+            try:
+                manifest = open_manifest(note, key, self._clock.now())
+            except BekendError as fault:
+                first = first or fault
+                continue
+            if manifest.oin != oin:
+                raise KeysError(f"a manifest of {manifest.oin} under the name of {oin}")
+            return manifest
+        raise first or KeysError(f"{oin} is no participant of the covenant")
+
+    def _keys(self, oin: str) -> Iterator[str]:
+        """The off-line keys that the versions of the covenant pin for a party, newest version first."""
+        for covenant in (self._covenant(), *self._older()):
+            if oin == covenant.broker_oin:
+                yield covenant.operator_key
+            elif oin in covenant.participants:
+                yield covenant.participants[oin].signer
 
 
 def _alive(manifest: KeyManifest, now: datetime) -> KeyManifest:

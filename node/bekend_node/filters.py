@@ -16,7 +16,9 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 
+from bekend_policy.model import Covenant
 from bekend_proto import logs
+from bekend_proto.channel import LABEL_FILTER, sign_message
 from bekend_proto.clock import Clock, month_of
 from bekend_proto.errors import BekendError, NotReadyError, StorageError
 from bekend_proto.logs import log
@@ -26,7 +28,7 @@ from bekend_node.config import NodeConfig
 from bekend_node.filter_build import Built, Order
 from bekend_node.keys import NodeKeys
 from bekend_node.pseudonym_file import month_number
-from bekend_node.readiness import Inputs, check_still, inputs_of
+from bekend_node.readiness import Inputs, check_still, check_under, inputs_of
 from bekend_node.rules import RulesInForce
 from bekend_node.schedule import interval_of, next_switch
 from bekend_node.serving import FreshKey, Serving, check, make_serving, reopen, tags_file
@@ -79,15 +81,29 @@ class Filters:
         self._shelves: dict[str, _Shelf] = {}
         self._ticking = asyncio.Lock()
 
-    def serving(self, purpose: str) -> Serving:
-        """The filter to answer with now. Raises NotReadyError, with the reason for the own log."""
+    def serving(self, purpose: str, covenant: Covenant | None = None) -> Serving:
+        """The filter to answer with now, under this version of the covenant or the one in force.
+
+        Raises NotReadyError, with the reason for the own log.
+        """
         now = self._clock.now()
         shelf = self._shelves.get(purpose)
         if shelf is None or shelf.serving is None:
             inputs_of(purpose, self._rules.now, self._registers, self._keys, now)
             raise NotReadyError(f"the filter for {purpose} is being built, or waits for its moment")
         check_still(shelf.serving, self._rules.now, now)
+        if covenant is not None:
+            check_under(shelf.serving, self._rules.now, covenant, now)
         return shelf.serving
+
+    def header_for(self, serving: Serving, covenant_hash: bytes) -> signed_pb2.Signed:
+        """The signed header as it is handed out under this version: for what `serving` gave for that version."""
+        if serving.header.covenant_hash == covenant_hash:
+            return serving.signed
+        header = signed_pb2.FilterHeader()
+        header.CopyFrom(serving.header)
+        header.covenant_hash = covenant_hash
+        return sign_message(self._keys.signing, LABEL_FILTER, header)
 
     def next_switch(self, purpose: str) -> int | None:
         """Seconds since 1970 of the purpose's next switch; None before its first filter."""

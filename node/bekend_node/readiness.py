@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from bekend_policy.model import Source
+from bekend_policy.model import Covenant, Mode, Source
 from bekend_proto.clock import day_of
 from bekend_proto.errors import NotReadyError
 
@@ -55,7 +55,7 @@ def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, 
 def check_still(serving: Serving, rules: Rules, now: datetime) -> None:
     """Raise NotReadyError when a filter that is in service may not answer any more."""
     source = _source(serving.purpose, rules, now)
-    if serving.header.covenant_hash != rules.covenant.hash:
+    if _registers_behind(serving, rules) != set(source.registers):
         raise NotReadyError("the filter was built under another covenant: the next switch brings a new one")
     if _is_old(serving.as_of, source, now):
         raise NotReadyError(f"a register for {serving.purpose} is older than the covenant allows: import a newer list")
@@ -63,6 +63,32 @@ def check_still(serving: Serving, rules: Rules, now: datetime) -> None:
         raise NotReadyError(f"epoch {serving.header.epoch} is over: import the registers for this one")
     if now.timestamp() >= serving.end + OVERDUE_GRACE:
         raise NotReadyError(f"the filter for {serving.purpose} has ended and its successor is late")
+
+
+def check_under(serving: Serving, rules: Rules, covenant: Covenant, now: datetime) -> None:
+    """Raise NotReadyError when a filter may not answer a question under this version of the covenant.
+
+    A filter is the union of certain registers. Under a version that names others it would say too much or too little:
+    a register too few would make a miss of somebody who is known.
+    """
+    source = covenant.sources(serving.purpose).get(rules.oin)
+    if source is None or not source.mode.by_machine:
+        raise NotReadyError(f"{serving.purpose} is not answered by machine under the covenant of the question")
+    if _registers_behind(serving, rules) != set(source.registers):
+        raise NotReadyError(f"the covenant of the question names other registers for {serving.purpose} than the filter")
+    if source.mode is Mode.STANDING and not rules.has_decision(serving.purpose, now):
+        raise NotReadyError(f"no standing decision is in force for {serving.purpose}: have the ondertekenaar sign one")
+    if _is_old(serving.as_of, source, now):
+        raise NotReadyError(f"a register for {serving.purpose} is older than the covenant of the question allows")
+
+
+def _registers_behind(serving: Serving, rules: Rules) -> set[str] | None:
+    """The registers that a filter was built from: those of the version under which it was, if that is still held."""
+    for covenant in rules.covenants:
+        if covenant.hash == serving.header.covenant_hash:
+            source = covenant.sources(serving.purpose).get(rules.oin)
+            return set(source.registers) if source else None
+    return None
 
 
 def _source(purpose: str, rules: Rules, now: datetime) -> Source:

@@ -1,4 +1,4 @@
-"""What this node goes by: the covenant in force, its own signed manifest, its standing decisions.
+"""What this node goes by: the covenant in force and versions beside it, its own signed manifest, standing decisions.
 
 Read at the start and at SIGHUP, each time whole: what cannot be verified changes nothing that is in force.
 """
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bekend_policy.load import load_covenant
 from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_policy.model import Covenant, Mode, Source
-from bekend_policy.sign import verify_covenant
 from bekend_policy.standing import StandingDecision, check_standing, parse_standing
+from bekend_policy.versions import FOLDER, Version, load_versions
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, CovenantError, KeysError
@@ -36,6 +35,20 @@ class Rules:
     manifest: KeyManifest
     manifest_note: bytes
     standing: Mapping[str, StandingDecision]
+    older: tuple[Covenant, ...] = ()
+    """Versions of the covenant that still judge the messages that name them, newest first."""
+
+    @property
+    def covenants(self) -> tuple[Covenant, ...]:
+        """All versions held, newest first: `covenant` is the one that this node asks and builds filters under."""
+        return (self.covenant, *self.older)
+
+    def under(self, covenant_hash: bytes) -> Covenant:
+        """The version that a message names. Raises CovenantError when this node does not hold it: never a miss."""
+        for covenant in self.covenants:
+            if covenant.hash == covenant_hash:
+                return covenant
+        raise CovenantError("the requester goes by a version of the covenant that this node does not hold")
 
     def answered(self) -> dict[str, Source]:
         """Purposes that this node answers by machine (with a standing decision where the mode asks one)."""
@@ -46,8 +59,10 @@ class Rules:
         source = self.answered().get(purpose)
         if source is None:
             return False
-        if source.mode is not Mode.STANDING:
-            return True
+        return source.mode is not Mode.STANDING or self.has_decision(purpose, now)
+
+    def has_decision(self, purpose: str, now: datetime) -> bool:
+        """Whether a standing decision for this purpose is in force."""
         decision = self.standing.get(purpose)
         return decision is not None and decision.in_force(now)
 
@@ -60,24 +75,37 @@ class Rules:
         }
 
 
-def load_covenant_in_force(config: NodeConfig, store: Store, now: datetime) -> Covenant:
-    """Read and verify the covenant; a version older than one gone by before is refused.
+def load_covenants_in_force(config: NodeConfig, store: Store, now: datetime) -> tuple[Version, ...]:
+    """Read and verify the versions of the covenant, newest first; one older than one gone by before is refused, unless
+    it was kept for a change-over.
 
     Raises CovenantFaults with every fault, CovenantError, SignatureError.
     """
-    read = load_covenant(config.covenant)
-    covenant = verify_covenant(read, config.anchor, now, newest_seen=store.covenant_version(read.id))
+    versions = load_versions(
+        config.covenant,
+        config.data / FOLDER,
+        config.anchor,
+        now,
+        newest_seen=store.covenant_version,
+        skipped=lambda folder, detail: log(logs.COVENANT_SKIPPED, folder=folder.name, detail=detail),
+    )
+    check_own(config, versions[0])
+    return versions
+
+
+def check_own(config: NodeConfig, version: Version) -> None:
+    """Raise CovenantError unless a version names this node, with the ondertekenaar that it was given by hand."""
+    covenant, folder = version.covenant, version.folder
     if config.oin not in covenant.participants:
         raise CovenantError(
-            f"{config.covenant}: the covenant names no participant {config.oin}: "
+            f"{folder}: the covenant names no participant {config.oin}: "
             "check `oin` in node.yaml, or have this organisation added to deelnemers/"
         )
     if covenant.participants[config.oin].signer != config.anchor:
         raise CovenantError(
-            f"{config.covenant}: the covenant pins another ondertekenaar for {config.oin} than `anchor` in node.yaml: "
+            f"{folder}: the covenant pins another ondertekenaar for {config.oin} than `anchor` in node.yaml: "
             "find out which of the two is right before going on"
         )
-    return covenant
 
 
 def load_manifest(config: NodeConfig, now: datetime) -> tuple[KeyManifest, bytes]:
@@ -122,9 +150,11 @@ def load_standing(config: NodeConfig, covenant: Covenant) -> dict[str, StandingD
 def load_rules(config: NodeConfig, keys: NodeKeys, store: Store, clock: Clock) -> Rules:
     """Read and verify everything, and compare the keys at hand with the manifest. Raises BekendError."""
     now = clock.now()
-    covenant = load_covenant_in_force(config, store, now)
+    versions = load_covenants_in_force(config, store, now)
+    covenant = versions[0].covenant
+    older = tuple(one.covenant for one in versions[1:] if config.oin in one.covenant.participants)
     manifest, note = load_manifest(config, now)
-    rules = Rules(config.oin, covenant, manifest, note, load_standing(config, covenant))
+    rules = Rules(config.oin, covenant, manifest, note, load_standing(config, covenant), older)
     check_against(keys, manifest, rules.answered(), now)
     store.remember_covenant(covenant.id, covenant.version)
     return rules
@@ -140,6 +170,14 @@ class RulesInForce:
     def covenant(self) -> Covenant:
         """The covenant in force."""
         return self.now.covenant
+
+    def covenants(self) -> tuple[Covenant, ...]:
+        """All versions held, newest first."""
+        return self.now.covenants
+
+    def older(self) -> tuple[Covenant, ...]:
+        """The versions held beside the one in force."""
+        return self.now.older
 
     def goes_by(self, number: int, now: datetime) -> bool:
         """Whether a message may name this number of the own manifest.

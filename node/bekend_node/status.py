@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, time
 from typing import Any
 
+from bekend_policy.suspension import Suspensions
 from bekend_proto.errors import NotReadyError
 
 from bekend_node.attach import Attachment
@@ -20,9 +21,13 @@ def status_of(
     registers: Registers,
     store: Store,
     attachments: tuple[Attachment, ...],
+    suspensions: Suspensions,
     now: datetime,
 ) -> dict[str, Any]:
-    """Per purpose: mode, standing decision's end, filter version, next switch, what is wrong; lists; replicas; rows."""
+    """Per purpose: mode, standing decision's end, filter version, next switch, what is wrong; lists; replicas; rows.
+
+    And the versions of the covenant held, the standing decisions with their ends, and what is suspended.
+    """
     generations = registers.generations()
     return {
         "oin": rules.oin,
@@ -32,6 +37,36 @@ def status_of(
             "hash": rules.covenant.hash.hex(),
             "until": _moment(rules.covenant.valid_until),
         },
+        "covenants": [
+            {
+                "version": one.version,
+                "hash": one.hash.hex(),
+                "from": _moment(one.valid_from),
+                "until": _moment(one.valid_until),
+            }
+            for one in rules.covenants
+        ],
+        "standing_decisions": [
+            {
+                "purpose": purpose,
+                "from": _moment(decision.valid_from),
+                "until": _moment(decision.valid_until),
+                "in_force": decision.in_force(now),
+            }
+            for purpose, decision in sorted(rules.standing.items())
+        ],
+        "suspensions": [
+            {
+                "what": one.what.value,
+                "about": one.about,
+                "by": one.by,
+                "number": one.number,
+                "since": _moment(one.since),
+                "until": _moment(one.until) if one.until else None,
+                "reason": one.reason,
+            }
+            for one in suspensions.in_force(rules.covenant, now)
+        ],
         "manifest": {"number": rules.manifest.number, "until": _moment(rules.manifest.valid_until)},
         "brokers": {attachment.link.address: attachment.attached.is_set() for attachment in attachments},
         "purposes": {

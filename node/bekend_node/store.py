@@ -9,6 +9,7 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     log          append-only hashes of signed Questions, before they are acted on (protocol section 10)
     manifest     the highest key manifest seen of each party
     covenant     the highest version gone by: an older one is never taken back
+    suspension   the newest note of each signer about each thing, verified when it came
     filter       per purpose the filter in service: its signed header, and m sealed under the state key
     own_record   the requester's own sealed records (protocol section 8)
 
@@ -52,7 +53,13 @@ CREATE TABLE own_record (
 ) WITHOUT ROWID;
 """
 )
-MIGRATIONS = (Migration(1, "start", _START),)
+_SUSPENSION = """
+CREATE TABLE suspension (
+  covenant TEXT NOT NULL, signer TEXT NOT NULL, what TEXT NOT NULL, about TEXT NOT NULL,
+  number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (covenant, signer, what, about)
+) WITHOUT ROWID;
+"""
+MIGRATIONS = (Migration(1, "start", _START), Migration(2, "suspensions", _SUSPENSION))
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,20 @@ class Store:
                 "INSERT INTO manifest VALUES (?, ?, ?) ON CONFLICT (oin) DO UPDATE"
                 " SET number = excluded.number, note = excluded.note WHERE excluded.number > number",
                 (oin, number, note),
+            )
+        )
+
+    def suspensions(self) -> list[bytes]:
+        """The newest note of each signer about each thing."""
+        return self._database.read(lambda conn: [bytes(row[0]) for row in conn.execute("SELECT note FROM suspension")])
+
+    async def keep_suspension(self, key: tuple[str, str, str, str], number: int, note: bytes) -> None:
+        """Keep a verified note; an older number never replaces a newer one."""
+        await self._database.write(
+            lambda conn: conn.execute(
+                "INSERT INTO suspension VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET number = excluded.number, note = excluded.note WHERE excluded.number > number",
+                (*key, number, note),
             )
         )
 

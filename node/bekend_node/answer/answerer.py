@@ -1,9 +1,10 @@
 """One question, from the stream to its sealed answer or its Failure: the steps of protocol section 7 in their order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from bekend_policy.model import Covenant
+from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.channel import question_hash
 from bekend_proto.clock import Clock, day_of
@@ -43,6 +44,7 @@ class Answerer:
     store: Store
     clock: Clock
     metrics: NodeMetrics
+    suspensions: Suspensions = field(default_factory=Suspensions)
 
     async def answer(self, message: broker_pb2.EvaluatedQuestion) -> broker_pb2.SealedAnswer | broker_pb2.Failure:
         """The sealed answer, or why there is none; never raises but for cancellation."""
@@ -73,9 +75,9 @@ class Answerer:
         sealed = tuple(message.sealed_records)
         # (7): signature first; then everything that costs little; the broker's proof last.
         question = await open_question(message.question, sender, self.directory)
-        check_admitted(question, rules.covenant, rules.oin, now)
+        covenant = check_admitted(question, rules, self.suspensions, now)
         # One snapshot: a switch from here on changes nothing for this question.
-        serving = self.filters.serving(question.purpose)
+        serving = self.filters.serving(question.purpose, covenant)
         check_keys(question, serving, self.rules, now)
         check_records(question, sealed)
         broker = await self.directory.require(rules.covenant.broker_oin, question.broker_manifest)
@@ -96,7 +98,7 @@ class Answerer:
                 signature=message.question.signature,
                 sealed=sealed,
             ),
-            budgets(question, rules.covenant, now),
+            budgets(question, covenant, now),
             now,
         )
         # (9): evaluate, sign, then seal.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import grpc
+from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.clock import REPLAY_MEMORY, Clock, is_fresh
 from bekend_proto.errors import BekendError, InternalError, StaleError, code_name, from_rpc_error
@@ -33,6 +34,7 @@ class Pusher:
     directory: Directory
     filters: Filters
     clock: Clock
+    suspensions: Suspensions = field(default_factory=Suspensions)
     _seen: dict[bytes, int] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -42,7 +44,8 @@ class Pusher:
         async with self._slots:
             try:
                 serving, channel, fetch = await self._check(order.order)
-                await _send(link, _pieces(fetch, serving, channel))
+                header = self.filters.header_for(serving, fetch.covenant_hash)
+                await _send(link, _pieces(fetch, header, serving, channel))
             except BekendError as fault:
                 log(
                     logs.PUSH_REFUSED,
@@ -69,22 +72,22 @@ class Pusher:
         now = self.clock.now()
         rules = self.rules.now
         fetch = await open_fetch(signed, self.directory)
-        check_admitted(fetch, rules.covenant, rules.oin, now)
+        covenant = check_admitted(fetch, rules, self.suspensions, now)
         # In memory is enough: what a replay brings is sealed to keys that its sender does not have.
         self._seen = {name: time for name, time in self._seen.items() if is_fresh(time, now, REPLAY_MEMORY)}
         if fetch.fetch_id in self._seen:
             raise StaleError("this fetch was served before")
         self._seen[fetch.fetch_id] = fetch.time
-        serving = self.filters.serving(fetch.purpose)
+        serving = self.filters.serving(fetch.purpose, covenant)
         channel = Channel.to_requester(fetch.requester, fetch.source, fetch.fetch_id, fetch.x25519, fetch.mlkem)
         return serving, channel, fetch
 
 
-def _pieces(fetch: signed_pb2.FetchOrder, serving: Serving, channel: Channel) -> Iterator[broker_pb2.PushRequest]:
-    header = serving.signed.SerializeToString(deterministic=True)
-    first = broker_pb2.FilterPiece(
-        x25519=channel.x25519, mlkem=channel.mlkem, box=channel.open.seal_to_requester(0, header)
-    )
+def _pieces(
+    fetch: signed_pb2.FetchOrder, header: signed_pb2.Signed, serving: Serving, channel: Channel
+) -> Iterator[broker_pb2.PushRequest]:
+    box = channel.open.seal_to_requester(0, header.SerializeToString(deterministic=True))
+    first = broker_pb2.FilterPiece(x25519=channel.x25519, mlkem=channel.mlkem, box=box)
     # Mapped before anything is awaited: a switch meanwhile takes the file away, not what is mapped of it.
     with serving.body() as body:
         yield broker_pb2.PushRequest(fetch_id=fetch.fetch_id, piece=first)

@@ -6,11 +6,11 @@ from datetime import datetime
 from bekend_policy.decide import Asked, decide
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
+from bekend_policy.suspension import Suspensions
 from bekend_proto import dleq
 from bekend_proto.channel import LABEL_FETCH, LABEL_QUESTION, open_signed
 from bekend_proto.clock import FRESHNESS, is_fresh, month_of
 from bekend_proto.errors import (
-    CovenantError,
     KeysError,
     MalformedError,
     RecordError,
@@ -24,7 +24,7 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from google.protobuf.message import DecodeError
 
 from bekend_node.directory import Directory
-from bekend_node.rules import RulesInForce
+from bekend_node.rules import Rules, RulesInForce
 from bekend_node.serving import Serving
 
 PROTOCOL_VERSION = 1
@@ -65,18 +65,18 @@ async def open_fetch(signed: signed_pb2.Signed, directory: Directory) -> signed_
 
 
 def check_admitted(
-    message: signed_pb2.Question | signed_pb2.FetchOrder, covenant: Covenant, own: str, now: datetime
-) -> None:
-    """(7): addressed to this node, in this version, fresh, and allowed by the own reading of the covenant.
+    message: signed_pb2.Question | signed_pb2.FetchOrder, rules: Rules, suspensions: Suspensions, now: datetime
+) -> Covenant:
+    """(7): addressed to this node, in this version, fresh, not suspended, and allowed by the own reading of the
+    covenant: of the version that the message names, which is returned.
 
     A FetchOrder is about no person and is judged as a question about one. Raises BekendErrors.
     """
     if message.protocol_version != PROTOCOL_VERSION:
         raise VersionError(f"protocol version {message.protocol_version}: this node speaks {PROTOCOL_VERSION}")
-    if message.source != own:
-        raise MalformedError(f"a message to {message.source} was delivered to {own}")
-    if message.covenant_hash != covenant.hash:
-        raise CovenantError("the requester goes by another version of the covenant: both sides must load the same")
+    if message.source != rules.oin:
+        raise MalformedError(f"a message to {message.source} was delivered to {rules.oin}")
+    covenant = rules.under(message.covenant_hash)
     if not is_fresh(message.time, now):
         raise StaleError(f"the time differs by more than {FRESHNESS.seconds} s: check the clocks of both sides")
     asked = Asked(
@@ -88,11 +88,20 @@ def check_admitted(
         kind_class=message.kind_class if isinstance(message, signed_pb2.Question) else signed_pb2.KIND_CLASS_CERTAIN,
         covenant_hash=message.covenant_hash,
     )
+    suspensions.check(
+        covenant,
+        asked.purpose,
+        now,
+        requester=asked.requester,
+        source=asked.source,
+        principal=asked.on_behalf_of,
+    )
     decision = decide(covenant, asked, now)
     if not decision.allowed:
         raise RefusedError(decision.rule, decision.reason)
     if decision.mode is None or not decision.mode.by_machine:
         raise RefusedError("modus", "Deze bron antwoordt onder dit doel niet automatisch.")
+    return covenant
 
 
 def check_keys(question: signed_pb2.Question, serving: Serving, rules: RulesInForce, now: datetime) -> None:

@@ -10,6 +10,7 @@ outcomes.receipt
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from typing import Self
 
 from bekend_proto import logs
@@ -24,7 +25,7 @@ from bekend_node.ask.budget import canary_spends, officer_spends
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
 from bekend_node.ask.lookup import Asking, Lookup
 from bekend_node.ask.outcomes import Outcome
-from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary
+from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
 
@@ -113,24 +114,25 @@ class Asker:
     def openable(self, purpose: str, sources: Sequence[str], on_behalf_of: str | None, role: str) -> tuple[str, ...]:
         """Those of these sources whose filter this role may use. Raises RefusedError when the purpose is not for it."""
         asking = self._now()
-        return openable(
+        now = self._clock.now()
+        found = openable(
             asking.covenant,
             asking.oin,
             purpose,
             sources=sources,
             on_behalf_of=on_behalf_of,
             role=role,
-            now=self._clock.now(),
+            now=now,
         )
+        opened = Plan(asking.covenant.purposes[purpose], ask=found, not_asked={})
+        return self._not_suspended(asking, opened, on_behalf_of, now).ask
 
     def ask(self, inquiry: Inquiry) -> Outcomes:
         """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left."""
         asking = self._now()
         now = self._clock.now()
-        return self._start(
-            asking, inquiry, plan(asking.covenant, asking.oin, inquiry, now),
-            officer_spends(asking.covenant, inquiry, now),
-        )  # fmt: skip
+        made = self._not_suspended(asking, plan(asking.covenant, asking.oin, inquiry, now), inquiry.on_behalf_of, now)
+        return self._start(asking, inquiry, made, officer_spends(asking.covenant, inquiry, now))
 
     async def ask_canary(self, purpose: str) -> Outcome:
         """Ask this node itself about its own canary, all the way over the broker.
@@ -143,10 +145,8 @@ class Asker:
         if asking.oin not in asking.covenant.sources(purpose):
             raise RefusedError("geen-bron", "Deze organisatie beantwoordt dit doel niet.")
         inquiry = Inquiry(purpose, (self._canary,), (asking.oin,), CANARY_OFFICER)
-        outcomes = self._start(
-            asking, inquiry, plan_canary(asking.covenant, asking.oin, inquiry, now),
-            canary_spends(asking.oin, purpose, now),
-        )  # fmt: skip
+        made = self._not_suspended(asking, plan_canary(asking.covenant, asking.oin, inquiry, now), None, now)
+        outcomes = self._start(asking, inquiry, made, canary_spends(asking.oin, purpose, now))
         found = [outcome async for outcome in outcomes]
         return found[0]
 
@@ -172,6 +172,12 @@ class Asker:
         # Looked at here, so that a fault which nobody waits for is not reported with its locals.
         with contextlib.suppress(asyncio.CancelledError):
             task.exception()
+
+    @staticmethod
+    def _not_suspended(asking: Asking, made: Plan, on_behalf_of: str | None, now: datetime) -> Plan:
+        return without_suspended(
+            made, asking.suspensions, asking.covenant, asking.oin, on_behalf_of=on_behalf_of, now=now
+        )
 
     def _in_order(self) -> list[BrokerLine]:
         """The replicas, those that stand first: nobody waits for a dead one while another lives."""
@@ -199,6 +205,9 @@ class Asker:
         terms = asking.covenant.sources(purpose).get(source)
         if terms is None:
             raise RefusedError("geen-bron", "Deze partner beantwoordt dit doel niet.")
+        asking.suspensions.check(
+            asking.covenant, purpose, self._clock.now(), requester=asking.oin, source=source, principal=on_behalf_of
+        )
         manifest = await asking.manifest_of(source)
         expected = Expected(source, purpose, asking.covenant.hash, terms.max_list_age)
         last: BekendError = UnreachableError("no replica of the broker can be reached")

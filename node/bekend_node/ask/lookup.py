@@ -21,6 +21,7 @@ from typing import Final
 
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
+from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.clock import Clock, milliseconds
 from bekend_proto.errors import (
@@ -43,7 +44,7 @@ from bekend_node import receipt
 from bekend_node.ask import answers, blinds, messages, own_record
 from bekend_node.ask.broker_line import BrokerLine, LookupCall
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
-from bekend_node.ask.outcomes import BROKER, PARTNER, Outcome, inconclusive, known, no_answer, not_asked
+from bekend_node.ask.outcomes import BROKER, PARTNER, Outcome, inconclusive, known, no_answer, not_asked, suspended
 from bekend_node.ask.rules import Inquiry, Plan
 from bekend_node.store import Spend, Store
 
@@ -67,6 +68,7 @@ class Asking:
     """The newest verified manifest of a party. Raises KeysError."""
     store: Store
     clock: Clock
+    suspensions: Suspensions = field(default_factory=Suspensions, repr=False)
 
 
 Emit = Callable[[Outcome], None]
@@ -109,6 +111,8 @@ class Lookup:
         box = own_record.officer_box(self._asking.manifest)
         for oin, reason in self._plan.not_asked.items():
             self._not_asked(oin, reason)
+        for oin, reason in self._plan.suspended.items():
+            self._suspended(oin, reason)
         # (1): the filters at hand; what has ended since the purpose was opened is fetched again.
         found = await asyncio.gather(*(self._one_filter(oin) for oin in self._plan.ask))
         ready = [one for one in found if one is not None]
@@ -319,6 +323,9 @@ class Lookup:
 
     def _not_asked(self, oin: str, reason: str) -> None:
         self._each(oin, lambda person: not_asked(person, oin, self._name(oin), reason))
+
+    def _suspended(self, oin: str, reason: str) -> None:
+        self._each(oin, lambda person: suspended(person, oin, self._name(oin), reason))
 
     def _waiting(self) -> list[str]:
         return [pending.source.oin for pending in self._pending.values()]

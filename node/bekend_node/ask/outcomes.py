@@ -113,3 +113,8 @@ def no_answer(person: int, oin: str, name: str, error: BekendError, who: str = P
 def not_asked(person: int, oin: str, name: str, reason: str) -> Outcome:
     """The covenant does not let this source be asked, or the officer did not choose it."""
     return Outcome(person, oin, name, OutcomeKind.NOT_ASKED, None, reason)
+
+
+def suspended(person: int, oin: str, name: str, reason: str) -> Outcome:
+    """A signed note suspends this: a fault like another, with what the note says."""
+    return Outcome(person, oin, name, OutcomeKind.NO_ANSWER, None, f"{reason}.{_NOTHING_SAID}")

@@ -6,12 +6,13 @@ no source at all is refused as a whole.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bekend_policy.decide import JUSTIFICATION, Asked, Decision, decide
 from bekend_policy.model import Covenant, Purpose
-from bekend_proto.errors import RefusedError
+from bekend_policy.suspension import Suspensions
+from bekend_proto.errors import RefusedError, SuspendedError
 from bekend_proto.identifiers import Identifier
 from bekend_proto.v1 import signed_pb2
 
@@ -50,11 +51,13 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Whom to ask, and why not the others. Both in the covenant's order; the reasons are Dutch."""
+    """Whom to ask, and why not the others. All in the covenant's order; the reasons are Dutch."""
 
     purpose: Purpose
     ask: tuple[str, ...]
     not_asked: Mapping[str, str]
+    suspended: Mapping[str, str] = field(default_factory=dict)
+    """Sources that would be asked, were it not for a signed note."""
 
 
 def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
@@ -89,6 +92,29 @@ def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -
     if not _by_machine(decision):
         raise RefusedError("handmatig", "Deze organisatie antwoordt voor dit doel niet automatisch: er is geen filter.")
     return Plan(purpose, ask=(own,), not_asked={})
+
+
+def without_suspended(
+    plan_: Plan, suspensions: Suspensions, covenant: Covenant, own: str, *, on_behalf_of: str | None, now: datetime
+) -> Plan:
+    """The plan without what is suspended now. Raises RefusedError, with what the note says, when that is all of it."""
+    _check_suspended(suspensions, covenant, plan_.purpose.id, own, on_behalf_of=on_behalf_of, now=now)
+    found: dict[str, str] = {}
+    for source in plan_.ask:
+        try:
+            suspensions.check(covenant, plan_.purpose.id, now, requester=own, source=source, principal=on_behalf_of)
+        except SuspendedError as fault:
+            found[source] = fault.reason
+    return replace(plan_, ask=tuple(source for source in plan_.ask if source not in found), suspended=found)
+
+
+def _check_suspended(
+    suspensions: Suspensions, covenant: Covenant, purpose: str, own: str, *, on_behalf_of: str | None, now: datetime
+) -> None:
+    try:
+        suspensions.check(covenant, purpose, now, requester=own, principal=on_behalf_of)
+    except SuspendedError as fault:
+        raise RefusedError("stilgezet", f"{fault.reason}.") from None
 
 
 def openable(

@@ -1,0 +1,46 @@
+"""What the commands of `bekend node` share: options, output, faults and exit codes."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from bekend_policy.faults import YamlFaults
+from bekend_proto.errors import BekendError
+
+from bekend_node.enrol.run import GuardError
+
+FAULT: Final = 1
+REFUSED: Final = 4
+
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The node's configuration.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+def say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
+    """Write the lines, or with --json the facts."""
+    sys.stdout.write((json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines)) + "\n")
+
+
+@contextmanager
+def faults(as_json: bool) -> Iterator[None]:
+    """Turn every expected fault into a message and an exit code."""
+    try:
+        yield
+    except GuardError as fault:
+        _stop(as_json, fault.reason, REFUSED)
+    except (YamlFaults, BekendError) as fault:
+        _stop(as_json, str(fault), FAULT)
+    except OSError as fault:
+        _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights", FAULT)
+
+
+def _stop(as_json: bool, detail: str, code: int) -> NoReturn:
+    if as_json:
+        say(True, {"fault": detail})
+    else:
+        sys.stderr.write(detail + "\n")
+    raise typer.Exit(code)
