@@ -13,7 +13,8 @@ from bekend_proto.identity import read_tls
 from bekend_proto.note import parse_note
 
 from bekend_broker.config import BrokerConfig
-from bekend_broker.directory import Present, load_in_service, load_present
+from bekend_broker.covenants import in_service, newest_seen
+from bekend_broker.directory import Present, load_present
 from bekend_broker.keys import enrolled_epochs
 from bekend_broker.store import Store
 
@@ -55,8 +56,8 @@ def next_manifest_number(config: BrokerConfig) -> int:
 def _findings(config: BrokerConfig, clock: Clock) -> Iterator[Finding]:
     now = clock.now()
     yield _try("certificate", lambda: _certificate(config, clock))
-    yield _try("covenant", lambda: _covenant(load_in_service(config, now), now))
-    yield _try("keys and manifest", lambda: _keys(load_present(config, now), now))
+    yield _try("covenant", lambda: _covenant(in_service(config, now), now))
+    yield _try("keys and manifest", lambda: _keys(load_present(config, now, newest_seen(config)), now))
     yield _try("database", lambda: _database(config))
 
 

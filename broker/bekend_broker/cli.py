@@ -22,7 +22,7 @@ from bekend_broker import app as composition
 from bekend_broker import covenants
 from bekend_broker.checks import Finding, check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
-from bekend_broker.directory import load_in_service, shelf_of
+from bekend_broker.directory import shelf_of
 from bekend_broker.keys import create_missing, draft_manifest
 from bekend_broker.status import Status, read_status
 from bekend_broker.suspending import hand_over
@@ -166,7 +166,7 @@ def suspend_command(
     with _faults(as_json):
         settings = load_config(config)
         raw = note.read_bytes()
-        versions = load_in_service(settings, SystemClock().now())
+        versions = covenants.in_service(settings, SystemClock().now())
         found = open_suspension(raw, [version.covenant for version in versions])
         taken = hand_over(settings.data, raw)
         what = f"{found.what} {found.about}".strip()
@@ -202,7 +202,7 @@ def covenant_add(
 def covenant_list(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
     """The versions that count at this broker, newest first."""
     with _faults(as_json):
-        found = [version.covenant for version in load_in_service(load_config(config), SystemClock().now())]
+        found = [version.covenant for version in covenants.in_service(load_config(config), SystemClock().now())]
         rows = [
             {"version": one.version, "hash": one.hash.hex(), "until": f"{one.valid_until:%Y-%m-%d}"} for one in found
         ]

@@ -4,6 +4,7 @@ add      a newer version, beside the present one; the present one is kept, so th
 retire   an older version, once the newer one served
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -28,11 +29,11 @@ def add(config: BrokerConfig, folder: Path, now: datetime) -> Covenant:
     covenant = verify_covenant(read, config.anchor, max(now, read.valid_from))
     if covenant.broker_oin != config.oin:
         raise CovenantError(f"the covenant names broker {covenant.broker_oin}, this one is {config.oin}")
-    present = load_in_service(config, now)
+    present = in_service(config, now)
     newest = present[0].covenant
     if covenant.id != newest.id:
         raise CovenantError(f"this broker serves {newest.id}, the folder holds {covenant.id}")
-    check_newer(covenant, [version.covenant for version in present], _newest_seen(config, covenant.id))
+    check_newer(covenant, [version.covenant for version in present], newest_seen(config)(covenant.id))
     for version in (*present, Version(covenant, folder)):
         keep(files_of(version), shelf_of(config), version.covenant.hash)
     return covenant
@@ -40,21 +41,31 @@ def add(config: BrokerConfig, folder: Path, now: datetime) -> Covenant:
 
 def retire(config: BrokerConfig, number: int, now: datetime) -> None:
     """Hold an older version no longer. Raises CovenantError when it is not held, or nothing newer served yet."""
-    found = [version.covenant for version in load_in_service(config, now) if version.covenant.version == number]
+    found = [version.covenant for version in in_service(config, now) if version.covenant.version == number]
     if not found or found[0].hash not in held(shelf_of(config)):
         raise CovenantError(f"no version {number} was added beside another: see `bekend broker covenant list`")
-    if _newest_seen(config, found[0].id) <= number:
+    if newest_seen(config)(found[0].id) <= number:
         raise CovenantError(
             f"nothing newer than version {number} has served: add it, send SIGHUP, then retire this one"
         )
     drop(shelf_of(config), found[0].hash)
 
 
-def _newest_seen(config: BrokerConfig, covenant_id: str) -> int:
-    if not (config.data / "broker.db").exists():
-        return 0
-    store = Store.open(config.data)
-    try:
-        return store.newest_covenant(covenant_id)
-    finally:
-        store.close()
+def in_service(config: BrokerConfig, now: datetime) -> tuple[Version, ...]:
+    """What the broker of this configuration has in service, or would have. Raises as `load_in_service`."""
+    return load_in_service(config, now, newest_seen(config))
+
+
+def newest_seen(config: BrokerConfig) -> Callable[[str], int]:
+    """Gives the highest version of a covenant that ever served here."""
+
+    def look(covenant_id: str) -> int:
+        if not (config.data / "broker.db").exists():
+            return 0
+        store = Store.open(config.data)
+        try:
+            return store.newest_covenant(covenant_id)
+        finally:
+            store.close()
+
+    return look
