@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, ZSM_CONTEXT, ZVH_WEIGHING
+from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, ZSM_CONTEXT, ZVH, ZVH_WEIGHING
 from bekend_node.app import Node
 from bekend_proto import dleq, group
 from bekend_proto.clock import add_months
@@ -28,11 +28,12 @@ from bekend_proto.v1.errors_pb2 import ERROR_CODE_INTERNAL
 from bekend_proto.v1.signed_pb2 import Begin, Question, Signed
 
 from tests.evil.hostile_broker import Hands, Stage, hostile_broker
-from tests.evil.world import World, real_node, told
+from tests.evil.world import World, ask, real_node, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SOURCES = (POLITIE.oin, RECLASSERING.oin)
+PURPOSES = {POLITIE.oin: [ZSM_CONTEXT], RECLASSERING.oin: [ZSM_CONTEXT, ZVH_WEIGHING]}
 BOTH = ["bekend", "bekend"]
 NEITHER = ["geen_uitsluitsel", "geen_uitsluitsel"]
 FAULTS = ["geen_antwoord", "geen_antwoord"]
@@ -44,6 +45,7 @@ class Setting:
 
     stage: Stage
     om: Node
+    zvh: Node
     sources: dict[str, Node]
     port: int
     folder: Path
@@ -70,11 +72,12 @@ async def setting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(hostile_broker(stage, folder / "broker", reply_seconds=0.4))
         sources = {
-            oin: await stack.enter_async_context(real_node(stage.world, oin, folder / oin, broker.port, [ZSM_CONTEXT]))
+            oin: await stack.enter_async_context(real_node(stage.world, oin, folder / oin, broker.port, PURPOSES[oin]))
             for oin in SOURCES
         }
         om = await stack.enter_async_context(real_node(stage.world, OM.oin, folder / "om", broker.port))
-        yield Setting(stage, om, sources, broker.port, folder)
+        zvh = await stack.enter_async_context(real_node(stage.world, ZVH.oin, folder / "zvh", broker.port))
+        yield Setting(stage, om, zvh, sources, broker.port, folder)
         stage.take(Hands(stage.world))
 
 
@@ -418,6 +421,41 @@ async def test_must_06_a_question_has_one_outcome_however_often_it_is_answered(
     setting: Setting, hands: type[Hands]
 ) -> None:
     assert await setting.told(hands(setting.world)) == BOTH
+
+
+class PersonsExchanged(Hands):
+    """Two persons of one question exchanged on the way to the source."""
+
+    def to_source(self, source: str, message: AttachResponse) -> Iterable[AttachResponse]:
+        if not message.HasField("question"):
+            return [message]
+        return [_changed(message, evaluated=list(reversed(message.question.evaluated)))]
+
+
+class RecordsExchanged(Hands):
+    """Their sealed records exchanged, so that each would be recorded for the other."""
+
+    def to_source(self, source: str, message: AttachResponse) -> Iterable[AttachResponse]:
+        if not message.HasField("question"):
+            return [message]
+        return [_changed(message, sealed_records=list(reversed(message.question.sealed_records)))]
+
+
+class BegunExchanged(Hands):
+    """Two persons of one Begin exchanged on the way back."""
+
+    def begun(self, begin: Begin, begun: Begun) -> Begun:
+        return Begun(evaluated=list(reversed(begun.evaluated)), proof=begun.proof)
+
+
+@pytest.mark.parametrize("hands", [Hands, PersonsExchanged, RecordsExchanged, BegunExchanged])
+async def test_must_02_persons_of_one_lookup_are_not_exchanged(setting: Setting, hands: type[Hands]) -> None:
+    world = setting.world
+    setting.stage.take(hands(world))
+    people = [world.somebody, world.nobody]
+    found = await ask(setting.zvh, world, ZVH_WEIGHING, people, [RECLASSERING.oin], HAARLEM.oin)
+    expected = ["bekend", "geen_uitsluitsel"] if hands is Hands else FAULTS
+    assert [str(one.outcome) for one in found] == expected
 
 
 class CrossRouted(Hands):
