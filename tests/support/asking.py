@@ -19,6 +19,7 @@ from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Store
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
+from bekend_policy.suspension import Suspensions
 from bekend_proto import channel, dleq, group, oprf, records
 from bekend_proto.clock import epoch_of, milliseconds, month_of
 from bekend_proto.errors import BekendError, KeysError, UnreachableError
@@ -222,6 +223,7 @@ class Stage:
         self.line = Line(self)
         self.lines: list[Line] = [self.line]
         self.store = Store.open(folder / "data")
+        self.suspensions = Suspensions()
         self.hang_up = False
         self.silent_after: int | None = None
         self.broker_manifest = KeyManifest(
@@ -252,6 +254,7 @@ class Stage:
             manifest_of=self.manifest_of,
             store=self.store,
             clock=self.clock,
+            suspensions=self.suspensions,
         )
 
     async def manifest_of(self, oin: str) -> KeyManifest:
