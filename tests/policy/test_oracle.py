@@ -62,13 +62,18 @@ def disagreements(given: Covenant, oracle: Oracle, questions: list[Put]) -> list
 
 
 def every_route(given: Covenant, *, day: date = TODAY) -> list[Put]:
-    """Every pair under every purpose, for itself, in every name that has a mandate, and in one that has none."""
+    """Every pair under every purpose, for itself, in every name that has a mandate, and in some that have none.
+
+    Those without: one, and everybody of a kind that does give mandates.
+    """
     principals = {it.principal for one in given.purposes.values() for it in one.asker.mandates}
-    strangers = [oin for oin in given.participants if oin not in principals][:1]
+    kinds = {given.participants[oin].kind for oin in principals if oin in given.participants}
+    others = [it for it in given.participants.values() if it.oin not in principals]
+    strangers = {it.oin for it in others if it.kind in kinds} | {others[0].oin}
     return [
         Put(id_, requester, source, namens, day=day)
         for id_, requester, source, namens in product(
-            given.purposes, given.participants, given.participants, [None, *sorted(principals), *strangers]
+            given.purposes, given.participants, given.participants, [None, *sorted(principals), *sorted(strangers)]
         )
         if requester != source
     ]
@@ -125,7 +130,9 @@ def every_question(given: Covenant) -> list[Put]:
         ):
             found.append(replace(full, stated=stated, role=role, persons=number, weighed=weighed))
         for kind, reference, sources in product(
-            ["bsn", "test", "skn"], [full.case_reference, "", "Z-1", "15/234567-26 "], [0, 1, own.max_sources, 65]
+            ["bsn", "test", "skn"],
+            [full.case_reference, "", "Z-1", "15/234567-26 "],
+            [0, 1, own.max_sources, own.max_sources + 1],
         ):
             found.append(replace(good, kind=kind, case_reference=reference, sources=sources))
         found += [replace(good, certain=False), *(replace(good, day=day) for day in DAYS)]
