@@ -1,4 +1,4 @@
-"""Two versions of the covenant side by side at the broker, and none that goes back (FG-05, FG-42)."""
+"""Two versions of the covenant side by side at the broker, and none that goes back (FG-05)."""
 
 import hashlib
 import shutil
@@ -37,7 +37,7 @@ async def outcome(om: Party, source: Party) -> object:
     return (await lookup.replies())[source.oin]
 
 
-async def test_fg_42_two_versions_count_side_by_side_until_the_older_is_retired(
+async def test_two_versions_count_side_by_side_until_the_older_is_retired(
     federation: Federation, om: Party, politie: Party
 ) -> None:
     first = federation.covenant.hash

@@ -164,7 +164,7 @@ def test_fg_43_drill_a_partner_stops_itself_and_the_others_go_on(drill: Drill) -
     drill.wait(OM, lambda: drill.told() == BOTH)
 
 
-def test_fg_42_a_change_over_makes_no_miss_and_ends_with_everybody_on_the_new_version(drill: Drill) -> None:
+def test_a_change_over_makes_no_miss_and_ends_with_everybody_on_the_new_version(drill: Drill) -> None:
     second = drill.write_second()
     first = load_covenant(drill.small.built.covenant).hash.hex()
     drill.broker("covenant", "add", str(second))

@@ -1,0 +1,263 @@
+"""A new version of the covenant at a node: fetched, looked at, accepted, beside the old one; nothing goes back.
+
+A change-over never makes a miss: a question under a version that this node does not hold, or that its filter does not
+fit, gets no answer (protocol section 2).
+"""
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from bekend_broker import covenants as at_broker
+from bekend_broker.app import Broker
+from bekend_broker.directory import Directory as BrokerDirectory
+from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
+from bekend_node import covenants
+from bekend_node.covenants import Offer
+from bekend_policy.versions import FOLDER, Version, files_of, held, keep
+from bekend_proto.errors import CovenantError
+
+from tests.support.clocks import SteeredClock
+from tests.support.federation import PEOPLE, Federation
+from tests.support.nodes import NodeHome, bit, fetch
+from tests.support.pki import Authority
+from tests.support.suspensions import version_two
+
+KNOWN, UNKNOWN = PEOPLE[0], PEOPLE[1]
+
+
+@dataclass
+class Scene:
+    """A police node, a broker, and the OM as a party that speaks either version."""
+
+    federation: Federation
+    home: NodeHome
+    broker: Broker
+
+    @property
+    def port(self) -> int:
+        return self.broker.port
+
+    def go_by(self, version: int) -> None:
+        """What the OM asks under."""
+        self.federation.covenant_name = {1: "convenant", 2: "convenant-2"}[version]
+
+    async def offer_second(self, change: "object" = version_two) -> None:
+        """A second version in service at the broker."""
+        self.go_by(2)
+        self.federation.write_covenant(change)  # type: ignore[arg-type]
+        folder = self.federation.covenant_folder
+        self.go_by(1)
+        at_broker.add(self.federation.config(), folder, self.federation.clock.now())
+        assert await self.broker.reload()
+
+    async def fetched(self) -> list[Offer]:
+        return await covenants.fetch(self.home.config(self.port), self.federation.clock)
+
+    def accept(self, chosen: str = "2") -> None:
+        self.go_by(1)
+        covenants.accept(self.home.config(self.port), chosen, self.federation.clock.now())
+
+    async def bits(self, version: int) -> list["bool | str"]:
+        """What the OM learns under a version: about somebody whom the police knows, and about somebody else."""
+        self.go_by(version)
+        om = self.federation.parties[OM.oin]
+        try:
+            filter_ = await fetch(om, POLITIE.oin, ZSM_CONTEXT)
+            assert filter_.header.covenant_hash == self.federation.covenant.hash
+            return [await bit(om, POLITIE.oin, ZSM_CONTEXT, person, filter_) for person in (KNOWN, UNKNOWN)]
+        except CovenantError:
+            return ["covenant"]
+        finally:
+            self.go_by(1)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, POLITIE.oin)
+    async with federation.broker() as broker:
+        await home.enrol_all(broker.port, [KNOWN])
+        yield Scene(federation, home, broker)
+
+
+async def test_a_fetched_version_shows_what_it_changes_and_counts_for_nothing(scene: Scene) -> None:
+    def change(folder: Path) -> None:
+        version_two(folder)
+        path = folder / "doelen" / "zsm-context.yaml"
+        path.write_text(path.read_text("utf-8").replace("PT72H", "PT48H"), "utf-8")
+
+    assert await scene.fetched() == []
+    await scene.offer_second(change)
+    async with scene.home.node(scene.port) as node:
+        (offer,) = await scene.fetched()
+        assert (offer.covenant.version, offer.fault) == (2, None)
+        assert "2 dagen" in "\n".join(offer.changes)
+        assert await node.reload()
+        await node.attachments[0].attached.wait()
+        assert [one["version"] for one in node.status()["covenants"]] == [1]
+        assert await scene.bits(2) == ["covenant"]
+
+
+async def test_a_node_answers_under_both_versions_from_the_same_filter(scene: Scene) -> None:
+    await scene.offer_second()
+    async with scene.home.node(scene.port) as node:
+        before = node.filters.serving(ZSM_CONTEXT).version
+        await scene.fetched()
+        scene.accept()
+        assert await node.reload()
+        await node.attachments[0].attached.wait()
+        assert [one["version"] for one in node.status()["covenants"]] == [2, 1]
+        assert await scene.bits(1) == [True, False]
+        assert await scene.bits(2) == [True, False]
+        # No switch came in between: nobody was without an answer, and no moment shows the change-over.
+        assert node.filters.serving(ZSM_CONTEXT).version == before
+    async with scene.home.node(scene.port) as node:
+        assert [one["version"] for one in node.status()["covenants"]] == [2, 1]
+        assert await scene.bits(1) == [True, False]
+        assert await scene.bits(2) == [True, False]
+
+
+async def test_a_node_that_lacks_the_version_of_the_question_makes_no_miss(scene: Scene) -> None:
+    await scene.offer_second()
+    async with scene.home.node(scene.port):
+        filter_ = await fetch(scene.federation.parties[OM.oin], POLITIE.oin, ZSM_CONTEXT)
+        scene.go_by(2)
+        for person in (KNOWN, UNKNOWN):
+            found = await bit(scene.federation.parties[OM.oin], POLITIE.oin, ZSM_CONTEXT, person, filter_)
+            assert found == "covenant"
+
+
+async def test_a_version_with_other_registers_is_not_answered_from_a_filter_of_the_old_ones(scene: Scene) -> None:
+    def change(folder: Path) -> None:
+        version_two(folder)
+        path = folder / "doelen" / "zsm-context.yaml"
+        text = path.read_text("utf-8")
+        assert POLITIE.registers[0] in text
+        path.write_text(text.replace(f"- {POLITIE.registers[0]}", f"- {POLITIE.registers[0]}\n    - extra"), "utf-8")
+
+    await scene.offer_second(change)
+    om = scene.federation.parties[OM.oin]
+    async with scene.home.node(scene.port) as node:
+        filter_ = await fetch(om, POLITIE.oin, ZSM_CONTEXT)
+        await scene.fetched()
+        scene.accept()
+        assert await node.reload()
+        await node.attachments[0].attached.wait()
+        for version in (1, 2):
+            scene.go_by(version)
+            for person in (KNOWN, UNKNOWN):
+                assert await bit(om, POLITIE.oin, ZSM_CONTEXT, person, filter_) == "not_ready"
+
+
+async def test_fg_05_an_older_version_that_is_offered_again_is_refused(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that goes on with the first version as if it were new."""
+    first = Version(scene.federation.covenant, scene.federation.covenant_folder)
+    await scene.offer_second()
+    await scene.fetched()
+    scene.accept()
+    config = scene.home.config(scene.port)
+    async with scene.home.node(scene.port):
+        pass  # it went by the second
+    # The change-over is over: the first is held no more.
+    shelf = config.data / FOLDER
+    shutil.rmtree(shelf / first.covenant.hash.hex())
+    honest = BrokerDirectory.response
+
+    def lying(self: BrokerDirectory, is_attached: object) -> object:
+        reply = honest(self, is_attached)  # type: ignore[arg-type]
+        reply.covenant_hashes[:] = [first.covenant.hash]
+        return reply
+
+    monkeypatch.setattr(BrokerDirectory, "response", lying)
+    (offer,) = await scene.fetched()
+    assert offer.fault is not None
+    assert "not newer" in offer.fault
+    with pytest.raises(CovenantError, match="not newer"):
+        scene.accept("1")
+    async with scene.home.node(scene.port) as node:
+        assert [one["version"] for one in node.status()["covenants"]] == [2]
+        assert await scene.bits(1) == ["covenant"]
+
+
+async def test_fg_05_a_node_does_not_start_with_less_than_it_went_by(scene: Scene) -> None:
+    await scene.offer_second()
+    await scene.fetched()
+    scene.accept()
+    async with scene.home.node(scene.port):
+        pass
+    shutil.rmtree(scene.home.data / FOLDER)
+    with pytest.raises(CovenantError):
+        async with scene.home.node(scene.port):
+            pass
+
+
+@pytest.mark.parametrize("who", [POLITIE.oin, "beheerder", "quorum"])
+async def test_fg_05_a_version_without_the_signatures_that_it_demands_is_not_accepted(scene: Scene, who: str) -> None:
+    await scene.offer_second()
+    notes = scene.federation.folder / "convenant-2" / "handtekeningen"
+    oin = {"beheerder": scene.federation.covenant.broker_oin, "quorum": OM.oin}.get(who, who)
+    (notes / f"{oin}.note").unlink()
+    for folder in held(scene.federation.config().data / FOLDER).values():
+        (folder / "handtekeningen" / f"{oin}.note").unlink()
+    offers = await scene.fetched()
+    fault = next(offer.fault for offer in offers if offer.covenant.version == 2)
+    assert fault is not None
+    with pytest.raises(CovenantError):
+        scene.accept()
+    async with scene.home.node(scene.port) as node:
+        assert [one["version"] for one in node.status()["covenants"]] == [1]
+
+
+async def test_what_a_broker_sends_under_another_hash_is_not_kept(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = BrokerDirectory.response
+
+    def lying(self: BrokerDirectory, is_attached: object) -> object:
+        reply = honest(self, is_attached)  # type: ignore[arg-type]
+        reply.covenant_hashes[:] = [bytes(32)]
+        return reply
+
+    monkeypatch.setattr(BrokerDirectory, "response", lying)
+    with pytest.raises(CovenantError):
+        await scene.fetched()
+    files = files_of(Version(scene.federation.covenant, scene.federation.covenant_folder))
+    with pytest.raises(CovenantError):
+        keep(files, scene.home.data / FOLDER / "offered", bytes(32))
+    assert not held(scene.home.data / FOLDER / "offered")
+
+
+async def test_the_commands_as_an_operator_types_them(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority, clock=SteeredClock(datetime.now(UTC)))
+    home = NodeHome.create(federation, POLITIE.oin)
+    async with federation.broker() as broker:
+        home.config(broker.port)
+        scene = Scene(federation, home, broker)
+        code, output = await _covenant(home, "fetch")
+        assert (code, "Nothing new" in output) == (0, True)
+        await scene.offer_second()
+        code, output = await _covenant(home, "fetch")
+        assert (code, "bekend node covenant accept" in output, "versie 1 naar versie 2" in output) == (0, True, True)
+        code, _ = await _covenant(home, "accept", "7")
+        assert code == 1
+        code, output = await _covenant(home, "accept", "2")
+        assert (code, "SIGHUP" in output) == (0, True)
+        code, output = await _covenant(home, "list", "--json")
+        assert [one["version"] for one in json.loads(output)["versions"]] == [2, 1]
+
+
+async def _covenant(home: NodeHome, *words: str) -> tuple[int, str]:
+    command = (sys.executable, "-m", "bekend_deploy.cli", "node", "covenant", *words)
+    config = ("--config", str(home.folder / "node.yaml"))
+    process = await asyncio.create_subprocess_exec(*command, *config, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
