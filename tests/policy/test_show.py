@@ -1,0 +1,60 @@
+"""`bekend policy show`: a purpose in Dutch, with nothing left out."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from bekend_policy.load import load_covenant
+from bekend_policy.show import purpose_facts, show_covenant, show_purpose
+from bekend_policy.tools_cli import app
+from bekend_policy.wording import listed, term
+from typer.testing import CliRunner
+
+from tests.support.covenants import CATALOGUE
+
+COVENANT = load_covenant(CATALOGUE)
+
+
+@pytest.mark.parametrize("purpose_id", COVENANT.purposes)
+def test_everything_that_the_file_says_is_shown(purpose_id: str) -> None:
+    purpose = COVENANT.purposes[purpose_id]
+    shown = " ".join(" ".join(show_purpose(COVENANT, purpose)).split())
+    for condition in purpose.conditions:
+        assert condition.text in shown
+    for ground in purpose.grounds:
+        assert str(ground) in shown
+    for terms in purpose.source_terms.values():
+        assert (terms.reason or str(terms.mode)) in shown
+        assert all(register in shown for register in terms.registers)
+    for text in (purpose.informing, purpose.open_question, purpose.dpia, purpose.advice, purpose.notice):
+        assert (text or "").strip() in shown
+
+
+def test_a_purpose_on_untested_grounds_says_so_first() -> None:
+    lines = list(show_purpose(COVENANT, COVENANT.purposes["kennemerland/zsm-lokale-context"]))
+    assert any(line.startswith("LET OP: 5 grondslagen") for line in lines[:7])
+    assert any("Open vraag" in line for line in lines[:10])
+
+
+def test_the_agreement_names_every_participant() -> None:
+    shown = "\n".join(show_covenant(COVENANT))
+    assert all(one.name in shown and one.oin in shown for one in COVENANT.participants.values())
+
+
+def test_json_has_the_keys_of_the_file_and_who_that_is() -> None:
+    result = CliRunner().invoke(app, ["show", str(CATALOGUE), "--doel", "vt-triage", "--json"])
+    [purpose] = json.loads(result.stdout)["purposes"]
+    assert (purpose["max_personen"], purpose["geldigheid_resultaat"]) == (8, "P7D")
+    assert len(purpose["deelnemers"]["vragers"]) == 2
+    assert purpose == json.loads(json.dumps(purpose_facts(COVENANT, COVENANT.purposes["kennemerland/vt-triage"])))
+
+
+def test_a_purpose_that_is_not_there_is_wrong_use() -> None:
+    result = CliRunner().invoke(app, ["show", str(CATALOGUE), "--doel", "bestaat-niet"])
+    assert result.exit_code == 2
+
+
+def test_dutch() -> None:
+    assert (listed([]), listed(["a"]), listed(["a", "b", "c"])) == ("", "a", "a, b en c")
+    assert term(timedelta(hours=72)) == "3 dagen"
+    assert term(timedelta(days=1, hours=2, minutes=1)) == "1 dag, 2 uur en 1 minuut"
