@@ -53,7 +53,7 @@ EPILOG = """
 
     2   wrong use of the command line
 
-    3   `check` found something that is not as it should be
+    3   `check` found something that is not as it should be; `suspend`: no running broker took the note
 """
 
 app = typer.Typer(

@@ -19,7 +19,7 @@ from bekend_proto.note import parse_note
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bekend_node import covenant_cli
+from bekend_node import covenant_cli, questions_cli
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
@@ -57,7 +57,8 @@ EPILOG = """
 
     2   wrong use of the command line
 
-    3   `check` found something that is not as it should be; `status`: a purpose cannot be answered
+    3   `check` found something that is not as it should be; `status`: a purpose cannot be answered;
+        `suspend`, `resume`: a replica of the broker does not know of it yet
 
     4   a guard stopped it (shrinking, too many refused rows, mapping): nothing was changed
 """
@@ -73,6 +74,7 @@ app = typer.Typer(
 )
 
 app.add_typer(covenant_cli.app)
+app.add_typer(questions_cli.app)
 
 
 @app.command()
