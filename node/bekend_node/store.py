@@ -278,6 +278,17 @@ class Store:
 
         return self._database.read(read)
 
+    def answered_between(self, first: int, until: int) -> list[bytes]:
+        """Payloads of the questions answered in this span (milliseconds), oldest first."""
+        return self._database.read(
+            lambda conn: [
+                row[0]
+                for row in conn.execute(
+                    "SELECT payload FROM answered WHERE at >= ? AND at < ? ORDER BY at, question_id", (first, until)
+                )
+            ]
+        )
+
     def own_records(self, kind: str) -> list[OwnRecord]:
         """Own sealed records of one kind, oldest first."""
         return self._database.read(
