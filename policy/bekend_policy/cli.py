@@ -28,6 +28,14 @@ EPILOG = """
 
     bekend policy check convenant                     alle fouten in een map, met bestand en regel
 
+    bekend policy show convenant --doel zsm-context   lees één doel; matrix: wie mag wie vragen
+
+    bekend policy test convenant                      komt uit de tabellen in toetsen/ wat er staat?
+
+    bekend policy diff oud nieuw                      wat verandert er, en voor wie?
+
+    bekend policy report convenant convenant.html     één pagina om te printen en te tekenen
+
     bekend policy keygen om.key --naam bekend/00000099000000001000/ondertekenaar
 
     bekend policy sign convenant --sleutel om.key     teken een convenant, of een tekstbestand
@@ -45,7 +53,7 @@ EPILOG = """
 
 app = typer.Typer(
     name="policy",
-    help="Het convenant: controleren, tekenen, nagaan wie tekende.",
+    help="Het convenant: lezen, toetsen, vergelijken, tekenen, nagaan wie tekende.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
