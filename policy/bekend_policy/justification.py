@@ -37,7 +37,7 @@ def justification_fault(purpose: Purpose, text: str | None) -> tuple[str, str, s
 
     Neither ever repeats the text.
     """
-    if text and _holds_bsn(text):
+    if text and holds_bsn(text):
         return "motivering", "In de motivering staat een nummer dat een BSN kan zijn", "Haal het nummer weg."
     if not purpose.weighing:
         return None
@@ -64,7 +64,8 @@ def warnings(text: str) -> list[str]:
     return found
 
 
-def _holds_bsn(text: str) -> bool:
+def holds_bsn(text: str) -> bool:
+    """Whether something in a text is written as a BSN and passes the 11-proof."""
     return any(_is_bsn(re.sub(r"\D", "", match.group())) for match in _BSN.finditer(text))
 
 

@@ -1,6 +1,8 @@
 """Conditions with a value: their boundaries, and what a text of three parts must and may not hold."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from bekend_policy.conditions import Condition, plus_months, stated, why_not
@@ -152,17 +154,29 @@ def test_a_raise_by_a_second_person_lasts_24_hours() -> None:
     assert limit_of(TRIAGE, "noor", [RAISE], AT) == 100
 
 
+def test_raises_add_up_and_never_beyond_what_the_purpose_says() -> None:
+    later = replace(RAISE, at=AT + timedelta(hours=1), extra=20)
+    both = [replace(RAISE, extra=5), later]
+    assert limit_of(TRIAGE, "els", both, later.at) == 125
+    assert limit_of(TRIAGE, "els", both, AT + LASTS) == 120
+    assert limit_of(TRIAGE, "els", [replace(it, extra=50) for it in both], later.at) == 150
+
+
 @pytest.mark.parametrize(
     ("purpose", "change"),
     [
         (TRIAGE, {"by": "els"}),
         (TRIAGE, {"role": "triagist"}),
         (TRIAGE, {"reason": "druk"}),
+        (TRIAGE, {"reason": "x" * 601}),
+        (TRIAGE, {"reason": "drukte om 999990019"}),
+        (TRIAGE, {"extra": 0}),
+        (TRIAGE, {"extra": 51}),
         (ZSM, {}),
         (COVENANT.purposes["kennemerland/verward-gedrag"], {}),
     ],
 )
-def test_nobody_raises_an_own_limit_nor_beyond_what_the_purpose_says(purpose: object, change: dict[str, str]) -> None:
+def test_nobody_raises_an_own_limit_nor_beyond_what_the_purpose_says(purpose: object, change: dict[str, Any]) -> None:
     facts = {
         "purpose": TRIAGE.id,
         "officer": "els",
