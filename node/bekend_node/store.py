@@ -12,16 +12,20 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     suspension   the newest note of each signer about each thing, verified when it came
     filter       per purpose the filter in service: its signed header, and m sealed under the state key
     own_record   the requester's own sealed records (protocol section 8)
+    raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
 
 There is no column for a hit: nothing here says what was answered.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from hashlib import blake2b
 from pathlib import Path
 from sqlite3 import Connection, IntegrityError
 
+from bekend_policy.raising import Raise
 from bekend_proto.clock import milliseconds
 from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
 from bekend_proto.errors import BudgetError, StaleError
@@ -59,7 +63,25 @@ CREATE TABLE suspension (
   number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (covenant, signer, what, about)
 ) WITHOUT ROWID;
 """
-MIGRATIONS = (Migration(1, "start", _START), Migration(2, "suspensions", _SUSPENSION))
+_RAISED = """
+CREATE TABLE raised (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, purpose TEXT NOT NULL, officer TEXT NOT NULL, granted_by TEXT NOT NULL,
+  role TEXT NOT NULL, extra INTEGER NOT NULL, reason TEXT NOT NULL
+);
+CREATE INDEX raised_of ON raised (officer, at);
+CREATE TRIGGER raised_keeps_rows BEFORE DELETE ON raised
+BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
+CREATE TRIGGER raised_keeps_values BEFORE UPDATE ON raised
+BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
+CREATE TRIGGER raised_replaces_nothing BEFORE INSERT ON raised
+WHEN EXISTS (SELECT 1 FROM raised WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
+"""
+MIGRATIONS = (
+    Migration(1, "start", _START),
+    Migration(2, "suspensions", _SUSPENSION),
+    Migration(3, "raised limits", _RAISED),
+)
 
 
 @dataclass(frozen=True)
@@ -263,6 +285,38 @@ class Store:
                 (covenant, version, version),
             )
         )
+
+    def raises(self, officer: str, since: datetime) -> list[Raise]:
+        """The raises of an officer's limits from a moment on, oldest first."""
+
+        def read(conn: Connection) -> list[Raise]:
+            rows = conn.execute(
+                "SELECT purpose, officer, granted_by, role, at, reason, extra FROM raised"
+                " WHERE officer = ? AND at >= ? ORDER BY id",
+                (officer, milliseconds(since)),
+            )
+            return [
+                Raise(purpose, officer, by, role, datetime.fromtimestamp(at / 1000, UTC), reason, extra)
+                for purpose, officer, by, role, at, reason, extra in rows
+            ]
+
+        return self._database.read(read)
+
+    async def keep_raise(self, it: Raise) -> None:
+        """Put a raise on the record, and its hash in the log, in one durable transaction."""
+        at = milliseconds(it.at)
+        row = (at, it.purpose, it.officer, it.by, it.role, it.extra, it.reason)
+        entry = blake2b(json.dumps(row, ensure_ascii=False).encode(), digest_size=32, person=b"bekend1-raise").digest()
+
+        def write(conn: Connection) -> None:
+            conn.execute(
+                "INSERT INTO raised (at, purpose, officer, granted_by, role, extra, reason)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+            append_log(conn, "raised", entry, at)
+
+        await self._database.write(write)
 
     def answered(self, question_id: bytes) -> tuple[bytes, bytes, list[bytes]] | None:
         """Payload, signature and sealed records of an answered question, for audit and access requests."""

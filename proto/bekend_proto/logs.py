@@ -78,6 +78,7 @@ FILTER_MISSED = _event("filter-missed", "warning", "source", "purpose", "code", 
 CONTROL_OPENED = _event("control-opened", "info", "socket")
 CONTROL_REFUSED = _event("control-refused", "warning", "user", "operation", "code", "rule")
 CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "place")
+LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "role", "extra", "until")
 
 # Being a source.
 NODE_STARTED = _event("node-started", "info", "oin", "covenant", "manifest")

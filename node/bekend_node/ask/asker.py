@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Self
 
+from bekend_policy.raising import Raise
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, RefusedError, UnreachableError, code_name
@@ -21,7 +22,7 @@ from bekend_proto.v1 import broker_pb2
 
 from bekend_node.ask import fetch
 from bekend_node.ask.broker_line import BrokerLine
-from bekend_node.ask.budget import canary_spends, officer_spends
+from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
 from bekend_node.ask.lookup import Asking, Lookup
 from bekend_node.ask.outcomes import Outcome
@@ -132,7 +133,21 @@ class Asker:
         asking = self._now()
         now = self._clock.now()
         made = self._not_suspended(asking, plan(asking.covenant, asking.oin, inquiry, now), inquiry.on_behalf_of, now)
-        return self._start(asking, inquiry, made, officer_spends(asking.covenant, inquiry, now))
+        return self._start(asking, inquiry, made, officer_spends(asking.store, asking.covenant, inquiry, now))
+
+    def budget(self, user: str, purpose: str) -> Budget:
+        """What an officer has left today, under a purpose of the covenant or (ALL_PURPOSES) in all."""
+        asking = self._asking()
+        return budget_of(asking.store, asking.covenant, user, purpose, self._clock.now())
+
+    async def raise_limit(self, officer: str, purpose: str, extra: int, *, by: OfficerRef, reason: str) -> datetime:
+        """Let an officer ask about `extra` more persons a day under a purpose; returns when that ends, in 24 hours.
+
+        Raises RefusedError (rule, Dutch reason), StorageError; then nothing was written.
+        """
+        asking = self._asking()
+        wanted = Raise(purpose, officer, by.user, by.role, self._clock.now(), reason, extra)
+        return await grant(asking.store, asking.covenant, wanted)
 
     async def ask_canary(self, purpose: str) -> Outcome:
         """Ask this node itself about its own canary, all the way over the broker.
