@@ -19,7 +19,7 @@ from bekend_proto.note import parse_note
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bekend_node import covenant_cli, questions_cli
+from bekend_node import covenant_cli, questions_cli, raise_cli
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
@@ -60,7 +60,7 @@ EPILOG = """
     3   `check` found something that is not as it should be; `status`: a purpose cannot be answered;
         `suspend`, `resume`: a replica of the broker does not know of it yet
 
-    4   a guard stopped it (shrinking, too many refused rows, mapping): nothing was changed
+    4   a guard stopped it (shrinking, too many refused rows, mapping), or a rule (raise): nothing was changed
 """
 
 app = typer.Typer(
@@ -74,6 +74,7 @@ app = typer.Typer(
 )
 
 app.add_typer(covenant_cli.app)
+app.command("raise")(raise_cli.raise_limit)
 app.add_typer(questions_cli.app)
 
 
@@ -171,23 +172,25 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
 def shield(
     config: Config = Path("node.yaml"),
     lift: Annotated[bool, typer.Option("--lift", help="No longer shield.")] = False,
+    whole: Annotated[bool, typer.Option("--all", help="These are all: begins the list of a quarter.")] = False,
     kind: Annotated[str, typer.Option(help="Kind of the numbers.")] = "bsn",
     as_json: AsJson = False,
 ) -> None:
     """Never answer `bekend` about a person. Asks for the numbers, or reads them from standard input, one a line.
 
-    It holds from the next fixed switch: `bekend node status` says when that is.
+    It holds from the next fixed switch: `bekend node status` says when that is. A quarter, and a purpose that is new,
+    begin without a list: once somebody is shielded, the list of those begins with all who are (`--all`).
     """
     with faults(as_json):
         settings = load_config(config)
         persons = _read_persons(kind)
         with make_executor(settings, 0) as executor:
-            epochs = asyncio.run(shield_persons(settings, persons, SystemClock(), executor, lift=lift))
+            epochs = asyncio.run(shield_persons(settings, persons, SystemClock(), executor, lift=lift, whole=whole))
         what = "no longer shielded" if lift else "shielded"
         say(
             as_json,
             {"persons": len(persons), "epochs": epochs, "lifted": lift},
-            f"{len(persons)} person(s) {what}, from the next switch (see bekend node status).",
+            f"{len(persons)} person(s) {what} in {' and '.join(epochs)}, from the next switch (see bekend node status).",
         )
 
 

@@ -37,7 +37,7 @@ def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, 
     """The newest served epoch for which everything is there. Raises NotReadyError with the reason and the remedy."""
     source = _source(purpose, rules, now)
     mine = [g for g in registers.generations() if g.purpose == purpose]
-    shielding = registers.is_shielding(purpose)
+    shielding = registers.is_shielding()
     fault: NotReadyError | None = None
     for epoch in served_epochs(now):
         try:
@@ -107,7 +107,7 @@ def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datet
             raise NotReadyError(f"the register {register} was not imported in {epoch}: run `bekend node enrol`")
         if _is_old(here[register].as_of, source, now):
             raise NotReadyError(f"the register {register} is older than the covenant allows: import a newer list")
-    # Who was shielded last epoch is not to be known in this one because a list was forgotten.
+    # Who was shielded last epoch, or under other purposes, is not to be known here because a list was forgotten.
     if shielding and SHIELDED not in here:
         raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
     named = tuple(here[register] for register in source.registers)

@@ -93,9 +93,19 @@ async def enrol_file(
 
 
 async def shield_persons(
-    config: NodeConfig, persons: Sequence[Identifier], clock: Clock, executor: Executor, *, lift: bool
+    config: NodeConfig,
+    persons: Sequence[Identifier],
+    clock: Clock,
+    executor: Executor,
+    *,
+    lift: bool,
+    whole: bool = False,
 ) -> tuple[str, ...]:
-    """Shield persons (or lift it) in every epoch that has keys; returns the epochs."""
+    """Shield persons (or lift it) in every epoch that has keys; returns the epochs in which it is done.
+
+    `whole`: these are all who are to be shielded. An epoch without a list is left out otherwise: a list that began with
+    some of them would make the others known. Raises GuardError when that is the present epoch.
+    """
     now = clock.now()
     async with opened(config, clock, executor, lambda *_: None) as enroller:
         purposes = enroller.rules.purposes_of(SHIELDED)
@@ -104,12 +114,20 @@ async def shield_persons(
         epochs = tuple(epoch for epoch in enrolled_epochs(now) if epoch in announced & known)
         if not purposes or not epochs:
             raise KeysError("the manifests of node and broker share no epoch: have a new manifest signed")
+        # Asked before the first of these epochs has a list.
+        begins = whole or not enroller.registers.is_shielding()
+        done: list[str] = []
         for epoch in epochs:
-            # As changes, so that nothing that is sent tells how many are shielded.
-            await enroller.run(
-                Task(SHIELDED, epoch, day_of(now), confirm_shrink=True), shield_source(persons, lift=lift)
-            )
-        return epochs
+            task = Task(SHIELDED, epoch, day_of(now), confirm_shrink=True, whole=begins)
+            try:
+                # As changes, so that nothing that is sent tells how many are shielded.
+                await enroller.run(task, shield_source(persons, lift=lift))
+            except GuardError as fault:
+                if fault.rule != "changes" or not done:
+                    raise
+                continue
+            done.append(epoch)
+        return tuple(done)
 
 
 @asynccontextmanager

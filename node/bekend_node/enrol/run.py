@@ -68,6 +68,8 @@ class Task:
     epoch: str
     as_of: date
     confirm_shrink: bool = False
+    whole: bool = False
+    """Whether changes to `afgeschermd` name all who are shielded: then they may begin a list."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,22 @@ class Enroller:
                 raise GuardError(
                     "kind", f"{purpose} does not admit identifiers of kind {source.kind}: see its covenant"
                 )
-        if source.changes and task.register != SHIELDED:
-            here = {g.purpose for g in self._in_service(task)}
-            if missing := sorted(set(fitting) - here):
-                raise GuardError("changes", f"import the whole register first: {', '.join(missing)} has none yet")
+        if source.changes:
+            self._guard_changes(task, fitting)
         return sorted(fitting)
+
+    def _guard_changes(self, task: Task, purposes: Sequence[str]) -> None:
+        """Changes need a list to change. That of `afgeschermd` may begin with them, unless somebody would be lost."""
+        missing = sorted(set(purposes) - {g.purpose for g in self._in_service(task)})
+        if not missing or (task.register == SHIELDED and (task.whole or not self.registers.is_shielding())):
+            return
+        if task.register == SHIELDED:
+            raise GuardError(
+                "changes",
+                f"{', '.join(missing)} has no list of {SHIELDED} in {task.epoch} yet, and others are shielded already: "
+                "give all of them at once, with `bekend node shield --all` or a full import",
+            )
+        raise GuardError("changes", f"import the whole register first: {', '.join(missing)} has none yet")
 
     def _survey(self, task: Task, source: Source) -> plan.Report:
         report = plan.Report()
