@@ -190,7 +190,7 @@ def shield(
         say(
             as_json,
             {"persons": len(persons), "epochs": epochs, "lifted": lift},
-            f"{len(persons)} person(s) {what} in {' and '.join(epochs)}, from the next switch (see bekend node status).",
+            f"{len(persons)} person(s) {what} in {', '.join(epochs)}, from the next switch (see bekend node status).",
         )
 
 

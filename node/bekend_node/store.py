@@ -18,6 +18,8 @@ There is no column for a hit: nothing here says what was answered.
 """
 
 import json
+import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime
@@ -28,7 +30,7 @@ from sqlite3 import Connection, IntegrityError
 from bekend_policy.raising import Raise
 from bekend_proto.clock import milliseconds
 from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
-from bekend_proto.errors import BudgetError, StaleError
+from bekend_proto.errors import BudgetError, StaleError, StorageError
 
 _START = (
     LOG_DDL
@@ -259,6 +261,7 @@ class Store:
         await self._database.write(
             lambda conn: conn.execute("INSERT OR REPLACE INTO filter VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(row))
         )
+        await self._empty_wal()
 
     async def withdraw_filter(self, purpose: str) -> None:
         """Destroy header and m of the filter in service; that its epoch had one stays known."""
@@ -267,6 +270,13 @@ class Store:
                 "UPDATE filter SET payload = NULL, signature = NULL, m = NULL WHERE purpose = ?", (purpose,)
             )
         )
+        await self._empty_wal()
+
+    async def _empty_wal(self) -> None:
+        """Older pages stand in the -wal file until it is emptied, and with them the m that was replaced."""
+        # A reader in the way: the next switch empties it.
+        with contextlib.suppress(StorageError):
+            await asyncio.to_thread(self._database.truncate_wal)
 
     def covenant_version(self, covenant: str) -> int:
         """The highest version of a covenant that this node went by; 0 for none."""

@@ -137,3 +137,17 @@ def test_no_column_says_what_was_answered(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "node.db") as other:
         text = " ".join(row[0] or "" for row in other.execute("SELECT sql FROM sqlite_master"))
     assert not {"hit", "outcome", "match", "bekend", "identifier", "bsn"} & set(text.lower().replace(",", " ").split())
+
+
+async def test_must_11_of_an_m_that_was_replaced_or_withdrawn_no_byte_is_left(store: Store, tmp_path: Path) -> None:
+    old, new = secrets.token_bytes(72), secrets.token_bytes(72)
+
+    def kept(m: bytes) -> bool:
+        return any(m in path.read_bytes() for path in tmp_path.iterdir())
+
+    await store.keep_filter(FilterRow("demo/een", "2026Q4", 1, 2, b"header", bytes(64), old))
+    assert kept(old)
+    await store.keep_filter(FilterRow("demo/een", "2026Q4", 2, 3, b"header", bytes(64), new))
+    assert (kept(old), kept(new)) == (False, True)
+    await store.withdraw_filter("demo/een")
+    assert not kept(new)
