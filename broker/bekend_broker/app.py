@@ -6,6 +6,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from bekend_policy.faults import YamlFaults
+from bekend_policy.versions import Awaited
 from bekend_proto import logs
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import BekendError
@@ -15,14 +16,14 @@ from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
 from bekend_broker.config import BrokerConfig
-from bekend_broker.directory import Directory, Present, load_present
+from bekend_broker.directory import Directory, Present, load_present, shelf_of
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
 from bekend_broker.register import Register
 from bekend_broker.service import BrokerService
 from bekend_broker.store import Store
-from bekend_broker.suspending import Inbox
+from bekend_broker.suspending import LOOK_SECONDS, Inbox
 from bekend_broker.transfer import Transfers
 
 
@@ -63,7 +64,8 @@ class Broker:
             threads=self._enrol_threads,
         )
         self._inbox = Inbox(config.data, self._directory, self._register)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: asyncio.Future[tuple[None, None]] | None = None
+        self._awaited = Awaited(shelf_of(config))
         self._server: RunningServer | None = None
         self._metrics_server: MetricsServer | None = None
 
@@ -91,7 +93,7 @@ class Broker:
         """Put everything into service."""
         await self._put(self._directory.present)
         await self._inbox.empty()
-        self._watching = asyncio.create_task(self._inbox.watch())
+        self._watching = asyncio.gather(self._inbox.watch(), self._await_versions())
         self._metrics.log_entries.set(self.store.log_entries())
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(
@@ -122,6 +124,7 @@ class Broker:
 
         Certificates need no reload: the server follows their files. Says whether the new ones are in service.
         """
+        self._awaited.look(self._clock.now())
         try:
             present = await asyncio.to_thread(load_present, self.config, self._clock.now(), self.store.newest_covenant)
             await self._put(present)
@@ -130,6 +133,13 @@ class Broker:
             return False
         logs.log(logs.BROKER_RELOADED, covenant=present.covenant.hash.hex(), manifest=present.manifest.number)
         return True
+
+    async def _await_versions(self) -> None:
+        """Put a version that was added beforehand into service on its first day."""
+        while True:
+            if self._awaited.is_due(self._clock.now()):
+                await self.reload()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def stop(self, grace: float | None = None) -> None:
         """Take no new calls, let running lookups end (within `grace` seconds), send the sources away, close."""

@@ -194,7 +194,7 @@ def covenant_add(
         added = covenants.add(load_config(config), folder, SystemClock().now())
         lines = [f"{added.id} version {added.version} added: send the broker SIGHUP."]
         if added.valid_from > SystemClock().now():
-            lines.append(f"It holds from {added.valid_from:%Y-%m-%d %H:%M} UTC: send SIGHUP after that.")
+            lines.append(f"It holds from {added.valid_from:%Y-%m-%d %H:%M} UTC, by itself if the broker runs then.")
         _say(as_json, {"version": added.version, "hash": added.hash.hex()}, *lines)
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from bekend_policy.faults import YamlFaults
+from bekend_policy.versions import FOLDER, Awaited
 from bekend_proto import logs
 from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError, UnknownPartnerError
@@ -86,6 +87,7 @@ class Node:
             self.status,
             install=self.suspending.install,
         )
+        self._awaited = Awaited(config.data / FOLDER)
         self._metrics_server: MetricsServer | None = None
         self._lock = contextlib.ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -106,7 +108,7 @@ class Node:
             self._run(work)
         for attachment in self.attachments:
             self._run(attachment.run())
-        await self.control.start(self.config.socket)
+        await self.control.start(self.config.socket, self.config.socket_group)
         rules = self.rules.now
         log(
             logs.NODE_STARTED,
@@ -132,6 +134,7 @@ class Node:
 
         What cannot be used is logged, and what was in force stays. Says whether the new ones are in force.
         """
+        self._awaited.look(self.clock.now())
         try:
             check_certificate(self.config, self.clock)
             self.rules.reload(self.config, self.keys, self.store, self.clock)
@@ -203,6 +206,8 @@ class Node:
 
     async def _measuring(self) -> None:
         while True:
+            if self._awaited.is_due(self.clock.now()):
+                await self.reload()
             measure(self.rules.now, self.filters, self.registers, self.metrics)
             await asyncio.sleep(MEASURE_SECONDS)
 

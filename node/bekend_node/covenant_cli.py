@@ -65,5 +65,5 @@ def accept(
         covenant = covenants.accept(load_config(config), version, now)
         lines = [f"{covenant.id} version {covenant.version} accepted: send the node SIGHUP."]
         if covenant.valid_from > now:
-            lines.append(f"It holds from {covenant.valid_from:%Y-%m-%d %H:%M} UTC: send SIGHUP after that.")
+            lines.append(f"It holds from {covenant.valid_from:%Y-%m-%d %H:%M} UTC, by itself if the node runs then.")
         say(as_json, {"version": covenant.version, "hash": covenant.hash.hex()}, *lines)

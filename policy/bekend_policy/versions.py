@@ -156,6 +156,33 @@ def load_versions(
     return _of_one(newest, found.values(), skipped)
 
 
+class Awaited:
+    """The versions in a shelf whose first day has not come: they come into service by themselves on that day."""
+
+    def __init__(self, shelf: Path) -> None:
+        self._shelf = shelf
+        self._begins: dict[bytes, datetime] = {}
+        self._waits: set[bytes] = set()
+
+    def look(self, now: datetime) -> None:
+        """Take note of what was kept since. What is met after its first day waits for its operator."""
+        for digest, folder in held(self._shelf).items():
+            if digest not in self._begins:
+                try:
+                    self._begins[digest] = load_covenant(folder).valid_from
+                except CovenantError:
+                    self._begins[digest] = now
+                if self._begins[digest] > now:
+                    self._waits.add(digest)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether the first day of one has come since the last look; true once for each."""
+        due = {digest for digest in self._waits if self._begins[digest] <= now}
+        self._waits -= due
+        self.look(now)
+        return bool(due)
+
+
 def check_newer(covenant: Covenant, present: Iterable[Covenant], newest_seen: int) -> None:
     """Raise CovenantError unless this is a newer version than all that served, or one of those held, again."""
     if any(covenant.hash == one.hash for one in present):

@@ -6,11 +6,12 @@ fit, gets no answer (protocol section 2).
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from bekend_policy.versions import FOLDER, Version, files_of, held, keep
 from bekend_proto.errors import CovenantError
 
 from tests.support.clocks import SteeredClock
-from tests.support.federation import PEOPLE, Federation
+from tests.support.federation import PEOPLE, Federation, until
 from tests.support.nodes import NodeHome, bit, fetch
 from tests.support.pki import Authority
 from tests.support.suspensions import version_two
@@ -56,6 +57,21 @@ class Scene:
         self.go_by(1)
         at_broker.add(self.federation.config(), folder, self.federation.clock.now())
         assert await self.broker.reload()
+
+    async def offer_later(self, change: "object") -> None:
+        """A second version at the broker whose first day has not come: not in service, so not to be fetched yet."""
+        self.go_by(2)
+        self.federation.write_covenant(change)  # type: ignore[arg-type]
+        folder = self.federation.covenant_folder
+        self.go_by(1)
+        at_broker.add(self.federation.config(), folder, self.federation.clock.now())
+
+    def put_on_offer(self) -> None:
+        """What came by hand, as if it had been fetched."""
+        self.go_by(2)
+        version = Version(self.federation.covenant, self.federation.covenant_folder)
+        keep(files_of(version), self.home.data / FOLDER / "offered", version.covenant.hash)
+        self.go_by(1)
 
     async def fetched(self) -> list[Offer]:
         return await covenants.fetch(self.home.config(self.port), self.federation.clock)
@@ -198,6 +214,28 @@ async def test_fg_05_a_node_does_not_start_with_less_than_it_went_by(scene: Scen
     with pytest.raises(CovenantError):
         async with scene.home.node(scene.port):
             pass
+
+
+async def test_a_version_accepted_beforehand_begins_on_its_first_day_by_itself(scene: Scene) -> None:
+    today = scene.home.today
+    first_day = today + timedelta(days=1)
+
+    def change(folder: Path) -> None:
+        version_two(folder)
+        path = folder / "afspraken.yaml"
+        text = path.read_text("utf-8")
+        path.write_text(re.sub(r"geldig_vanaf: '[^']+'", f"geldig_vanaf: '{first_day}'", text), "utf-8")
+
+    await scene.offer_later(change)
+    async with scene.home.node(scene.port) as node:
+        scene.put_on_offer()
+        scene.accept()
+        assert await node.reload()
+        await node.attachments[0].attached.wait()
+        assert [one["version"] for one in node.status()["covenants"]] == [1]
+        scene.federation.clock.advance(timedelta(days=1))
+        await until(lambda: [one["version"] for one in node.status()["covenants"]] == [2, 1])
+        assert list((await scene.federation.parties[OM.oin].directory()).covenant_hashes)[1:]
 
 
 @pytest.mark.parametrize("who", [POLITIE.oin, "beheerder", "quorum"])
