@@ -69,6 +69,7 @@ class NodeConfig(StrictModel):
     tls: Tls
     metrics: Address | None = None
     socket: Path = Path("node.sock")
+    socket_group: Annotated[str, StringConstraints(min_length=1)] | None = None
     canary: str
     officers: tuple[Officer, ...] = ()
     registers: dict[RegisterName, Register] = Field(default_factory=dict)

@@ -1,17 +1,19 @@
 """The node's control socket: how an officer's command reaches the running node (filters, budgets and keys live there).
 
-A Unix socket of mode 0600. The operating system says who is on the other side (SO_PEERCRED); node.yaml says which
-officer and role that user is. One JSON object a line, both ways:
+A Unix socket for the node's own user, and for the group that node.yaml may name. The operating system says who is on
+the other side (SO_PEERCRED); node.yaml says which officer and role that user is. One JSON object a line, both ways:
 
-    {"op": "purposes"}                                          what this officer's role may ask
+    {"op": "purposes"}                                          what this officer's role may ask, and what is left
     {"op": "open", "purpose": ..., "sources": [...]}            fetch the filters, before a person is named
     {"op": "ask", "purpose": ..., "sources": [...], "kind": "bsn", "identifiers": [...], "case": ..., ...}
+    {"op": "raise", "officer": ..., "purpose": ..., "extra": 20, "reason": ...}     another's limit, for 24 hours
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "status"}
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
 
 A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
-`ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`.
+`ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`. What an officer has left
+today stands in the replies to `purposes`, `open` and `ask`, as `budget`: under the purpose, and over all of them.
 
 An identifier lives in memory for the lookup and is in no reply, log or file; results are not stored.
 """
@@ -34,6 +36,7 @@ from bekend_proto.errors import BekendError, BudgetError, MalformedError, Refuse
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 
 from bekend_node.ask.asker import Asker
+from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.config import Officer
@@ -41,6 +44,7 @@ from bekend_node.control_messages import (
     AskRequest,
     CanaryRequest,
     OpenRequest,
+    RaiseRequest,
     Request,
     StatusRequest,
     SuspendRequest,
@@ -88,9 +92,12 @@ class ControlServer:
         self._open: set[asyncio.Task[None]] = set()
         self._busy: set[asyncio.Task[None]] = set()
 
-    async def start(self, path: Path) -> None:
-        """Listen. Raises StorageError, with the remedy, when the socket cannot be made or another node holds it."""
-        listening = bind(path)
+    async def start(self, path: Path, group: str | None = None) -> None:
+        """Listen, for the members of `group` too.
+
+        Raises StorageError, with the remedy, when the socket cannot be made or another node holds it.
+        """
+        listening = bind(path, group)
         self._path = path
         self._server = await asyncio.start_unix_server(self._connected, sock=listening, limit=LINE_LIMIT)
         logs.log(logs.CONTROL_OPENED, socket=str(path))
@@ -176,6 +183,8 @@ class ControlServer:
             await connection.send(await self._open_purpose(request, self._in_role(roles, request.purpose)))
         elif isinstance(request, AskRequest):
             await self._ask(connection, request, self._in_role(roles, request.purpose))
+        elif isinstance(request, RaiseRequest):
+            await connection.send(await self._raise(request, roles))
         else:
             await connection.send(self._purposes(roles))
 
@@ -187,7 +196,7 @@ class ControlServer:
 
     def _purposes(self, roles: list[OfficerRef]) -> Reply:
         found = [
-            {**purpose, "role": one.role}
+            {**purpose, "role": one.role, "budget": self._asker.budget(one.user, purpose["id"]).to_json()}
             for one in roles
             for purpose in purposes_for(self._covenant(), self._oin, one.role)
         ]
@@ -196,6 +205,7 @@ class ControlServer:
             "type": "result",
             "officer": roles[0].name,
             "roles": [one.role for one in roles],
+            "budget": self._asker.budget(roles[0].user, ALL_PURPOSES).to_json(),
             "purposes": [named[id_] for id_ in dict.fromkeys(purpose["id"] for purpose in found)],
         }
 
@@ -224,7 +234,33 @@ class ControlServer:
         """Filters that this role may use, and no others. Raises RefusedError."""
         chosen = self._asker.openable(request.purpose, request.sources, request.on_behalf_of, officer.role)
         faults = await self._asker.open_purpose(request.purpose, chosen, request.on_behalf_of)
-        return {"type": "result", "filters": {oin: code or "ok" for oin, code in faults.items()}}
+        filters = {oin: code or "ok" for oin, code in faults.items()}
+        return {"type": "result", "filters": filters, "budget": self._left(officer, request.purpose)}
+
+    def _left(self, officer: OfficerRef, purpose: str) -> Reply:
+        """What the officer has left today: under the purpose, and over all purposes together."""
+        named = {"purpose": purpose, "all": ALL_PURPOSES}
+        return {name: self._asker.budget(officer.user, id_).to_json() for name, id_ in named.items()}
+
+    async def _raise(self, request: RaiseRequest, roles: list[OfficerRef]) -> Reply:
+        """A second person raises an officer's limit. Raises RefusedError."""
+        purpose = self._covenant().purposes.get(request.purpose)
+        requester = self._covenant().requesters(request.purpose).get(self._oin) if purpose else None
+        if purpose is None or requester is None:
+            raise RefusedError("onbekend-doel", "Onder dit doel stelt uw organisatie geen vragen.")
+        officers = self._officers.get(request.officer, [])
+        if not any(one.role in requester.roles for one in officers):
+            raise RefusedError("onbekende-medewerker", "Deze medewerker stelt onder dit doel geen vragen.")
+        raising = purpose.raised.roles if purpose.raised else ()
+        by = next((one for one in roles if one.role in raising), roles[0])
+        # A person with two accounts is one person.
+        if by.user != request.officer and {one.name for one in officers} & {one.name for one in roles}:
+            raise RefusedError("verhoging", "Onder beide gebruikers staat dezelfde naam: vraag een tweede persoon.")
+        until = await self._asker.raise_limit(
+            request.officer, request.purpose, request.extra, by=by, reason=request.reason
+        )
+        budget = self._asker.budget(request.officer, request.purpose)
+        return {"type": "result", "until": until.isoformat(timespec="seconds"), "limit": budget.limit}
 
     async def _ask(self, connection: "_Connection", request: AskRequest, officer: OfficerRef) -> None:
         outcomes = self._asker.ask(
@@ -242,7 +278,8 @@ class ControlServer:
         while found := await outcomes.batch():
             await connection.send(*({"type": "outcome", **outcome.to_json()} for outcome in found))
         assert outcomes.receipt is not None
-        await connection.send({"type": "receipt", "receipt": outcomes.receipt.to_json()})
+        left = self._left(officer, request.purpose)
+        await connection.send({"type": "receipt", "receipt": outcomes.receipt.to_json(), "budget": left})
 
 
 class _Peer:

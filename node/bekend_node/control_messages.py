@@ -46,6 +46,16 @@ class AskRequest(_Request):
     on_behalf_of: Oin | None = None
 
 
+class RaiseRequest(_Request):
+    """Raise another officer's limit under a purpose for 24 hours."""
+
+    op: Literal["raise"]
+    officer: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    purpose: Purpose
+    extra: Annotated[int, Field(ge=1, le=1_000_000)]
+    reason: Annotated[str, StringConstraints(max_length=4000)]
+
+
 class CanaryRequest(_Request):
     """Ask this node about its own canary."""
 
@@ -66,7 +76,7 @@ class SuspendRequest(_Request):
     note: Annotated[str, StringConstraints(min_length=1, max_length=16384)]
 
 
-Request = PurposesRequest | OpenRequest | AskRequest | CanaryRequest | StatusRequest | SuspendRequest
+Request = PurposesRequest | OpenRequest | AskRequest | RaiseRequest | CanaryRequest | StatusRequest | SuspendRequest
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 
 

@@ -32,6 +32,9 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
         "max_persons": purpose.max_persons,
         "max_sources": purpose.max_sources,
         "per_day": purpose.limits.per_officer,
+        "raise": {"per_day": purpose.raised.per_officer, "roles": list(purpose.raised.roles)}
+        if purpose.raised
+        else None,
         "case": {"pattern": purpose.case_pattern, "description": purpose.case.description},
         "confirm": _conditions(purpose),
         "for_itself": requester.for_itself,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from pathlib import Path
 from bekend_proto.errors import StorageError
 
 
-def bind(path: Path) -> socket.socket:
-    """A socket of mode 0600 at this path, in a folder that nobody else can change."""
+def bind(path: Path, group: str | None = None) -> socket.socket:
+    """A socket at this path, in a folder that nobody else can change: for its owner alone, or for a group too."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.parent.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -26,6 +27,8 @@ def bind(path: Path) -> socket.socket:
                 listening.bind(name)
             # Nobody can connect before `listen`, so the mode is never wider than this.
             path.chmod(0o600)
+            if group is not None:
+                _admit(path, group)
         except BaseException:
             listening.close()
             raise
@@ -34,6 +37,17 @@ def bind(path: Path) -> socket.socket:
             f"the control socket {path} cannot be made ({error.strerror}): see `socket` in node.yaml"
         ) from (error)
     return listening
+
+
+def _admit(path: Path, group: str) -> None:
+    """Let the members of a group connect. The folder is the operator's: they must be able to pass through it."""
+    try:
+        shutil.chown(path, group=group)
+    except (LookupError, PermissionError):
+        raise StorageError(
+            f"the control socket cannot be given to the group {group}: it must exist, with the node's user as a member"
+        ) from None
+    path.chmod(0o660)
 
 
 def _remove_stale(path: Path) -> None:

@@ -18,7 +18,7 @@ from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
-from bekend_node.lookup_view import PROVES_NOTHING, print_hints, print_standing, show
+from bekend_node.lookup_view import PROVES_NOTHING, left_line, print_hints, print_standing, show
 
 ANSWERED: Final = 0
 USAGE: Final = 2
@@ -79,7 +79,9 @@ def lookup(
             purpose = _purpose(client, doel)
             _check_choice(purpose, partner or [])
             # Before a person is named: the timing of the filters tells nothing about one.
-            client.call({"op": "open", "purpose": doel, "sources": partner or [], "on_behalf_of": namens})
+            opened = client.call({"op": "open", "purpose": doel, "sources": partner or [], "on_behalf_of": namens})
+            if not as_json and "budget" in opened:
+                sys.stderr.write(left_line(opened["budget"]) + "\n")
             persons = _persons(soort, int(purpose["max_persons"]))
             raise typer.Exit(_ask(client, {**request, "identifiers": persons}, purpose, bon, as_json=as_json))
     except UnreachableError as error:
@@ -178,8 +180,10 @@ def _ask(
     if receipt is not None:
         _write_receipt(receipt, last["receipt"])
     if as_json:
-        answer = {"purpose": request["purpose"], "persons": persons, "outcomes": outcomes}
+        answer = {"purpose": request["purpose"], "persons": persons, "outcomes": outcomes, "budget": last["budget"]}
         sys.stdout.write(json.dumps({**answer, "note": PROVES_NOTHING}, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(left_line(last["budget"]) + "\n")
     return _exit_code(outcomes)
 
 
@@ -213,6 +217,9 @@ def _end_with(reply: dict[str, Any], purpose: dict[str, Any] | None = None, *, a
     if purpose is not None and reply.get("rule") == "voorwaarde":
         text += "\nBevestig alleen wat waar is:\n"
         text += "\n".join(f"  --bevestig {_stated(one)}  {one['text']}" for one in purpose["confirm"])
+    if purpose is not None and reply.get("rule") == "budget" and purpose.get("raise"):
+        roles = " of ".join(purpose["raise"]["roles"])
+        text += f"\nEen collega met de rol {roles} kan uw grens voor 24 uur verhogen: bekend node raise."
     _stop(REFUSED if refused else UNREACHABLE, text)
 
 

@@ -6,8 +6,10 @@ about the person).
 
 import sys
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
+from bekend_proto.clock import AMSTERDAM
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -54,6 +56,19 @@ def print_notes(console: Console, seen: list[dict[str, Any]]) -> None:
         console.print(PROVES_NOTHING)
     if "geen_antwoord" in kinds:
         console.print(NOT_A_MISS)
+
+
+def left_line(budget: dict[str, Any]) -> str:
+    """What the officer may still ask today, as a sentence or two."""
+    one, all_ = budget["purpose"], budget["all"]
+    text = (
+        f"U kunt vandaag nog naar {one['left']} van {one['limit']} personen vragen voor dit doel, "
+        f"en naar {all_['left']} van {all_['limit']} voor al uw doelen samen."
+    )
+    if one["raised_until"]:
+        until = datetime.fromisoformat(one["raised_until"]).astimezone(AMSTERDAM)
+        text += f" Uw grens voor dit doel is verhoogd tot {until:%d-%m-%Y %H:%M}."
+    return text
 
 
 def print_standing(purpose: dict[str, Any], seen: list[dict[str, Any]]) -> None:

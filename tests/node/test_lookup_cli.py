@@ -121,7 +121,7 @@ async def test_fg_27_json_carries_the_warning_too(desk: Desk) -> None:
     ended = await desk.run(*ZSM_OPTIONS, *BOTH, "--json")
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
-    assert set(found) == {"purpose", "persons", "outcomes", "note"}
+    assert set(found) == {"purpose", "persons", "outcomes", "budget", "note"}
     assert (found["purpose"], found["persons"]) == (ZSM, 1)
     told = {one["oin"]: one["outcome"] for one in found["outcomes"]}
     assert told[POLITIE] == "bekend"

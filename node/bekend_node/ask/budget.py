@@ -40,11 +40,13 @@ class Budget:
 
 
 def budget_of(store: Store, covenant: Covenant, user: str, purpose: str, now: datetime) -> Budget:
-    """What an officer's budget is today, under a purpose of the covenant or over ALL_PURPOSES."""
+    """What an officer's budget is today, under a purpose or over ALL_PURPOSES; zero without such a purpose."""
     used = store.used("officer", user, purpose, day_of(now))
     if purpose == ALL_PURPOSES:
         return Budget(covenant.totals.per_officer, used)
-    terms = covenant.purposes[purpose]
+    terms = covenant.purposes.get(purpose)
+    if terms is None:
+        return Budget(0, used)
     raises = store.raises(user, now - LASTS)
     ends = [it.at + LASTS for it in raises_in_force(terms, user, raises, now)]
     return Budget(limit_of(terms, user, raises, now), used, min(ends, default=None))
