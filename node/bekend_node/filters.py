@@ -24,6 +24,7 @@ from bekend_proto.errors import BekendError, NotReadyError, StorageError
 from bekend_proto.logs import log
 from bekend_proto.v1 import signed_pb2
 
+from bekend_node import pseudonym_file
 from bekend_node.config import NodeConfig
 from bekend_node.filter_build import Built, Order
 from bekend_node.keys import NodeKeys
@@ -40,6 +41,10 @@ LEAST_LEAD = 10.0
 TICK_SECONDS = 1.0
 RETRY_SECONDS = 15
 """After a filter that could not be built."""
+LONGEST_START = 60.0
+"""Seconds that building may take, besides the persons."""
+SLOWEST = 1000
+"""Persons a second: a twentieth of what one core does."""
 
 
 @dataclass
@@ -243,6 +248,11 @@ class Filters:
         rules = self._rules.now
         canary = self._registers.canary(purpose, inputs.epoch)
         assert canary is not None
+        generations = (*inputs.generations, *inputs.shielded)
+        for generation in generations:
+            # A file that lost records would make a filter that misses persons in silence.
+            if pseudonym_file.count(self._registers.file(generation.id)) != generation.persons:
+                raise StorageError(f"the file of register {generation.register} is damaged: import it again")
         key = FreshKey.draw(self._keys.evaluation_key(purpose, inputs.epoch).secret)
         tags = tags_file(self._folder, purpose, version)
         order = Order(
@@ -257,7 +267,12 @@ class Filters:
             out=str(tags),
             workers=self._config.worker_count,
         )
-        built = await run_builder(order)
+        try:
+            async with asyncio.timeout(LONGEST_START + sum(g.persons for g in generations) / SLOWEST):
+                built = await run_builder(order)
+        except TimeoutError:
+            # A pool waits for ever for a worker that the system killed, for want of memory say.
+            raise StorageError(f"the filter for {purpose} did not get ready: it is tried again") from None
         interval = interval_of(built.tags, rules.covenant.interval_of(purpose))
         header = signed_pb2.FilterHeader(
             protocol_version=1,

@@ -1,5 +1,7 @@
 """Filters in service: switched at fixed moments, never published when something does not fit, kept over a restart."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from bekend_node import filters
 from bekend_node.app import Node, start_node
 from bekend_node.enrol.command import shield_persons
 from bekend_node.enrol.run import GuardError
+from bekend_node.pseudonym_file import RECORD
 from bekend_node.schedule import interval_of, next_switch
 from bekend_proto.clock import epoch_of, epoch_start, next_epoch
 from bekend_proto.errors import CovenantError, KeysError, NotReadyError, RefusedError, UnknownPartnerError
@@ -207,6 +210,37 @@ async def test_must_14_a_filter_that_misses_the_canary_is_never_published(
         assert "being built" in not_ready(node)
         assert await scene.bit() == "not_ready"
         assert list((scene.home.data / "filters").iterdir()) == []
+
+
+async def test_a_pseudonym_file_that_lost_persons_makes_no_filter(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN, UNKNOWN])
+    file = next(path for path in (scene.home.data / "pseudonyms").iterdir() if path.stat().st_size == 3 * RECORD)
+    os.truncate(file, 2 * RECORD)
+    async with scene.home.node(scene.port) as node:
+        await node.filters.settle()
+        assert "is being built" in not_ready(node)
+        assert await scene.bit() == "not_ready"
+        assert await scene.bit(UNKNOWN) == "not_ready"
+
+
+async def test_a_builder_that_hangs_is_ended_and_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = filters.run_builder
+
+    async def hanging(order: Any) -> Any:
+        await asyncio.Event().wait()
+
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    monkeypatch.setattr(filters, "LONGEST_START", 0.0)
+    monkeypatch.setattr(filters, "run_builder", hanging)
+    async with scene.home.node(scene.port) as node:
+        await node.filters.settle()
+        assert "is being built" in not_ready(node)
+        monkeypatch.setattr(filters, "LONGEST_START", 60.0)
+        monkeypatch.setattr(filters, "run_builder", real)
+        scene.advance(seconds=filters.RETRY_SECONDS)
+        await node.filters.tick()
+        await node.filters.settle()
+        assert await scene.bit() is True
 
 
 async def test_must_14_an_m_that_does_not_belong_to_the_announced_k_is_never_published(
