@@ -8,7 +8,7 @@ import grpc
 from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.clock import REPLAY_MEMORY, Clock, is_fresh
-from bekend_proto.errors import BekendError, InternalError, StaleError, code_name, from_rpc_error
+from bekend_proto.errors import BekendError, DeadlineError, InternalError, StaleError, code_name, from_rpc_error
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2, signed_pb2
 
@@ -24,6 +24,8 @@ PIECE = 64 * 1024
 PUSH_SECONDS = 120.0
 AT_ONCE = 4
 """Filters under way at once; more wait."""
+WAIT_SECONDS = 5.0
+"""How long an order waits: after this the broker has given up on it. Orders that pile up would keep questions out."""
 
 
 @dataclass
@@ -41,25 +43,31 @@ class Pusher:
     async def push(self, order: broker_pb2.PushOrder, link: BrokerLink) -> None:
         """Check an order and send the present filter over a stream of its own. Never raises but for cancellation."""
         claim = _claim(order.order)
-        async with self._slots:
-            try:
-                serving, channel, fetch = await self._check(order.order)
-                header = self.filters.header_for(serving, fetch.covenant_hash)
-                await _send(link, _pieces(fetch, header, serving, channel))
-            except BekendError as fault:
-                log(
-                    logs.PUSH_REFUSED,
-                    requester=claim.requester,
-                    purpose=claim.purpose[:100],
-                    code=code_name(fault.code),
-                    detail=fault.detail,
-                )
-                await _refuse(link, claim.fetch_id, fault)
-                return
-            except Exception as fault:
-                log(logs.ANSWER_FAILED, exception=type(fault).__name__, place=logs.place_of(fault.__traceback__))
-                await _refuse(link, claim.fetch_id, InternalError("the filter could not be sent"))
-                return
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            late = DeadlineError("too many filters are under way: this order had to wait too long")
+            _log_refusal(claim, late)
+            return
+        try:
+            await self._push(order, claim, link)
+        finally:
+            self._slots.release()
+
+    async def _push(self, order: broker_pb2.PushOrder, claim: signed_pb2.FetchOrder, link: BrokerLink) -> None:
+        try:
+            serving, channel, fetch = await self._check(order.order)
+            header = self.filters.header_for(serving, fetch.covenant_hash)
+            await _send(link, _pieces(fetch, header, serving, channel))
+        except BekendError as fault:
+            _log_refusal(claim, fault)
+            await _refuse(link, claim.fetch_id, fault)
+            return
+        except Exception as fault:
+            log(logs.ANSWER_FAILED, exception=type(fault).__name__, place=logs.place_of(fault.__traceback__))
+            await _refuse(link, claim.fetch_id, InternalError("the filter could not be sent"))
+            return
         log(
             logs.PUSHED,
             requester=fetch.requester,
@@ -123,6 +131,16 @@ async def _refuse(link: BrokerLink, fetch_id: bytes, fault: BekendError) -> None
         return
     finally:
         call.cancel()
+
+
+def _log_refusal(claim: signed_pb2.FetchOrder, fault: BekendError) -> None:
+    log(
+        logs.PUSH_REFUSED,
+        requester=claim.requester,
+        purpose=claim.purpose[:100],
+        code=code_name(fault.code),
+        detail=fault.detail,
+    )
 
 
 def _claim(signed: signed_pb2.Signed) -> signed_pb2.FetchOrder:
