@@ -141,6 +141,7 @@ class Node:
         except (BekendError, YamlFaults) as fault:
             log(logs.NODE_RELOAD_REFUSED, detail=str(fault))
             return False
+        self.directory.recheck()
         for link, attachment in zip(self.links, self.attachments, strict=True):
             link.renew()
             attachment.again()

@@ -32,6 +32,7 @@ NOTE_LIMIT = 256 * 1024
 @dataclass(frozen=True)
 class _Seen:
     manifest: KeyManifest
+    note: bytes
     previous: KeyManifest | None = None
     since: datetime | None = None
 
@@ -67,7 +68,18 @@ class Directory:
         """Take in what was seen before a restart; what no longer verifies is left out, its number stays remembered."""
         for oin, (_, note) in self._store.manifests().items():
             with contextlib.suppress(BekendError):
-                self._seen[oin] = _Seen(self._open(oin, note))
+                self._seen[oin] = _Seen(self._open(oin, note), note)
+
+    def recheck(self) -> None:
+        """After another covenant came into force: believe no more what its keys do not verify.
+
+        A key that was taken out because it was stolen must not live on in what it signed before.
+        """
+        for oin, seen in tuple(self._seen.items()):
+            try:
+                self._open(oin, seen.note)
+            except BekendError:
+                del self._seen[oin]
 
     def get(self, oin: str, number: int | None = None) -> KeyManifest:
         """The newest manifest of a party, or the one with this number.
@@ -147,17 +159,19 @@ class Directory:
 
     async def _take(self, oin: str, note: bytes) -> None:
         """Take in one note if it verifies and is newer; else it changes nothing."""
+        seen = self._seen.get(oin)
+        if seen is not None and note == seen.note:
+            return
         try:
             manifest = self._open(oin, note)
         except BekendError:
             # The carrier is not trusted: a note that does not verify says nothing about its owner.
             return
-        seen = self._seen.get(oin)
         highest = seen.manifest.number if seen else self._store.manifests().get(oin, (0, b""))[0]
         if manifest.number < highest or (seen and manifest.number == highest):
             return
         await self._store.remember_manifest(oin, manifest.number, note)
-        self._seen[oin] = _Seen(manifest, seen.manifest if seen else None, self._clock.now())
+        self._seen[oin] = _Seen(manifest, note, seen.manifest if seen else None, self._clock.now())
 
     def _open(self, oin: str, note: bytes) -> KeyManifest:
         if len(note) > NOTE_LIMIT:

@@ -142,6 +142,24 @@ async def test_a_superseded_number_counts_for_messages_under_way_and_no_longer(s
         directory.get(OM.oin, own.number - 1)
 
 
+async def test_must_03_a_key_that_a_new_covenant_took_out_is_not_believed_any_more(scene: Scene) -> None:
+    directory = scene.open()
+    await directory.refresh()
+    directory.recheck()
+    assert directory.get(POLITIE.oin).number == 1
+    party = scene.federation.parties[POLITIE.oin]
+    party.signer = SigningKey.generate()
+    scene.federation.write_covenant()
+    directory.recheck()
+    with pytest.raises(KeysError):
+        directory.get(POLITIE.oin)
+    # What it signed does not come back either, and others are believed as before.
+    await directory.refresh()
+    with pytest.raises(KeysError):
+        directory.get(POLITIE.oin)
+    assert directory.get(OM.oin).number == 1
+
+
 async def test_a_manifest_that_ended_gives_no_keys(scene: Scene) -> None:
     directory = scene.open()
     await directory.refresh()
