@@ -1,6 +1,7 @@
 """The control socket: who may use it, what it says, what it never says."""
 
 import asyncio
+import grp
 import json
 import os
 import pwd
@@ -81,6 +82,24 @@ def asking(**changes: Any) -> dict[str, Any]:
 async def test_the_socket_is_for_its_owner_alone(desk: Desk) -> None:
     assert stat.S_IMODE(desk.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(desk.path.parent.stat().st_mode) == 0o700
+
+
+async def test_a_group_may_use_the_socket_where_the_configuration_names_one(stage: Stage, tmp_path: Path) -> None:
+    group = grp.getgrgid(os.getegid())
+    desk = Desk(stage, tmp_path, (ME,))
+    await desk.server.start(desk.path, group.gr_name)
+    facts = desk.path.stat()
+    assert (stat.S_IMODE(facts.st_mode), facts.st_gid) == (0o660, group.gr_gid)
+    assert (await desk.call(op="status"))["type"] == "result"
+    await desk.server.stop()
+
+
+async def test_a_group_that_is_none_opens_nothing(stage: Stage, tmp_path: Path) -> None:
+    desk = Desk(stage, tmp_path, (ME,))
+    with pytest.raises(StorageError, match="must exist"):
+        await desk.server.start(desk.path, "geen-groep")
+    with pytest.raises(ConnectionRefusedError):
+        await desk.call(op="status")
 
 
 async def test_a_lookup_streams_outcomes_and_ends_with_a_receipt(desk: Desk) -> None:

@@ -97,7 +97,9 @@ async def test_outcomes_are_shown_with_sign_word_and_what_they_do_not_prove(desk
     assert "Volgende stap:\n  Overleg over de afdoening" in ended.out
     assert "getekend standaardbesluit: Reclassering Noord-Holland." in ended.out
     assert "niet (geheel) getoetst: op proef tot en met 2027-10-31." in ended.out
-    assert ended.err == "" or "Let op" not in ended.err
+    assert "Let op" not in ended.err
+    assert "U kunt vandaag nog naar 40 van 40 personen vragen voor dit doel, en naar 60 van 60" in ended.err
+    assert "U kunt vandaag nog naar 39 van 40 personen vragen voor dit doel, en naar 59 van 60" in ended.out
 
 
 async def test_the_next_step_is_told_per_person(desk: Desk) -> None:
@@ -123,6 +125,7 @@ async def test_fg_27_json_carries_the_warning_too(desk: Desk) -> None:
     found = json.loads(ended.out)
     assert set(found) == {"purpose", "persons", "outcomes", "budget", "note"}
     assert (found["purpose"], found["persons"]) == (ZSM, 1)
+    assert found["budget"]["purpose"] == {"limit": 40, "used": 1, "left": 39, "raised_until": None}
     told = {one["oin"]: one["outcome"] for one in found["outcomes"]}
     assert told[POLITIE] == "bekend"
     assert "bewijst niets" in found["note"]
