@@ -60,3 +60,14 @@ def test_first_word_completes() -> None:
         check=False,
     )
     assert shown.stdout.split() == ["lookup"]
+
+
+def test_must_12_a_crash_leaves_no_core() -> None:
+    seen = run(
+        "import resource, sys; sys.argv = ['bekend', '--help']\n"
+        "from bekend_deploy.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('core:', resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    assert seen.stdout.rstrip().endswith("core: (0, 0)")
