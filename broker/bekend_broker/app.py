@@ -131,6 +131,11 @@ class Broker:
         except (BekendError, YamlFaults) as fault:
             logs.log(logs.BROKER_RELOAD_REFUSED, detail=str(fault))
             return False
+        except Exception as fault:
+            # A folder that cannot be read, say: whoever waits for the next signal must go on waiting.
+            detail = f"{type(fault).__name__} at {logs.place_of(fault.__traceback__)}"
+            logs.log(logs.BROKER_RELOAD_REFUSED, detail=detail)
+            return False
         logs.log(logs.BROKER_RELOADED, covenant=present.covenant.hash.hex(), manifest=present.manifest.number)
         return True
 

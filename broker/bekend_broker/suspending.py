@@ -5,7 +5,6 @@ a second, one that is started takes it before it serves. So the operator needs n
 """
 
 import asyncio
-import contextlib
 import time
 from pathlib import Path
 from typing import Final
@@ -59,8 +58,14 @@ class Inbox:
         """Take what comes until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            with contextlib.suppress(OSError):
+            try:
                 await self.empty()
+            except OSError:
+                continue
+            except Exception as fault:
+                # The kill switch must outlive a note that nobody foresaw.
+                detail = f"{type(fault).__name__} at {logs.place_of(fault.__traceback__)}"
+                logs.log(logs.SUSPENSION_SKIPPED, detail=detail)
 
     async def empty(self) -> None:
         """Take what is there, oldest first. A note that cannot count is put aside and logged."""

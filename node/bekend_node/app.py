@@ -141,6 +141,10 @@ class Node:
         except (BekendError, YamlFaults) as fault:
             log(logs.NODE_RELOAD_REFUSED, detail=str(fault))
             return False
+        except Exception as fault:
+            # A folder that cannot be read, say: whoever waits for the next signal must go on waiting.
+            log(logs.NODE_RELOAD_REFUSED, detail=f"{type(fault).__name__} at {logs.place_of(fault.__traceback__)}")
+            return False
         self.directory.recheck()
         for link, attachment in zip(self.links, self.attachments, strict=True):
             link.renew()

@@ -17,9 +17,9 @@ hold the one for seconds while the other must take a log entry in milliseconds.
 There is no column for a hit: nothing here says what was answered.
 """
 
-import json
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime

@@ -176,6 +176,22 @@ async def test_a_new_covenant_sends_away_who_serves_the_old_one(
             assert await lookup.outcomes(POLITIE.oin) == {POLITIE.oin: [False]}
 
 
+async def test_a_reload_that_nobody_foresaw_is_refused_and_the_next_one_is_heard(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise PermissionError("what stood in the file")
+
+    async with federation.broker() as broker:
+        with monkeypatch.context() as patch:
+            patch.setattr("bekend_broker.app.load_present", unreadable)
+            assert not await broker.reload()
+        assert await broker.reload()
+    said = capfd.readouterr().err
+    assert "PermissionError at " in said
+    assert "what stood in the file" not in said
+
+
 async def test_a_reload_that_fails_changes_nothing(federation: Federation, om: Party, politie: Party) -> None:
     async with federation.broker() as broker, politie.attached():
         good = federation.covenant.hash
