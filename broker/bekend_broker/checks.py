@@ -15,7 +15,7 @@ from bekend_proto.note import parse_note
 from bekend_broker.config import BrokerConfig
 from bekend_broker.covenants import in_service, newest_seen
 from bekend_broker.directory import Present, load_present
-from bekend_broker.keys import enrolled_epochs
+from bekend_broker.keys import enrolled_epochs, over
 from bekend_broker.store import Store
 
 SOON = timedelta(days=14)
@@ -58,6 +58,7 @@ def _findings(config: BrokerConfig, clock: Clock) -> Iterator[Finding]:
     yield _try("certificate", lambda: _certificate(config, clock))
     yield _try("covenant", lambda: _covenant(in_service(config, now), now))
     yield _try("keys and manifest", lambda: _keys(load_present(config, now, newest_seen(config)), now))
+    yield _try("keys that are over", lambda: _over(config, now))
     yield _try("database", lambda: _database(config))
 
 
@@ -107,6 +108,12 @@ def _keys(present: Present, now: datetime) -> str:
         )
     last = max(manifest.record_keys)
     return f"manifest {manifest.number}, every key as it says; record keys until {add_months(last, 1)}-01"
+
+
+def _over(config: BrokerConfig, now: datetime) -> str:
+    if left := over(config.keys, now):
+        raise KeysError(f"{', '.join(path.name for path in left)}: run `bekend broker init`, which destroys them")
+    return "none is left"
 
 
 def _database(config: BrokerConfig) -> str:

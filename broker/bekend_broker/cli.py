@@ -23,7 +23,7 @@ from bekend_broker import covenants
 from bekend_broker.checks import Finding, check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
-from bekend_broker.keys import create_missing, draft_manifest
+from bekend_broker.keys import create_missing, destroy_over, draft_manifest
 from bekend_broker.status import Status, read_status
 from bekend_broker.suspending import hand_over
 
@@ -83,9 +83,10 @@ def init(
     config: Config = Path("broker.yaml"),
     as_json: AsJson = False,
 ) -> None:
-    """Write a commented configuration and make the keys that are missing. Nothing is ever overwritten.
+    """Write a commented configuration and make the keys that are missing. What is in use is never overwritten.
 
-    Run it again before each quarter: it makes the roots of this and the next quarter and month. Then make a manifest.
+    Run it again before each quarter, and a week after it began: it makes the roots of this and the next quarter and
+    month, and destroys those of quarters that are over. Then make a manifest.
     """
     with _faults(as_json):
         made: list[Path] = []
@@ -97,11 +98,14 @@ def init(
             keys = config.resolve().parent / "keys"
         else:
             keys = load_config(config).keys
-        made += create_missing(keys, SystemClock().now())
-        lines = [f"made {path}" for path in made] or ["everything is there already"]
+        now = SystemClock().now()
+        made += create_missing(keys, now)
+        gone = destroy_over(keys, now)
+        lines = [f"made {path}" for path in made] + [f"destroyed {path}, which is over" for path in gone]
+        lines = lines or ["everything is there already"]
         if config in made:
             lines.append(f"Fill in {config}, then run: bekend broker manifest --config {config}")
-        _say(as_json, {"made": [str(path) for path in made]}, *lines)
+        _say(as_json, {"made": [str(path) for path in made], "destroyed": [str(path) for path in gone]}, *lines)
 
 
 @app.command()

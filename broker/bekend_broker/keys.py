@@ -1,6 +1,7 @@
 """The broker's half of the keys: one random root per epoch for `b`, one per month for `u` (protocol section 4).
 
-    b-2026Q4.key         root of b[i,p,e] for every source i and purpose p in epoch e
+    b-2026Q4.key         root of b[i,p,e] for every source i and purpose p in epoch e; destroyed by
+                         `bekend broker init` when the epoch's overlap is over
     u-2026-11.key        root of u[month]: lives as long as the records of that month
     signing.key          Ed25519 seed that stands in the manifest: signs what the broker states (checkpoints)
 
@@ -103,6 +104,30 @@ def create_missing(folder: Path, now: datetime) -> list[Path]:
     for path in made:
         create_secret(path)
     return made
+
+
+def over(folder: Path, now: datetime) -> list[Path]:
+    """Roots of epochs whose overlap is over."""
+    epochs, _ = roots_at_hand(folder)
+    return [evaluation_root(folder, epoch) for epoch in epochs if now >= epoch_start(next_epoch(epoch)) + EPOCH_OVERLAP]
+
+
+def destroy_over(folder: Path, now: datetime) -> list[Path]:
+    """Overwrite and remove the roots of epochs whose overlap is over (protocol section 4); gives what is gone.
+
+    Raises KeysError when a file cannot be changed.
+    """
+    gone = over(folder, now)
+    for path in gone:
+        try:
+            with path.open("r+b") as file:
+                file.write(b"0" * 64)
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+        except OSError as fault:
+            raise KeysError(f"{path} is over and cannot be destroyed ({fault.strerror}): remove it by hand") from fault
+    return gone
 
 
 def served_epochs(now: datetime) -> tuple[str, ...]:

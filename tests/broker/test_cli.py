@@ -94,7 +94,7 @@ def test_init_writes_configuration_and_keys_and_overwrites_nothing(tmp_path: Pat
     assert len(files) == 6
     code, output = command("init", "--config", str(path), "--json")
     assert code == 0
-    assert json.loads(output) == {"made": []}
+    assert json.loads(output) == {"made": [], "destroyed": []}
     assert {one: one.read_bytes() for one in (tmp_path / "new").rglob("*") if one.is_file()} == files
 
 

@@ -10,6 +10,7 @@ import pytest
 from bekend_broker.keys import (
     create_missing,
     create_secret,
+    destroy_over,
     draft_manifest,
     enrolled_epochs,
     evaluation_root,
@@ -128,6 +129,21 @@ async def test_a_root_whose_epoch_is_over_may_be_gone(federation: Federation) ->
     assert not await starts(federation)
     federation.clock.advance(timedelta(seconds=1))
     assert await starts(federation)
+
+
+def test_a_root_is_destroyed_when_its_epoch_is_over_and_not_before(federation: Federation) -> None:
+    folder = federation.folder / "keys"
+    epoch = epoch_of(federation.clock.now())
+    root = evaluation_root(folder, epoch)
+    others = set(folder.iterdir()) - {root}
+    end = epoch_start(next_epoch(epoch)) + timedelta(days=7)
+    assert destroy_over(folder, end - timedelta(seconds=1)) == []
+    assert root.exists()
+    os.link(root, federation.folder / "the same bytes")
+    assert destroy_over(folder, end) == [root]
+    assert set(folder.iterdir()) == others
+    # Overwritten, not only unlinked.
+    assert (federation.folder / "the same bytes").read_bytes().startswith(b"0" * 64)
 
 
 def test_a_month_or_epoch_long_past_is_not_named_again(federation: Federation) -> None:
