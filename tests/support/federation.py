@@ -178,8 +178,11 @@ class Federation:
                 await party.publish()
             yield broker
         finally:
-            await asyncio.gather(*(party.close() for party in self.parties.values()))
-            await broker.stop(2)
+            # Whatever failed above: a server that is left to the garbage collector holds up a later test.
+            try:
+                await asyncio.gather(*(party.close() for party in self.parties.values()))
+            finally:
+                await broker.stop(2)
 
 
 @dataclass
@@ -234,7 +237,8 @@ class Party:
         self.stub = BrokerServiceStub(self.channel)
 
     async def close(self) -> None:
-        await self.channel.close()
+        if hasattr(self, "channel"):
+            await self.channel.close()
 
     async def publish(self, note: bytes | None = None) -> int:
         request = broker_pb2.PublishManifestRequest(manifest=note or self.note)
