@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bekend_broker.app import Broker
 from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZSM_LOCAL, ZVH_WEIGHING
 from bekend_node import pseudonym_file
 from bekend_node.enrol import crypto
+from bekend_node.enrol.command import Wanted, enrol_file
 from bekend_node.enrol.rows import ImportFaultError
 from bekend_node.enrol.run import GuardError
 from bekend_node.store_registers import Registers
@@ -396,3 +398,20 @@ async def test_another_file_does_not_go_on_with_the_first(federation: Federation
         await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(5)))
         await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(6)))
     assert set(stored(home, REGISTER, ZSM_CONTEXT)) == pseudonyms(home, ZSM_CONTEXT, people(6))
+
+
+async def test_a_file_that_changes_while_it_is_read_is_not_put_into_service(
+    federation: Federation, home: NodeHome
+) -> None:
+    more = home.csv(REGISTER, people(3, start=20)).read_bytes()
+    file = home.csv(REGISTER, people(5))
+
+    def rewrite(what: str, *_: int) -> None:
+        if what == "send":
+            file.write_bytes(more)
+
+    async with federation.broker() as broker:
+        wanted = Wanted(register=REGISTER, file=file, as_of=home.today)
+        with ThreadPoolExecutor(1) as executor, pytest.raises(GuardError, match="changed while it was read"):
+            await enrol_file(home.config(broker.port), wanted, federation.clock, executor, rewrite)
+        assert stored(home, REGISTER, ZSM_CONTEXT) == {}

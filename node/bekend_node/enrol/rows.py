@@ -89,11 +89,14 @@ def read_rows(
 
 
 def fingerprint(path: Path, key: bytes) -> bytes:
-    """Keyed hash of the file's bytes: tells on resuming whether it is the same file, and says nothing to others."""
+    """Keyed hash of the file's bytes: tells whether it is the same file, and says nothing to others."""
     digest = blake2b(key=key, digest_size=32, person=b"bekend1-import")
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except OSError as fault:
+        raise ImportFaultError(path, 0, f"cannot be read ({fault.strerror})", "Check the path.") from fault
     return digest.digest()
 
 

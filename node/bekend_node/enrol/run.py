@@ -58,6 +58,8 @@ class Source:
     fingerprint: bytes
     changes: bool
     kind: str
+    fingerprint_now: Callable[[], bytes] | None = None
+    """Of what would be read now; None where nothing can change meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Enroller:
             report = self._survey(task, source)
             work = self._open_import(task, source, purposes)
             await self._send(task, source, work, report)
+            self._guard_file(source)
             with locked(self.config.data, SWITCH):
                 self._switch(task, source, work, report)
             return report
@@ -148,6 +151,14 @@ class Enroller:
         if not source.changes:
             self._guard_shrinking(task, report.persons)
         return report
+
+    def _guard_file(self, source: Source) -> None:
+        """Each purpose read the file by itself: one that was written meanwhile would lose persons in silence."""
+        if source.fingerprint_now is not None and source.fingerprint_now() != source.fingerprint:
+            raise GuardError(
+                "file",
+                "the file changed while it was read: nothing was changed, run again with one that stays as it is",
+            )
 
     def _guard_shrinking(self, task: Task, persons: int) -> None:
         if task.confirm_shrink:
@@ -367,7 +378,8 @@ def file_source(
     # Everything that fixes what is sent: another file, mapping, date or canary is another import.
     settings = f"{mapping_digest} {rules.changes} {rules.as_of} {this_month} {rules.registration_months}".encode()
     key = crypto.fingerprint_key(keys.state, settings + canary)
-    return Source(read, fingerprint(path, key), rules.changes, rules.mapping.identifier_kind)
+    again = partial(fingerprint, path, key)
+    return Source(read, again(), rules.changes, rules.mapping.identifier_kind, again)
 
 
 def check_as_of(as_of: date, now: datetime) -> date:
