@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import grpc
 from bekend_policy.model import Covenant
-from bekend_policy.suspension import Suspension, Suspensions, open_suspension, parse_suspension
+from bekend_policy.suspension import NOTE_LIMIT, Suspension, Suspensions, open_suspension, parse_suspension
 from bekend_proto import logs
-from bekend_proto.errors import BekendError, StaleError, StorageError, code_name, from_rpc_error
+from bekend_proto.errors import BekendError, MalformedError, StaleError, StorageError, code_name, from_rpc_error
 from bekend_proto.logs import log
 from bekend_proto.note import parse_note
 from bekend_proto.v1 import broker_pb2
@@ -54,6 +54,9 @@ class Suspending:
         there: dict[tuple[str, str, str, str], int] = {}
         for note in tuple(notes)[:AT_MOST]:
             try:
+                if len(note) > NOTE_LIMIT:
+                    # Before it is read: reading a megabyte keeps questions waiting.
+                    raise MalformedError(f"a suspension has at most {NOTE_LIMIT} octets")
                 seen = parse_suspension(parse_note(note).text)
                 there[seen.key] = seen.number
                 if seen.number > self.held.number(seen):
