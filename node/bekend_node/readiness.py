@@ -112,6 +112,11 @@ def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datet
         raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
     named = tuple(here[register] for register in source.registers)
     shielded = (here[SHIELDED],) if SHIELDED in here else ()
+    # A question by one kind would find nobody of a register that holds another: a silent miss.
+    if len({g.kind for g in (*named, *shielded)}) > 1:
+        raise NotReadyError(
+            "the registers of this purpose hold different kinds of identifier: import them with one kind"
+        )
     return Inputs(epoch, named, shielded, min(g.as_of for g in named))
 
 
