@@ -7,6 +7,7 @@ standing decision. Persons are of kind `test`, which only demo and bench covenan
 import contextlib
 import random
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Federation, Import
 from bekend_deploy.partners import OM, SEVEN, ZVH, ZVH_WEIGHING, Pair, Partner, partners
 from bekend_deploy.population import Fixed, Population, Row
+from bekend_deploy.processes import ProcessFailed
 from bekend_deploy.questions import Truth
+from bekend_node.control_client import ControlClient
 from bekend_node.schedule import next_switch
 from bekend_proto.clock import Clock
 
@@ -31,6 +34,9 @@ GROUP = 6
 
 FEW, SMALL, MEDIUM, LARGE = 1_000, 10_000, 100_000, 1_000_000
 """Pseudonyms per source, by group."""
+
+READY_SECONDS = 1800.0
+"""How long the filters of newly enrolled sources may take to be built."""
 
 _INTERVAL = timedelta(days=1)
 _PER_DAY = 10_000_000
@@ -50,10 +56,26 @@ class Ground:
         return [one for size in sorted(self.groups) for one in self.groups[size]]
 
     def start(self, members: Sequence[Partner]) -> None:
-        """Start those of these nodes that do not run yet, a few at a time."""
+        """Start those of these nodes that do not run yet, a few at a time; the requester then gets their filters.
+
+        Raises ProcessFailed when one does not serve, or has no filter within READY_SECONDS.
+        """
         missing = [one.oin for one in members if one.oin not in self.federation.nodes]
         with ThreadPoolExecutor(4) as together:
             list(together.map(self.federation.start_node, missing))
+        wanted = [oin for oin in missing if oin != REQUESTER.oin]
+        if wanted and REQUESTER.oin in self.federation.nodes:
+            self._await_filters(wanted)
+
+    def _await_filters(self, wanted: Sequence[str]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        with ControlClient(self.federation.built.nodes[REQUESTER.oin].socket) as client:
+            while wanted:
+                if time.monotonic() > deadline:
+                    raise ProcessFailed(f"no filter after {READY_SECONDS:.0f} s: {wanted}")
+                reply = client.call({"op": "open", "purpose": PURPOSE, "sources": list(wanted)})
+                wanted = [oin for oin, state in reply["filters"].items() if state != "ok"]
+                time.sleep(0.1)
 
     def stop(self, members: Sequence[Partner]) -> None:
         """Stop these nodes."""
