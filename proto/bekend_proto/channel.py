@@ -47,9 +47,21 @@ LABEL_FILTER = b"bekend/1 filter"
 LABEL_FETCH = b"bekend/1 fetch"
 LABEL_ENROLMENT = b"bekend/1 enrolment"
 LABEL_RECEIPT = b"bekend/1 receipt"
+LABEL_RELEASE = b"bekend/1 release"
+LABEL_COLLECTED = b"bekend/1 collected"
 
 LABELS = frozenset(
-    {LABEL_BEGIN, LABEL_QUESTION, LABEL_ANSWER, LABEL_FILTER, LABEL_FETCH, LABEL_ENROLMENT, LABEL_RECEIPT}
+    {
+        LABEL_BEGIN,
+        LABEL_QUESTION,
+        LABEL_ANSWER,
+        LABEL_FILTER,
+        LABEL_FETCH,
+        LABEL_ENROLMENT,
+        LABEL_RECEIPT,
+        LABEL_RELEASE,
+        LABEL_COLLECTED,
+    }
 )
 """Every label of protocol version 1."""
 
@@ -57,6 +69,7 @@ X25519_LENGTH = 32
 MLKEM_PUBLIC_LENGTH = 1184
 MLKEM_CIPHERTEXT_LENGTH = 1088
 SIGNATURE_LENGTH = 64
+KEPT_LENGTH = 96
 BOX_OVERHEAD = 16
 """Octets by which a box is longer than what it holds."""
 
@@ -164,6 +177,20 @@ class OpenChannel:
             blake(32, b"bekend1-r2n", transcript, client_tx + shared),
             blake(32, b"bekend1-n2r", transcript, client_rx + shared),
         )
+
+    @classmethod
+    def restore(cls, kept: bytes, first: int) -> Self:
+        """The channel that `keep` gave, over a restart; it seals from counter `first` on. Raises InternalError."""
+        if len(kept) != KEPT_LENGTH:
+            raise InternalError("a kept channel has 96 octets")
+        return cls(kept[:32], kept[32:64], kept[64:], first)
+
+    def keep(self) -> bytes:
+        """Transcript and keys, 96 octets: they touch a disk only under a key that is elsewhere.
+
+        Which counters sealed already is the keeper's to know: a counter that comes back would show two messages.
+        """
+        return self.transcript + self._to_source + self._to_requester
 
     def seal_to_requester(self, counter: int, data: bytes) -> bytes:
         """The source's message number `counter`: 16 octets longer than `data`."""

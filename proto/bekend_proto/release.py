@@ -4,7 +4,10 @@
     locator, release key = BLAKE2b(key W, context)
 
 Only a source that has the person in its own set can compute W, find the locator among its clients' and open
-the box. Kept to formats here: who may send, open and release stands with the nodes.
+the box. Kept to formats here: who may send, open and release stands with the nodes; how D travels in collecting.py.
+
+The payload is a `Named`: the identifier and what a colleague needs to decide, and the blind of the Question's element.
+With that blind the source sees that it was asked about this person and no other (`check_named`).
 """
 
 import secrets
@@ -12,13 +15,22 @@ import secrets
 from nacl.bindings import crypto_secretbox, crypto_secretbox_open
 from nacl.exceptions import CryptoError
 
+from bekend_proto.channel import parse_strict
 from bekend_proto.errors import InternalError, MalformedError
+from bekend_proto.group import decode_scalar, multiply
+from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.octets import blake, lp
+from bekend_proto.oprf import hash_identifier, unblind
+from bekend_proto.shape import check_shape
+from bekend_proto.v1.signed_pb2 import Named
 
 RELEASE_LENGTH = 4096
 """Octets of D: 32 locator, 24 nonce, 16 authenticator, 4,024 of padded payload."""
 
 _PADDED = 4024
+
+PAYLOAD_LIMIT = _PADDED - 2
+"""Octets of payload that D holds at most."""
 
 
 def locator(w: bytes, context: bytes) -> bytes:
@@ -38,8 +50,8 @@ def seal_release(w: bytes, context: bytes, payload: bytes) -> bytes:
 
 def seal_release_with_nonce(w: bytes, context: bytes, payload: bytes, nonce: bytes) -> bytes:
     """The deterministic core of `seal_release`; a nonce serves once."""
-    if len(payload) > _PADDED - 2:
-        raise InternalError(f"a release message holds at most {_PADDED - 2} octets")
+    if len(payload) > PAYLOAD_LIMIT:
+        raise InternalError(f"a release message holds at most {PAYLOAD_LIMIT} octets")
     padded = lp(payload).ljust(_PADDED, b"\x00")
     return locator(w, context) + nonce + crypto_secretbox(padded, nonce, release_key(w, context))
 
@@ -56,3 +68,37 @@ def open_release(w: bytes, context: bytes, sealed: bytes) -> bytes:
     if end > _PADDED or padded[end:].strip(b"\x00"):
         raise MalformedError("this release message is not padded with zeros")
     return padded[2:end]
+
+
+class MisnamedError(MalformedError):
+    """D is keyed for one person and names another: for the privacy officer, not for the desk."""
+
+
+def pack_named(named: Named) -> bytes:
+    """The payload of D. Raises MalformedError when the texts are too long for it."""
+    payload = named.SerializeToString(deterministic=True)
+    if len(payload) > PAYLOAD_LIMIT:
+        raise MalformedError(f"the texts are too long: a release message holds {PAYLOAD_LIMIT} octets")
+    return payload
+
+
+def check_named(payload: bytes, element: bytes, evaluated: bytes, w: bytes) -> tuple[Identifier, Named]:
+    """Who is named, once it is certain that the Question was about that person, and W is that person's.
+
+    `element` is the Question's `A = r*x`, `evaluated` the source's own `Z = m*k*V`, `w` the W whose key opened D: with
+    the blind r the source computes both again. Raises MalformedError for another form, MisnamedError for somebody else.
+    """
+    named = parse_strict(Named, payload)
+    try:
+        identifier = parse_identifier(named.kind, named.value)
+    except InvalidIdentifier:
+        # Its text may quote the number.
+        raise MalformedError("a release message names no valid identifier") from None
+    if identifier.value != named.value:
+        raise MalformedError("a release message names an identifier in another than its canonical form")
+    if named.HasField("consent"):
+        check_shape(named.consent)
+    blind = decode_scalar(named.blind)
+    if multiply(blind, hash_identifier(identifier)) != element or unblind(blind, evaluated) != w:
+        raise MisnamedError("a release message names another person than it is keyed for")
+    return identifier, named

@@ -3,6 +3,8 @@
 proto/README.md lists them. Group elements are decoded besides, by who multiplies them.
 """
 
+from collections.abc import Container, Sequence
+
 from google.protobuf.message import Message
 
 from bekend_proto.errors import MalformedError
@@ -28,10 +30,18 @@ _LENGTHS: dict[str, int] = {
     "epoch": 6,
     "record_month": 7,
     "as_of": 10,
+    "blind": 32,
+    "date": 10,
 }
 """Octets (or ASCII characters) of single fields, by name: a name means the same in every payload."""
 
-_ITEM_LENGTHS: dict[str, int] = {"elements": 32, "seal_hashes": 32, "received": 32, "evaluated": 32}
+_ITEM_LENGTHS: dict[str, int] = {
+    "elements": 32,
+    "seal_hashes": 32,
+    "received": 32,
+    "evaluated": 32,
+    "messages": 4096,
+}
 """Octets of each item of a repeated field."""
 
 MAX_PERSONS = 8
@@ -49,11 +59,17 @@ def check_shape(message: Message) -> None:
             raise MalformedError(f"{name} has {_LENGTHS[name]} octets")
         if name == "on_behalf_of" and len(value) not in {0, 20}:
             raise MalformedError("on_behalf_of is empty or an OIN of 20 positions")
-        enum = descriptor.enum_type
-        if enum is not None and (value == 0 or value not in enum.values_by_number):
-            raise MalformedError(f"{name} is no value of this version")
+        if descriptor.enum_type is not None:
+            _check_enum(name, value, descriptor.enum_type.values_by_number)
         if name in _ITEM_LENGTHS and descriptor.type == descriptor.TYPE_BYTES:
             _check_items(name, value)
+
+
+def _check_enum(name: str, value: int | Sequence[int], known: Container[int]) -> None:
+    """One value, or one per person."""
+    values = [value] if isinstance(value, int) else value
+    if not 1 <= len(values) <= MAX_PERSONS or any(one == 0 or one not in known for one in values):
+        raise MalformedError(f"{name} is no value of this version")
 
 
 def _check_items(name: str, items: list[bytes]) -> None:

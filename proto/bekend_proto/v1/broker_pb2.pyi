@@ -258,6 +258,7 @@ class AttachRequest(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    COLLECTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """First message, once."""
@@ -270,18 +271,23 @@ class AttachRequest(_message.Message):
     def failure(self) -> Global___Failure:
         """A fault: the question gets no answer."""
 
+    @_builtins.property
+    def collected(self) -> Global___RoutedCollected:
+        """Reply to a release or a collect."""
+
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
         answer: Global___SealedAnswer | None = ...,
         failure: Global___Failure | None = ...,
+        collected: Global___RoutedCollected | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "failure", b"failure", "hello", b"hello", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "collected", b"collected", "failure", b"failure", "hello", b"hello", "kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "failure", b"failure", "hello", b"hello", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "collected", b"collected", "failure", b"failure", "hello", b"hello", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "answer", "failure"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "answer", "failure", "collected"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -329,6 +335,8 @@ class AttachResponse(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     PUSH_FIELD_NUMBER: _builtins.int
     DIRECTORY_CHANGED_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    COLLECT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First message, once."""
@@ -345,6 +353,14 @@ class AttachResponse(_message.Message):
     def directory_changed(self) -> Global___DirectoryChanged:
         """Something in the directory changed: fetch it now."""
 
+    @_builtins.property
+    def release(self) -> Global___RoutedRelease:
+        """Persons are named, or the naming is withdrawn."""
+
+    @_builtins.property
+    def collect(self) -> Global___RoutedCollect:
+        """The requester collects."""
+
     def __init__(
         self,
         *,
@@ -352,12 +368,14 @@ class AttachResponse(_message.Message):
         question: Global___EvaluatedQuestion | None = ...,
         push: Global___PushOrder | None = ...,
         directory_changed: Global___DirectoryChanged | None = ...,
+        release: Global___RoutedRelease | None = ...,
+        collect: Global___RoutedCollect | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["directory_changed", b"directory_changed", "kind", b"kind", "push", b"push", "question", b"question", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collect", b"collect", "directory_changed", b"directory_changed", "kind", b"kind", "push", b"push", "question", b"question", "release", b"release", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory_changed", b"directory_changed", "kind", b"kind", "push", b"push", "question", b"question", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collect", b"collect", "directory_changed", b"directory_changed", "kind", b"kind", "push", b"push", "question", b"question", "release", b"release", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "question", "push", "directory_changed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "question", "push", "directory_changed", "release", "collect"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -485,7 +503,7 @@ class Failure(_message.Message):
     QUESTION_ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     question_id: _builtins.bytes
-    """The Question's id, or empty."""
+    """The Question's id, the exchange's id (of a release or collect), or empty."""
     code: _errors_pb2.ErrorCode.ValueType
     """What went wrong, without details: those stay in the own log of who says it."""
     def __init__(
@@ -955,3 +973,193 @@ class EvaluatedChunk(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EvaluatedChunk: _TypeAlias = EvaluatedChunk  # noqa: Y015
+
+@_typing.final
+class ReleaseRequest(_message.Message):
+    """ReleaseRequest carries a sealed Release from the requester of a Question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.bytes
+    """The Question's id."""
+    box: _builtins.bytes
+    """SecretBox of the Signed Release, under the key requester-to-source: message 0 names, message 1 withdraws."""
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.bytes = ...,
+        box: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "question_id", b"question_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseRequest: _TypeAlias = ReleaseRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseResponse(_message.Message):
+    """ReleaseResponse carries the source's reply."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOX_FIELD_NUMBER: _builtins.int
+    box: _builtins.bytes
+    """512 bytes: SecretBox of the padded Signed Collected, under the key source-to-requester."""
+    def __init__(
+        self,
+        *,
+        box: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseResponse: _TypeAlias = ReleaseResponse  # noqa: Y015
+
+@_typing.final
+class CollectRequest(_message.Message):
+    """CollectRequest asks for what was decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.bytes
+    """The Question's id."""
+    number: _builtins.int
+    """Number of this message in its direction of the channel: 2 and up, each higher than the last."""
+    box: _builtins.bytes
+    """48 bytes: SecretBox of the Question's hash, under the key requester-to-source, with this number."""
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        box: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "number", b"number", "question_id", b"question_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectRequest: _TypeAlias = CollectRequest  # noqa: Y015
+
+@_typing.final
+class CollectResponse(_message.Message):
+    """CollectResponse carries the source's reply."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOX_FIELD_NUMBER: _builtins.int
+    box: _builtins.bytes
+    """512 bytes: SecretBox of the padded Signed Collected, under the key source-to-requester."""
+    def __init__(
+        self,
+        *,
+        box: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectResponse: _TypeAlias = CollectResponse  # noqa: Y015
+
+@_typing.final
+class RoutedRelease(_message.Message):
+    """RoutedRelease is a ReleaseRequest on its way to the source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    exchange_id: _builtins.bytes
+    """16 random bytes of the broker: the reply names it."""
+    question_id: _builtins.bytes
+    """The Question's id."""
+    box: _builtins.bytes
+    """As it came."""
+    def __init__(
+        self,
+        *,
+        exchange_id: _builtins.bytes = ...,
+        question_id: _builtins.bytes = ...,
+        box: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "exchange_id", b"exchange_id", "question_id", b"question_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoutedRelease: _TypeAlias = RoutedRelease  # noqa: Y015
+
+@_typing.final
+class RoutedCollect(_message.Message):
+    """RoutedCollect is a CollectRequest on its way to the source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    exchange_id: _builtins.bytes
+    """16 random bytes of the broker: the reply names it."""
+    question_id: _builtins.bytes
+    """The Question's id."""
+    number: _builtins.int
+    """As it came."""
+    box: _builtins.bytes
+    """As it came."""
+    def __init__(
+        self,
+        *,
+        exchange_id: _builtins.bytes = ...,
+        question_id: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        box: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "exchange_id", b"exchange_id", "number", b"number", "question_id", b"question_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoutedCollect: _TypeAlias = RoutedCollect  # noqa: Y015
+
+@_typing.final
+class RoutedCollected(_message.Message):
+    """RoutedCollected is the source's reply on its way back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_ID_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    exchange_id: _builtins.bytes
+    """The exchange's id."""
+    box: _builtins.bytes
+    """512 bytes."""
+    def __init__(
+        self,
+        *,
+        exchange_id: _builtins.bytes = ...,
+        box: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "exchange_id", b"exchange_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoutedCollected: _TypeAlias = RoutedCollected  # noqa: Y015

@@ -97,6 +97,86 @@ ENROLMENT_KIND_CHANGES: EnrolmentKind.ValueType  # 2
 """Additions and removals."""
 Global___EnrolmentKind: _TypeAlias = EnrolmentKind  # noqa: Y015
 
+class _ReleaseKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReleaseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReleaseKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RELEASE_KIND_UNSPECIFIED: _ReleaseKind.ValueType  # 0
+    """Not a valid value."""
+    RELEASE_KIND_NAMES: _ReleaseKind.ValueType  # 1
+    """Every message is a D that names its person."""
+    RELEASE_KIND_WITHDRAWS: _ReleaseKind.ValueType  # 2
+    """The consent was withdrawn: what is open ends. Every message is random."""
+
+class ReleaseKind(_ReleaseKind, metaclass=_ReleaseKindEnumTypeWrapper):
+    """ReleaseKind says whether a Release names the persons of its Question, or takes back what was named."""
+
+RELEASE_KIND_UNSPECIFIED: ReleaseKind.ValueType  # 0
+"""Not a valid value."""
+RELEASE_KIND_NAMES: ReleaseKind.ValueType  # 1
+"""Every message is a D that names its person."""
+RELEASE_KIND_WITHDRAWS: ReleaseKind.ValueType  # 2
+"""The consent was withdrawn: what is open ends. Every message is random."""
+Global___ReleaseKind: _TypeAlias = ReleaseKind  # noqa: Y015
+
+class _ReleaseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReleaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReleaseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RELEASE_STATE_UNSPECIFIED: _ReleaseState.ValueType  # 0
+    """Not a valid value."""
+    RELEASE_STATE_WAITING: _ReleaseState.ValueType  # 1
+    """Nothing yet."""
+    RELEASE_STATE_KNOWN: _ReleaseState.ValueType  # 2
+    """A colleague released it: known."""
+    RELEASE_STATE_CLOSED: _ReleaseState.ValueType  # 3
+    """The term has ended: nothing more will come."""
+
+class ReleaseState(_ReleaseState, metaclass=_ReleaseStateEnumTypeWrapper):
+    """ReleaseState is what a source says about one person when a reply is collected."""
+
+RELEASE_STATE_UNSPECIFIED: ReleaseState.ValueType  # 0
+"""Not a valid value."""
+RELEASE_STATE_WAITING: ReleaseState.ValueType  # 1
+"""Nothing yet."""
+RELEASE_STATE_KNOWN: ReleaseState.ValueType  # 2
+"""A colleague released it: known."""
+RELEASE_STATE_CLOSED: ReleaseState.ValueType  # 3
+"""The term has ended: nothing more will come."""
+Global___ReleaseState: _TypeAlias = ReleaseState  # noqa: Y015
+
+class _ConsentGiver:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentGiverEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentGiver.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONSENT_GIVER_UNSPECIFIED: _ConsentGiver.ValueType  # 0
+    """Not a valid value."""
+    CONSENT_GIVER_SELF: _ConsentGiver.ValueType  # 1
+    """The person."""
+    CONSENT_GIVER_REPRESENTATIVE: _ConsentGiver.ValueType  # 2
+    """The legal representative, of a child under 12."""
+    CONSENT_GIVER_BOTH: _ConsentGiver.ValueType  # 3
+    """The person and the legal representative, from 12 to 15."""
+
+class ConsentGiver(_ConsentGiver, metaclass=_ConsentGiverEnumTypeWrapper):
+    """ConsentGiver says who consented."""
+
+CONSENT_GIVER_UNSPECIFIED: ConsentGiver.ValueType  # 0
+"""Not a valid value."""
+CONSENT_GIVER_SELF: ConsentGiver.ValueType  # 1
+"""The person."""
+CONSENT_GIVER_REPRESENTATIVE: ConsentGiver.ValueType  # 2
+"""The legal representative, of a child under 12."""
+CONSENT_GIVER_BOTH: ConsentGiver.ValueType  # 3
+"""The person and the legal representative, from 12 to 15."""
+Global___ConsentGiver: _TypeAlias = ConsentGiver  # noqa: Y015
+
 @_typing.final
 class Signed(_message.Message):
     """Signed carries the exact bytes that were signed, and the signature."""
@@ -106,7 +186,7 @@ class Signed(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
-    """Serialised payload: Begin, Question, Answer, FilterHeader, FetchOrder, Enrolment or Receipt."""
+    """Serialised payload: Begin, Question, Answer, FilterHeader, FetchOrder, Enrolment, Receipt, Release or Collected."""
     signature: _builtins.bytes
     """Ed25519 (RFC 8032), 64 bytes, over lp(label) || payload; the label names the kind of payload."""
     def __init__(
@@ -642,3 +722,181 @@ class ReceiptLine(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReceiptLine: _TypeAlias = ReceiptLine  # noqa: Y015
+
+@_typing.final
+class Release(_message.Message):
+    """Release names the persons of one Question to a source that answers by hand, sealed in the channel. Section 9."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    QUESTION_HASH_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TRANSCRIPT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    """The protocol version of the Question."""
+    question_hash: _builtins.bytes
+    """BLAKE2b-256 of the signed Question."""
+    requester: _builtins.str
+    """OIN of the asking node."""
+    source: _builtins.str
+    """OIN of the source."""
+    transcript: _builtins.bytes
+    """The channel transcript of Question and Answer, 32 bytes."""
+    kind: Global___ReleaseKind.ValueType
+    """Names or withdraws; both have one length."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """D_j, 4,096 bytes each, one per person, in the order of the Question."""
+
+    def __init__(
+        self,
+        *,
+        protocol_version: _builtins.int = ...,
+        question_hash: _builtins.bytes = ...,
+        requester: _builtins.str = ...,
+        source: _builtins.str = ...,
+        transcript: _builtins.bytes = ...,
+        kind: Global___ReleaseKind.ValueType = ...,
+        messages: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "messages", b"messages", "protocol_version", b"protocol_version", "question_hash", b"question_hash", "requester", b"requester", "source", b"source", "transcript", b"transcript"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Release: _TypeAlias = Release  # noqa: Y015
+
+@_typing.final
+class Collected(_message.Message):
+    """Collected is the source's reply to a Release and to every collect after it: signed, padded, then sealed. Section 9."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    QUESTION_HASH_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TRANSCRIPT_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    """The protocol version of the Question."""
+    question_hash: _builtins.bytes
+    """BLAKE2b-256 of the signed Question."""
+    requester: _builtins.str
+    """OIN of the asking node."""
+    source: _builtins.str
+    """OIN of the source."""
+    transcript: _builtins.bytes
+    """The channel transcript of Question and Answer, 32 bytes."""
+    number: _builtins.int
+    """Number of this message in its direction of the channel: 1 replies to Release, 2 to a withdrawal, n + 1 to collect n."""
+    until: _builtins.int
+    """End of the term: the Question's time and the covenant's reply term, milliseconds since 1970-01-01 UTC."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___ReleaseState.ValueType]:
+        """One per person, in the order of the Question."""
+
+    def __init__(
+        self,
+        *,
+        protocol_version: _builtins.int = ...,
+        question_hash: _builtins.bytes = ...,
+        requester: _builtins.str = ...,
+        source: _builtins.str = ...,
+        transcript: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        until: _builtins.int = ...,
+        states: _abc.Iterable[Global___ReleaseState.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "protocol_version", b"protocol_version", "question_hash", b"question_hash", "requester", b"requester", "source", b"source", "states", b"states", "transcript", b"transcript", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Collected: _TypeAlias = Collected  # noqa: Y015
+
+@_typing.final
+class Named(_message.Message):
+    """Named is what D holds: the person, and what a colleague at the source needs to decide. It is not signed by itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    BLIND_FIELD_NUMBER: _builtins.int
+    DESK_FIELD_NUMBER: _builtins.int
+    JUSTIFICATION_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Kind of identifier."""
+    value: _builtins.str
+    """Its canonical value."""
+    blind: _builtins.bytes
+    """r_ij, 32 bytes: shows that the Question is about this person, since A_ij = r_ij * x_j."""
+    desk: _builtins.str
+    """Functional contact of the requester."""
+    justification: _builtins.str
+    """Why the requester asks."""
+    @_builtins.property
+    def consent(self) -> Global___Consent:
+        """The consent that the requester states; absent where the mode asks none."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        value: _builtins.str = ...,
+        blind: _builtins.bytes = ...,
+        desk: _builtins.str = ...,
+        justification: _builtins.str = ...,
+        consent: Global___Consent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "consent", b"consent", "desk", b"desk", "justification", b"justification", "kind", b"kind", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Named: _TypeAlias = Named  # noqa: Y015
+
+@_typing.final
+class Consent(_message.Message):
+    """Consent is the requester's statement of a consent on file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    GIVER_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Reference of the record at the requester."""
+    date: _builtins.str
+    """Date of the consent, YYYY-MM-DD."""
+    scope: _builtins.str
+    """What was consented to, in words."""
+    giver: Global___ConsentGiver.ValueType
+    """Who gave it."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        date: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        giver: Global___ConsentGiver.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "giver", b"giver", "reference", b"reference", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consent: _TypeAlias = Consent  # noqa: Y015
