@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from bekend_proto.errors import MalformedError
 from bekend_proto.note import note_name, parse_vkey
@@ -265,12 +266,15 @@ def _terms(checks: _Checks, path: str, purpose: Purpose) -> None:
     }
     for party, terms in purpose.source_terms.items():
         place = ("bronnen", party)
-        if terms.mode.by_machine and terms.reply_term is not None:
+        if terms.mode is Mode.AUTOMATIC and terms.own_reply_term is not None:
             what = f"modus {terms.mode} antwoordt direct en heeft geen reactietermijn"
             checks.add(path, (*place, "reactietermijn"), what, "Haal de reactietermijn weg, of kies handmatig.")
-        if terms.mode in {Mode.MANUAL, Mode.CONSENT} and not terms.reply_term:
+        if terms.mode in {Mode.MANUAL, Mode.CONSENT} and terms.own_reply_term is None:
             what = f"bij modus {terms.mode} ontbreekt de reactietermijn"
             checks.add(path, place, what, "Voeg 'reactietermijn: P2D' toe.")
+        if terms.own_reply_term == timedelta(0):
+            what = "de reactietermijn moet langer dan nul zijn"
+            checks.add(path, (*place, "reactietermijn"), what, "Bijvoorbeeld P2D.")
         if terms.mode is Mode.CONSENT and consents.isdisjoint(general | set(terms.conditions)):
             checks.add(
                 path,

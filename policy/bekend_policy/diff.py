@@ -153,6 +153,7 @@ def _agreement(old: Covenant, new: Covenant) -> Iterator[Change]:
             "demo": "ja" if agreement.demo else "nee",
             "de oudste versie waarvan een handtekening telt": str(agreement.signatures_from or ""),
             "de tijd tussen twee filters": term(agreement.filter_interval) if agreement.filter_interval else "",
+            "de tijd tussen twee keer ophalen": term(agreement.collect_interval),
         }
         for rule in agreement.mandate_rules:
             facts[f"het mandaat van {rule.principal} aan {rule.requester}"] = rule.article

@@ -59,6 +59,7 @@ class Source:
     conditions: frozenset[str] = frozenset()
     """Ids of conditions that hold for this source only (`mits`)."""
     reply_term: timedelta | None = None
+    """How long a colleague may take; None for `nooit` and `automatisch` only."""
     alternative: str | None = None
     only_for: frozenset[str] = frozenset()
     """Kinds and OINs that it answers; empty: every asker of the purpose."""
@@ -147,6 +148,11 @@ class Covenant:
     def filter_interval(self) -> timedelta | None:
         """Time between two switches of a filter, where the covenant sets one."""
         return self.agreement.filter_interval
+
+    @property
+    def collect_interval(self) -> timedelta:
+        """Time between two rounds in which a requester collects late answers: 15 minutes, but in a demo."""
+        return self.agreement.collect_interval
 
     def covers(self, oin: str, purpose_id: str, parties: Iterable[str]) -> bool:
         """Whether this partner's signature stands for a purpose between these parties (itself among them).

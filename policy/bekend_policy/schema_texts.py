@@ -25,6 +25,7 @@ KEYS: dict[str, dict[str, str]] = {
         "handtekeningen_vanaf": "Oudste versie waarvan een handtekening nog telt.",
         "totalen_per_dag": "Personen per dag over alle doelen samen.",
         "filter_interval": "Tijd tussen twee verversingen van een lijst, bijvoorbeeld PT15M.",
+        "ophalen_elke": "Hoe vaak de vrager late antwoorden ophaalt: PT15M. Alleen een demo kan sneller, vanaf PT1S.",
         "stilzetten": "Wie mag stilzetten, naast de beheerder en elke partner voor zichzelf: per soort de OIN's.",
     },
     "Operator": {
@@ -127,7 +128,7 @@ KEYS: dict[str, dict[str, str]] = {
         "grondslag": "Wettelijke grond van de bron om te antwoorden.",
         "registers": "Registers van de bron waaruit wordt geantwoord. De vrager ziet ze nooit.",
         "maximale_ouderdom_lijst": "Hoe oud de lijst van de bron mag zijn; zonder deze regel P3D.",
-        "reactietermijn": "Binnen welke tijd een collega bij de bron beslist.",
+        "reactietermijn": "Hoeveel tijd een collega bij de bron heeft. Bij standaardbesluit: als dat niet geldt; anders P3D.",
         "mits": "Voorwaarden die alleen voor deze bron gelden.",
         "alleen_voor": "Alleen deze vragers krijgen van deze bron antwoord; leeg: alle vragers van het doel.",
         "alternatief": "Wat kan als deze weg niet kan.",

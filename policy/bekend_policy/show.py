@@ -119,7 +119,8 @@ def _source(covenant: Covenant, source_party: str, members: list[Source], purpos
         return
     yield from _wrapped(f"{_sentence(MODES[terms.mode])} Uit: {listed(terms.registers)}.", 6)
     if terms.reply_term:
-        yield from _wrapped(f"Beslist binnen {term(terms.reply_term)}.", 6)
+        fallback = "Zonder geldig besluit beslist een collega" if terms.mode is Mode.STANDING else "Beslist"
+        yield from _wrapped(f"{fallback} binnen {term(terms.reply_term)}.", 6)
     yield from _wrapped(f"De lijst is ten hoogste {term(terms.max_list_age)} oud.", 6)
     if terms.only_for:
         yield from _wrapped(f"Antwoordt alleen aan {listed(party(covenant, it) for it in terms.only_for)}.", 6)

@@ -45,6 +45,12 @@ __all__ = [
 SHIELDED_REGISTER = "afgeschermd"
 """The reserved register of a partner's shielded clients: always subtracted, never named in a covenant."""
 
+DEFAULT_REPLY_TERM = timedelta(days=3)
+"""Term of a `standaardbesluit` that states none, for when it falls back to `handmatig`."""
+
+COLLECT_INTERVAL = timedelta(minutes=15)
+"""How often a requester collects late answers (protocol section 9)."""
+
 
 def _party(value: str) -> str:
     if value in set(Kind) or is_oin(value):
@@ -158,12 +164,22 @@ class SourceTerms(StrictModel):
     grounds: tuple[Ground, ...] = Field(default=(), alias="grondslag")
     registers: tuple[Slug, ...] = Field(default=())
     max_list_age: Duration = Field(default=timedelta(days=3), alias="maximale_ouderdom_lijst")
-    reply_term: Duration | None = Field(default=None, alias="reactietermijn")
+    own_reply_term: Duration | None = Field(default=None, alias="reactietermijn")
     conditions: tuple[Slug, ...] = Field(default=(), alias="mits")
     only_for: tuple[Party, ...] = Field(default=(), alias="alleen_voor")
     """Askers that this source answers; empty: all of the purpose. Who asks in another's name is named itself too."""
     alternative: Text | None = Field(default=None, alias="alternatief")
     reason: Text | None = Field(default=None, alias="reden")
+
+    @property
+    def reply_term(self) -> timedelta | None:
+        """How long a colleague at the source may take; None where no person ever decides.
+
+        A `standaardbesluit` has one too: without a valid decision the source answers by hand (protocol section 9).
+        """
+        if self.own_reply_term is None and self.mode is Mode.STANDING:
+            return DEFAULT_REPLY_TERM
+        return self.own_reply_term
 
     @model_validator(mode="after")
     def _complete(self) -> "SourceTerms":
@@ -346,6 +362,7 @@ class Agreement(StrictModel):
     """Oldest version on which a signature may still count; without it, the version before this one."""
     totals: Limits = Field(alias="totalen_per_dag")
     filter_interval: Duration | None = None
+    collect_interval: Duration = Field(default=COLLECT_INTERVAL, alias="ophalen_elke")
     suspenders: dict[Literal["knooppunt", "doel", "federatie"], tuple[Oin, ...]] = Field(
         default_factory=dict, alias="stilzetten"
     )
@@ -356,7 +373,15 @@ class Agreement(StrictModel):
         if self.last_day < self.first_day:
             raise rule_fault("geldig_tot_en_met ligt voor geldig_vanaf", "Verbeter de datums.", "geldig_tot_en_met")
         _check_interval(self.filter_interval)
+        self._check_collecting()
         return self
+
+    def _check_collecting(self) -> None:
+        """When late answers are fetched must tell nothing: one interval for everybody, but in a demo."""
+        if not self.demo and self.collect_interval != COLLECT_INTERVAL:
+            raise rule_fault("ophalen_elke is PT15M; alleen een demo kan sneller", "Laat de regel weg.", "ophalen_elke")
+        if not timedelta(seconds=1) <= self.collect_interval <= COLLECT_INTERVAL:
+            raise rule_fault("ophalen_elke moet tussen PT1S en PT15M liggen", "Bijvoorbeeld PT15M.", "ophalen_elke")
 
 
 def _check_interval(interval: timedelta | None) -> None:

@@ -104,7 +104,7 @@ def test_every_purpose_says_everything_that_a_reader_needs(it: Purpose) -> None:
     for terms in it.source_terms.values():
         assert terms.reason if terms.mode is Mode.NEVER else terms.grounds
         if terms.mode is not Mode.NEVER:
-            assert bool(terms.reply_term) is not terms.mode.by_machine
+            assert bool(terms.reply_term) is (terms.mode is not Mode.AUTOMATIC)
 
 
 @pytest.mark.parametrize(

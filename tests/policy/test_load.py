@@ -64,6 +64,60 @@ def test_sources_follow_kinds_and_keep_their_terms(covenant: Covenant) -> None:
     assert covenant.sources("kennemerland/bestaat-niet") == {}
 
 
+def test_a_person_at_the_source_always_has_a_term(covenant: Covenant) -> None:
+    """A standing decision may lapse: then a colleague decides, within the term of the file or three days."""
+    for purpose in covenant.purposes:
+        for source in covenant.sources(purpose).values():
+            assert (source.reply_term is None) is (source.mode in {Mode.AUTOMATIC, Mode.NEVER})
+    assert covenant.sources(ZSM)[RECLASSERING].reply_term == timedelta(days=3)
+
+
+def test_a_standing_decision_may_have_a_term_of_its_own(tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    edit(
+        folder / "doelen/zsm-context.yaml",
+        "modus: standaardbesluit",
+        "modus: standaardbesluit\n    reactietermijn: PT8H",
+    )
+    assert load_covenant(folder).sources(ZSM)[RECLASSERING].reply_term == timedelta(hours=8)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "fault"),
+    [
+        ("modus: automatisch", "modus: automatisch\n    reactietermijn: P2D", "heeft geen reactietermijn"),
+        (r"modus: standaardbesluit", "modus: standaardbesluit\n    reactietermijn: P0D", "langer dan nul"),
+        (r"modus: automatisch", "modus: handmatig", "ontbreekt de reactietermijn"),
+    ],
+)
+def test_a_term_that_cannot_be_is_refused(pattern: str, replacement: str, fault: str, tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    edit(folder / "doelen/zsm-context.yaml", pattern, replacement)
+    assert any(fault in it for it in faults_of(folder))
+
+
+def test_late_answers_are_collected_every_quarter_of_an_hour_unless_a_demo_says_less(tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    assert load_covenant(folder).collect_interval == timedelta(minutes=15)
+    edit(folder / "afspraken.yaml", "quorum: 7", "quorum: 7\nophalen_elke: PT1S")
+    assert load_covenant(folder).collect_interval == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("demo", "value", "fault"),
+    [
+        ("nee", "PT1S", "ophalen_elke is PT15M; alleen een demo kan sneller"),
+        ("nee", "PT1H", "ophalen_elke is PT15M; alleen een demo kan sneller"),
+        ("ja", "PT0S", "ophalen_elke moet tussen PT1S en PT15M liggen"),
+        ("ja", "PT16M", "ophalen_elke moet tussen PT1S en PT15M liggen"),
+    ],
+)
+def test_another_interval_for_collecting_is_refused(demo: str, value: str, fault: str, tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    edit(folder / "afspraken.yaml", "demo: ja", f"demo: {demo}\nophalen_elke: {value}")
+    assert any(fault in it for it in faults_of(folder))
+
+
 def test_requesters_ask_for_themselves_or_under_a_mandate(covenant: Covenant) -> None:
     requesters = covenant.requesters(ZVH_WEIGHING)
     assert requesters[ZVH].on_behalf_of == {HAARLEM}
