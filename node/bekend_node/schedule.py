@@ -1,10 +1,13 @@
-"""When filters switch: at fixed moments that depend on nothing but the clock, the OIN and the size class.
+"""When filters switch and late answers are collected: at fixed moments that depend on nothing but clock and OIN.
 
-Changed or not, so that a switch tells nothing about imports or shieldings (protocol section 4, `m`).
+Changed or not, so that a switch tells nothing about imports or shieldings (protocol section 4, `m`); released or not,
+so that a collect tells nothing about what was decided (section 9).
 """
 
 from datetime import timedelta
 from hashlib import blake2b
+
+from bekend_proto.collecting import FIRST_COLLECT
 
 _STEPS = (
     (1 << 17, timedelta(minutes=15)),
@@ -25,6 +28,25 @@ def next_switch(oin: str, interval: timedelta, after: int) -> int:
 
     Moments are multiples of the interval plus a constant offset per node, so that not all nodes switch at once.
     """
-    seconds = max(1, int(interval.total_seconds()))
+    seconds = _seconds(interval)
     offset = int.from_bytes(blake2b(oin.encode("ascii"), digest_size=8, person=b"bekend1-switch").digest()) % seconds
     return (after - offset) // seconds * seconds + seconds + offset
+
+
+def collect_moment(requester: str, interval: timedelta, asked: int, number: int) -> int:
+    """When the collect with this number is due, in seconds since 1970-01-01 UTC; it is never made earlier.
+
+    `asked` is the Question's time, in milliseconds. FIRST_COLLECT belongs to the requester's first moment after it,
+    each next number to the moment after that. Both sides count so: a number tells nothing but its moment.
+    """
+    return next_switch(requester, interval, asked // 1000) + (number - FIRST_COLLECT) * _seconds(interval)
+
+
+def collect_number(requester: str, interval: timedelta, asked: int, now: int) -> int:
+    """The number of the last collect that is due at `now` (seconds); FIRST_COLLECT - 1 before the first one."""
+    late = now - collect_moment(requester, interval, asked, FIRST_COLLECT)
+    return max(FIRST_COLLECT - 1, FIRST_COLLECT + late // _seconds(interval))
+
+
+def _seconds(interval: timedelta) -> int:
+    return max(1, int(interval.total_seconds()))
