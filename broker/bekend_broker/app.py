@@ -15,7 +15,6 @@ from bekend_proto.telemetry import MetricsServer, start_metrics
 from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
-from bekend_broker.access import Accesses
 from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory, Present, load_present, shelf_of
 from bekend_broker.enrolment import Enrolments
@@ -64,7 +63,6 @@ class Broker:
             limits=limits,
             threads=self._enrol_threads,
         )
-        self._accesses = Accesses(self._directory, store, clock, metrics)
         self._inbox = Inbox(config.data, self._directory, self._register)
         self._watching: asyncio.Future[tuple[None, None]] | None = None
         self._awaited = Awaited(shelf_of(config))
@@ -101,14 +99,7 @@ class Broker:
             self._metrics_server = start_metrics(
                 self.config.metrics, self._metrics.registry, self.config.tls_files, self._clock
             )
-        service = BrokerService(
-            directory=self._directory,
-            register=self._register,
-            lookups=self._lookups,
-            transfers=self._transfers,
-            enrolments=self._enrolments,
-            accesses=self._accesses,
-        )
+        service = BrokerService(self._directory, self._register, self._lookups, self._transfers, self._enrolments)
         self._server = await start_server(
             [lambda server: add_BrokerServiceServicer_to_server(service, server)],
             self.config.listen,

@@ -48,7 +48,6 @@ class Metrics:
         self.enrolled = Counter(
             "bekend_broker_enrolled_elements", "Elements evaluated for enrolment, padding included.", registry=r
         )
-        self.accesses = Counter("bekend_broker_accesses", "Access requests that were evaluated.", registry=r)
         self.fetches = Counter("bekend_broker_fetches", "Filters passed on, by decision.", ("decision",), registry=r)
         self.storage_faults = Counter(
             "bekend_broker_storage_faults", "Writes that failed: nothing was answered.", registry=r

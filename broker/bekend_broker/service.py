@@ -7,8 +7,6 @@ from typing import Any
 from bekend_policy.versions import files_of
 from bekend_proto.interceptors import current_caller
 from bekend_proto.v1.broker_pb2 import (
-    AccessRequest,
-    AccessResponse,
     AttachRequest,
     AttachResponse,
     EnrolRequest,
@@ -30,7 +28,6 @@ from bekend_proto.v1.broker_pb2 import (
 )
 from bekend_proto.v1.broker_pb2_grpc import BrokerServiceServicer
 
-from bekend_broker.access import Accesses
 from bekend_broker.directory import Directory
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.lookup import Lookups
@@ -44,20 +41,17 @@ class BrokerService(BrokerServiceServicer):
 
     def __init__(
         self,
-        *,
         directory: Directory,
         register: Register,
         lookups: Lookups,
         transfers: Transfers,
         enrolments: Enrolments,
-        accesses: Accesses,
     ) -> None:
         self._directory = directory
         self._register = register
         self._lookups = lookups
         self._transfers = transfers
         self._enrolments = enrolments
-        self._accesses = accesses
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:  # noqa: N802
         """The directory, signed notes only."""
@@ -108,7 +102,3 @@ class BrokerService(BrokerServiceServicer):
     ) -> AsyncIterator[EnrolResponse]:
         """Evaluate an import."""
         return self._enrolments.run(current_caller(), request_iterator)
-
-    async def Access(self, request: AccessRequest, context: Any) -> AccessResponse:  # noqa: N802
-        """Evaluate an access request."""
-        return await self._accesses.run(current_caller(), request.request)

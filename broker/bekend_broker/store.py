@@ -202,13 +202,11 @@ def append_log(connection: sqlite3.Connection, kind: str, entry_hash: bytes, now
     return _append_log(connection, kind, entry_hash, milliseconds(now))
 
 
-def first_time(
-    connection: sqlite3.Connection, kind: bytes, name: bytes, now: datetime, memory: timedelta = REPLAY_MEMORY
-) -> bool:
-    """Whether this id is new; it is remembered from now on, for the replay memory unless it must be longer."""
+def first_time(connection: sqlite3.Connection, kind: bytes, name: bytes, now: datetime) -> bool:
+    """Whether this id is new; it is remembered from now on for the replay memory (protocol, parameters)."""
     present = milliseconds(now)
     connection.execute("DELETE FROM seen WHERE until < ?", (present,))
-    until = present + memory // timedelta(milliseconds=1)
+    until = present + REPLAY_MEMORY // timedelta(milliseconds=1)
     cursor = connection.execute("INSERT OR IGNORE INTO seen (id, until) VALUES (?, ?)", (kind + name, until))
     return cursor.rowcount == 1
 

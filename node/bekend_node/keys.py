@@ -158,7 +158,6 @@ def draft_manifest(
     sizes: Mapping[str, int],
     *,
     privacy_officer: bytes | None,
-    privacy_officer_signing: bytes | None = None,
     number: int,
     now: datetime,
 ) -> KeyManifest:
@@ -179,7 +178,6 @@ def draft_manifest(
         protocol_versions=(1,),
         signing_keys=(bytes(keys.signing.verify_key),),
         privacy_officer=privacy_officer,
-        privacy_officer_signing=privacy_officer_signing,
         register_sizes={SHIELDED: SHIELDED_SIZE, **sizes},
         evaluation_keys={
             (keys.oin, purpose, epoch): keys.evaluation_key(purpose, epoch).public

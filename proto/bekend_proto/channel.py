@@ -49,7 +49,6 @@ LABEL_ENROLMENT = b"bekend/1 enrolment"
 LABEL_RECEIPT = b"bekend/1 receipt"
 LABEL_RELEASE = b"bekend/1 release"
 LABEL_COLLECTED = b"bekend/1 collected"
-LABEL_ACCESS = b"bekend/1 access"
 
 LABELS = frozenset(
     {
@@ -62,7 +61,6 @@ LABELS = frozenset(
         LABEL_RECEIPT,
         LABEL_RELEASE,
         LABEL_COLLECTED,
-        LABEL_ACCESS,
     }
 )
 """Every label of protocol version 1."""

@@ -114,8 +114,8 @@ _SEVERAL = {"to_source", "from_source", "to_requester", "pieces"}
 
 
 class _Wrapped(BrokerService):
-    def __init__(self, stage: Stage, **parts: Any) -> None:
-        super().__init__(**parts)
+    def __init__(self, stage: Stage, *parts: Any) -> None:
+        super().__init__(*parts)
         self._stage = stage
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:

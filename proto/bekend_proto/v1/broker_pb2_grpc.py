@@ -80,11 +80,6 @@ class BrokerServiceStub:
                 request_serializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolResponse.FromString,
                 _registered_method=True)
-        self.Access = channel.unary_unary(
-                '/bekend_proto.v1.BrokerService/Access',
-                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.AccessRequest.SerializeToString,
-                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.AccessResponse.FromString,
-                _registered_method=True)
 
 
 class BrokerServiceServicer:
@@ -154,13 +149,6 @@ class BrokerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Access(self, request, context):
-        """Access evaluates the blinded element of an access request under every month's record key.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_BrokerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -208,11 +196,6 @@ def add_BrokerServiceServicer_to_server(servicer, server):
                     servicer.Enrol,
                     request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolRequest.FromString,
                     response_serializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolResponse.SerializeToString,
-            ),
-            'Access': grpc.unary_unary_rpc_method_handler(
-                    servicer.Access,
-                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.AccessRequest.FromString,
-                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.AccessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -459,33 +442,6 @@ class BrokerService:
             '/bekend_proto.v1.BrokerService/Enrol',
             bekend__proto_dot_v1_dot_broker__pb2.EnrolRequest.SerializeToString,
             bekend__proto_dot_v1_dot_broker__pb2.EnrolResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Access(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/bekend_proto.v1.BrokerService/Access',
-            bekend__proto_dot_v1_dot_broker__pb2.AccessRequest.SerializeToString,
-            bekend__proto_dot_v1_dot_broker__pb2.AccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

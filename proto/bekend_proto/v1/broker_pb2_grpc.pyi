@@ -51,8 +51,6 @@ class BrokerServiceStub:
     """Push is the source's half of a Fetch, dialled when told on Attach."""
     Enrol: _grpc.StreamStreamMultiCallable[_broker_pb2.EnrolRequest, _broker_pb2.EnrolResponse]
     """Enrol evaluates blinded elements of a register under the broker's key for its source."""
-    Access: _grpc.UnaryUnaryMultiCallable[_broker_pb2.AccessRequest, _broker_pb2.AccessResponse]
-    """Access evaluates the blinded element of an access request under every month's record key."""
 
 @_typing.type_check_only
 class BrokerServiceAsyncStub(BrokerServiceStub):
@@ -77,8 +75,6 @@ class BrokerServiceAsyncStub(BrokerServiceStub):
     """Push is the source's half of a Fetch, dialled when told on Attach."""
     Enrol: _aio.StreamStreamMultiCallable[_broker_pb2.EnrolRequest, _broker_pb2.EnrolResponse]  # type: ignore[assignment]
     """Enrol evaluates blinded elements of a register under the broker's key for its source."""
-    Access: _aio.UnaryUnaryMultiCallable[_broker_pb2.AccessRequest, _broker_pb2.AccessResponse]  # type: ignore[assignment]
-    """Access evaluates the blinded element of an access request under every month's record key."""
 
 class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
     """BrokerService routes blinded questions between nodes."""
@@ -154,13 +150,5 @@ class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_broker_pb2.EnrolResponse], _abc.AsyncIterator[_broker_pb2.EnrolResponse]]:
         """Enrol evaluates blinded elements of a register under the broker's key for its source."""
-
-    @_abc_1.abstractmethod
-    def Access(
-        self,
-        request: _broker_pb2.AccessRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_broker_pb2.AccessResponse, _abc.Awaitable[_broker_pb2.AccessResponse]]:
-        """Access evaluates the blinded element of an access request under every month's record key."""
 
 def add_BrokerServiceServicer_to_server(servicer: BrokerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

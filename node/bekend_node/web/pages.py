@@ -1,0 +1,134 @@
+"""What all pages share: who is looking, the menu of that person's roles, templates, texts, redirects."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from bekend_node.web.sessions import COOKIE, Person, Session, Sessions
+from bekend_node.web.texts import Texts
+
+STATIC: Final = Path(__file__).with_name("static")
+
+Page = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class MenuItem:
+    """One entry of the menu, for people with one of these roles; every officer's role when `roles` is None."""
+
+    path: str
+    text: str
+    roles: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What every page says about the node: its organisation, and whether this is a trial."""
+
+    organisation: str
+    dev: bool
+    demo: bool
+    theme: Path | None = None
+
+
+class Pages:
+    """Renders templates for whoever is signed in."""
+
+    def __init__(self, site: Callable[[], Site], sessions: Sessions, menu: Sequence[MenuItem]) -> None:
+        self._site = site
+        self._sessions = sessions
+        self._menu = tuple(menu)
+        self._texts = Texts("nl")
+        self._templates = Environment(
+            loader=PackageLoader("bekend_node.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=False,
+        )
+        self._templates.globals.update(t=self._texts, static=_static)
+
+    def session(self, request: Request) -> Session | None:
+        """The browser's session, if it has one that has not ended."""
+        return self._sessions.find(request.cookies.get(COOKIE))
+
+    def person(self, request: Request) -> Person:
+        """Who is signed in. Raises NotSignedIn."""
+        session = self.session(request)
+        if session is None or session.person is None:
+            raise NotSignedIn
+        return session.person
+
+    def signed_in(self, request: Request) -> tuple[Session, Person]:
+        """The session of who is signed in. Raises NotSignedIn."""
+        person = self.person(request)
+        session = self.session(request)
+        assert session is not None
+        return session, person
+
+    def in_role(self, request: Request, role: str) -> tuple[Session, Person]:
+        """The same, for people with this role. Raises NotSignedIn, HTTPException 403."""
+        session, person = self.signed_in(request)
+        if role not in person.roles:
+            raise HTTPException(403)
+        return session, person
+
+    def render(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page."""
+        return HTMLResponse(self.fragment(request, template, **values), status_code=status)
+
+    def fragment(self, request: Request, template: str, **values: Any) -> str:
+        """The text of a template, whole page or part of one."""
+        session = self.session(request)
+        person = session.person if session else None
+        common = {"site": self._site(), "person": person, "menu": self._menu_of(person, request.url.path)}
+        return self._templates.get_template(template).render({**common, **values})
+
+    def failed(self, request: Request, status: int) -> HTMLResponse:
+        """The page for what went wrong: says what to do, never what was asked."""
+        key = f"fout.{status}" if status in {403, 404, 405, 413} else "fout.500"
+        return self.render(request, "fout.html.j2", status, message=self._texts(key))
+
+    def _menu_of(self, person: Person | None, path: str) -> list[dict[str, object]]:
+        if person is None:
+            return []
+        shown = [one for one in self._menu if one.roles is None or one.roles & set(person.roles)]
+        return [
+            {"path": one.path, "text": one.text, "here": path == one.path or path.startswith(one.path + "/")}
+            for one in shown
+        ]
+
+
+class NotSignedIn(Exception):  # noqa: N818 - no fault: the way to sign in follows
+    """Nobody is signed in."""
+
+
+def see_other(path: str) -> RedirectResponse:
+    """Go on with a GET: a refreshed page sends nothing twice."""
+    return RedirectResponse(path, status_code=303)
+
+
+def give_cookie(response: Response, session: Session) -> None:
+    """The session's cookie: for this host, over TLS, out of reach of scripts and of other sites."""
+    response.set_cookie(COOKIE, session.id, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def take_cookie(response: Response) -> None:
+    """Take the cookie away."""
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+
+
+_VERSIONS: dict[str, str] = {}
+
+
+def _static(name: str) -> str:
+    """The address of a file of the site; it changes with the file, so that a browser may keep it for long."""
+    if name not in _VERSIONS and (path := STATIC / name).is_file():
+        _VERSIONS[name] = sha256(path.read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={_VERSIONS.get(name, '0')}"
