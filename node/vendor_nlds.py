@@ -29,7 +29,7 @@ KEPT = {
     *("page-header", "page-layout", "paragraph", "root", "select", "separator", "skip-link"),
     *("surface", "table", "table-container", "textarea", "textbox", "unordered-list"),
 }
-LICENCE = "/* SPDX-License-Identifier: EUPL-1.2. Made by node/vendor_nlds.py; see node/VENDOR.md. */\n"
+FRONT = "/* Made by node/vendor_nlds.py. Licence and origin: node/VENDOR.md. */\n"
 
 
 def read(package: Path, path: str) -> str:
@@ -98,8 +98,8 @@ def main() -> None:
     night = f"@media screen and (prefers-color-scheme: dark){{\n{block(changed, dark)}}}\n"
     out = STATIC / "vendor" / "nlds"
     out.mkdir(parents=True, exist_ok=True)
-    (out / "components.css").write_text(LICENCE + rules, "utf-8")
-    (out / "tokens.css").write_text(LICENCE + both + night, "utf-8")
+    (out / "components.css").write_text(FRONT + rules, "utf-8")
+    (out / "tokens.css").write_text(FRONT + both + night, "utf-8")
     for path in (folder / COMPONENTS, folder / TOKENS, out / "components.css", out / "tokens.css"):
         print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")  # noqa: T201
 
