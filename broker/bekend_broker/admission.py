@@ -60,8 +60,7 @@ def open_from(directory: Directory, caller: str, cls: type[M], signed: Signed, n
 def decided(present: Present, asked: Asked, now: datetime) -> Decision:
     """The decision on a question to one source, of the covenant's version that it names.
 
-    Raises RefusedError when it is refused, or allowed in a mode that is not routed yet; SuspendedError when a note
-    suspends it.
+    Raises RefusedError when it is refused; SuspendedError when a note suspends it.
     """
     covenant = present.under(asked.covenant_hash)
     present.suspensions.check(
@@ -75,8 +74,6 @@ def decided(present: Present, asked: Asked, now: datetime) -> Decision:
     decision = decide(covenant, asked, now)
     if not decision.allowed:
         raise RefusedError(decision.rule, decision.reason)
-    if decision.mode is None or not decision.mode.by_machine:
-        raise RefusedError(decision.rule, "Deze partner beslist met de hand: dat komt met handmatige vrijgave.")
     return decision
 
 

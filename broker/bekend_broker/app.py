@@ -21,6 +21,7 @@ from bekend_broker.enrolment import Enrolments
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
 from bekend_broker.register import Register
+from bekend_broker.releases import Releases
 from bekend_broker.service import BrokerService
 from bekend_broker.store import Store
 from bekend_broker.suspending import LOOK_SECONDS, Inbox
@@ -63,6 +64,14 @@ class Broker:
             limits=limits,
             threads=self._enrol_threads,
         )
+        self._releases = Releases(
+            directory=self._directory,
+            register=self._register,
+            database=store,
+            clock=clock,
+            metrics=metrics,
+            limits=limits,
+        )
         self._inbox = Inbox(config.data, self._directory, self._register)
         self._watching: asyncio.Future[tuple[None, None]] | None = None
         self._awaited = Awaited(shelf_of(config))
@@ -99,7 +108,14 @@ class Broker:
             self._metrics_server = start_metrics(
                 self.config.metrics, self._metrics.registry, self.config.tls_files, self._clock
             )
-        service = BrokerService(self._directory, self._register, self._lookups, self._transfers, self._enrolments)
+        service = BrokerService(
+            directory=self._directory,
+            register=self._register,
+            lookups=self._lookups,
+            transfers=self._transfers,
+            enrolments=self._enrolments,
+            releases=self._releases,
+        )
         self._server = await start_server(
             [lambda server: add_BrokerServiceServicer_to_server(service, server)],
             self.config.listen,
@@ -147,9 +163,9 @@ class Broker:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def stop(self, grace: float | None = None) -> None:
-        """Take no new calls, let running lookups end (within `grace` seconds), send the sources away, close."""
+        """Take no new calls, let what runs end (within `grace` seconds), send the sources away, close."""
         seconds = self.config.limits.grace_seconds if grace is None else grace
-        logs.log(logs.BROKER_STOPPING, lookups=self._lookups.running)
+        logs.log(logs.BROKER_STOPPING, lookups=self._lookups.running, exchanges=self._releases.running)
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -160,6 +176,7 @@ class Broker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._lookups.wait_idle()
+                    await self._releases.wait_idle()
             self._register.end_all()
             await stopping
         if self._metrics_server is not None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from bekend_policy.faults import YamlFaults
 from bekend_policy.manifest import parse_manifest
 from bekend_policy.versions import Version
+from bekend_policy.words import Mode
 from bekend_proto.clock import Clock, add_months, month_of
 from bekend_proto.errors import BekendError, KeysError
 from bekend_proto.identity import read_tls
@@ -98,7 +99,7 @@ def _keys(present: Present, now: datetime) -> str:
         for purpose in covenant.purposes
         for source, terms in covenant.sources(purpose).items()
         for epoch in enrolled_epochs(now)
-        if terms.mode.by_machine and (source, purpose, epoch) not in manifest.evaluation_keys
+        if terms.mode is not Mode.NEVER and (source, purpose, epoch) not in manifest.evaluation_keys
     ]
     if missing:
         source, purpose, epoch = missing[0]

@@ -42,6 +42,7 @@ class Limits(_Section):
     piece_seconds: Seconds = 10.0
     fetches_per_requester: Annotated[int, Field(ge=1, le=1024)] = 64
     imports_per_node: Annotated[int, Field(ge=1, le=64)] = 8
+    exchanges_per_requester: Annotated[int, Field(ge=1, le=4096)] = 256
     grace_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
 
 

@@ -18,6 +18,11 @@ ADMITTED: Final = "admitted"
 REPLIES: Final = ("answered", "failed", "unreachable", "deadline")
 """How a question that was forwarded ended: with a sealed answer (of unknown content), or without one."""
 
+RELEASE: Final = "release"
+COLLECT: Final = "collect"
+ENDS: Final = ("refused", *REPLIES)
+"""How a release or collect ended: not passed on, or as a question that was forwarded."""
+
 CODES: Final = tuple(code_name(code) for code in ErrorCode.values() if code)
 OTHER: Final = "other"
 
@@ -47,6 +52,15 @@ class Metrics:
         )
         self.enrolled = Counter(
             "bekend_broker_enrolled_elements", "Elements evaluated for enrolment, padding included.", registry=r
+        )
+        self.exchanges = Counter(
+            "bekend_broker_exchanges",
+            "How releases and collects ended; never what they said.",
+            ("kind", "end"),
+            registry=r,
+        )
+        self.open_questions = Gauge(
+            "bekend_broker_open_questions", "Questions that a colleague may still decide about.", registry=r
         )
         self.fetches = Counter("bekend_broker_fetches", "Filters passed on, by decision.", ("decision",), registry=r)
         self.storage_faults = Counter(
@@ -82,6 +96,9 @@ class Metrics:
             self.unasked.labels(purpose)
         for end in REPLIES:
             self.replies.labels(end)
+        for kind in (RELEASE, COLLECT):
+            for end in ENDS:
+                self.exchanges.labels(kind, end)
 
     def begin(self, purpose: str, fault: BekendError | None) -> None:
         """Count a Begin: admitted, or refused with this fault."""

@@ -6,8 +6,10 @@ The functions here are pure or take a connection; `lookup.py` runs them in their
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
+from bekend_policy.model import Covenant
 from bekend_proto.dleq import prove
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RatioError, RecordError, StaleError
 from bekend_proto.group import decode_scalar, multiply
@@ -25,6 +27,12 @@ from bekend_broker.directory import Directory
 MAX_QUESTIONS = 64
 """Questions in one Ask: as many sources as a purpose may name."""
 
+AFTER_TERM: Final = timedelta(hours=1)
+"""How long after the end of its term a question's last collects may come."""
+
+SPARE_COLLECTS: Final = 2
+"""Beside those at the fixed moments: the first and last moments lie where they fall."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -35,6 +43,8 @@ class Checked:
     question: Question
     routed: RoutedQuestion
     key: KeyPair
+    open: store.OpenQuestion | None = None
+    """What is kept of it when a colleague at the source may decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +83,17 @@ def check_ask(
             asked = replace(asked_of(opened.begin, source), kind_class=question.kind_class, sources=len(questions))
             decided(directory.present, asked, now)
             key = _check(directory, opened, question, routed, now)
+            late = _open(directory.present.under(question.covenant_hash), question)
         except BekendError as fault:
             yield Refused(name, source, fault)
         else:
-            yield Checked(name, source, question, routed, key)
+            yield Checked(name, source, question, routed, key, late)
 
 
 def admit(
     connection: sqlite3.Connection, opened: Opened, checked: Sequence[Checked], *, alone: bool, now: datetime
 ) -> list[Verdict]:
-    """(6): replay, the canary's budget and the log, for all questions of an Ask in one transaction.
+    """(6): replay, the canary's budget, the log and what stays open, for all questions of an Ask in one transaction.
 
     `alone`: whether these are all that the Ask held. A verdict per question; what is refused is not logged.
     """
@@ -101,6 +112,8 @@ def admit(
             verdicts.append(Refused(one.question_id, one.source, fault))
             continue
         log.append(connection, log.QUESTION, one.routed.question, now)
+        if one.open is not None:
+            store.keep_open_question(connection, one.question_id, one.open)
         verdicts.append(one)
     return verdicts
 
@@ -141,6 +154,23 @@ def _check(directory: Directory, opened: Opened, question: Question, routed: Rou
     _check_records(question, routed)
     _check_ratios(opened, question, routed)
     return key
+
+
+def _open(covenant: Covenant, question: Question) -> store.OpenQuestion | None:
+    """What is kept of a question that a colleague may decide about; None where the source answers by machine only."""
+    term = covenant.sources(question.purpose)[question.source].reply_term
+    if term is None:
+        return None
+    open_for = term + AFTER_TERM
+    return store.OpenQuestion(
+        requester=question.requester,
+        source=question.source,
+        purpose=question.purpose,
+        principal=question.on_behalf_of,
+        persons=len(question.elements),
+        until=question.time + open_for // timedelta(milliseconds=1),
+        collects=open_for // covenant.collect_interval + SPARE_COLLECTS,
+    )
 
 
 def _facts(message: Question | object) -> tuple[object, ...]:

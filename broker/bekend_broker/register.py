@@ -5,10 +5,12 @@
       |<-------------- Welcome{version} --|
       |<------- EvaluatedQuestion, PushOrder, DirectoryChanged, ...
       | SealedAnswer, Failure ----------->| to the lookup that asked, once
+      |<------- RoutedRelease, RoutedCollect
+      | RoutedCollected, Failure -------->| to the release or collect that waits, once
 
 A second Attach of an OIN replaces the first: a node that comes back after a broken line does not wait for the
-broker to notice. An answer counts only on the stream over which its question went out, so no source can answer
-for another, nor twice (protocol section 12, items 4 and 6).
+broker to notice. A reply counts only on the stream over which its question, release or collect went out, so no source
+can answer for another, nor twice (protocol section 12, items 4 and 6).
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
 from bekend_proto import logs
+from bekend_proto.collecting import COLLECTED_BOX
 from bekend_proto.errors import (
     BekendError,
     CovenantError,
@@ -24,6 +27,7 @@ from bekend_proto.errors import (
     MalformedError,
     UnreachableError,
     VersionError,
+    error_of,
 )
 from bekend_proto.v1.broker_pb2 import (
     AttachRequest,
@@ -34,6 +38,8 @@ from bekend_proto.v1.broker_pb2 import (
     Hello,
     LookupResponse,
     PushOrder,
+    RoutedCollect,
+    RoutedRelease,
     SealedAnswer,
     Welcome,
 )
@@ -63,6 +69,7 @@ class Attachment:
         self._gone = False
         self._outgoing: asyncio.Queue[AttachResponse | None] = asyncio.Queue(QUEUE)
         self._waiting: dict[bytes, Reply] = {}
+        self._exchanges: dict[bytes, asyncio.Future[bytes]] = {}
 
     def ask(self, question_id: bytes, question: EvaluatedQuestion, reply: Reply) -> None:
         """Send a question; `reply` is called once, unless it is forgotten first.
@@ -80,25 +87,45 @@ class Attachment:
         """Tell the node to fetch the directory. Raises UnreachableError when it went away or does not keep up."""
         self._send(AttachResponse(directory_changed=DirectoryChanged()))
 
-    def forget(self, question_id: bytes) -> None:
-        """Drop a question: a reply that comes later goes nowhere."""
-        self._waiting.pop(question_id, None)
+    def exchange(self, message: RoutedRelease | RoutedCollect) -> "asyncio.Future[bytes]":
+        """Send a release or collect; the box of the reply, or the BekendError that ended the exchange.
+
+        Raises UnreachableError when the source went away or does not keep up.
+        """
+        if isinstance(message, RoutedRelease):
+            self._send(AttachResponse(release=message))
+        else:
+            self._send(AttachResponse(collect=message))
+        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._exchanges[message.exchange_id] = reply
+        return reply
+
+    def forget(self, name: bytes) -> None:
+        """Drop a question or exchange: a reply that comes later goes nowhere."""
+        self._waiting.pop(name, None)
+        self._exchanges.pop(name, None)
 
     def take(self, message: AttachRequest) -> bool:
         """Hand a reply to who waits for it; False when nobody does. Raises MalformedError for other messages."""
         kind = message.WhichOneof("kind")
         if kind == "answer":
             return self._reply(message.answer.question_id, _checked(message.answer))
-        if kind == "failure":
-            code = message.failure.code if message.failure.code in ErrorCode.values() else ERROR_CODE_MALFORMED
-            return self._reply(
-                message.failure.question_id,
-                LookupResponse(failure=Failure(question_id=message.failure.question_id, code=code)),
+        if kind == "collected":
+            box = message.collected.box
+            fits = len(box) == COLLECTED_BOX
+            return self._settle(
+                message.collected.exchange_id, box if fits else MalformedError("a reply has one length")
             )
-        raise MalformedError("after Hello a source sends answers and failures only")
+        if kind == "failure":
+            name = message.failure.question_id
+            code = message.failure.code if message.failure.code in ErrorCode.values() else ERROR_CODE_MALFORMED
+            if self._settle(name, error_of(code, f"{self.oin} gives no reply")):
+                return True
+            return self._reply(name, LookupResponse(failure=Failure(question_id=name, code=code)))
+        raise MalformedError("after Hello a source sends answers, replies and failures only")
 
     def end(self, reason: BekendError | None = None) -> None:
-        """Stop sending; every question that waits gets no answer, at once."""
+        """Stop sending; everything that waits gets no reply, at once."""
         if self._gone:
             return
         self._gone = True
@@ -106,6 +133,8 @@ class Attachment:
         waiting, self._waiting = self._waiting, {}
         for question_id, reply in waiting.items():
             reply(LookupResponse(failure=Failure(question_id=question_id, code=ERROR_CODE_UNREACHABLE)))
+        for exchange_id in list(self._exchanges):
+            self._settle(exchange_id, UnreachableError(f"{self.oin} went away"))
         if not self._outgoing.full():
             self._outgoing.put_nowait(None)
 
@@ -130,6 +159,16 @@ class Attachment:
         if reply is None:
             return False
         reply(response)
+        return True
+
+    def _settle(self, exchange_id: bytes, outcome: bytes | BekendError) -> bool:
+        reply = self._exchanges.pop(exchange_id, None)
+        if reply is None or reply.done():
+            return False
+        if isinstance(outcome, BekendError):
+            reply.set_exception(outcome)
+        else:
+            reply.set_result(outcome)
         return True
 
 

@@ -9,6 +9,8 @@ from bekend_proto.interceptors import current_caller
 from bekend_proto.v1.broker_pb2 import (
     AttachRequest,
     AttachResponse,
+    CollectRequest,
+    CollectResponse,
     EnrolRequest,
     EnrolResponse,
     FetchRequest,
@@ -25,6 +27,8 @@ from bekend_proto.v1.broker_pb2 import (
     PublishSuspensionResponse,
     PushRequest,
     PushResponse,
+    ReleaseRequest,
+    ReleaseResponse,
 )
 from bekend_proto.v1.broker_pb2_grpc import BrokerServiceServicer
 
@@ -32,6 +36,7 @@ from bekend_broker.directory import Directory
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.lookup import Lookups
 from bekend_broker.register import Register
+from bekend_broker.releases import Releases
 from bekend_broker.suspending import suspend
 from bekend_broker.transfer import Transfers
 
@@ -41,17 +46,20 @@ class BrokerService(BrokerServiceServicer):
 
     def __init__(
         self,
+        *,
         directory: Directory,
         register: Register,
         lookups: Lookups,
         transfers: Transfers,
         enrolments: Enrolments,
+        releases: Releases,
     ) -> None:
         self._directory = directory
         self._register = register
         self._lookups = lookups
         self._transfers = transfers
         self._enrolments = enrolments
+        self._releases = releases
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:  # noqa: N802
         """The directory, signed notes only."""
@@ -102,3 +110,11 @@ class BrokerService(BrokerServiceServicer):
     ) -> AsyncIterator[EnrolResponse]:
         """Evaluate an import."""
         return self._enrolments.run(current_caller(), request_iterator)
+
+    async def Release(self, request: ReleaseRequest, context: Any) -> ReleaseResponse:  # noqa: N802
+        """Pass on what names persons, or withdraws it."""
+        return await self._releases.release(current_caller(), request)
+
+    async def Collect(self, request: CollectRequest, context: Any) -> CollectResponse:  # noqa: N802
+        """Pass on a collect."""
+        return await self._releases.collect(current_caller(), request)

@@ -1,9 +1,10 @@
 """What the broker keeps: the log, ids seen, budgets spent, manifests. All its SQL is here.
 
 Nothing in it is about a person. There is no column for an element, a pseudonym or an answer: a log entry is the
-hash of a signed message, and two checks on one person leave two unrelated rows (FG-14, FG-42). The functions that
-take a connection run inside `Store.write`, several of them in one transaction: what they charge, remember and log
-is durable together or not at all.
+hash of a signed message, and two checks on one person leave two unrelated rows (FG-14, FG-42). A question that a
+colleague may decide about keeps a row until its term is over: who asked whom, and what may still be passed on. The
+functions that take a connection run inside `Store.write`, several of them in one transaction: what they charge,
+remember and log is durable together or not at all.
 """
 
 import sqlite3
@@ -25,6 +26,9 @@ _KEEP_DAYS: Final = timedelta(days=8)
 
 _KEEP_IMPORTS: Final = timedelta(days=62)
 """How long an import that nobody goes on with is remembered: past the end of its month."""
+
+_BOXES: Final = 2
+"""Different releases of one question: one names, one withdraws. Sealed, they look alike."""
 
 MIGRATIONS: Final = (
     Migration(1, "broker: append-only log", LOG_DDL),
@@ -83,6 +87,26 @@ CREATE TABLE suspension (
 ) WITHOUT ROWID;
 """,
     ),
+    Migration(
+        4,
+        "broker: questions that a colleague may decide about",
+        """
+CREATE TABLE open_question (
+  question_id BLOB PRIMARY KEY,
+  requester   TEXT NOT NULL,
+  source      TEXT NOT NULL,
+  purpose     TEXT NOT NULL,
+  principal   TEXT NOT NULL,
+  persons     INTEGER NOT NULL,
+  until       INTEGER NOT NULL,
+  releases    BLOB NOT NULL DEFAULT x'',
+  sent        INTEGER NOT NULL DEFAULT 0,
+  collected   INTEGER NOT NULL DEFAULT 0,
+  left        INTEGER NOT NULL CHECK (left >= 0)
+) WITHOUT ROWID;
+CREATE INDEX open_question_until ON open_question (until);
+""",
+    ),
 )
 
 
@@ -130,6 +154,22 @@ class ImportRow:
     spent: int
 
 
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """A question that a colleague at its source may decide about: between whom, for what, and how long.
+
+    `until` in milliseconds, `collects`: how many may be passed on in all.
+    """
+
+    requester: str
+    source: str
+    purpose: str
+    principal: str
+    persons: int
+    until: int
+    collects: int
+
+
 class Store:
     """The broker's database, opened once per process."""
 
@@ -175,6 +215,27 @@ class Store:
         """The newest note of each signer about each thing."""
         return self._database.read(
             lambda c: [bytes(row[0]) for row in c.execute("SELECT note FROM suspension").fetchall()]
+        )
+
+    def open_question(self, question_id: bytes, now: datetime) -> OpenQuestion | None:
+        """The question under this id, or None when none is open."""
+
+        def work(connection: sqlite3.Connection) -> OpenQuestion | None:
+            row = connection.execute(
+                "SELECT requester, source, purpose, principal, persons, until, left FROM open_question"
+                " WHERE question_id = ? AND until > ?",
+                (question_id, milliseconds(now)),
+            ).fetchone()
+            return None if row is None else OpenQuestion(*row)
+
+        return self._database.read(work)
+
+    def open_questions(self, now: datetime) -> int:
+        """How many questions a colleague may still decide about."""
+        return self._database.read(
+            lambda c: int(
+                c.execute("SELECT count(*) FROM open_question WHERE until > ?", (milliseconds(now),)).fetchone()[0]
+            )
         )
 
     def spent_on(self, day: date) -> dict[tuple[str, str], int]:
@@ -315,3 +376,54 @@ def keep_covenant(connection: sqlite3.Connection, covenant_id: str, version: int
         " ON CONFLICT DO UPDATE SET version = max(version, excluded.version)",
         (covenant_id, version),
     )
+
+
+def keep_open_question(connection: sqlite3.Connection, question_id: bytes, question: OpenQuestion) -> None:
+    """Remember a question that a colleague may decide about."""
+    connection.execute(
+        "INSERT INTO open_question (question_id, requester, source, purpose, principal, persons, until, left)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            question_id,
+            question.requester,
+            question.source,
+            question.purpose,
+            question.principal,
+            question.persons,
+            question.until,
+            question.collects,
+        ),
+    )
+
+
+def use_release(connection: sqlite3.Connection, question_id: bytes, box_hash: bytes, limit: int) -> bool:
+    """Whether this box may go to the source: one of two, and one of `limit` times.
+
+    A box that went before is no other message: it may have been lost on its way.
+    """
+    row = connection.execute("SELECT releases FROM open_question WHERE question_id = ?", (question_id,)).fetchone()
+    if row is None:
+        return False
+    size = len(box_hash)
+    seen = {bytes(row[0][at : at + size]) for at in range(0, len(row[0]), size)}
+    if box_hash not in seen and len(seen) == _BOXES:
+        return False
+    cursor = connection.execute(
+        "UPDATE open_question SET releases = ?, sent = sent + 1 WHERE question_id = ? AND sent < ?",
+        (bytes(row[0]) if box_hash in seen else bytes(row[0]) + box_hash, question_id, limit),
+    )
+    return cursor.rowcount == 1
+
+
+def use_collect(connection: sqlite3.Connection, question_id: bytes, number: int) -> bool:
+    """Whether a collect with this number may go to the source: higher than any before, and one that is left."""
+    cursor = connection.execute(
+        "UPDATE open_question SET collected = ?, left = left - 1 WHERE question_id = ? AND collected < ? AND left > 0",
+        (number, question_id, number),
+    )
+    return cursor.rowcount == 1
+
+
+def forget_open_questions(connection: sqlite3.Connection, now: datetime) -> None:
+    """Remove the questions whose time is over."""
+    connection.execute("DELETE FROM open_question WHERE until <= ?", (milliseconds(now),))

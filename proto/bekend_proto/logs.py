@@ -52,7 +52,7 @@ LIBRARY = _event("library", "warning", "logger", "severity", "place", "exception
 # --- broker ------------------------------------------------------------------------------------
 
 BROKER_STARTED = _event("broker-started", "info", "oin", "port", "metrics_port", "covenant", "manifest", "log_entries")
-BROKER_STOPPING = _event("broker-stopping", "info", "lookups")
+BROKER_STOPPING = _event("broker-stopping", "info", "lookups", "exchanges")
 BROKER_STOPPED = _event("broker-stopped", "info", "oin")
 BROKER_RELOADED = _event("broker-reloaded", "info", "covenant", "manifest")
 BROKER_RELOAD_REFUSED = _event("broker-reload-refused", "error", "detail")

@@ -102,6 +102,17 @@ async def test_fg_42_nothing_at_the_broker_can_be_looked_up_by_person(
         ("suspension", "about"),
         ("suspension", "number"),
         ("suspension", "note"),
+        ("open_question", "question_id"),
+        ("open_question", "requester"),
+        ("open_question", "source"),
+        ("open_question", "purpose"),
+        ("open_question", "principal"),
+        ("open_question", "persons"),
+        ("open_question", "until"),
+        ("open_question", "releases"),
+        ("open_question", "sent"),
+        ("open_question", "collected"),
+        ("open_question", "left"),
     }
 
 

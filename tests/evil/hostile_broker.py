@@ -26,6 +26,8 @@ from bekend_proto.v1.broker_pb2 import (
     AttachRequest,
     AttachResponse,
     Begun,
+    CollectRequest,
+    CollectResponse,
     EnrolRequest,
     EnrolResponse,
     EvaluatedChunk,
@@ -36,6 +38,8 @@ from bekend_proto.v1.broker_pb2 import (
     GetDirectoryResponse,
     LookupRequest,
     LookupResponse,
+    ReleaseRequest,
+    ReleaseResponse,
 )
 from bekend_proto.v1.signed_pb2 import Begin, FetchOrder, Question, Signed
 
@@ -72,6 +76,18 @@ class Hands:
     def to_requester(self, message: LookupResponse) -> Iterable[LookupResponse]:
         """What a requester is sent after its Begun."""
         return [message]
+
+    def release(self, request: ReleaseRequest) -> ReleaseRequest:
+        """A release on its way in."""
+        return request
+
+    def collect(self, request: CollectRequest) -> CollectRequest:
+        """A collect on its way in."""
+        return request
+
+    def collected(self, box: bytes) -> bytes:
+        """The reply to a release or collect on its way to the requester."""
+        return box
 
     def directory(self, response: GetDirectoryResponse) -> GetDirectoryResponse:
         """The directory that everybody is given."""
@@ -114,8 +130,8 @@ _SEVERAL = {"to_source", "from_source", "to_requester", "pieces"}
 
 
 class _Wrapped(BrokerService):
-    def __init__(self, stage: Stage, *parts: Any) -> None:
-        super().__init__(*parts)
+    def __init__(self, stage: Stage, **parts: Any) -> None:
+        super().__init__(**parts)
         self._stage = stage
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:
@@ -175,6 +191,14 @@ class _Wrapped(BrokerService):
                 yield EnrolResponse(chunk=self._stage.do("chunk", source, response.chunk))
             else:
                 yield response
+
+    async def Release(self, request: ReleaseRequest, context: Any) -> ReleaseResponse:
+        response = await self._releases.release(current_caller(), self._stage.do("release", request))
+        return ReleaseResponse(box=self._stage.do("collected", response.box))
+
+    async def Collect(self, request: CollectRequest, context: Any) -> CollectResponse:
+        response = await self._releases.collect(current_caller(), self._stage.do("collect", request))
+        return CollectResponse(box=self._stage.do("collected", response.box))
 
 
 class BlindLookups(Lookups):

@@ -73,6 +73,12 @@ class Servicer(broker_pb2_grpc.BrokerServiceServicer):
     async def PublishSuspension(self, request: Any, context: Any) -> Any:
         return broker_pb2.PublishSuspensionResponse()
 
+    async def Release(self, request: Any, context: Any) -> Any:
+        return broker_pb2.ReleaseResponse()
+
+    async def Collect(self, request: Any, context: Any) -> Any:
+        return broker_pb2.CollectResponse()
+
     async def GetCovenant(self, request: Any, context: Any) -> AsyncIterator[Any]:
         yield broker_pb2.GetCovenantResponse()
 

@@ -80,6 +80,16 @@ class BrokerServiceStub:
                 request_serializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.Release = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/Release',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.ReleaseRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.ReleaseResponse.FromString,
+                _registered_method=True)
+        self.Collect = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/Collect',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.CollectRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.CollectResponse.FromString,
+                _registered_method=True)
 
 
 class BrokerServiceServicer:
@@ -149,6 +159,20 @@ class BrokerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Release(self, request, context):
+        """Release passes on, unread, the message that names persons to a source that answers by hand.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Collect(self, request, context):
+        """Collect asks such a source, at fixed moments, what its colleague decided; passed on unread.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BrokerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +220,16 @@ def add_BrokerServiceServicer_to_server(servicer, server):
                     servicer.Enrol,
                     request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolRequest.FromString,
                     response_serializer=bekend__proto_dot_v1_dot_broker__pb2.EnrolResponse.SerializeToString,
+            ),
+            'Release': grpc.unary_unary_rpc_method_handler(
+                    servicer.Release,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.ReleaseRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'Collect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Collect,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.CollectRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.CollectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -442,6 +476,60 @@ class BrokerService:
             '/bekend_proto.v1.BrokerService/Enrol',
             bekend__proto_dot_v1_dot_broker__pb2.EnrolRequest.SerializeToString,
             bekend__proto_dot_v1_dot_broker__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Release(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/Release',
+            bekend__proto_dot_v1_dot_broker__pb2.ReleaseRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Collect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/Collect',
+            bekend__proto_dot_v1_dot_broker__pb2.CollectRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.CollectResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,10 @@ class BrokerServiceStub:
     """Push is the source's half of a Fetch, dialled when told on Attach."""
     Enrol: _grpc.StreamStreamMultiCallable[_broker_pb2.EnrolRequest, _broker_pb2.EnrolResponse]
     """Enrol evaluates blinded elements of a register under the broker's key for its source."""
+    Release: _grpc.UnaryUnaryMultiCallable[_broker_pb2.ReleaseRequest, _broker_pb2.ReleaseResponse]
+    """Release passes on, unread, the message that names persons to a source that answers by hand."""
+    Collect: _grpc.UnaryUnaryMultiCallable[_broker_pb2.CollectRequest, _broker_pb2.CollectResponse]
+    """Collect asks such a source, at fixed moments, what its colleague decided; passed on unread."""
 
 @_typing.type_check_only
 class BrokerServiceAsyncStub(BrokerServiceStub):
@@ -75,6 +79,10 @@ class BrokerServiceAsyncStub(BrokerServiceStub):
     """Push is the source's half of a Fetch, dialled when told on Attach."""
     Enrol: _aio.StreamStreamMultiCallable[_broker_pb2.EnrolRequest, _broker_pb2.EnrolResponse]  # type: ignore[assignment]
     """Enrol evaluates blinded elements of a register under the broker's key for its source."""
+    Release: _aio.UnaryUnaryMultiCallable[_broker_pb2.ReleaseRequest, _broker_pb2.ReleaseResponse]  # type: ignore[assignment]
+    """Release passes on, unread, the message that names persons to a source that answers by hand."""
+    Collect: _aio.UnaryUnaryMultiCallable[_broker_pb2.CollectRequest, _broker_pb2.CollectResponse]  # type: ignore[assignment]
+    """Collect asks such a source, at fixed moments, what its colleague decided; passed on unread."""
 
 class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
     """BrokerService routes blinded questions between nodes."""
@@ -150,5 +158,21 @@ class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_broker_pb2.EnrolResponse], _abc.AsyncIterator[_broker_pb2.EnrolResponse]]:
         """Enrol evaluates blinded elements of a register under the broker's key for its source."""
+
+    @_abc_1.abstractmethod
+    def Release(
+        self,
+        request: _broker_pb2.ReleaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.ReleaseResponse, _abc.Awaitable[_broker_pb2.ReleaseResponse]]:
+        """Release passes on, unread, the message that names persons to a source that answers by hand."""
+
+    @_abc_1.abstractmethod
+    def Collect(
+        self,
+        request: _broker_pb2.CollectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.CollectResponse, _abc.Awaitable[_broker_pb2.CollectResponse]]:
+        """Collect asks such a source, at fixed moments, what its colleague decided; passed on unread."""
 
 def add_BrokerServiceServicer_to_server(servicer: BrokerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
