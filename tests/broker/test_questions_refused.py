@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, VEILIG_THUIS, VELSEN, ZSM_CONTEXT, ZVH_WEIGHING
+from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_proto import group
 from bekend_proto.channel import LABEL_BEGIN, sign
 from bekend_proto.clock import add_months, milliseconds, month_of, previous_epoch
@@ -256,11 +256,11 @@ async def test_more_questions_than_any_purpose_has_sources_end_the_lookup(federa
             await lookup.read()
 
 
-@pytest.mark.parametrize("source", [VEILIG_THUIS.oin, HAARLEM.oin, OM.oin])
+@pytest.mark.parametrize("source", [HAARLEM.oin, OM.oin])
 async def test_a_source_that_the_covenant_does_not_let_answer_is_not_routed_to(
     federation: Federation, om: Party, source: str
 ) -> None:
-    """By hand (not in service yet), never, and no source at all."""
+    """Never, and no source at all."""
     async with federation.broker() as broker, federation.parties[source].attached() as attached:
         lookup = await om.lookup(ZSM_CONTEXT).begin()
         assert await lookup.outcomes(source) == {source: "refused"}

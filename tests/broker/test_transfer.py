@@ -92,10 +92,10 @@ REFUSALS: list[tuple[type[BekendError], Callable[[Federation], dict[str, Any]]]]
     (KeysError, lambda f: {"requester_manifest": 2}),
     (RefusedError, lambda f: {"purpose": "demo/bestaat-niet"}),
     (RefusedError, lambda f: {"source": HAARLEM.oin}),
-    (RefusedError, lambda f: {"source": VEILIG_THUIS.oin}),
     (RefusedError, lambda f: {"on_behalf_of": VELSEN.oin}),
     (MalformedError, lambda f: {"fetch_id": bytes(15)}),
     (UnreachableError, lambda f: {"source": RECLASSERING.oin}),
+    (UnreachableError, lambda f: {"source": VEILIG_THUIS.oin}),
 ]
 
 
