@@ -3,8 +3,11 @@
 proto/README.md lists them. Group elements are decoded besides, by who multiplies them.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from bekend_proto.errors import MalformedError
@@ -47,31 +50,52 @@ _ITEM_LENGTHS: dict[str, int] = {
 MAX_PERSONS = 8
 """Persons in one Begin, Question or Answer."""
 
+_Rule = Callable[[str, Any], None]
+"""Given a field's name and value, raises MalformedError unless they fit."""
+
 
 def check_shape(message: Message) -> None:
     """Raises MalformedError when a field of a signed payload has a length that no sender gives it, or no value.
 
     Of an enumeration, zero and the numbers that this version does not know are no values.
     """
-    for name, descriptor in message.DESCRIPTOR.fields_by_name.items():
-        value = getattr(message, name)
-        if name in _LENGTHS and len(value) != _LENGTHS[name]:
-            raise MalformedError(f"{name} has {_LENGTHS[name]} octets")
-        if name == "on_behalf_of" and len(value) not in {0, 20}:
-            raise MalformedError("on_behalf_of is empty or an OIN of 20 positions")
-        if descriptor.enum_type is not None:
-            _check_enum(name, value, descriptor.enum_type.values_by_number)
-        if name in _ITEM_LENGTHS and descriptor.type == descriptor.TYPE_BYTES:
-            _check_items(name, value)
+    for name, rule in _rules_of(message.DESCRIPTOR):
+        rule(name, getattr(message, name))
 
 
-def _check_enum(name: str, value: int | Sequence[int], known: Container[int]) -> None:
+@cache
+def _rules_of(descriptor: Descriptor) -> tuple[tuple[str, _Rule], ...]:
+    """The fields of a payload that have a shape, each with its rule: worked out once, as every message is checked."""
+    found: list[tuple[str, _Rule]] = []
+    for name, field in descriptor.fields_by_name.items():
+        if name in _LENGTHS:
+            found.append((name, partial(_check_length, _LENGTHS[name])))
+        if name in _ITEM_LENGTHS and field.type == field.TYPE_BYTES:
+            found.append((name, partial(_check_items, _ITEM_LENGTHS[name])))
+        if name == "on_behalf_of":
+            found.append((name, _check_on_behalf_of))
+        if field.enum_type is not None:
+            found.append((name, partial(_check_value, frozenset(field.enum_type.values_by_number) - {0})))
+    return tuple(found)
+
+
+def _check_length(length: int, name: str, value: bytes | str) -> None:
+    if len(value) != length:
+        raise MalformedError(f"{name} has {length} octets")
+
+
+def _check_items(length: int, name: str, items: Sequence[bytes]) -> None:
+    if not 1 <= len(items) <= MAX_PERSONS or any(len(item) != length for item in items):
+        raise MalformedError(f"{name} holds 1 to {MAX_PERSONS} items of {length} octets")
+
+
+def _check_on_behalf_of(name: str, value: str) -> None:
+    if len(value) not in {0, 20}:
+        raise MalformedError(f"{name} is empty or an OIN of 20 positions")
+
+
+def _check_value(known: frozenset[int], name: str, value: int | Sequence[int]) -> None:
     """One value, or one per person."""
     values = [value] if isinstance(value, int) else value
-    if not 1 <= len(values) <= MAX_PERSONS or any(one == 0 or one not in known for one in values):
+    if not 1 <= len(values) <= MAX_PERSONS or not known.issuperset(values):
         raise MalformedError(f"{name} is no value of this version")
-
-
-def _check_items(name: str, items: list[bytes]) -> None:
-    if not 1 <= len(items) <= MAX_PERSONS or any(len(item) != _ITEM_LENGTHS[name] for item in items):
-        raise MalformedError(f"{name} holds 1 to {MAX_PERSONS} items of {_ITEM_LENGTHS[name]} octets")
