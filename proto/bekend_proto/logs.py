@@ -106,6 +106,7 @@ REGISTER_SWITCHED = _event("register-switched", "info", "register", "epoch", "as
 
 # -----------------------------------------------------------------------------------------------
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _lock = threading.Lock()
 _clock: Clock = SystemClock()
 
@@ -133,7 +134,7 @@ def log(event: Event, **fields: Value) -> None:
         if not isinstance(value, Value):
             raise TypeError(f"field {name} of event {event.name} holds no plain value")
         line[name] = value[:LONGEST] if isinstance(value, str) else value
-    text = json.dumps(line, ensure_ascii=False) + "\n"
+    text = _encode(line) + "\n"
     try:
         with _lock:
             sys.stderr.write(text)
