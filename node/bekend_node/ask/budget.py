@@ -6,7 +6,6 @@ A second person may raise it for 24 hours, under one purpose, as far as the cove
 the total over all purposes, and what broker and sources hold an organisation to, is raised by nobody.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -86,8 +85,10 @@ async def grant(store: Store, covenant: Covenant, wanted: Raise) -> datetime:
 def officer_spends(store: Store, covenant: Covenant, inquiry: Inquiry, now: datetime) -> tuple[Spend, ...]:
     """The claims of one lookup on its officer's budgets (protocol section 12, item 18)."""
     user, day, persons = inquiry.officer.user, day_of(now), len(inquiry.persons)
-    purposes: Sequence[str] = (inquiry.purpose, ALL_PURPOSES)
-    limits = {purpose: budget_of(store, covenant, user, purpose, now).limit for purpose in purposes}
+    limits = {
+        inquiry.purpose: limit_of(covenant.purposes[inquiry.purpose], user, store.raises(user, now - LASTS), now),
+        ALL_PURPOSES: covenant.totals.per_officer,
+    }
     return tuple(Spend("officer", user, purpose, day, persons, limit) for purpose, limit in limits.items())
 
 
