@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -227,6 +228,8 @@ async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     broker = await start_broker(config, chosen)
+    # Modules, covenant and keys live as long as the process: no collection has to walk them again.
+    gc.freeze()
     reloading = asyncio.create_task(_reload_on(changed, broker))
     try:
         await ended.wait()
