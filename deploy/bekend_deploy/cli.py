@@ -106,18 +106,27 @@ for _name, _part in PARTS.items():
 
 
 def main() -> None:
-    """Entry point. A fault is one line on stderr and an exit code, never a traceback with values in it."""
+    """Entry point. A fault is one line on stderr and an exit code; of one that nobody foresaw, its class and place.
+
+    Never a traceback: the text of an exception might quote what the command was given (must-list 12).
+    """
     _leave_no_core()
     command = typer.main.get_command(app)
     try:
         command(prog_name="bekend")
     except Exception as fault:
-        from bekend_proto.errors import BekendError  # noqa: PLC0415 - loads gRPC, so only when needed
-
-        if not isinstance(fault, BekendError):
-            raise
-        sys.stderr.write(f"bekend: {fault.detail}\n")
+        sys.stderr.write(f"bekend: {_told(fault)}\n")
         sys.exit(1)
+
+
+def _told(fault: Exception) -> str:
+    from bekend_proto.errors import BekendError  # noqa: PLC0415 - loads gRPC, so only when needed
+    from bekend_proto.logs import place_of  # noqa: PLC0415
+
+    if isinstance(fault, BekendError):
+        return fault.detail
+    place = place_of(fault.__traceback__)
+    return f"a fault that nobody foresaw ({type(fault).__name__} at {place}): please report it, with what you did"
 
 
 def _leave_no_core() -> None:

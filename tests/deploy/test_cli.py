@@ -44,6 +44,27 @@ def test_every_part_has_help(name: str) -> None:
     assert f"bekend {name}" in shown.stdout
 
 
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_completion_is_installed_for_the_whole_command_alone(name: str) -> None:
+    assert "completion" in bekend("--help").stdout
+    assert "completion" not in bekend(name, "--help").stdout
+
+
+def test_must_12_an_unforeseen_fault_quotes_nothing() -> None:
+    seen = run(
+        "import sys; sys.argv = ['bekend', 'demo']\n"
+        "from bekend_deploy import cli, demo_cli\n"
+        "def broken(**_): raise ValueError('999990019 is no number')\n"
+        "demo_cli.app.registered_commands[0].callback = lambda: broken()\n"
+        "cli.main()"
+    )
+    assert seen.returncode == 1
+    assert seen.stderr.startswith("bekend: ")
+    assert "ValueError at" in seen.stderr
+    assert "999990019" not in seen.stdout + seen.stderr
+    assert "Traceback" not in seen.stderr
+
+
 def test_a_mistyped_part_is_wrong_use() -> None:
     refused = bekend("nood")
     assert refused.returncode == 2
