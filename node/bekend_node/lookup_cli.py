@@ -26,7 +26,7 @@ NO_ANSWER: Final = 3
 REFUSED: Final = 4
 UNREACHABLE: Final = 5
 
-app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_show_locals=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_show_locals=False)
 
 
 @app.command()

@@ -20,7 +20,9 @@ FAULT: Final = 1
 USAGE: Final = 2
 BAD: Final = 3
 
-app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_show_locals=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, rich_markup_mode="markdown", pretty_exceptions_show_locals=False, no_args_is_help=True
+)
 
 
 @app.callback()
