@@ -74,7 +74,7 @@ class Broker:
             limits=limits,
         )
         self._inbox = Inbox(config.data, self._directory, self._register)
-        self._watching: asyncio.Future[tuple[None, None]] | None = None
+        self._watching: asyncio.Future[tuple[None, None, None]] | None = None
         self._awaited = Awaited(shelf_of(config))
         self._server: RunningServer | None = None
         self._metrics_server: MetricsServer | None = None
@@ -103,7 +103,8 @@ class Broker:
         """Put everything into service."""
         await self._put(self._directory.present)
         await self._inbox.empty()
-        self._watching = asyncio.gather(self._inbox.watch(), self._await_versions())
+        await self._releases.forget_over()
+        self._watching = asyncio.gather(self._inbox.watch(), self._await_versions(), self._releases.watch())
         self._metrics.log_entries.set(self.store.log_entries())
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(

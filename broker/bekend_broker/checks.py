@@ -60,7 +60,7 @@ def _findings(config: BrokerConfig, clock: Clock) -> Iterator[Finding]:
     yield _try("covenant", lambda: _covenant(in_service(config, now), now))
     yield _try("keys and manifest", lambda: _keys(load_present(config, now, newest_seen(config)), now))
     yield _try("keys that are over", lambda: _over(config, now))
-    yield _try("database", lambda: _database(config))
+    yield _try("database", lambda: _database(config, now))
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
@@ -117,12 +117,13 @@ def _over(config: BrokerConfig, now: datetime) -> str:
     return "none is left"
 
 
-def _database(config: BrokerConfig) -> str:
+def _database(config: BrokerConfig, now: datetime) -> str:
     if not (config.data / "broker.db").exists():
         return "not there yet; made at the first start"
     store = Store.open(config.data)
     try:
         store.check()
-        return f"whole, {store.log_entries()} log entries"
+        open_ = store.open_questions(now)
+        return f"whole, {store.log_entries()} log entries, {open_} questions that a colleague may still decide about"
     finally:
         store.close()

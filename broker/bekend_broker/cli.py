@@ -249,6 +249,7 @@ def _status_lines(found: Status) -> Iterator[str]:
     yield f"key manifest until {found.manifest_until}"
     yield f"{found.attached} partners attached, {found.lookups} lookups running"
     yield f"{found.questions} questions admitted, {found.refused} refused, since the start"
+    yield f"{found.open_questions} questions that a colleague may still decide about"
     if found.storage_faults:
         yield f"{found.storage_faults} writes failed: nothing was answered then; look at the disk"
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.collecting import COLLECT_BOX, FIRST_COLLECT, release_box
 from bekend_proto.errors import (
@@ -52,6 +53,9 @@ from bekend_broker.store import OpenQuestion, Store
 RELEASES: Final = 64
 """How often the releases of one question may go to its source, repeated ones included."""
 
+FORGET_SECONDS: Final = 30.0
+"""How often questions whose time is over are removed, and the open ones counted."""
+
 _BOX_HASH: Final = 16
 
 
@@ -61,8 +65,7 @@ class _Message:
 
     kind: str
     question_id: bytes
-    box: bytes
-    length: Callable[[OpenQuestion], int]
+    fits: Callable[[OpenQuestion], bool]
     use: Callable[[sqlite3.Connection], bool]
     """Takes its number, in the transaction that makes that durable; False when it may not go out."""
     routed: Callable[[bytes], RoutedRelease | RoutedCollect]
@@ -100,6 +103,26 @@ class Releases:
         """Exchanges under way."""
         return self._running.total()
 
+    async def watch(self) -> None:
+        """Forget questions whose time is over, until cancelled."""
+        while True:
+            await asyncio.sleep(FORGET_SECONDS)
+            try:
+                await self.forget_over()
+            except StorageError as fault:
+                # It is tried again; who asks meanwhile is refused by the time that stands in the row.
+                self._metrics.storage_faults.inc()
+                logs.log(logs.OPEN_QUESTIONS_KEPT, detail=fault.detail)
+
+    async def forget_over(self) -> None:
+        """Forget questions whose time is over, and show how many a colleague may still decide about.
+
+        Raises StorageError.
+        """
+        now = self._clock.now()
+        await self._store.write(lambda connection: store.forget_open_questions(connection, now))
+        self._metrics.open_questions.set(self._store.open_questions(now))
+
     async def release(self, caller: str, request: ReleaseRequest) -> ReleaseResponse:
         """Pass on the message that names persons, or the one that withdraws: from here they look alike.
 
@@ -112,8 +135,7 @@ class Releases:
         message = _Message(
             kind=RELEASE,
             question_id=request.question_id,
-            box=request.box,
-            length=lambda question: release_box(question.persons),
+            fits=lambda question: len(request.box) == release_box(question.persons),
             use=lambda connection: store.use_release(connection, request.question_id, box_hash, RELEASES),
             routed=lambda name: RoutedRelease(exchange_id=name, question_id=request.question_id, box=request.box),
         )
@@ -122,13 +144,10 @@ class Releases:
     async def collect(self, caller: str, request: CollectRequest) -> CollectResponse:
         """Pass on a collect. Raises as `release`; StaleError also for a number that is not higher than the last."""
         # (R7): the same, and each number higher than the last.
-        if request.number < FIRST_COLLECT:
-            raise MalformedError(f"collects are numbered from {FIRST_COLLECT}")
         message = _Message(
             kind=COLLECT,
             question_id=request.question_id,
-            box=request.box,
-            length=lambda _: COLLECT_BOX,
+            fits=lambda _: len(request.box) == COLLECT_BOX and request.number >= FIRST_COLLECT,
             use=lambda connection: store.use_collect(connection, request.question_id, request.number),
             routed=lambda name: RoutedCollect(
                 exchange_id=name, question_id=request.question_id, number=request.number, box=request.box
@@ -161,8 +180,8 @@ class Releases:
             raise StaleError(
                 "no question of this partner is open under this id: it was never asked, or its term is over"
             )
-        if len(message.box) != message.length(question):
-            raise MalformedError(f"a {message.kind} has one length")
+        if not message.fits(question):
+            raise MalformedError(f"a {message.kind} has one length, and collects are numbered from {FIRST_COLLECT}")
         present = self._directory.present
         check_in_force(present.covenant, now)
         for covenant in present.covenants:

@@ -30,6 +30,7 @@ class Status:
     lookups: int
     questions: int
     refused: int
+    open_questions: int
     storage_faults: int
 
     def to_json(self) -> dict[str, object]:
@@ -55,6 +56,7 @@ def read_status(config: BrokerConfig) -> Status:
         lookups=int(_value(samples, "bekend_broker_lookups_running")),
         questions=int(admitted),
         refused=int(sum(one.value for one in questions) - admitted),
+        open_questions=int(_value(samples, "bekend_broker_open_questions")),
         storage_faults=int(_value(samples, "bekend_broker_storage_faults_total")),
     )
 

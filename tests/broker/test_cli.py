@@ -13,7 +13,7 @@ import yaml
 from bekend_broker.app import start_broker
 from bekend_broker.cli import app
 from bekend_broker.config import BrokerConfig, Limits, load_config
-from bekend_deploy.partners import BROKER_OIN
+from bekend_deploy.partners import BROKER_OIN, OM, VEILIG_THUIS, ZSM_CONTEXT
 from bekend_policy.faults import YamlFaults
 from bekend_policy.manifest import parse_manifest
 from bekend_proto.clock import SystemClock
@@ -141,14 +141,34 @@ async def test_status_tells_of_the_running_broker(today: Federation) -> None:
         assert code == 0, output
         status = json.loads(output)
         assert status["attached"] == 0
+        assert status["open_questions"] == 0
         assert status["covenant_hash"] == today.covenant.hash.hex()
         code, output = await asyncio.to_thread(command, "status", "--config", str(path))
         assert "0 partners attached" in output
+        assert "0 questions that a colleague may still decide about" in output
     finally:
         await broker.stop(0)
     code, output = await asyncio.to_thread(command, "status", "--config", str(path))
     assert code == 1
     assert "is it running?" in output
+
+
+async def test_check_and_status_tell_how_many_questions_a_colleague_may_decide_about(today: Federation) -> None:
+    om, vt = today.parties[OM.oin], today.parties[VEILIG_THUIS.oin]
+    async with today.broker(), vt.attached():
+        for _ in range(3):
+            lookup = await om.lookup(ZSM_CONTEXT).begin()
+            await lookup.outcomes(vt.oin)
+    path = write_config(today)
+    _, output = await asyncio.to_thread(command, "check", "--config", str(path))
+    assert "3 questions that a colleague may still decide about" in output
+    broker = await start_broker(today.config(metrics="127.0.0.1:0"), SystemClock())
+    try:
+        path = write_config(today, metrics=f"127.0.0.1:{broker.metrics_port}")
+        _, output = await asyncio.to_thread(command, "status", "--config", str(path))
+        assert "3 questions that a colleague may still decide about" in output
+    finally:
+        await broker.stop(0)
 
 
 def test_serve_drains_on_sigterm_and_reloads_on_sighup(today: Federation) -> None:

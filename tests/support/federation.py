@@ -25,6 +25,7 @@ from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
 from bekend_proto import channel, dleq, group, oprf, records
 from bekend_proto.clock import Clock, epoch_of, epoch_start, milliseconds, month_of
+from bekend_proto.collecting import COLLECT_BOX, COLLECTED_BOX, release_box
 from bekend_proto.errors import code_name, from_rpc_error
 from bekend_proto.filter import tag
 from bekend_proto.identifiers import Identifier, parse_identifier
@@ -289,6 +290,18 @@ class Party:
         }
         return signed_pb2.FetchOrder(**(facts | changes))
 
+    async def release(self, question_id: bytes, box: bytes | None = None) -> bytes:
+        """Send a release about one person, of random octets when None; the box of the reply."""
+        message = secrets.token_bytes(release_box(1)) if box is None else box
+        request = broker_pb2.ReleaseRequest(question_id=question_id, box=message)
+        return bytes((await told(self.stub.Release(request, timeout=20))).box)
+
+    async def collect(self, question_id: bytes, number: int, box: bytes | None = None) -> bytes:
+        """Send a collect, of random octets when None; the box of the reply."""
+        message = secrets.token_bytes(COLLECT_BOX) if box is None else box
+        request = broker_pb2.CollectRequest(question_id=question_id, number=number, box=message)
+        return bytes((await told(self.stub.Collect(request, timeout=20))).box)
+
     # --- enrolling ------------------------------------------------------------------------------
 
     def enrolment(self, purpose: str, register: str, elements: int, **changes: Any) -> signed_pb2.Enrolment:
@@ -368,6 +381,9 @@ class Attached:
         self.questions: asyncio.Queue[broker_pb2.EvaluatedQuestion] = asyncio.Queue()
         self.orders: asyncio.Queue[broker_pb2.PushOrder] = asyncio.Queue()
         self.notices: asyncio.Queue[broker_pb2.DirectoryChanged] = asyncio.Queue()
+        self.exchanges: asyncio.Queue[broker_pb2.RoutedRelease | broker_pb2.RoutedCollect] = asyncio.Queue()
+        self.reply: Callable[[Any], Message | None] = plain_reply
+        """What it says to a release or collect; only its length matters to the broker."""
         self.ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
     async def hello(self, **changes: Any) -> None:
@@ -383,6 +399,8 @@ class Attached:
     async def send(self, message: Message) -> None:
         if isinstance(message, broker_pb2.SealedAnswer):
             await said(self.call, broker_pb2.AttachRequest(answer=message))
+        elif isinstance(message, broker_pb2.RoutedCollected):
+            await said(self.call, broker_pb2.AttachRequest(collected=message))
         else:
             assert isinstance(message, broker_pb2.Failure)
             await said(self.call, broker_pb2.AttachRequest(failure=message))
@@ -396,6 +414,12 @@ class Attached:
                 if message.WhichOneof("kind") == "directory_changed":
                     self.notices.put_nowait(message.directory_changed)
                     continue
+                if (kind := message.WhichOneof("kind")) in {"release", "collect"}:
+                    exchange = getattr(message, kind)
+                    self.exchanges.put_nowait(exchange)
+                    if (said_back := self.reply(exchange)) is not None:
+                        await self.send(said_back)
+                    continue
                 self.questions.put_nowait(message.question)
                 reply = self.answer(self.party, message.question)
                 if reply is not None:
@@ -404,6 +428,11 @@ class Attached:
             self.ended.set_result(fault)
         else:
             self.ended.set_result(None)
+
+
+def plain_reply(exchange: Any) -> broker_pb2.RoutedCollected:
+    """A reply of the one length."""
+    return broker_pb2.RoutedCollected(exchange_id=exchange.exchange_id, box=secrets.token_bytes(COLLECTED_BOX))
 
 
 def no_answer(_party: Party, _question: broker_pb2.EvaluatedQuestion) -> None:
