@@ -1,6 +1,7 @@
 """What the broker keeps and says: nothing about a person, nothing that can be joined (FG-14, FG-42; must-list 12)."""
 
 import base64
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,9 +9,10 @@ from pathlib import Path
 from secrets import token_bytes
 
 import pytest
-from bekend_deploy.partners import ZSM_CONTEXT
+from bekend_deploy.partners import VEILIG_THUIS, ZSM_CONTEXT
 from bekend_policy.manifest import KeyManifest
 from bekend_proto.channel import question_hash
+from bekend_proto.collecting import COLLECT_BOX, FIRST_COLLECT, release_box
 from bekend_proto.errors import BekendError
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from prometheus_client import generate_latest
@@ -152,6 +154,64 @@ async def test_12_no_element_identifier_or_key_in_logs_database_and_metrics(
             assert not any(form in text for text in left)
 
 
+async def test_12_nothing_of_a_release_or_its_reply_in_logs_database_and_metrics(
+    federation: Federation, om: Party, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names, then a withdrawal; refusals too, of boxes that do not fit: the broker keeps that something was sent."""
+    vt = federation.parties[VEILIG_THUIS.oin]
+    secrets = [token_bytes(release_box(1)) for _ in range(2)]
+    replies = []
+    async with federation.broker() as broker, vt.attached():
+        lookup = await om.lookup(ZSM_CONTEXT, PEOPLE[:1]).begin()
+        name = token_bytes(16)
+        await lookup.ask(lookup.question(vt.oin, question_id=name))
+        await lookup.replies()
+        replies += [await om.release(name, box) for box in secrets]
+        for number in range(FIRST_COLLECT, FIRST_COLLECT + 3):
+            secrets.append(token_bytes(COLLECT_BOX))
+            replies.append(await om.collect(name, number, secrets[-1]))
+        secrets += [token_bytes(100), token_bytes(release_box(1))]
+        for box in secrets[-2:]:
+            with pytest.raises(BekendError):
+                await om.release(name, box)
+        metrics = generate_latest(broker.registry)
+        left = [path.read_bytes() for path in (federation.folder / "data").iterdir() if path.is_file()]
+    left += [path.read_bytes() for path in (federation.folder / "data").iterdir() if path.is_file()]
+    said = capsys.readouterr()
+    left += [said.out.encode(), said.err.encode(), metrics]
+    secrets += [*replies, PEOPLE[0].value.encode()]
+    for secret in secrets:
+        # No part of it either: a piece from its middle will do.
+        for form in (*forms(secret), *forms(secret[: len(secret) // 2][-24:])):
+            assert not any(form in text for text in left)
+    # Nor is any log line about it: calls that were refused say whose they were and why.
+    events = [json.loads(line) for line in said.err.splitlines()]
+    about = [one for one in events if one.get("method", "").endswith(("Release", "Collect"))]
+    assert {(one["event"], one["code"]) for one in about} == {("call-refused", "malformed"), ("call-refused", "stale")}
+
+
+async def test_09_two_releases_of_other_content_leave_the_same_behind(federation: Federation, om: Party) -> None:
+    """The same counters go up, and the rows differ in id and fingerprint alone."""
+    vt = federation.parties[VEILIG_THUIS.oin]
+    shown = []
+    async with federation.broker() as broker, vt.attached():
+        for _ in range(2):
+            lookup = await om.lookup(ZSM_CONTEXT, PEOPLE[:1]).begin()
+            name = token_bytes(16)
+            await lookup.ask(lookup.question(vt.oin, question_id=name))
+            await lookup.replies()
+            before = generate_latest(broker.registry).decode()
+            await om.release(name)
+            await om.collect(name, FIRST_COLLECT)
+            text = generate_latest(broker.registry).decode()
+            shown.append({line for line in _changed(before, text) if "bekend_broker" in line})
+            assert not any(oin in text for oin in federation.parties)
+    assert shown[0] == shown[1]
+    one, other = tables(federation.folder)["open_question"]
+    assert one[1:7] + one[8:] == other[1:7] + other[8:]
+    assert len(one[7]) == len(other[7]) == 16  # type: ignore[arg-type]
+
+
 async def test_no_metric_tells_partners_or_answers_apart(federation: Federation, om: Party, politie: Party) -> None:
     async with federation.broker() as broker:
         await politie.enrol(ZSM_CONTEXT, "politiegegevens-8-13", PEOPLE[:1])
@@ -180,9 +240,14 @@ async def test_labels_come_from_closed_sets_whatever_is_asked(federation: Federa
 
 def _grown(before: str, after: str) -> set[str]:
     """Names of the counters of questions and replies that went up."""
+    counted = ("bekend_broker_questions_total", "bekend_broker_replies")
+    return {line for line in _changed(before, after) if line.startswith(counted)}
+
+
+def _changed(before: str, after: str) -> set[str]:
+    """Names of the series that have another value than before."""
     old = set(before.splitlines())
-    changed = {line.rsplit(" ", 1)[0] for line in after.splitlines() if line not in old}
-    return {line for line in changed if line.startswith(("bekend_broker_questions_total", "bekend_broker_replies"))}
+    return {line.rsplit(" ", 1)[0] for line in after.splitlines() if line not in old}
 
 
 def test_the_manifest_holds_public_halves_only(federation: Federation) -> None:
