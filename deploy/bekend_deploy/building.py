@@ -193,8 +193,9 @@ def _node(
     sizes = {register: len(population.registers[partner.oin, register]) for register in used}
     officer = bytes(off_line.privacy_officer.public_key)
     (folder / "privacy-officer.pub").write_text(officer.hex() + "\n", encoding="ascii")
+    desk = {"desk": f"Loket {partner.name}, loket@{partner.slug}.example", "opening_hours": "werkdagen 9-17 uur"}
     draft = node_keys.draft_manifest(
-        keys, served(pairs, partner.oin), sizes, privacy_officer=officer, number=1, now=now
+        keys, served(pairs, partner.oin), sizes, privacy_officer=officer, number=1, now=now, **desk
     )
     (folder / "manifest.note").write_bytes(sign_note(draft.text(), off_line.signer.name, off_line.signer.seed))
     for register in used:
@@ -209,6 +210,7 @@ def _node(
             "covenant": "../covenant",
             "anchor": off_line.signer.vkey,
             "manifest": "manifest.note",
+            **desk,
             "standing_decisions": "besluiten",
             "privacy_officer": "privacy-officer.pub",
             "brokers": [{"address": f"127.0.0.1:{broker}"}],

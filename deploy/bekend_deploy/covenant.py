@@ -98,7 +98,6 @@ def _participant(member: Partner, signer: str) -> _Tree:
         "naam": member.name,
         "soort": member.kind,
         "ondertekenaar": signer,
-        "loket": f"Loket {member.name}, loket@{member.slug}.example",
     }
 
 

@@ -8,17 +8,31 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from bekend_policy.scalars import Oin, Whole
+from bekend_policy.manifest import is_one_line
+from bekend_policy.scalars import Oin, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
 from bekend_proto.errors import MalformedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
 """host:port"""
 RegisterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 """Name of a register, as the covenant names it."""
+
+
+def _one_line(value: str) -> str:
+    if is_one_line(value):
+        return value
+    raise rule_fault(
+        "desk and opening_hours are one line of text",
+        "Write at most 200 characters, without quotation marks or backslashes.",
+    )
+
+
+OneLine = Annotated[str, AfterValidator(_one_line)]
+"""Text that stands in the manifest."""
 
 SHIELDED = "afgeschermd"
 """The register of persons for whom this node never answers `bekend`; every node has it (protocol section 5)."""
@@ -63,6 +77,8 @@ class NodeConfig(StrictModel):
     covenant: Path
     anchor: Annotated[str, StringConstraints(min_length=1)]
     manifest: Path
+    desk: OneLine | None = None
+    opening_hours: OneLine | None = None
     standing_decisions: Path | None = None
     privacy_officer: Path | None = None
     brokers: Annotated[tuple[BrokerAddress, ...], Field(min_length=1)]

@@ -160,6 +160,8 @@ def draft_manifest(
     privacy_officer: bytes | None,
     number: int,
     now: datetime,
+    desk: str | None = None,
+    opening_hours: str | None = None,
 ) -> KeyManifest:
     """The manifest that the ondertekenaar signs off line; makes the next epoch's root when that is near.
 
@@ -178,6 +180,8 @@ def draft_manifest(
         protocol_versions=(1,),
         signing_keys=(bytes(keys.signing.verify_key),),
         privacy_officer=privacy_officer,
+        desk=desk,
+        opening_hours=opening_hours,
         register_sizes={SHIELDED: SHIELDED_SIZE, **sizes},
         evaluation_keys={
             (keys.oin, purpose, epoch): keys.evaluation_key(purpose, epoch).public

@@ -55,6 +55,8 @@ def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
         raise CovenantError(
             f"{config.covenant}: the covenant names no participant {config.oin}: check `oin` in node.yaml"
         )
+    if config.desk is None:
+        raise KeysError("the manifest names a desk for officers elsewhere (FG-11): set `desk` in node.yaml")
     keys = NodeKeys.load(config.keys, config.oin)
     purposes = [purpose for purpose, source in covenant.served_by(config.oin) if source.mode.by_machine]
     return draft_manifest(
@@ -64,6 +66,8 @@ def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
         privacy_officer=_officer(config),
         number=next_number(config),
         now=now,
+        desk=config.desk,
+        opening_hours=config.opening_hours,
     )
 
 

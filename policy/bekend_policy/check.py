@@ -133,8 +133,8 @@ def _pinned(checks: _Checks) -> Iterator[tuple[str, tuple[str | int, ...], str, 
 
 
 def _agreement(checks: _Checks, agreement: Agreement) -> None:
-    if checks.participants and agreement.quorum > len(checks.participants):
-        count = len(checks.participants)
+    count = sum(path.startswith("deelnemers/") for path in checks.documents)  # one with a fault of its own counts too
+    if count and agreement.quorum > count:
         checks.add(
             AGREEMENT, ("quorum",), f"quorum is hoger dan het aantal deelnemers ({count})", "Verlaag het quorum."
         )

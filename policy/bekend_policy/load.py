@@ -100,7 +100,8 @@ def manifest_text(agreement: Agreement, loaded: Loaded, files: dict[str, bytes])
 
     Below stand three kinds of lines on parts of files, so that a signature can go on counting for what it covered
     when another part changes: `afspraken.yaml#regels`, and per partner `#rol` (who it is) and `#sleutels` (its keys).
-    A part is hashed as JSON of what was read, keys sorted.
+    A part is hashed as JSON of what was read, keys sorted; a key that the file leaves out is left out here too, so that
+    a program that knows more keys finds the same text. For the same reason the default of a key never changes.
     """
     parts = {RULES: _part(agreement, exclude=set(_NOT_RULES))}
     for path, one in loaded.participants.items():
@@ -126,7 +127,7 @@ def _keys_part(participant: Participant) -> bytes:
 
 
 def _part(terms: StrictModel, *, include: set[str] | None = None, exclude: set[str] | None = None) -> bytes:
-    content = terms.model_dump(by_alias=True, include=include, exclude=exclude)
+    content = terms.model_dump(by_alias=True, include=include, exclude=exclude, exclude_unset=True, exclude_none=True)
     return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
 

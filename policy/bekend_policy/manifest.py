@@ -1,4 +1,4 @@
-"""Key manifests: a node's or the broker's on-line keys, numbered, dated, signed by its off-line key.
+"""Key manifests: a node's or the broker's on-line keys and desk, numbered, dated, signed by its off-line key.
 
 A manifest is strict YAML in one form: reading it and writing it again gives the same bytes. It travels as a signed
 note (protocol section 4, provenance). The receiver remembers the highest number it has seen per owner.
@@ -26,12 +26,18 @@ MAX_VALIDITY = timedelta(days=400)
 """A manifest ends: keys that nobody looks after lapse by themselves."""
 
 
+def is_one_line(text: str) -> bool:
+    """Whether a manifest can hold this text: printable, not empty, at most 200 characters, no quotation marks."""
+    return 0 < len(text.strip()) == len(text) <= 200 and text.isprintable() and not set('"\\') & set(text)
+
+
 @dataclass(frozen=True)
 class KeyManifest:
     """The on-line keys of one party.
 
     `evaluation_keys`: (source OIN, purpose, epoch) -> public key, 32 bytes: k*G in a node's manifest (source = its own
     OIN), b*G in the broker's. `record_keys`: month -> u*G, the broker's only. `privacy_officer`: X25519, a node's only.
+    `desk`: whom an officer elsewhere turns to after `bekend`, a node's only: no one but its own ondertekenaar sets it.
     """
 
     oin: str
@@ -41,9 +47,16 @@ class KeyManifest:
     protocol_versions: tuple[int, ...]
     signing_keys: tuple[bytes, ...]
     privacy_officer: bytes | None = None
+    desk: str | None = None
+    opening_hours: str | None = None
     register_sizes: Mapping[str, int] = field(default_factory=dict)
     evaluation_keys: Mapping[tuple[str, str, str], bytes] = field(default_factory=dict)
     record_keys: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def contact(self) -> str | None:
+        """The desk with its opening hours: a functional contact, never a person (FG-11)."""
+        return f"{self.desk} ({self.opening_hours})" if self.opening_hours else self.desk
 
     def text(self) -> str:
         """The one text of this manifest. Raises KeysError when it breaks a rule (dates, number, keys)."""
@@ -66,6 +79,8 @@ def parse_manifest(text: str) -> KeyManifest:
         protocol_versions=file.protocol_versions,
         signing_keys=file.signing_keys,
         privacy_officer=file.privacy_officer,
+        desk=file.desk,
+        opening_hours=file.opening_hours,
         register_sizes=file.register_sizes,
         evaluation_keys=keys,
         record_keys=file.record_keys,
@@ -118,6 +133,8 @@ class _File(StrictModel):
     protocol_versions: tuple[Annotated[Whole, Field(ge=1)], ...] = Field(min_length=1)
     signing_keys: tuple[Hex32, ...] = Field(min_length=1, max_length=4)
     privacy_officer: Hex32 | None = None
+    desk: str | None = None
+    opening_hours: str | None = None
     register_sizes: dict[Slug, Whole] = Field(default_factory=dict)
     evaluation_keys: tuple[_Row, ...] = ()
     record_keys: dict[Annotated[str, AfterValidator(_month)], Hex32] = Field(default_factory=dict)
@@ -136,6 +153,8 @@ def _lines(manifest: KeyManifest) -> list[str]:
     ]
     if manifest.privacy_officer is not None:
         lines.append(f'privacy_officer: "{manifest.privacy_officer.hex()}"')
+    contact = {"desk": manifest.desk, "opening_hours": manifest.opening_hours}
+    lines += [f'{name}: "{value}"' for name, value in contact.items() if value is not None]
     if manifest.register_sizes:
         lines += ["register_sizes:", *(f"  {name}: {size}" for name, size in sorted(manifest.register_sizes.items()))]
     if manifest.evaluation_keys:
@@ -169,7 +188,16 @@ def _check(manifest: KeyManifest) -> None:
         raise KeysError("protocol_versions is a rising list of whole numbers from 1")
     if any(not is_slug(name) or not 0 <= size < 10**12 for name, size in manifest.register_sizes.items()):
         raise KeysError("register_sizes names registers with their number of persons")
+    _check_desk(manifest)
     _check_keys(manifest)
+
+
+def _check_desk(manifest: KeyManifest) -> None:
+    if manifest.desk is None and manifest.opening_hours is not None:
+        raise KeysError("opening_hours are those of a desk: name it")
+    for text in (manifest.desk, manifest.opening_hours):
+        if text is not None and not is_one_line(text):
+            raise KeysError("desk and opening_hours are one line of at most 200 characters, without quotation marks")
 
 
 def _is_officer(manifest: KeyManifest, public: bytes) -> bool:

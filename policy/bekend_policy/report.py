@@ -120,6 +120,7 @@ def _page(template: str, covenant: Covenant, **values: object) -> str:
         limits=limits,
         limits_text=lambda purpose: limits_text(covenant, purpose),
         never=Mode.NEVER,
+        standing=Mode.STANDING,
         statuses=STATUSES,
         tick=_tick,
     )

@@ -65,8 +65,6 @@ KEYS: dict[str, dict[str, str]] = {
         "vervangt": "Sleutels die door deze worden vervangen; ook zij tekenen deze versie.",
         "privacy_officer": "Functie van de privacy officer.",
         "privacy_officer_vervanger": "Functie van wie hem vervangt.",
-        "loket": "Functioneel contact dat een vrager ziet bij 'bekend'. Nooit de naam van een medewerker.",
-        "openingstijden": "Wanneer het loket bereikbaar is.",
     },
     "Purpose": {
         "doel": "Naam van het doel: convenant/bestandsnaam.",
@@ -128,9 +126,7 @@ KEYS: dict[str, dict[str, str]] = {
         "grondslag": "Wettelijke grond van de bron om te antwoorden.",
         "registers": "Registers van de bron waaruit wordt geantwoord. De vrager ziet ze nooit.",
         "maximale_ouderdom_lijst": "Hoe oud de lijst van de bron mag zijn; zonder deze regel P3D.",
-        "reactietermijn": (
-            "Hoeveel tijd een collega bij de bron heeft. Bij standaardbesluit: als dat niet geldt; anders P3D."
-        ),
+        "reactietermijn": "Binnen welke tijd een collega beslist; bij standaardbesluit als dat niet geldt, anders P3D.",
         "mits": "Voorwaarden die alleen voor deze bron gelden.",
         "alleen_voor": "Alleen deze vragers krijgen van deze bron antwoord; leeg: alle vragers van het doel.",
         "alternatief": "Wat kan als deze weg niet kan.",

@@ -69,8 +69,9 @@ def verify_covenant(covenant: Covenant, anchor_vkey: str, now: datetime, *, newe
     faults = list(_dates_and_version(covenant, now, newest_seen))
     found = _signatures(covenant, faults, now)
     _own_and_operator(covenant, anchor_vkey, found, faults)
-    participants = found.full & covenant.participants.keys()
-    earlier = {oin: lines for oin, lines in found.earlier.items() if RULES in lines and oin not in participants}
+    trusted = _trusted(covenant, owner_of(covenant, anchor_vkey), found)
+    participants = found.full & trusted
+    earlier = {oin: lines for oin, lines in found.earlier.items() if RULES in lines and oin in trusted - participants}
     if len(participants) + len(earlier) < covenant.agreement.quorum:
         count = len(participants) + len(earlier)
         faults.append(
@@ -82,13 +83,7 @@ def verify_covenant(covenant: Covenant, anchor_vkey: str, now: datetime, *, newe
         )
     if faults:
         raise CovenantFaults(faults)
-    own = owner_of(covenant, anchor_vkey)
-    trusted = {oin for oin in covenant.participants if own is None or _keys_hold(covenant, own, oin, found)}
-    return replace(
-        covenant,
-        signed_by=frozenset(participants & trusted),
-        signed_before={oin: lines for oin, lines in earlier.items() if oin in trusted},
-    )
+    return replace(covenant, signed_by=frozenset(participants), signed_before=earlier)
 
 
 def signers(covenant: Covenant) -> dict[str, tuple[str, ...]]:
@@ -196,17 +191,23 @@ def _lines(manifest: str) -> set[str]:
     return set(manifest.splitlines()[2:])
 
 
-def _keys_hold(covenant: Covenant, own: str, other: str, found: _Found) -> bool:
-    """Whether the verifier may go by the key that this version pins for another.
+def _trusted(covenant: Covenant, own: str | None, found: _Found) -> set[str]:
+    """Whose keys the verifier goes by: of all, where it signed this version or is the operator.
 
-    It signed this version; or the key stood in what it signed before; or a key that stood there, and that this one
-    replaces, signed this version too.
+    Where it signed nothing that counts, that fault is told by itself (`_own_and_operator`).
     """
-    if own in found.full or other == own:
-        return True
+    if own is None or own in found.full or own not in found.earlier:
+        return set(covenant.participants)
+    return {oin for oin in covenant.participants if oin == own or _keys_hold(covenant, own, oin, found)}
+
+
+def _keys_hold(covenant: Covenant, own: str, other: str, found: _Found) -> bool:
+    """Whether who signed only an earlier version may go by the key that this one pins for another.
+
+    The key stood in what it signed; or a key that stood there, and that this one replaces, signed this version too.
+    """
     line = f"{covenant.paths[other]}{KEYS}"
-    before = found.earlier.get(own, frozenset())
-    if line in before:
+    if line in found.earlier[own]:
         return True
     old = _signed_hash(covenant, own, line)
     return old is not None and old in found.renewed.get(other, frozenset())

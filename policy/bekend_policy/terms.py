@@ -298,8 +298,6 @@ class Participant(StrictModel):
     """Keys that these replace: each signs once more, so that partners who signed before can see who renewed."""
     privacy_officer: Text | None = None
     privacy_deputy: Text | None = Field(default=None, alias="privacy_officer_vervanger")
-    desk: Text = Field(alias="loket")
-    opening_hours: Text | None = Field(default=None, alias="openingstijden")
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ async def test_fg_11_the_desk_stands_only_with_bekend(stage: Stage) -> None:
     assert {one.oin for one in found if one.desk is not None} == {POLITIE}
     reasons = {one.reason for one in found if one.outcome is OutcomeKind.KNOWN}
     assert reasons == {"Neem contact op met het contactpunt van deze partner."}
+    assert {one.desk for one in found} == {None, stage.manifests[POLITIE].contact}
 
 
 async def test_fg_27_no_hit_says_that_it_proves_nothing(stage: Stage) -> None:

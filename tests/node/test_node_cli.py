@@ -81,6 +81,15 @@ async def test_manifest_writes_the_next_number_for_the_ondertekenaar(shell: Shel
     manifest = parse_manifest(path.read_text())
     assert (manifest.number, manifest.oin) == (shell.home.party.number + 1, POLITIE.oin)
     assert {purpose for _, purpose, _ in manifest.evaluation_keys} == {ZSM_CONTEXT}
+    assert manifest.contact == "Loket, loket@partner.example"
+
+
+async def test_fg_11_no_manifest_is_made_without_a_desk(shell: Shell) -> None:
+    config = shell.home.folder / "node.yaml"
+    config.write_text("".join(line for line in config.open() if not line.startswith("desk:")))
+    code, _, errors = await shell.run("manifest")
+    assert code == 1
+    assert "set `desk` in node.yaml" in errors
 
 
 async def test_enrol_reports_and_stops_with_the_codes_that_help_names(shell: Shell) -> None:

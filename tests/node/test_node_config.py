@@ -67,6 +67,7 @@ def test_an_oin_keeps_its_zeros_quoted_or_not(tmp_path: Path) -> None:
         ("data: data", "data: &here data", "anchor"),
         ("  - address: broker.example.nl:8443", "  - address: broker.example.nl", "address"),
         ("workers: 2", "workers: 0", "workers"),
+        ('desk: "Team Zorg', 'desk: "Team \\"Zorg', "desk"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, what: str) -> None:

@@ -64,6 +64,13 @@ def test_sources_follow_kinds_and_keep_their_terms(covenant: Covenant) -> None:
     assert covenant.sources("kennemerland/bestaat-niet") == {}
 
 
+def test_fg_11_a_covenant_names_no_desk(tmp_path: Path) -> None:
+    """A desk that the operator could change would send callers, with a name on their lips, to somebody else."""
+    folder = example(tmp_path / "convenant")
+    edit(folder / "deelnemers" / "om.yaml", "soort: om", 'soort: om\nloket: "Loket, loket@broker.example"')
+    assert any("loket" in fault for fault in faults_of(folder))
+
+
 def test_a_person_at_the_source_always_has_a_term(covenant: Covenant) -> None:
     """A standing decision may lapse: then a colleague decides, within the term of the file or three days."""
     for purpose in covenant.purposes:
@@ -148,6 +155,11 @@ def test_evil_covenants_are_refused_with_file_and_line(evil: str, tmp_path: Path
 def test_an_evil_covenant_has_no_other_faults_than_its_own(tmp_path: Path) -> None:
     folder = example(tmp_path / "convenant", overlay=EVIL / "ggz-automatisch")
     assert len(faults_of(folder)) == 1
+
+
+def test_a_fault_in_one_file_makes_no_other_fault_elsewhere(tmp_path: Path) -> None:
+    folder = as_it_is(EVIL / "oin-als-getal", tmp_path / "convenant")
+    assert [fault.partition(":")[0] for fault in faults_of(folder)] == ["deelnemers/om.yaml"]
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:

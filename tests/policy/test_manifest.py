@@ -27,6 +27,8 @@ def manifest(**changes: object) -> KeyManifest:
         protocol_versions=(1,),
         signing_keys=(b"s" * 32, b"t" * 32),
         privacy_officer=b"p" * 32,
+        desk="ZSM-loket, zsm@om.example",
+        opening_hours="werkdagen 8.30-17.00 uur",
         register_sizes={"zaken": 2000, "afgeschermd": 12},
         evaluation_keys={
             (OM, "demo/een", "2026Q4"): multiply_base(random_scalar()),
@@ -47,7 +49,9 @@ def test_what_is_written_is_what_is_read() -> None:
     assert it.text().startswith("kind: bekend/1 key-manifest\n")
     assert parse_manifest(it.text()) == it
     assert open_manifest(signed(it), KEY.vkey, NOW) == it
-    bare = manifest(privacy_officer=None, register_sizes={}, evaluation_keys={}, record_keys={})
+    bare = manifest(
+        privacy_officer=None, desk=None, opening_hours=None, register_sizes={}, evaluation_keys={}, record_keys={}
+    )
     assert open_manifest(signed(bare), KEY.vkey, NOW) == bare
 
 
@@ -80,6 +84,13 @@ def test_every_manifest_has_one_text(number: int, days: int, seconds: int, sizes
         manifest(signing_keys=(b"kort",)),
         manifest(signing_keys=(b"p" * 32,)),
         manifest(privacy_officer=b"kort"),
+        manifest(desk=""),
+        manifest(desk=" loket"),
+        manifest(desk='loket"\nnumber: "9'),
+        manifest(desk="l" * 201),
+        manifest(desk="loket\u202ezsm"),
+        manifest(opening_hours="9-17\\"),
+        manifest(desk=None),
         manifest(register_sizes={"Met Hoofdletter": 1}),
         manifest(evaluation_keys={(OM, "demo/een", "2026Q4"): bytes(32)}),
         manifest(evaluation_keys={(OM, "demo/een", "2026Q4"): b"\xff" * 32}),
@@ -118,6 +129,14 @@ def test_a_key_that_stands_twice_in_the_text_is_refused() -> None:
     row = next(line for line in text.splitlines() if "2026Q4" in line)
     with pytest.raises(KeysError):
         parse_manifest(text.replace(row, f"{row}\n{row}"))
+
+
+def test_fg_11_the_functional_contact_is_what_the_partner_itself_signed() -> None:
+    assert manifest().contact == "ZSM-loket, zsm@om.example (werkdagen 8.30-17.00 uur)"
+    assert manifest(opening_hours=None).contact == "ZSM-loket, zsm@om.example"
+    elsewhere = manifest(desk="Bel de makelaar, loket@broker.example")
+    with pytest.raises(SignatureError):
+        open_manifest(signed(elsewhere, HAARLEM), KEY.vkey, NOW)
 
 
 def test_must_list_3_keys_come_only_from_a_manifest_that_the_owner_signed() -> None:

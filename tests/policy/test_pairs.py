@@ -43,8 +43,7 @@ NEWCOMER = "00000099000000136000"
 def join(folder: Path, oin: str) -> None:
     """One municipality more."""
     (folder / "deelnemers" / f"gemeente-{oin[14:17]}.yaml").write_text(
-        f'oin: "{oin}"\nnaam: "Gemeente {oin[14:17]}"\nsoort: college_bw\n'
-        f'ondertekenaar: "{key_of(oin).vkey}"\nloket: "Loket, loket@gemeente.example"\n'
+        f'oin: "{oin}"\nnaam: "Gemeente {oin[14:17]}"\nsoort: college_bw\nondertekenaar: "{key_of(oin).vkey}"\n'
     )
 
 
@@ -116,8 +115,11 @@ def test_fg_05_a_36th_partner_joins_and_one_renews_its_key_and_no_other_pair_sto
     assert (ZSM_LOCAL, OM, NEWCOMER, None) in rights(verified(folder), (OM, NEWCOMER))
 
 
-def test_a_key_that_its_owner_did_not_hand_over_is_believed_by_nobody_who_signed_before(folder: Path) -> None:
+def test_a_key_that_its_owner_did_not_hand_over_is_believed_by_nobody_who_signed_before(tmp_path: Path) -> None:
     """Whoever writes version 2 puts a key of his own in the place of the reclassering's."""
+    folder = example(tmp_path / "convenant")
+    edit(folder / "afspraken.yaml", "quorum: 7", "quorum: 6")
+    sign(folder, (*PARTNERS, OPERATOR))
     path = folder / "deelnemers" / "reclassering.yaml"
     edit(path, r'ondertekenaar: "[^"]+"', f'ondertekenaar: "{key_of(RECLASSERING, 2).vkey}"')
     next_version(folder)
@@ -134,6 +136,19 @@ def test_a_key_that_its_owner_did_not_hand_over_is_believed_by_nobody_who_signed
     # Who reads and signs version 2 itself has agreed to the key.
     sign(folder, (OM,))
     assert (ZSM, OM, RECLASSERING, None) in rights(verified(folder))
+
+
+def test_keys_that_nobody_handed_over_make_no_quorum(folder: Path) -> None:
+    """Whoever writes version 2 gives itself keys in the names of all others, and signs for them."""
+    names = {path.read_text().split('"')[1]: path for path in (folder / "deelnemers").iterdir()}
+    stolen = [oin for oin in PARTNERS if oin != OM]
+    for oin in stolen:
+        edit(names[oin], r'ondertekenaar: "[^"]+"', f'ondertekenaar: "{key_of(oin, 2).vkey}"')
+    next_version(folder)
+    sign(folder, (OPERATOR,))
+    sign(folder, stolen, generation=2)
+    with pytest.raises(CovenantFaults, match="1 van de vereiste 7 deelnemers hebben getekend"):
+        verified(folder)
 
 
 def test_a_changed_purpose_stops_until_both_sides_signed_it_and_only_that_purpose(folder: Path) -> None:
@@ -157,13 +172,9 @@ def test_a_partner_of_another_kind_is_another_partner(folder: Path) -> None:
     assert not any(VELSEN in right for right in rights(verified(folder)))
 
 
-def test_desk_and_opening_hours_change_without_anybody_signing_again(folder: Path) -> None:
+def test_a_name_on_the_page_changes_without_anybody_signing_again(folder: Path) -> None:
     before = rights(verified(folder))
-    edit(
-        folder / "deelnemers" / "velsen.yaml",
-        "loket: .*",
-        'loket: "Nieuw loket, loket@velsen.example"\nopeningstijden: "9-5"',
-    )
+    edit(folder / "deelnemers" / "velsen.yaml", "soort: college_bw", 'soort: college_bw\nprivacy_officer: "Team recht"')
     next_version(folder)
     sign(folder, (OPERATOR,))
     assert rights(verified(folder)) == before

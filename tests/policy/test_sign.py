@@ -1,5 +1,6 @@
 """Who signed what: the exact bytes, this version, now, with the keys that the covenant pins."""
 
+import json
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -54,6 +55,36 @@ def test_the_manifest_names_the_exact_bytes_of_every_file(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "handtekeningen"]
     assert named == {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
     assert covenant.hash == sha256(covenant.manifest.encode()).digest()
+
+
+def _digest(content: object) -> str:
+    return sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def test_what_is_signed_depends_on_the_files_alone_and_not_on_what_the_program_knows(folder: Path) -> None:
+    """A key that a later program adds, with its default, must not void what was signed: each part's hash stays."""
+    agreed = {
+        "beheerder": {
+            "naam": "Beheerorganisatie Kennemerland",
+            "oin": OPERATOR,
+            "sleutel": key_of(OPERATOR).vkey,
+        },
+        "convenant": "kennemerland",
+        "demo": True,
+        "geldig_tot_en_met": "2027-10-31",
+        "mandaten": [
+            {"aan": "zvh", "grond": "Awb 10:3: het college mandateert de procesregie", "van": "college_bw"},
+        ],
+        "naam": "Samenwerking zorg en veiligheid Kennemerland (voorbeeld)",
+        "quorum": 7,
+        "totalen_per_dag": {"per_organisatie": 300, "per_persoon": 60},
+    }
+    line = f"{_digest(agreed)}  afspraken.yaml#regels\n"
+    assert line in load_covenant(folder).manifest
+    partner = {"naam": "Gemeente Velsen (college)", "oin": VELSEN, "soort": "college_bw"}
+    assert f"{_digest(partner)}  deelnemers/velsen.yaml#rol\n" in load_covenant(folder).manifest
+    edit(folder / "afspraken.yaml", "quorum: 7", "quorum: 7\nophalen_elke: PT1M")
+    assert line not in load_covenant(folder).manifest
 
 
 def test_signing_does_not_change_the_hash(folder: Path) -> None:

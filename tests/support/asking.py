@@ -65,6 +65,8 @@ class Source:
             protocol_versions=(1,),
             signing_keys=(bytes(self.signing.verify_key),),
             privacy_officer=bytes(self.officer.public_key),
+            desk=f"Loket, loket@{self.oin}.example",
+            opening_hours="werkdagen 9-17 uur",
         )
 
     @property

@@ -19,7 +19,6 @@ def participant(number: int, kind: str, **more: Any) -> Participant:
             "naam": f"{kind} {number}",
             "soort": kind,
             "ondertekenaar": f"sleutel {number}",
-            "loket": "x",
             **more,
         }
     )

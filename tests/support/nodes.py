@@ -131,6 +131,7 @@ class NodeHome:
             "covenant": str(self.federation.covenant_folder),
             "anchor": self.party.signer_vkey,
             "manifest": "manifest.note",
+            "desk": "Loket, loket@partner.example",
             "standing_decisions": "besluiten",
             "brokers": [{"address": f"localhost:{port}"}],
             "tls": {

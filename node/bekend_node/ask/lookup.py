@@ -299,7 +299,7 @@ class Lookup:
 
     def _told(self, pending: messages.Pending, found: list[bool], held: HeldFilter) -> None:
         oin, as_of = pending.source.oin, held.as_of.isoformat()
-        desk = self._asking.covenant.participants[oin].desk
+        desk = pending.source.contact
         for person, hit in enumerate(found):
             self._emit(
                 known(person, oin, self._name(oin), as_of, desk)

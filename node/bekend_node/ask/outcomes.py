@@ -95,7 +95,7 @@ def reason_for(code: Code, who: str = PARTNER) -> str:
     return text.format(who=who) + _NOTHING_SAID
 
 
-def known(person: int, oin: str, name: str, as_of: str, desk: str) -> Outcome:
+def known(person: int, oin: str, name: str, as_of: str, desk: str | None) -> Outcome:
     """A verified answer that matches."""
     return Outcome(person, oin, name, OutcomeKind.KNOWN, as_of, ASK_THE_DESK, desk)
 
