@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from time import perf_counter
 
 from bekend_proto import logs
@@ -24,13 +25,14 @@ from bekend_proto.v1.errors_pb2 import ERROR_CODE_DEADLINE, ERROR_CODE_UNREACHAB
 from bekend_proto.v1.signed_pb2 import Begin, Signed
 from google.protobuf.message import DecodeError
 
+from bekend_broker import decisions
 from bekend_broker.begins import Opened, admit_begin, check_begin, evaluate_begin
 from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
 from bekend_broker.metrics import Metrics
 from bekend_broker.questions import Checked, Refused, Verdict, admit, check_ask, evaluate
 from bekend_broker.register import Attachment, Register, Reply
-from bekend_broker.store import Store
+from bekend_broker.store import Store, keep_decision
 from bekend_broker.streams import first_message, next_message
 
 
@@ -98,8 +100,8 @@ class Lookups:
 
     # (3): certificate (the caller), signature, covenant, budget, freshness; log, then evaluate.
     async def _begin(self, caller: str, signed: Signed) -> tuple[Opened, LookupResponse]:
+        now = self._clock.now()
         try:
-            now = self._clock.now()
             opened = check_begin(self._directory, caller, signed, now)
             present = self._directory.present
             canary_only = await self._store.write(lambda c: admit_begin(c, present, opened, now))
@@ -108,9 +110,17 @@ class Lookups:
         except BekendError as fault:
             self._note_fault(fault)
             self._metrics.begin(_purpose_of(signed), fault)
+            await self._keep_refusal(signed, fault, now)
             raise
         self._metrics.begin(opened.begin.purpose, None)
         return opened, LookupResponse(begun=begun)
+
+    async def _keep_refusal(self, signed: Signed, fault: BekendError, now: datetime) -> None:
+        """Put a Begin that covenant or note refused on the record: its signature was verified before that."""
+        if decisions.rule_of(fault) is None:
+            return
+        row = decisions.of_refused_begin(self._directory.present, Begin.FromString(signed.payload), fault, now).row()
+        await self._store.write(lambda c: keep_decision(c, row))
 
     async def _ask(self, requests: AsyncIterator[LookupRequest]) -> Ask:
         message = await next_message(requests, self._limits.ask_seconds, "Ask")
@@ -129,11 +139,12 @@ class Lookups:
             await _let_others()
         refused = [verdict for verdict in verdicts if isinstance(verdict, Refused)]
         checked = [verdict for verdict in verdicts if isinstance(verdict, Checked)]
-        if not checked:
-            return [], refused
-        alone = len(verdicts) == 1
+        if not verdicts:
+            return [], []
+        covenant = self._directory.present.under(opened.begin.covenant_hash)
+        asked = tuple(verdicts)
         try:
-            verdicts = await self._store.write(lambda c: admit(c, opened, checked, alone=alone, now=now))
+            verdicts = await self._store.write(lambda c: admit(c, opened, asked, covenant=covenant, now=now))
         except StorageError as fault:
             # No log, no answer.
             self._note_fault(fault)

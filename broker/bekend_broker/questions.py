@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from bekend_policy.decided import Judged
 from bekend_policy.model import Covenant
 from bekend_proto.dleq import prove
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RatioError, RecordError, StaleError
@@ -19,7 +20,7 @@ from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, RoutedQuestion
 from bekend_proto.v1.signed_pb2 import Question
 from google.protobuf.message import DecodeError
 
-from bekend_broker import log, quotas, store
+from bekend_broker import decisions, log, quotas, store
 from bekend_broker.admission import decided, open_from
 from bekend_broker.begins import Opened, asked_of
 from bekend_broker.directory import Directory
@@ -43,6 +44,8 @@ class Checked:
     question: Question
     routed: RoutedQuestion
     key: KeyPair
+    rule: str
+    """The covenant's rule that allows it."""
     open: store.OpenQuestion | None = None
     """What is kept of it when a colleague at the source may decide."""
 
@@ -81,22 +84,40 @@ def check_ask(
                 raise RatioError("each source is asked about each person of a Begin once")
             sources.add(source)
             asked = replace(asked_of(opened.begin, source), kind_class=question.kind_class, sources=len(questions))
-            decided(directory.present, asked, now)
+            rule = decided(directory.present, asked, now).rule
             key = _check(directory, opened, question, routed, now)
             late = _open(directory.present.under(question.covenant_hash), question)
         except BekendError as fault:
             yield Refused(name, source, fault)
         else:
-            yield Checked(name, source, question, routed, key, late)
+            yield Checked(name, source, question, routed, key, rule, late)
 
 
 def admit(
+    connection: sqlite3.Connection, opened: Opened, asked: Sequence[Verdict], *, covenant: Covenant, now: datetime
+) -> list[Verdict]:
+    """(6): replay, the canary's budget, the log, and what was decided, for all questions of an Ask in one transaction.
+
+    `asked`: the verdict on each so far. Gives a verdict per question that was not refused yet; what is refused is not
+    logged.
+    """
+    checked, alone = [one for one in asked if isinstance(one, Checked)], len(asked) == 1
+    verdicts = _log(connection, opened, checked, alone=alone, now=now)
+    passed = {one.question_id for one in verdicts if isinstance(one, Checked)}
+    judged = [
+        Judged(one.source, True, one.rule, one.question_id if one.question_id in passed else b"") for one in checked
+    ]
+    refused = [(one, decisions.rule_of(one.fault)) for one in asked if isinstance(one, Refused)]
+    judged += [Judged(one.source, False, rule) for one, rule in refused if rule is not None]
+    if judged:
+        store.keep_decision(connection, decisions.of_begin(covenant, opened.begin, judged, now).row())
+    return verdicts
+
+
+def _log(
     connection: sqlite3.Connection, opened: Opened, checked: Sequence[Checked], *, alone: bool, now: datetime
 ) -> list[Verdict]:
-    """(6): replay, the canary's budget, the log and what stays open, for all questions of an Ask in one transaction.
-
-    `alone`: whether these are all that the Ask held. A verdict per question; what is refused is not logged.
-    """
+    """(6): replay, the canary's budget, the log and what stays open. `alone`: whether these are all of the Ask."""
     begin = opened.begin
     verdicts: list[Verdict] = []
     for one in checked:

@@ -1,4 +1,4 @@
-"""What the broker keeps: the log, ids seen, budgets spent, manifests. All its SQL is here.
+"""What the broker keeps: the log, ids seen, budgets spent, manifests, what it decided. All its SQL is here.
 
 Nothing in it is about a person. There is no column for an element, a pseudonym or an answer: a log entry is the
 hash of a signed message, and two checks on one person leave two unrelated rows (FG-14, FG-42). A question that a
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bekend_proto.clock import REPLAY_MEMORY, milliseconds
+from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decision
 from bekend_proto.durable import Database
 from bekend_proto.migrations import LOG_DDL, Migration
 from bekend_proto.migrations import append_log as _append_log
@@ -107,6 +108,7 @@ CREATE TABLE open_question (
 CREATE INDEX open_question_until ON open_question (until);
 """,
     ),
+    Migration(5, "broker: decisions", DECISION_DDL),
 )
 
 
@@ -189,6 +191,11 @@ class Store:
         """
         return await self._database.write(work)
 
+    @property
+    def database(self) -> Database:
+        """The file itself, for the store modules beside this one."""
+        return self._database
+
     def log_entries(self) -> int:
         """How many entries the log has."""
         return self._database.read(lambda c: int(c.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]))
@@ -261,6 +268,11 @@ class Store:
 def append_log(connection: sqlite3.Connection, kind: str, entry_hash: bytes, now: datetime) -> int:
     """Append the hash of a signed message; gives its number."""
     return _append_log(connection, kind, entry_hash, milliseconds(now))
+
+
+def keep_decision(connection: sqlite3.Connection, row: DecisionRow) -> None:
+    """Keep what was decided, inside the transaction that acts on it."""
+    append_decision(connection, row)
 
 
 def first_time(connection: sqlite3.Connection, kind: bytes, name: bytes, now: datetime) -> bool:

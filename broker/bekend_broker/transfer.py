@@ -21,12 +21,15 @@ from typing import Final
 
 from bekend_policy.decide import Asked
 from bekend_proto.clock import Clock
+from bekend_proto.decision_table import DecisionRow
 from bekend_proto.errors import (
     BekendError,
     BudgetError,
     MalformedError,
+    RefusedError,
     StaleError,
     StorageError,
+    SuspendedError,
     UnreachableError,
     code_name,
     error_of,
@@ -34,7 +37,7 @@ from bekend_proto.errors import (
 from bekend_proto.v1.broker_pb2 import FetchRequest, FetchResponse, FilterPiece, PushOrder, PushRequest, PushResponse
 from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, FetchOrder, Signed
 
-from bekend_broker import log, store
+from bekend_broker import decisions, log, store
 from bekend_broker.admission import decided, open_from
 from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
@@ -183,18 +186,31 @@ class Transfers:
             kind_class=KIND_CLASS_CERTAIN,
             covenant_hash=order.covenant_hash,
         )
-        decided(self._directory.present, asked, now)
+        present = self._directory.present
+        covenant = present.under(order.covenant_hash)
+        try:
+            decision = decided(present, asked, now)
+        except (RefusedError, SuspendedError) as fault:
+            rule = decisions.rule_of(fault)
+            assert rule is not None
+            refused = decisions.of_order(covenant, order, now, allowed=False, rule=rule).row()
+            await self._store.write(lambda c: store.keep_decision(c, refused))
+            raise
         self._register.find(order.source)
         if self._running[caller] >= self._limits.fetches_per_requester:
             raise BudgetError(f"{caller} has {self._running[caller]} filters on their way: wait for one to arrive")
-        await self._store.write(lambda c: _log_once(c, order, signed, now))
+        allowed = decisions.of_order(covenant, order, now, allowed=True, rule=decision.rule).row()
+        await self._store.write(lambda c: _log_once(c, order, signed, allowed, now))
         return order
 
 
-def _log_once(connection: sqlite3.Connection, order: FetchOrder, signed: Signed, now: datetime) -> None:
+def _log_once(
+    connection: sqlite3.Connection, order: FetchOrder, signed: Signed, decision: DecisionRow, now: datetime
+) -> None:
     if not store.first_time(connection, b"f", order.fetch_id, now):
         raise StaleError("this fetch id was seen before")
     log.append(connection, log.FETCH, signed, now)
+    store.keep_decision(connection, decision)
 
 
 def _piece_of(message: PushRequest, *, is_first: bool) -> FilterPiece | BekendError:

@@ -26,6 +26,7 @@ from bekend_node.answer.answerer import Answerer
 from bekend_node.answer.push import Pusher
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.broker_line import GrpcLine
+from bekend_node.ask.decisions import case_key
 from bekend_node.ask.lookup import Asking
 from bekend_node.attach import Attachment
 from bekend_node.broker_link import open_links
@@ -74,7 +75,7 @@ class Node:
         self.filters = Filters(config, keys=keys, rules=self.rules, registers=registers, store=store, clock=clock)
         held = self.suspending.held
         answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held)
-        pusher = Pusher(self.rules, self.directory, self.filters, clock, held)
+        pusher = Pusher(self.rules, self.directory, self.filters, store, clock, held)
         self.attachments = tuple(
             Attachment(link, self.rules, answerer, pusher, self.metrics, self.directory.changed) for link in self.links
         )
@@ -190,6 +191,7 @@ class Node:
             manifest_of=self.directory.require,
             store=self.store,
             clock=self.clock,
+            case_key=case_key(self.keys.state),
             suspensions=self.suspending.held,
         )
 

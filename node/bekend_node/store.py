@@ -12,6 +12,7 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     suspension   the newest note of each signer about each thing, verified when it came
     filter       per purpose the filter in service: its signed header, and m sealed under the state key
     own_record   the requester's own sealed records (protocol section 8)
+    decision     what was decided about a lookup before anything left, or about a message that was refused
     raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
 
 There is no column for a hit: nothing here says what was answered.
@@ -29,6 +30,7 @@ from sqlite3 import Connection, IntegrityError
 
 from bekend_policy.raising import Raise
 from bekend_proto.clock import milliseconds
+from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decision
 from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
 from bekend_proto.errors import BudgetError, StaleError, StorageError
 
@@ -83,6 +85,7 @@ MIGRATIONS = (
     Migration(1, "start", _START),
     Migration(2, "suspensions", _SUSPENSION),
     Migration(3, "raised limits", _RAISED),
+    Migration(4, "decisions", DECISION_DDL + "ALTER TABLE answered ADD COLUMN rule TEXT NOT NULL DEFAULT '';"),
 )
 
 
@@ -104,7 +107,7 @@ class Spend:
 
 @dataclass(frozen=True)
 class AnsweredQuestion:
-    """A question that is about to be answered, with the sealed records that it came with."""
+    """A question that is about to be answered, with its sealed records and the rule that admits it."""
 
     question_id: bytes
     question_hash: bytes
@@ -114,6 +117,7 @@ class AnsweredQuestion:
     payload: bytes
     signature: bytes
     sealed: tuple[bytes, ...]
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,11 @@ class Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(Database.open(folder / "node.db", MIGRATIONS))
 
+    @property
+    def database(self) -> Database:
+        """The file itself, for the store modules beside this one."""
+        return self._database
+
     def close(self) -> None:
         """Finish writing and close."""
         self._database.close()
@@ -163,7 +172,8 @@ class Store:
         def write(conn: Connection) -> None:
             try:
                 conn.execute(
-                    "INSERT INTO answered VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO answered (question_id, at, requester, purpose, record_month, payload, signature, rule)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         question.question_id,
                         milliseconds(at),
@@ -172,6 +182,7 @@ class Store:
                         question.record_month,
                         question.payload,
                         question.signature,
+                        question.rule,
                     ),
                 )
             except IntegrityError as fault:
@@ -187,13 +198,13 @@ class Store:
 
     async def admit_asking(
         self, *, spends: Sequence[Spend] = (), log: Iterable[tuple[str, bytes]] = (), records: Iterable[OwnRecord] = (),
-        at: datetime,
+        decisions: Iterable[DecisionRow] = (), at: datetime,
     ) -> None:  # fmt: skip
-        """The requester's side: budgets, log entries (kind, hash) and own records in one durable transaction.
+        """The requester's side: budgets, log entries (kind, hash), own records, decisions in one durable transaction.
 
         Raises BudgetError, StorageError; then nothing was written.
         """
-        entries, kept = list(log), list(records)
+        entries, kept, decided = list(log), list(records), list(decisions)
 
         def write(conn: Connection) -> None:
             _spend(conn, spends)
@@ -203,8 +214,14 @@ class Store:
                 "INSERT INTO own_record VALUES (?, ?, ?, ?)",
                 [(record.id, milliseconds(at), record.kind, record.sealed) for record in kept],
             )
+            for row in decided:
+                append_decision(conn, row)
 
         await self._database.write(write)
+
+    async def keep_decision(self, row: DecisionRow) -> None:
+        """Keep what was decided about a message of another, by itself. Raises StorageError."""
+        await self._database.write(lambda conn: append_decision(conn, row))
 
     def used(self, scope: str, subject: str, purpose: str, day: date) -> int:
         """Persons already counted against a budget."""

@@ -115,6 +115,13 @@ async def test_fg_42_nothing_at_the_broker_can_be_looked_up_by_person(
         ("open_question", "sent"),
         ("open_question", "collected"),
         ("open_question", "left"),
+        ("decision", "seq"),
+        ("decision", "at"),
+        ("decision", "trace"),
+        ("decision", "requester"),
+        ("decision", "purpose"),
+        ("decision", "refused"),
+        ("decision", "facts"),
     }
 
 

@@ -221,7 +221,7 @@ class BlindLookups(Lookups):
         # Whoever it is for: who is attached gets it.
         attached = self._register._attached
         source = question.source if question.source in attached else next(iter(attached))
-        return Checked(question.question_id, source, question, routed, pair)
+        return Checked(question.question_id, source, question, routed, pair, "")
 
 
 class BlindTransfers(Transfers):

@@ -22,7 +22,7 @@ async def test_an_order_that_had_to_wait_too_long_is_let_go(monkeypatch: pytest.
 
     calls: list[str] = []
     link: Any = SimpleNamespace(stub=SimpleNamespace(Push=lambda **_: _Call(calls)))
-    pusher = Stuck(*cast("Any", (None, None, None, None)))
+    pusher = Stuck(*cast("Any", (None, None, None, None, None)))
     running = [asyncio.create_task(pusher.push(broker_pb2.PushOrder(), link)) for _ in range(AT_ONCE)]
     for _ in range(AT_ONCE):
         await reached.acquire()

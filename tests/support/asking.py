@@ -161,8 +161,9 @@ class Line:
     async def ready(self) -> bool:
         return self.stands
 
-    def lookup(self, seconds: float) -> "Call":
+    def lookup(self, seconds: float, begin_id: bytes) -> "Call":
         assert seconds > 0
+        assert len(begin_id) == 16
         return Call(self)
 
     async def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
@@ -226,6 +227,7 @@ class Stage:
         self.lines: list[Line] = [self.line]
         self.store = Store.open(folder / "data")
         self.suspensions = Suspensions()
+        self.case_key = group.random_scalar()
         self.hang_up = False
         self.silent_after: int | None = None
         self.broker_manifest = KeyManifest(
@@ -256,6 +258,7 @@ class Stage:
             manifest_of=self.manifest_of,
             store=self.store,
             clock=self.clock,
+            case_key=self.case_key,
             suspensions=self.suspensions,
         )
 

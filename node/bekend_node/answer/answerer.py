@@ -8,10 +8,11 @@ from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.channel import question_hash
 from bekend_proto.clock import Clock, day_of
-from bekend_proto.errors import BekendError, InternalError, code_name
+from bekend_proto.errors import BekendError, InternalError, RefusedError, SuspendedError, code_name
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2, signed_pb2
 
+from bekend_node.answer import decisions
 from bekend_node.answer.evaluate import Channel, answer
 from bekend_node.answer.question import (
     Sender,
@@ -75,7 +76,13 @@ class Answerer:
         sealed = tuple(message.sealed_records)
         # (7): signature first; then everything that costs little; the broker's proof last.
         question = await open_question(message.question, sender, self.directory)
-        covenant = check_admitted(question, rules, self.suspensions, now)
+        try:
+            covenant, decision = check_admitted(question, rules, self.suspensions, now)
+        except (RefusedError, SuspendedError) as fault:
+            await self.store.keep_decision(
+                decisions.refused(rules.under(question.covenant_hash), question, fault, now).row()
+            )
+            raise
         # One snapshot: a switch from here on changes nothing for this question.
         serving = self.filters.serving(question.purpose, covenant)
         check_keys(question, serving, self.rules, now)
@@ -97,6 +104,7 @@ class Answerer:
                 payload=message.question.payload,
                 signature=message.question.signature,
                 sealed=sealed,
+                rule=decision.rule,
             ),
             budgets(question, covenant, now),
             now,

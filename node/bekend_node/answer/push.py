@@ -8,10 +8,20 @@ import grpc
 from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.clock import REPLAY_MEMORY, Clock, is_fresh
-from bekend_proto.errors import BekendError, DeadlineError, InternalError, StaleError, code_name, from_rpc_error
+from bekend_proto.errors import (
+    BekendError,
+    DeadlineError,
+    InternalError,
+    RefusedError,
+    StaleError,
+    SuspendedError,
+    code_name,
+    from_rpc_error,
+)
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2, signed_pb2
 
+from bekend_node.answer import decisions
 from bekend_node.answer.evaluate import Channel
 from bekend_node.answer.question import check_admitted, open_fetch
 from bekend_node.broker_link import BrokerLink
@@ -19,6 +29,7 @@ from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.rules import RulesInForce
 from bekend_node.serving import Serving
+from bekend_node.store import Store
 
 PIECE = 64 * 1024
 PUSH_SECONDS = 120.0
@@ -35,6 +46,7 @@ class Pusher:
     rules: RulesInForce
     directory: Directory
     filters: Filters
+    store: Store
     clock: Clock
     suspensions: Suspensions = field(default_factory=Suspensions)
     _seen: dict[bytes, int] = field(default_factory=dict)
@@ -80,12 +92,17 @@ class Pusher:
         now = self.clock.now()
         rules = self.rules.now
         fetch = await open_fetch(signed, self.directory)
-        covenant = check_admitted(fetch, rules, self.suspensions, now)
+        try:
+            covenant, decision = check_admitted(fetch, rules, self.suspensions, now)
+        except (RefusedError, SuspendedError) as fault:
+            await self.store.keep_decision(decisions.refused(rules.under(fetch.covenant_hash), fetch, fault, now).row())
+            raise
         # In memory is enough: what a replay brings is sealed to keys that its sender does not have.
         self._seen = {name: time for name, time in self._seen.items() if is_fresh(time, now, REPLAY_MEMORY)}
         if fetch.fetch_id in self._seen:
             raise StaleError("this fetch was served before")
         self._seen[fetch.fetch_id] = fetch.time
+        await self.store.keep_decision(decisions.ordered(fetch, decision, now).row())
         serving = self.filters.serving(fetch.purpose, covenant)
         channel = Channel.to_requester(fetch.requester, fetch.source, fetch.fetch_id, fetch.x25519, fetch.mlkem)
         return serving, channel, fetch

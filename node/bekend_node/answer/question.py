@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from bekend_policy.decide import Asked, decide
+from bekend_policy.decide import Asked, Decision, decide
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
@@ -66,9 +66,9 @@ async def open_fetch(signed: signed_pb2.Signed, directory: Directory) -> signed_
 
 def check_admitted(
     message: signed_pb2.Question | signed_pb2.FetchOrder, rules: Rules, suspensions: Suspensions, now: datetime
-) -> Covenant:
+) -> tuple[Covenant, Decision]:
     """(7): addressed to this node, in this version, fresh, not suspended, and allowed by the own reading of the
-    covenant: of the version that the message names, which is returned.
+    covenant: of the version that the message names, which is returned with the decision.
 
     A FetchOrder is about no person and is judged as a question about one. Raises BekendErrors.
     """
@@ -101,7 +101,7 @@ def check_admitted(
         raise RefusedError(decision.rule, decision.reason)
     if decision.mode is None or not decision.mode.by_machine:
         raise RefusedError("modus", "Deze bron antwoordt onder dit doel niet automatisch.")
-    return covenant
+    return covenant, decision
 
 
 def check_keys(question: signed_pb2.Question, serving: Serving, rules: RulesInForce, now: datetime) -> None:

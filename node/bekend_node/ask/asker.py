@@ -20,7 +20,7 @@ from bekend_proto.errors import BekendError, RefusedError, UnreachableError, cod
 from bekend_proto.identifiers import Identifier
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.ask import fetch
+from bekend_node.ask import decisions, fetch
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
@@ -132,7 +132,12 @@ class Asker:
         """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left."""
         asking = self._now()
         now = self._clock.now()
-        made = self._not_suspended(asking, plan(asking.covenant, asking.oin, inquiry, now), inquiry.on_behalf_of, now)
+        try:
+            made = plan(asking.covenant, asking.oin, inquiry, now)
+            made = self._not_suspended(asking, made, inquiry.on_behalf_of, now)
+        except RefusedError as refusal:
+            self._keep_refusal(asking, inquiry, refusal, now)
+            raise
         return self._start(asking, inquiry, made, officer_spends(asking.store, asking.covenant, inquiry, now))
 
     def budget(self, user: str, purpose: str) -> Budget:
@@ -181,6 +186,13 @@ class Asker:
         self._running.add(outcomes._task)
         outcomes._task.add_done_callback(self._ended)
         return outcomes
+
+    def _keep_refusal(self, asking: Asking, inquiry: Inquiry, refusal: RefusedError, now: datetime) -> None:
+        """Put a refusal on the record. Nothing leaves for it, so the officer need not wait until it is durable."""
+        row = decisions.refusal(asking.covenant, asking.oin, inquiry, refusal, at=now, key=asking.case_key)
+        task = asyncio.create_task(asking.store.admit_asking(decisions=[row], at=now))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import grpc
 import grpc.aio
+from bekend_proto import trace
 from bekend_proto.errors import UnreachableError, from_rpc_error
 from bekend_proto.v1 import broker_pb2
 
@@ -45,8 +46,8 @@ class BrokerLine(Protocol):
         """Whether the replica can be spoken to now; waits a moment for a line that is being made."""
         ...
 
-    def lookup(self, seconds: float) -> LookupCall:
-        """Open a lookup that ends by itself after this many seconds."""
+    def lookup(self, seconds: float, begin_id: bytes) -> LookupCall:
+        """Open a lookup that ends by itself after this many seconds; its trace has the id of its Begin."""
         ...
 
     def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
@@ -110,9 +111,10 @@ class GrpcLine:
             return False
         return True
 
-    def lookup(self, seconds: float) -> LookupCall:
-        """Open a lookup that ends by itself after this many seconds."""
-        return GrpcLookupCall(self._link.stub.Lookup(timeout=seconds))
+    def lookup(self, seconds: float, begin_id: bytes) -> LookupCall:
+        """Open a lookup that ends by itself after this many seconds; its trace has the id of its Begin."""
+        context = trace.traceparent(begin_id, trace.span_of(begin_id, trace.REQUESTER))
+        return GrpcLookupCall(self._link.stub.Lookup(timeout=seconds, metadata=((trace.HEADER, context),)))
 
     async def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
         """The pieces of a source's filter. Raises BekendError while iterating."""

@@ -14,8 +14,8 @@ a miss; a retry is a new lookup.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -24,6 +24,7 @@ from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.clock import Clock, milliseconds
+from bekend_proto.decision_table import DecisionRow
 from bekend_proto.errors import (
     BekendError,
     DeadlineError,
@@ -41,7 +42,7 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.signing import SigningKey
 
 from bekend_node import receipt
-from bekend_node.ask import answers, blinds, messages, own_record
+from bekend_node.ask import answers, blinds, decisions, messages, own_record
 from bekend_node.ask.broker_line import BrokerLine, LookupCall
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
 from bekend_node.ask.outcomes import BROKER, PARTNER, Outcome, inconclusive, known, no_answer, not_asked, suspended
@@ -66,6 +67,8 @@ class Asking:
     covenant: Covenant
     manifest_of: Callable[[str], Awaitable[KeyManifest]]
     """The newest verified manifest of a party. Raises KeysError."""
+    case_key: bytes = field(repr=False)
+    """Under which case references are hashed for the record; this node's own."""
     store: Store
     clock: Clock
     suspensions: Suspensions = field(default_factory=Suspensions, repr=False)
@@ -100,6 +103,7 @@ class Lookup:
         self._refetching: set[asyncio.Task[None]] = set()
         self._hashes: dict[str, bytes] = {}
         self._begin_id: bytes | None = None
+        self._decided_at = asking.clock.now()
 
     async def run(self, lines: Sequence[BrokerLine]) -> receipt.ReceiptFile:
         """Ask over the first replica that works.
@@ -162,7 +166,7 @@ class Lookup:
         begin = messages.make_begin(asking.key, facts, begin_id, secret)
         drafts = [messages.draft(manifest, held) for manifest, held in ready]
         await spent
-        call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS)
+        call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS, begin_id)
         try:
             begun = await _begin(call, begin)
             # (4): the proof first: a U under another key would make records that nobody can open.
@@ -173,7 +177,8 @@ class Lookup:
                 box, begin_id, facts, inquiry=self._inquiry, secret=secret, exchanged=(begin, begun), pending=pending
             )
             entries = [("asked", one.question_hash) for one in pending]
-            await asking.store.admit_asking(log=entries, records=[record], at=facts.time)
+            decided = self._decided(begin_id, {one.source.oin: one.question_id for one in pending})
+            await asking.store.admit_asking(log=entries, records=[record], decisions=[decided], at=facts.time)
             self._begin_id = begin_id
             self._hashes = {one.source.oin: one.question_hash for one in pending}
             self._pending = {one.question_id: one for one in pending}
@@ -258,11 +263,13 @@ class Lookup:
         # (11): own record, then the receipt.
         asking = self._asking
         expires = milliseconds(started + self._plan.purpose.result_lifetime)
-        kept = None
         if self._begin_id is not None:
             record = own_record.outcomes_record(box, self._begin_id, expires, self._outcomes)
             kept = asyncio.create_task(asking.store.admit_asking(records=[record], at=asking.clock.now()))
-            await asyncio.sleep(0)  # lets the write begin
+        else:
+            decided = self._decided(secrets.token_bytes(16), {})
+            kept = asyncio.create_task(asking.store.admit_asking(decisions=[decided], at=asking.clock.now()))
+        await asyncio.sleep(0)  # lets the write begin
         facts = receipt.Facts(
             requester=asking.oin,
             on_behalf_of=self._inquiry.on_behalf_of,
@@ -274,9 +281,16 @@ class Lookup:
             persons=len(self._inquiry.persons),
         )
         signed = receipt.issue(asking.key, asking.manifest_note, facts, self._hashes, self._outcomes)
-        if kept is not None:
-            await kept
+        await kept
         return signed
+
+    def _decided(self, trace: bytes, questions: Mapping[str, bytes]) -> DecisionRow:
+        """What was decided before anything left, with the ids of the Questions that go out."""
+        asking = self._asking
+        judged = [replace(one, question_id=questions.get(one.source, b"")) for one in self._plan.judged]
+        return decisions.row(
+            asking.covenant, asking.oin, self._inquiry, trace, judged, at=self._decided_at, key=asking.case_key
+        )
 
     async def _facts(self) -> messages.Facts:
         asking, inquiry = self._asking, self._inquiry

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bekend_policy.decide import JUSTIFICATION, Asked, Decision, decide
+from bekend_policy.decided import Judged, judged
+from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.suspension import Suspensions
 from bekend_proto.errors import RefusedError, SuspendedError
@@ -58,6 +60,8 @@ class Plan:
     not_asked: Mapping[str, str]
     suspended: Mapping[str, str] = field(default_factory=dict)
     """Sources that would be asked, were it not for a signed note."""
+    judged: tuple[Judged, ...] = ()
+    """The decision about each source that was chosen, for the record."""
 
 
 def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
@@ -78,7 +82,13 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
         purpose,
         ask=tuple(oin for oin, reason in reasons.items() if reason is None),
         not_asked={oin: reason for oin, reason in reasons.items() if reason is not None},
+        judged=tuple(judged(oin, decisions[oin]) for oin in inquiry.sources),
     )
+
+
+def judge(covenant: Covenant, own: str, source: str, inquiry: Inquiry, now: datetime) -> Judged:
+    """The decision about one source, for the record of a refusal."""
+    return judged(source, decide(covenant, _asked(covenant, own, source, inquiry), now))
 
 
 def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
@@ -91,7 +101,7 @@ def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -
         raise _refused(decision)
     if not _by_machine(decision):
         raise RefusedError("handmatig", "Deze organisatie antwoordt voor dit doel niet automatisch: er is geen filter.")
-    return Plan(purpose, ask=(own,), not_asked={})
+    return Plan(purpose, ask=(own,), not_asked={}, judged=(judged(own, decision),))
 
 
 def without_suspended(
@@ -105,7 +115,12 @@ def without_suspended(
             suspensions.check(covenant, plan_.purpose.id, now, requester=own, source=source, principal=on_behalf_of)
         except SuspendedError as fault:
             found[source] = fault.reason
-    return replace(plan_, ask=tuple(source for source in plan_.ask if source not in found), suspended=found)
+    return replace(
+        plan_,
+        ask=tuple(source for source in plan_.ask if source not in found),
+        suspended=found,
+        judged=tuple(Judged(it.source, False, SUSPENDED) if it.source in found else it for it in plan_.judged),
+    )
 
 
 def _check_suspended(
@@ -114,7 +129,7 @@ def _check_suspended(
     try:
         suspensions.check(covenant, purpose, now, requester=own, principal=on_behalf_of)
     except SuspendedError as fault:
-        raise RefusedError("stilgezet", f"{fault.reason}.") from None
+        raise RefusedError(SUSPENDED, f"{fault.reason}.") from None
 
 
 def openable(

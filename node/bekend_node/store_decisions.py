@@ -1,0 +1,54 @@
+"""Reading, in `node.db`, what the logs of the standards are made from: decisions, answered questions, moments.
+
+Writing them belongs to the transactions of store.py.
+"""
+
+from collections.abc import Iterator
+from sqlite3 import Connection
+
+from bekend_policy.decided import Decided
+from bekend_proto.clock import from_milliseconds
+from bekend_proto.decision_table import decisions_between
+from bekend_proto.durable import Database
+from bekend_proto.v1 import signed_pb2
+
+from bekend_node.answer.decisions import decided
+from bekend_node.ask.own_record import KIND_OUTCOMES
+
+
+class Decisions:
+    """What this node decided, as requester and as source. Spans of time are in milliseconds, their end excluded."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def own(self, first: int, until: int) -> list[tuple[Decided, int | None]]:
+        """Lookups of the own officers, oldest first, with the moment at which their outcomes were there."""
+
+        def read(conn: Connection) -> list[tuple[Decided, int | None]]:
+            return [(one, _ended(conn, one.trace)) for one in _rows(conn, first, until) if one.stated is not None]
+
+        return self._database.read(read)
+
+    def of_others(self, first: int, until: int) -> list[Decided]:
+        """Questions of others that were answered, and what was decided about other messages, oldest first."""
+
+        def read(conn: Connection) -> list[Decided]:
+            found = [one for one in _rows(conn, first, until) if one.stated is None]
+            for at, payload, rule in conn.execute(
+                "SELECT at, payload, rule FROM answered WHERE at >= ? AND at < ?", (first, until)
+            ):
+                question = signed_pb2.Question.FromString(payload)  # checked before it was stored
+                found.append(decided(question, from_milliseconds(at), allowed=True, rule=rule))
+            return sorted(found, key=lambda one: one.at)
+
+        return self._database.read(read)
+
+
+def _rows(conn: Connection, first: int, until: int) -> Iterator[Decided]:
+    return map(Decided.of, decisions_between(conn, first, until))
+
+
+def _ended(conn: Connection, trace: bytes) -> int | None:
+    row = conn.execute("SELECT at FROM own_record WHERE id = ? AND kind = ?", (trace, KIND_OUTCOMES)).fetchone()
+    return int(row[0]) if row else None
