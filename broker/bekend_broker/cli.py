@@ -130,7 +130,7 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
 
 @app.command()
 def serve(config: Config = Path("broker.yaml")) -> None:
-    """Run until SIGTERM, which lets running lookups end. SIGHUP reads covenant, manifest and keys again."""
+    """Run until SIGTERM, which lets what runs end. SIGHUP reads covenant, manifest and keys again."""
     with _faults(False):
         asyncio.run(composition.run(load_config(config)))
 

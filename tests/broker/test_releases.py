@@ -1,12 +1,14 @@
 """When a colleague at the source decides: releases and collects on their way (protocol section 9)."""
 
 import asyncio
+import re
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from bekend_proto.collecting import COLLECT_BOX, COLLECTED_BOX, FIRST_COLLECT, N
 from bekend_proto.errors import (
     BekendError,
     BudgetError,
+    CovenantError,
     DeadlineError,
     MalformedError,
     NotReadyError,
@@ -612,6 +615,26 @@ async def test_an_open_question_outlives_the_version_that_it_was_asked_under(
         async with vt.attached() as source:
             await om.collect(name, FIRST_COLLECT)
             assert source.exchanges.qsize() == 1
+
+
+async def test_a_covenant_that_has_ended_ends_its_open_questions_too(
+    federation: Federation, om: Party, vt: Party
+) -> None:
+    today = federation.clock.now().date()
+
+    def until_tonight(folder: Path) -> None:
+        for path in (folder / "afspraken.yaml", *(folder / "doelen").iterdir()):
+            text = re.sub(r"(geldig_tot_en_met|einddatum): .*", rf"\1: '{today}'", path.read_text("utf-8"))
+            path.write_text(text, "utf-8")
+
+    federation.write_covenant(until_tonight)
+    async with open_question(federation, om, vt) as (_, source, name):
+        await om.collect(name, FIRST_COLLECT)
+        federation.clock.advance(timedelta(hours=13))
+        for sending in (om.release(name), om.collect(name, FIRST_COLLECT + 1)):
+            with pytest.raises(CovenantError):
+                await sending
+        assert source.exchanges.qsize() == 1
 
 
 async def test_no_budget_and_no_log_entry_is_used_by_a_release_or_collect(

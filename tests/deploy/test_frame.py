@@ -162,6 +162,20 @@ def test_the_steps_of_a_lookup_stand_in_the_code_where_the_page_says() -> None:
     assert tagged == said
 
 
+def test_the_steps_of_a_release_stand_in_the_code_where_the_page_says() -> None:
+    said: dict[str, set[str]] = {}
+    for row in rows(ROOT / "docs" / "lookup.md", r"\(R\d\)"):
+        said.setdefault(row[0], set()).update(re.findall(r"`([\w/]+\.py)`", row[-1]))
+    tagged: dict[str, set[str]] = {}
+    places = [path for part in ("ask", "answer", "desk") for path in (ROOT / "node/bekend_node" / part).glob("*.py")]
+    for path in [*places, *(ROOT / "broker/bekend_broker").glob("*.py")]:
+        for number in re.findall(r"# (\(R\d\)):", path.read_text()):
+            tagged.setdefault(number, set()).add(name_of(path))
+    assert list(said) == [f"(R{number})" for number in range(1, 10)]
+    built = {number: {file for file in files if (ROOT / file).is_file()} for number, files in said.items()}
+    assert tagged == {number: files for number, files in built.items() if files}
+
+
 def test_every_threat_has_an_attacker_and_a_test() -> None:
     table = rows(ROOT / "docs" / "threat-model.md", r"T\d+")
     assert [row[0] for row in table] == [f"T{number}" for number in range(1, len(table) + 1)]
