@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from functools import partial
@@ -33,7 +33,6 @@ from bekend_proto.errors import (
 )
 from bekend_proto.release import RELEASE_LENGTH
 from bekend_proto.v1 import broker_pb2, errors_pb2, signed_pb2
-from google.protobuf.message import Message
 
 from tests.broker.test_covenants import write_second
 from tests.broker.test_storage import break_once
@@ -79,6 +78,14 @@ async def open_question(federation: Federation, om: Party, vt: Party) -> AsyncIt
 def rows(federation: Federation) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(federation.folder / "data" / "broker.db")) as connection:
         return connection.execute("SELECT * FROM open_question").fetchall()
+
+
+async def under_way(
+    source: Attached, sending: Coroutine[Any, Any, bytes]
+) -> "tuple[asyncio.Task[bytes], broker_pb2.RoutedRelease | broker_pb2.RoutedCollect]":
+    """A release or collect that has reached its source, which has not replied yet."""
+    source.reply = lambda _: None
+    return asyncio.create_task(sending), await source.exchanges.get()
 
 
 def ends(broker: Broker, kind: str) -> dict[str, float]:
@@ -357,15 +364,12 @@ async def test_no_more_are_under_way_for_one_requester_than_the_limit(
 ) -> None:
     async with federation.broker(exchanges_per_requester=2) as broker, vt.attached() as source:
         names = [await ask(om, vt.oin) for _ in range(3)]
-        waiting: list[Message] = []
-        source.reply = waiting.append
-        running = [asyncio.create_task(om.collect(name, FIRST_COLLECT)) for name in names[:2]]
-        await until(lambda: len(waiting) == 2)
+        running = [await under_way(source, om.collect(name, FIRST_COLLECT)) for name in names[:2]]
         with pytest.raises(BudgetError):
             await om.collect(names[2], FIRST_COLLECT)
-        for exchange in waiting:
+        for call, exchange in running:
             await source.send(plain_reply(exchange))
-        await asyncio.gather(*running)
+            await call
         source.reply = plain_reply
         # What was refused used up no number.
         await om.collect(names[2], FIRST_COLLECT)
@@ -374,13 +378,10 @@ async def test_no_more_are_under_way_for_one_requester_than_the_limit(
 
 async def test_a_requester_that_leaves_costs_nobody_else_anything(federation: Federation, om: Party, vt: Party) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):
-        waiting: list[Any] = []
-        source.reply = waiting.append
-        running = asyncio.create_task(om.collect(name, FIRST_COLLECT))
-        await until(lambda: len(waiting) == 1)
+        running, exchange = await under_way(source, om.collect(name, FIRST_COLLECT))
         running.cancel()
         await until(lambda: metric(broker, "bekend_grpc_requests_total", **LEFT) == 1)
-        await source.send(plain_reply(waiting[0]))
+        await source.send(plain_reply(exchange))
         source.reply = plain_reply
         await om.collect(name, FIRST_COLLECT + 1)
         assert metric(broker, "bekend_broker_replies_unclaimed_total") == 1
@@ -394,27 +395,21 @@ async def test_04_a_reply_over_another_sources_stream_goes_nowhere(
 ) -> None:
     async with open_question(federation, om, vt) as (broker, source, name), reclassering.attached() as other:
         theirs = await ask(om, reclassering.oin)
-        waiting: list[Any] = []
-        source.reply = waiting.append
-        running = asyncio.create_task(om.collect(name, FIRST_COLLECT))
-        await until(lambda: len(waiting) == 1)
-        await other.send(plain_reply(waiting[0]))
-        await other.send(broker_pb2.Failure(question_id=waiting[0].exchange_id, code=errors_pb2.ERROR_CODE_NOT_READY))
+        running, exchange = await under_way(source, om.collect(name, FIRST_COLLECT))
+        await other.send(plain_reply(exchange))
+        await other.send(broker_pb2.Failure(question_id=exchange.exchange_id, code=errors_pb2.ERROR_CODE_NOT_READY))
         # When the other's own reply came through, the forged ones were read before it.
         await om.collect(theirs, FIRST_COLLECT)
         assert metric(broker, "bekend_broker_replies_unclaimed_total") == 2
-        own = plain_reply(waiting[0])
+        own = plain_reply(exchange)
         await source.send(own)
         assert await running == own.box
 
 
 async def test_06_one_reply_per_exchange(federation: Federation, om: Party, vt: Party) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):
-        waiting: list[Any] = []
-        source.reply = waiting.append
-        running = asyncio.create_task(om.collect(name, FIRST_COLLECT))
-        await until(lambda: len(waiting) == 1)
-        first, second = plain_reply(waiting[0]), plain_reply(waiting[0])
+        running, exchange = await under_way(source, om.collect(name, FIRST_COLLECT))
+        first, second = plain_reply(exchange), plain_reply(exchange)
         await source.send(first)
         await source.send(second)
         assert await running == first.box
@@ -502,9 +497,7 @@ async def test_a_source_that_goes_away_meanwhile_is_unreachable_at_once(
     federation: Federation, om: Party, vt: Party
 ) -> None:
     async with open_question(federation, om, vt) as (_, source, name):
-        source.reply = lambda _: None
-        running = asyncio.create_task(om.release(name))
-        await source.exchanges.get()
+        running, _ = await under_way(source, om.release(name))
         source.call.cancel()
         with pytest.raises(UnreachableError):
             await running
@@ -651,14 +644,11 @@ async def test_no_budget_and_no_log_entry_is_used_by_a_release_or_collect(
 
 async def test_stopping_lets_an_exchange_under_way_end(federation: Federation, om: Party, vt: Party) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):
-        waiting: list[Any] = []
-        source.reply = waiting.append
-        running = asyncio.create_task(om.collect(name, FIRST_COLLECT))
-        await until(lambda: len(waiting) == 1)
+        running, exchange = await under_way(source, om.collect(name, FIRST_COLLECT))
         stopping = asyncio.create_task(broker.stop(20))
         with pytest.raises(UnreachableError):
             await _without_end(om.directory)
-        reply = plain_reply(waiting[0])
+        reply = plain_reply(exchange)
         await source.send(reply)
         assert await running == reply.box
         await stopping

@@ -2,13 +2,16 @@
 
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from secrets import token_bytes
 
 import pytest
 from bekend_broker.app import Broker
-from bekend_deploy.partners import ZSM_CONTEXT
+from bekend_deploy.partners import OM, VEILIG_THUIS, ZSM_CONTEXT
 from bekend_proto import group
+from bekend_proto.collecting import FIRST_COLLECT
 from bekend_proto.errors import StorageError
 from bekend_proto.v1 import broker_pb2
 
@@ -66,33 +69,60 @@ async def test_07_a_fetch_that_cannot_be_logged_is_not_ordered(
         assert source.orders.empty()
 
 
-async def test_07_a_really_full_disk_gives_no_answers_until_there_is_room(tmp_path: Path, authority: Authority) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path, authority: Authority) -> Iterator[Federation]:
+    """A federation whose broker keeps its data on a disk of one megabyte."""
     federation = Federation.create(tmp_path, authority)
     disk = tmp_path / "data"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False)
     if mounted.returncode != 0:
         pytest.skip("this machine lets nobody mount")
-    try:
-        om, politie = (federation.parties[oin] for oin in list(federation.parties)[:2])
-        async with federation.broker() as broker, politie.attached() as source:
-            fill(disk / "hog")
-            with pytest.raises(StorageError):
-                await _begin_without_end(om)
-            admitted = metric(broker, "bekend_broker_begins_total", purpose=ZSM_CONTEXT, decision="admitted")
-            assert broker.log_entries() == admitted
-            (disk / "hog").unlink()
-            lookup = await om.lookup(ZSM_CONTEXT, PEOPLE[:1]).begin()
-            await lookup.ask(lookup.question(politie.oin))
-            assert isinstance((await lookup.replies())[politie.oin], broker_pb2.SealedAnswer)
-            assert source.questions.qsize() == 1
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+    yield federation
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+async def test_07_a_really_full_disk_gives_no_answers_until_there_is_room(small_disk: Federation) -> None:
+    om, politie = (small_disk.parties[oin] for oin in list(small_disk.parties)[:2])
+    hog = small_disk.folder / "data" / "hog"
+    async with small_disk.broker() as broker, politie.attached() as source:
+        fill(hog)
+        with pytest.raises(StorageError):
+            await _begin_without_end(om)
+        admitted = metric(broker, "bekend_broker_begins_total", purpose=ZSM_CONTEXT, decision="admitted")
+        assert broker.log_entries() == admitted
+        hog.unlink()
+        lookup = await om.lookup(ZSM_CONTEXT, PEOPLE[:1]).begin()
+        await lookup.ask(lookup.question(politie.oin))
+        assert isinstance((await lookup.replies())[politie.oin], broker_pb2.SealedAnswer)
+        assert source.questions.qsize() == 1
+
+
+async def test_07_a_really_full_disk_passes_no_collect_on_until_there_is_room(small_disk: Federation) -> None:
+    om, vt = small_disk.parties[OM.oin], small_disk.parties[VEILIG_THUIS.oin]
+    hog = small_disk.folder / "data" / "hog"
+    async with small_disk.broker(), vt.attached() as source:
+        name = token_bytes(16)
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(vt.oin, question_id=name))
+        await lookup.replies()
+        fill(hog)
+        replies: list[bytes] = []
+        with pytest.raises(StorageError):
+            await _collect_without_end(om, name, replies)
+        assert source.exchanges.qsize() == len(replies)
+        hog.unlink()
+        await om.collect(name, FIRST_COLLECT + len(replies))
 
 
 async def _begin_without_end(party: Party) -> None:
     while True:
         await party.lookup(ZSM_CONTEXT).begin()
+
+
+async def _collect_without_end(party: Party, name: bytes, replies: list[bytes]) -> None:
+    while True:
+        replies.append(await party.collect(name, FIRST_COLLECT + len(replies)))
 
 
 def _execute(statement: str, connection: sqlite3.Connection) -> None:
