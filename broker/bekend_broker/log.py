@@ -7,11 +7,11 @@ source log the same hash of the same Question, so that one that a party hides is
 import sqlite3
 from datetime import datetime
 
+from bekend_proto import log_table
 from bekend_proto.channel import question_hash
+from bekend_proto.clock import milliseconds
 from bekend_proto.octets import blake
 from bekend_proto.v1.signed_pb2 import Signed
-
-from bekend_broker import store
 
 BEGIN = "begin"
 QUESTION = "question"
@@ -28,6 +28,6 @@ def entry_hash(kind: str, signed: Signed) -> bytes:
     return blake(32, _PERSONS[kind], signed.payload + signed.signature)
 
 
-def append(connection: sqlite3.Connection, kind: str, signed: Signed, now: datetime) -> None:
-    """Log a signed message, inside the transaction that admits it."""
-    store.append_log(connection, kind, entry_hash(kind, signed), now)
+def append(connection: sqlite3.Connection, kind: str, signed: Signed, now: datetime, **parties: str) -> int:
+    """Log a signed message inside the transaction that admits it; returns its index. `parties`: requester, source."""
+    return log_table.append_log(connection, kind, entry_hash(kind, signed), milliseconds(now), **parties)

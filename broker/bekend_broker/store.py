@@ -14,11 +14,12 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bekend_proto import log_table
 from bekend_proto.clock import REPLAY_MEMORY, milliseconds
 from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decision
 from bekend_proto.durable import Database
-from bekend_proto.migrations import LOG_DDL, Migration
-from bekend_proto.migrations import append_log as _append_log
+from bekend_proto.log_table import LOG_DDL
+from bekend_proto.migrations import Migration
 
 T = TypeVar("T")
 
@@ -109,6 +110,7 @@ CREATE INDEX open_question_until ON open_question (until);
 """,
     ),
     Migration(5, "broker: decisions", DECISION_DDL),
+    Migration(6, "broker: tree of the log, checkpoints, alarms", log_table.add_tree),
 )
 
 
@@ -196,9 +198,13 @@ class Store:
         """The file itself, for the store modules beside this one."""
         return self._database
 
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` over one unchanging snapshot. Raises StorageError."""
+        return self._database.read(work)
+
     def log_entries(self) -> int:
         """How many entries the log has."""
-        return self._database.read(lambda c: int(c.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]))
+        return self._database.read(log_table.log_size)
 
     def newest_covenant(self, covenant_id: str) -> int:
         """The highest version of a covenant that ever served here; 0 for none."""
@@ -263,11 +269,6 @@ class Store:
     def close(self) -> None:
         """Finish what waits and close the file."""
         self._database.close()
-
-
-def append_log(connection: sqlite3.Connection, kind: str, entry_hash: bytes, now: datetime) -> int:
-    """Append the hash of a signed message; gives its number."""
-    return _append_log(connection, kind, entry_hash, milliseconds(now))
 
 
 def keep_decision(connection: sqlite3.Connection, row: DecisionRow) -> None:

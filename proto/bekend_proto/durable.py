@@ -27,7 +27,8 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from bekend_proto.errors import BekendError, StorageError
-from bekend_proto.migrations import LOG_DDL, Migration, append_log, migrate
+from bekend_proto.log_table import LOG_DDL, append_log
+from bekend_proto.migrations import Migration, migrate
 
 __all__ = ["LOG_DDL", "Database", "Migration", "Statement", "append_log"]
 

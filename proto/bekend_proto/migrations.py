@@ -1,4 +1,4 @@
-"""Numbered steps of a schema, and the append-only log that every party keeps.
+"""Numbered steps of a schema.
 
 A step is applied once, in a transaction of its own, and recorded in the table `migrations`.
 """
@@ -6,31 +6,11 @@ A step is applied once, in a transaction of its own, and recorded in the table `
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import sqlite_utils
 
 from bekend_proto.errors import StorageError
-
-LOG_DDL: Final = """
-CREATE TABLE log (
-  seq  INTEGER PRIMARY KEY,
-  kind TEXT NOT NULL,
-  hash BLOB NOT NULL CHECK (typeof(hash) = 'blob' AND length(hash) = 32),
-  at   INTEGER NOT NULL
-);
-CREATE TRIGGER log_keeps_rows BEFORE DELETE ON log
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-CREATE TRIGGER log_keeps_values BEFORE UPDATE ON log
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-CREATE TRIGGER log_replaces_nothing BEFORE INSERT ON log
-WHEN EXISTS (SELECT 1 FROM log WHERE seq = NEW.seq)
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-CREATE TRIGGER log_has_no_gaps AFTER INSERT ON log
-WHEN NEW.seq <> 1 AND NOT EXISTS (SELECT 1 FROM log WHERE seq = NEW.seq - 1)
-BEGIN SELECT RAISE(ABORT, 'the log has no gaps'); END;
-"""
-"""The append-only log, for a migration: entry n of the log is row n, from 1. `at` is in milliseconds."""
 
 
 class Migration(NamedTuple):
@@ -41,18 +21,6 @@ class Migration(NamedTuple):
     name: str
     step: str | Callable[[sqlite_utils.Database], object]
     """SQL statements, or a function of a sqlite-utils Database; it runs inside a transaction."""
-
-
-def append_log(connection: sqlite3.Connection, kind: str, entry_hash: bytes, at: int) -> int:
-    """Append the 32-byte hash of an entry, `at` in milliseconds since 1970-01-01 UTC.
-
-    Returns its sequence number, from 1. Call it inside a write, beside what it records.
-    """
-    if len(entry_hash) != 32:
-        raise ValueError("a log entry is a hash of 32 bytes")
-    cursor = connection.execute("INSERT INTO log (kind, hash, at) VALUES (?, ?, ?)", (kind, entry_hash, at))
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Migration], path: Path) -> None:
@@ -93,7 +61,7 @@ def _check_history(connection: sqlite3.Connection, steps: Sequence[Migration], p
 
 def _apply(database: sqlite_utils.Database, step: Migration) -> None:
     if isinstance(step.step, str):
-        for statement in _statements(step.step):
+        for statement in statements(step.step):
             database.conn.execute(statement)
     else:
         step.step(database)
@@ -102,8 +70,8 @@ def _apply(database: sqlite_utils.Database, step: Migration) -> None:
     database.table("migrations").insert({"number": step.number, "name": step.name})
 
 
-def _statements(script: str) -> list[str]:
-    """The statements of a script. (`executescript` would commit the transaction first.)"""
+def statements(script: str) -> list[str]:
+    """The statements of a script, one by one: `executescript` would commit the transaction first."""
     found, pending = [], ""
     for line in script.splitlines(keepends=True):
         pending += line

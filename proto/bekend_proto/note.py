@@ -6,7 +6,8 @@
 
 The key id is SHA-256(name || 0x0A || 0x01 || public key)[:4]; a verification key (vkey) is written
 `name+<key id, 8 hex digits>+<base64(0x01 || public key)>`. The signature covers the text, its last newline
-included. Covenants, key manifests and standing decisions are such notes.
+included. Covenants, key manifests, standing decisions and checkpoints are such notes. Keys of witnesses have another
+type than 0x01 (checkpoint.py).
 """
 
 import base64
@@ -65,24 +66,24 @@ def note_name(oin: str, role: str) -> str:
     return f"bekend/{oin}/{role}"
 
 
-def vkey_of(name: str, public: bytes) -> str:
+def vkey_of(name: str, public: bytes, kind: bytes = ED25519) -> str:
     """The vkey of an Ed25519 public key. Raises MalformedError for a bad name or length."""
     _check_name(name)
     if len(public) != 32:
         raise MalformedError("an Ed25519 public key has 32 octets")
-    return f"{name}+{_key_id(name, public).hex()}+{_base64(ED25519 + public)}"
+    return f"{name}+{key_id(name, public, kind).hex()}+{_base64(kind + public)}"
 
 
-def parse_vkey(vkey: str) -> NoteKey:
-    """The key in a vkey. Raises MalformedError unless it is Ed25519 and its key id fits name and key."""
+def parse_vkey(vkey: str, kind: bytes = ED25519) -> NoteKey:
+    """The key in a vkey. Raises MalformedError unless it is of this kind and its key id fits name and key."""
     match = _VKEY.fullmatch(vkey)
     if match is None:
         raise MalformedError("a verification key is written name+hash+key")
     name, raw = match["name"], _from_base64(match["key"])
     _check_name(name)
-    if len(raw) != 33 or raw[:1] != ED25519:
-        raise MalformedError("the verification key is no Ed25519 key")
-    if bytes.fromhex(match["id"]) != _key_id(name, raw[1:]):
+    if len(raw) != 33 or raw[:1] != kind:
+        raise MalformedError("the verification key is no Ed25519 key of the kind that is wanted here")
+    if bytes.fromhex(match["id"]) != key_id(name, raw[1:], kind):
         raise MalformedError("the hash in the verification key is not that of its name and key")
     return NoteKey(name, bytes.fromhex(match["id"]), raw[1:])
 
@@ -134,6 +135,11 @@ def verify_note(note: Note, vkey: str) -> bool:
     return bool(own) and all(_verifies(key.public, note.text, line.signature) for line in own)
 
 
+def key_id(name: str, public: bytes, kind: bytes = ED25519) -> bytes:
+    """What a signature line carries of its key: four octets."""
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
+
+
 def open_note(note: bytes, vkey: str) -> str:
     """The text of a note that this key signed. Raises MalformedError or SignatureError."""
     parsed = parse_note(note)
@@ -145,7 +151,7 @@ def open_note(note: bytes, vkey: str) -> str:
 def _sign(text: str, name: str, seed: bytes) -> NoteSignature:
     _check_name(name)
     key = SigningKey(seed)
-    return NoteSignature(name, _key_id(name, bytes(key.verify_key)), key.sign(text.encode()).signature)
+    return NoteSignature(name, key_id(name, bytes(key.verify_key)), key.sign(text.encode()).signature)
 
 
 def _verifies(public: bytes, text: str, signature: bytes) -> bool:
@@ -154,10 +160,6 @@ def _verifies(public: bytes, text: str, signature: bytes) -> bool:
     except (BadSignatureError, ValueError):
         return False
     return True
-
-
-def _key_id(name: str, public: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
 
 
 def _line(signature: NoteSignature) -> str:

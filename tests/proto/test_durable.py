@@ -15,6 +15,7 @@ import pytest
 import sqlite_utils
 from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
 from bekend_proto.errors import BudgetError, StorageError
+from bekend_proto.log_table import add_tree
 
 SCHEMA = [Migration(1, "things", "CREATE TABLE things (id INTEGER PRIMARY KEY, value BLOB UNIQUE)")]
 
@@ -391,7 +392,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
 
 @pytest.fixture
 def logged(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "log.db", [Migration(1, "log", LOG_DDL)]) as opened:
+    with Database.open(tmp_path / "log.db", [Migration(1, "log", LOG_DDL), Migration(2, "tree", add_tree)]) as opened:
         yield opened
 
 
@@ -400,7 +401,7 @@ def test_log_entries_are_numbered_without_gaps(logged: Database) -> None:
         logged.write_sync(lambda c, n=n: append_log(c, "question", bytes([n]) * 32, 1000 + n))  # type: ignore[misc]
         for n in range(3)
     ]
-    assert numbers == [1, 2, 3]
+    assert numbers == [0, 1, 2]
     with pytest.raises(ValueError, match="32 bytes"):
         logged.write_sync(lambda c: append_log(c, "question", b"short", 0))
 
@@ -411,10 +412,14 @@ def test_log_entries_are_numbered_without_gaps(logged: Database) -> None:
         "UPDATE log SET at = 0",
         "DELETE FROM log",
         "DELETE FROM log WHERE seq = 1",
-        "INSERT OR REPLACE INTO log VALUES (1, 'question', zeroblob(32), 0)",
-        "INSERT INTO log VALUES (7, 'question', zeroblob(32), 0)",
-        "INSERT INTO log VALUES (2, 'question', 'text', 0)",
+        "INSERT OR REPLACE INTO log VALUES (1, 'question', zeroblob(32), 0, '', '')",
+        "INSERT INTO log VALUES (7, 'question', zeroblob(32), 0, '', '')",
+        "INSERT INTO log VALUES (2, 'question', 'text', 0, '', '')",
         "UPDATE OR REPLACE log SET seq = 9",
+        "UPDATE tree SET hash = zeroblob(32)",
+        "DELETE FROM tree",
+        "INSERT OR REPLACE INTO tree VALUES (0, zeroblob(32))",
+        "INSERT INTO tree VALUES (9, zeroblob(32))",
     ],
 )
 def test_the_log_only_grows(logged: Database, statement: str, tmp_path: Path) -> None:
