@@ -16,6 +16,7 @@ from bekend_proto.telemetry import MetricsServer, start_metrics
 from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
+from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory, Present, load_present, shelf_of
 from bekend_broker.enrolment import Enrolments
@@ -41,6 +42,14 @@ class Broker:
         limits = config.limits
         self._directory = Directory(store, clock, present)
         self._register = Register(self._directory, metrics, limits.hello_seconds)
+        self._checkpoints = Checkpoints(
+            directory=self._directory,
+            database=store,
+            clock=clock,
+            metrics=metrics,
+            log=config.log,
+            seconds=limits.checkpoint_seconds,
+        )
         self._lookups = Lookups(
             directory=self._directory,
             register=self._register,
@@ -48,6 +57,7 @@ class Broker:
             clock=clock,
             metrics=metrics,
             limits=limits,
+            checkpoints=self._checkpoints,
         )
         self._transfers = Transfers(
             directory=self._directory,
@@ -74,7 +84,7 @@ class Broker:
             limits=limits,
         )
         self._inbox = Inbox(config.data, self._directory, self._register)
-        self._watching: asyncio.Future[tuple[None, None, None]] | None = None
+        self._watching: asyncio.Future[tuple[None, None, None, None]] | None = None
         self._awaited = Awaited(shelf_of(config))
         self._server: RunningServer | None = None
         self._metrics_server: MetricsServer | None = None
@@ -104,8 +114,10 @@ class Broker:
         await self._put(self._directory.present)
         await self._inbox.empty()
         await self._releases.forget_over()
-        self._watching = asyncio.gather(self._inbox.watch(), self._await_versions(), self._releases.watch())
-        self._metrics.log_entries.set(self.store.log_entries())
+        await self._checkpoints.make()
+        self._watching = asyncio.gather(
+            self._inbox.watch(), self._await_versions(), self._releases.watch(), self._checkpoints.watch()
+        )
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(
                 self.config.metrics, self._metrics.registry, self.config.tls_files, self._clock
@@ -117,6 +129,7 @@ class Broker:
             transfers=self._transfers,
             enrolments=self._enrolments,
             releases=self._releases,
+            checkpoints=self._checkpoints,
         )
         self._server = await start_server(
             [lambda server: add_BrokerServiceServicer_to_server(service, server)],

@@ -68,7 +68,7 @@ def admit_begin(connection: sqlite3.Connection, present: Present, opened: Opened
     canary_only = opened.canary_only or not _charge(connection, present, opened, now)
     if canary_only:
         quotas.charge_canary(connection, opened.asker, opened.persons)
-    log.append(connection, log.BEGIN, opened.signed, now)
+    log.append(connection, log.BEGIN, opened.signed, now, requester=begin.requester)
     return canary_only
 
 

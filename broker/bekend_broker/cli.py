@@ -116,7 +116,10 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
         number = next_manifest_number(settings)
         covenant = load_covenant(settings.covenant)
         others = [load_covenant(folder) for folder in held(shelf_of(settings)).values()]
-        draft = draft_manifest(settings.keys, covenant, settings.oin, number, SystemClock().now(), others=others)
+        now = SystemClock().now()
+        draft = draft_manifest(
+            settings.keys, covenant, settings.oin, number, now, others=others, logs=settings.log_names
+        )
         path = settings.manifest.with_name(f"manifest-{number}")
         write_atomic(path, draft.text().encode())
         _say(
@@ -250,6 +253,9 @@ def _status_lines(found: Status) -> Iterator[str]:
     yield f"{found.attached} partners attached, {found.lookups} lookups running"
     yield f"{found.questions} questions admitted, {found.refused} refused, since the start"
     yield f"{found.open_questions} questions that a colleague may still decide about"
+    yield f"{found.log_entries} entries in the log"
+    if found.log_alarms:
+        yield f"ALARM: {found.log_alarms} logs of nodes do not go on from what they were; see `log-alarm` in the log"
     if found.storage_faults:
         yield f"{found.storage_faults} writes failed: nothing was answered then; look at the disk"
 

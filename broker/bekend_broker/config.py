@@ -16,6 +16,8 @@ Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
 """An organisation's number: 20 positions, leading zeros kept, never a number."""
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
 """host:port"""
+LogName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
+"""Name of a replica's log, as the signed manifest names it."""
 Seconds = Annotated[float, Field(gt=0, le=600)]
 """A duration in seconds."""
 
@@ -44,6 +46,7 @@ class Limits(_Section):
     imports_per_node: Annotated[int, Field(ge=1, le=64)] = 8
     exchanges_per_requester: Annotated[int, Field(ge=1, le=4096)] = 256
     grace_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
+    checkpoint_seconds: Annotated[float, Field(ge=0.1, le=120)] = 60.0
 
 
 class BrokerConfig(_Section):
@@ -58,6 +61,8 @@ class BrokerConfig(_Section):
     listen: Address
     metrics: Address | None = None
     tls: Tls
+    log: LogName = "main"
+    logs: tuple[LogName, ...] = ()
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     limits: Limits = Limits()
 
@@ -65,6 +70,11 @@ class BrokerConfig(_Section):
     def tls_files(self) -> TlsFiles:
         """The TLS files in the form that the transport takes."""
         return TlsFiles(self.tls.certificate, self.tls.key, self.tls.authorities)
+
+    @property
+    def log_names(self) -> tuple[str, ...]:
+        """Names of the logs of all replicas, this one's among them."""
+        return tuple(sorted({self.log, *self.logs}))
 
     @property
     def worker_count(self) -> int:

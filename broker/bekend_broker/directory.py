@@ -137,6 +137,10 @@ def load_present(config: BrokerConfig, now: datetime, newest_seen: Callable[[str
     manifest = open_manifest(note, versions[0].covenant.operator_key, now)
     if manifest.oin != config.oin:
         raise KeysError(f"{config.manifest} is the manifest of {manifest.oin}, this broker is {config.oin}")
+    if config.log not in manifest.logs:
+        raise KeysError(
+            f"the signed manifest does not name log {config.log!r}: run `bekend broker manifest`, and have it signed"
+        )
     return Present(versions, manifest, note, KeyRing.load(config.keys, manifest, now))
 
 

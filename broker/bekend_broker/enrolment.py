@@ -110,7 +110,7 @@ class Enrolments:
 
         def admit(connection: sqlite3.Connection) -> int:
             left = job.charge(connection, 0, now)
-            log.append(connection, log.ENROLMENT, signed, now)
+            log.append(connection, log.ENROLMENT, signed, now, source=caller)
             return left
 
         left = await self._write(admit)

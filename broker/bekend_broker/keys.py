@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -151,8 +151,10 @@ def enrolled_epochs(now: datetime) -> tuple[str, ...]:
 class KeyRing:
     """The keys that the signed manifest names, derived from the roots at hand and equal to what it names."""
 
-    evaluation: Mapping[EvaluationId, KeyPair]
-    record: Mapping[str, KeyPair]
+    evaluation: Mapping[EvaluationId, KeyPair] = field(repr=False)
+    record: Mapping[str, KeyPair] = field(repr=False)
+    signing: SigningKey = field(repr=False)
+    """Signs checkpoints of the log, and promises."""
 
     @classmethod
     def load(cls, folder: Path, manifest: KeyManifest, now: datetime) -> "KeyRing":
@@ -161,7 +163,8 @@ class KeyRing:
         Raises KeysError when a root is missing or a key differs: a replica with other keys must not serve. The root of
         an epoch whose overlap is over may be gone: that is how its keys are destroyed.
         """
-        if public_signing_key(folder) not in manifest.signing_keys:
+        signing = SigningKey(read_secret(signing_seed(folder)))
+        if bytes(signing.verify_key) not in manifest.signing_keys:
             raise KeysError("the signing key is not in the signed manifest: restore it, or have a new manifest signed")
         over = {e for _, _, e in manifest.evaluation_keys if now >= epoch_start(next_epoch(e)) + EPOCH_OVERLAP}
         epochs = {epoch for _, _, epoch in manifest.evaluation_keys} - over
@@ -175,7 +178,7 @@ class KeyRing:
             month: _equal(public, record_key(read_secret(record_root(folder, month)), manifest.oin, month), month)
             for month, public in manifest.record_keys.items()
         }
-        return cls(evaluation, record)
+        return cls(evaluation, record, signing)
 
     def for_questions(self, source: str, purpose: str, epoch: str, now: datetime) -> KeyPair:
         """b[i,p,e] for a lookup. Raises KeysError when that epoch is not served now or not in the manifest."""
@@ -224,11 +227,18 @@ def roots_at_hand(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def draft_manifest(
-    folder: Path, covenant: Covenant, oin: str, number: int, now: datetime, *, others: Sequence[Covenant] = ()
+    folder: Path,
+    covenant: Covenant,
+    oin: str,
+    number: int,
+    now: datetime,
+    *,
+    others: Sequence[Covenant] = (),
+    logs: Sequence[str] = ("main",),
 ) -> KeyManifest:
     """The manifest that the operator signs off line: every key that the roots at hand and the covenant call for.
 
-    `others`: further versions of the covenant, in service beside it during a change-over.
+    `others`: further versions of the covenant, in service beside it during a change-over; `logs`: of the replicas.
     Raises KeysError when a root cannot be read.
     """
     epochs, months = roots_at_hand(folder)
@@ -262,6 +272,7 @@ def draft_manifest(
         valid_until=issued + MANIFEST_LIFE,
         protocol_versions=(1,),
         signing_keys=(public_signing_key(folder),),
+        logs=tuple(logs),
         evaluation_keys=evaluation,
         record_keys=record,
     )

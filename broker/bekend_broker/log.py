@@ -10,6 +10,7 @@ from datetime import datetime
 from bekend_proto import log_table
 from bekend_proto.channel import question_hash
 from bekend_proto.clock import milliseconds
+from bekend_proto.log_table import Entry
 from bekend_proto.octets import blake
 from bekend_proto.v1.signed_pb2 import Signed
 
@@ -28,6 +29,13 @@ def entry_hash(kind: str, signed: Signed) -> bytes:
     return blake(32, _PERSONS[kind], signed.payload + signed.signature)
 
 
-def append(connection: sqlite3.Connection, kind: str, signed: Signed, now: datetime, **parties: str) -> int:
-    """Log a signed message inside the transaction that admits it; returns its index. `parties`: requester, source."""
-    return log_table.append_log(connection, kind, entry_hash(kind, signed), milliseconds(now), **parties)
+def entry(kind: str, signed: Signed, now: datetime, *, requester: str = "", source: str = "") -> Entry:
+    """The log entry of a signed message between these parties."""
+    return Entry(kind, entry_hash(kind, signed), milliseconds(now), requester, source)
+
+
+def append(
+    connection: sqlite3.Connection, kind: str, signed: Signed, now: datetime, *, requester: str = "", source: str = ""
+) -> None:
+    """Log a signed message, inside the transaction that admits it."""
+    log_table.append(connection, [entry(kind, signed, now, requester=requester, source=source)])

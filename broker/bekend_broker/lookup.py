@@ -22,11 +22,12 @@ from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, Code, MalformedError, StorageError, UnreachableError, code_name
 from bekend_proto.v1.broker_pb2 import Ask, Failure, LookupRequest, LookupResponse
 from bekend_proto.v1.errors_pb2 import ERROR_CODE_DEADLINE, ERROR_CODE_UNREACHABLE
-from bekend_proto.v1.signed_pb2 import Begin, Signed
+from bekend_proto.v1.signed_pb2 import Begin, PromisedEntry, Signed
 from google.protobuf.message import DecodeError
 
 from bekend_broker import decisions
 from bekend_broker.begins import Opened, admit_begin, check_begin, evaluate_begin
+from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
 from bekend_broker.metrics import Metrics
@@ -48,6 +49,7 @@ class Lookups:
         clock: Clock,
         metrics: Metrics,
         limits: Limits,
+        checkpoints: Checkpoints,
     ) -> None:
         self._directory = directory
         self._register = register
@@ -55,6 +57,7 @@ class Lookups:
         self._clock = clock
         self._metrics = metrics
         self._limits = limits
+        self._checkpoints = checkpoints
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,16 +87,18 @@ class Lookups:
                 yield begun
                 ask = await self._ask(requests)
                 start = perf_counter()
-                admitted, refused = await self._admit(caller, opened, ask)
+                admitted, refused, promise = await self._admit(caller, opened, ask)
             finally:
                 if not admitted:
                     self._report_unasked(opened)
             for one in refused:
-                yield self._refuse(opened, one)
+                yield _owing(self._refuse(opened, one), promise)
+                promise = None
             if admitted:
                 async with aclosing(self._forward(opened, admitted)) as replies:
                     async for reply in replies:
-                        yield reply
+                        yield _owing(reply, promise)
+                        promise = None
                 self._metrics.duration.observe(perf_counter() - start)
         finally:
             self._count(-1)
@@ -131,7 +136,7 @@ class Lookups:
         return message.ask
 
     # (6): ratio, covenant, records; log entry durable before anything is evaluated or forwarded.
-    async def _admit(self, caller: str, opened: Opened, ask: Ask) -> tuple[list[Checked], list[Refused]]:
+    async def _admit(self, caller: str, opened: Opened, ask: Ask) -> tuple[list[Checked], list[Refused], Signed | None]:
         now = self._clock.now()
         verdicts: list[Verdict] = []
         for verdict in check_ask(self._directory, caller, opened, ask.questions, now):
@@ -140,17 +145,20 @@ class Lookups:
         refused = [verdict for verdict in verdicts if isinstance(verdict, Refused)]
         checked = [verdict for verdict in verdicts if isinstance(verdict, Checked)]
         if not verdicts:
-            return [], []
+            return [], [], None
         covenant = self._directory.present.under(opened.begin.covenant_hash)
         asked = tuple(verdicts)
+        promised: list[PromisedEntry] = []
         try:
-            verdicts = await self._store.write(lambda c: admit(c, opened, asked, covenant=covenant, now=now))
+            verdicts, promised = await self._store.write(lambda c: admit(c, opened, asked, covenant=covenant, now=now))
         except StorageError as fault:
             # No log, no answer.
             self._note_fault(fault)
             verdicts = [Refused(one.question_id, one.source, fault) for one in checked]
         refused += [verdict for verdict in verdicts if isinstance(verdict, Refused)]
-        return [verdict for verdict in verdicts if isinstance(verdict, Checked)], refused
+        admitted = [verdict for verdict in verdicts if isinstance(verdict, Checked)]
+        promise = self._checkpoints.promise(opened.begin.requester, promised, now) if promised else None
+        return admitted, refused, promise
 
     async def _forward(self, opened: Opened, admitted: Sequence[Checked]) -> AsyncGenerator[LookupResponse, None]:
         """(6): evaluate and send each question to its source, and pass on what comes back until the deadline."""
@@ -248,6 +256,13 @@ async def _before(deadline: float, replies: asyncio.Queue[LookupResponse]) -> Lo
             return await replies.get()
     except TimeoutError:
         return None
+
+
+def _owing(reply: LookupResponse, promise: Signed | None) -> LookupResponse:
+    """The reply, with the promise where one is still owed: no message of its own for it."""
+    if promise is not None:
+        reply.promise.CopyFrom(promise)
+    return reply
 
 
 def _failure(question_id: bytes, code: Code) -> LookupResponse:

@@ -80,7 +80,16 @@ class Metrics:
         self.manifest_until = Gauge(
             "bekend_broker_manifest_valid_until_timestamp_seconds", "End of the broker's key manifest.", registry=r
         )
-        self.log_entries = Gauge("bekend_broker_log_entries", "Entries in the log at start.", registry=r)
+        self.log_entries = Gauge("bekend_broker_log_entries", "Entries in the log, as last looked at.", registry=r)
+        self.checkpoint_at = Gauge(
+            "bekend_broker_checkpoint_timestamp_seconds", "When the log was last looked at and signed.", registry=r
+        )
+        self.cosignatures = Counter(
+            "bekend_broker_cosignatures", "Cosignatures of witnesses that were kept.", registry=r
+        )
+        self.log_alarms = Gauge(
+            "bekend_broker_log_alarms", "Open alarms: a node's log that does not go on from what it was.", registry=r
+        )
         self._purposes: frozenset[str] = frozenset()
 
     def use(self, covenant: Covenant, manifest: KeyManifest) -> None:

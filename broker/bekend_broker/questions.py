@@ -11,13 +11,15 @@ from typing import Final
 
 from bekend_policy.decided import Judged
 from bekend_policy.model import Covenant
+from bekend_proto import log_table
 from bekend_proto.dleq import prove
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RatioError, RecordError, StaleError
 from bekend_proto.group import decode_scalar, multiply
+from bekend_proto.log_table import Entry
 from bekend_proto.oprf import KeyPair
 from bekend_proto.records import RECORD_LENGTH, seal_hash
 from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, RoutedQuestion
-from bekend_proto.v1.signed_pb2 import Question
+from bekend_proto.v1.signed_pb2 import PromisedEntry, Question
 from google.protobuf.message import DecodeError
 
 from bekend_broker import decisions, log, quotas, store
@@ -95,14 +97,14 @@ def check_ask(
 
 def admit(
     connection: sqlite3.Connection, opened: Opened, asked: Sequence[Verdict], *, covenant: Covenant, now: datetime
-) -> list[Verdict]:
+) -> tuple[list[Verdict], list[PromisedEntry]]:
     """(6): replay, the canary's budget, the log, and what was decided, for all questions of an Ask in one transaction.
 
-    `asked`: the verdict on each so far. Gives a verdict per question that was not refused yet; what is refused is not
-    logged.
+    `asked`: the verdict on each so far. Gives a verdict per question that was not refused yet, and where those that
+    are admitted stand in the log; what is refused is not logged.
     """
     checked, alone = [one for one in asked if isinstance(one, Checked)], len(asked) == 1
-    verdicts = _log(connection, opened, checked, alone=alone, now=now)
+    verdicts, promised = _log(connection, opened, checked, alone=alone, now=now)
     passed = {one.question_id for one in verdicts if isinstance(one, Checked)}
     judged = [
         Judged(one.source, True, one.rule, one.question_id if one.question_id in passed else b"") for one in checked
@@ -111,15 +113,16 @@ def admit(
     judged += [Judged(one.source, False, rule) for one, rule in refused if rule is not None]
     if judged:
         store.keep_decision(connection, decisions.of_begin(covenant, opened.begin, judged, now).row())
-    return verdicts
+    return verdicts, promised
 
 
 def _log(
     connection: sqlite3.Connection, opened: Opened, checked: Sequence[Checked], *, alone: bool, now: datetime
-) -> list[Verdict]:
+) -> tuple[list[Verdict], list[PromisedEntry]]:
     """(6): replay, the canary's budget, the log and what stays open. `alone`: whether these are all of the Ask."""
     begin = opened.begin
     verdicts: list[Verdict] = []
+    entries: list[Entry] = []
     for one in checked:
         own = one.source == begin.requester
         try:
@@ -132,11 +135,17 @@ def _log(
         except (StaleError, BudgetError) as fault:
             verdicts.append(Refused(one.question_id, one.source, fault))
             continue
-        log.append(connection, log.QUESTION, one.routed.question, now)
+        question = one.routed.question
+        entries.append(log.entry(log.QUESTION, question, now, requester=begin.requester, source=one.source))
         if one.open is not None:
             store.keep_open_question(connection, one.question_id, one.open)
         verdicts.append(one)
-    return verdicts
+    first = log_table.append(connection, entries)
+    promised = [
+        PromisedEntry(question_hash=entry.hash, source=entry.source, index=index)
+        for index, entry in enumerate(entries, first)
+    ]
+    return verdicts, promised
 
 
 def evaluate(one: Checked) -> EvaluatedQuestion:

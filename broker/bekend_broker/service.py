@@ -15,10 +15,16 @@ from bekend_proto.v1.broker_pb2 import (
     EnrolResponse,
     FetchRequest,
     FetchResponse,
+    GetCheckpointRequest,
+    GetCheckpointResponse,
+    GetConsistencyProofRequest,
+    GetConsistencyProofResponse,
     GetCovenantRequest,
     GetCovenantResponse,
     GetDirectoryRequest,
     GetDirectoryResponse,
+    GetInclusionProofRequest,
+    GetInclusionProofResponse,
     LookupRequest,
     LookupResponse,
     PublishManifestRequest,
@@ -27,11 +33,16 @@ from bekend_proto.v1.broker_pb2 import (
     PublishSuspensionResponse,
     PushRequest,
     PushResponse,
+    PutCheckpointRequest,
+    PutCheckpointResponse,
+    PutCosignatureRequest,
+    PutCosignatureResponse,
     ReleaseRequest,
     ReleaseResponse,
 )
 from bekend_proto.v1.broker_pb2_grpc import BrokerServiceServicer
 
+from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.directory import Directory
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.lookup import Lookups
@@ -53,6 +64,7 @@ class BrokerService(BrokerServiceServicer):
         transfers: Transfers,
         enrolments: Enrolments,
         releases: Releases,
+        checkpoints: Checkpoints,
     ) -> None:
         self._directory = directory
         self._register = register
@@ -60,6 +72,7 @@ class BrokerService(BrokerServiceServicer):
         self._transfers = transfers
         self._enrolments = enrolments
         self._releases = releases
+        self._checkpoints = checkpoints
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:  # noqa: N802
         """The directory, signed notes only."""
@@ -118,3 +131,30 @@ class BrokerService(BrokerServiceServicer):
     async def Collect(self, request: CollectRequest, context: Any) -> CollectResponse:  # noqa: N802
         """Pass on a collect."""
         return await self._releases.collect(current_caller(), request)
+
+    async def GetCheckpoint(self, request: GetCheckpointRequest, context: Any) -> GetCheckpointResponse:  # noqa: N802
+        """The newest signed checkpoint."""
+        return GetCheckpointResponse(checkpoint=self._checkpoints.newest())
+
+    async def GetConsistencyProof(  # noqa: N802
+        self, request: GetConsistencyProofRequest, context: Any
+    ) -> GetConsistencyProofResponse:
+        """The log goes on from what it was."""
+        return GetConsistencyProofResponse(hashes=self._checkpoints.consistency(request))
+
+    async def GetInclusionProof(  # noqa: N802
+        self, request: GetInclusionProofRequest, context: Any
+    ) -> GetInclusionProofResponse:
+        """An entry is in the log."""
+        return GetInclusionProofResponse(hashes=self._checkpoints.inclusion(request))
+
+    async def PutCosignature(  # noqa: N802
+        self, request: PutCosignatureRequest, context: Any
+    ) -> PutCosignatureResponse:
+        """Keep the caller's cosignature."""
+        await self._checkpoints.cosign(current_caller(), request.checkpoint)
+        return PutCosignatureResponse()
+
+    async def PutCheckpoint(self, request: PutCheckpointRequest, context: Any) -> PutCheckpointResponse:  # noqa: N802
+        """See a checkpoint of the caller's own log."""
+        return PutCheckpointResponse(size=await self._checkpoints.witness(current_caller(), request))

@@ -32,6 +32,8 @@ class Status:
     refused: int
     open_questions: int
     storage_faults: int
+    log_entries: int
+    log_alarms: int
 
     def to_json(self) -> dict[str, object]:
         """The fields as JSON values."""
@@ -58,6 +60,8 @@ def read_status(config: BrokerConfig) -> Status:
         refused=int(sum(one.value for one in questions) - admitted),
         open_questions=int(_value(samples, "bekend_broker_open_questions")),
         storage_faults=int(_value(samples, "bekend_broker_storage_faults_total")),
+        log_entries=int(_value(samples, "bekend_broker_log_entries")),
+        log_alarms=int(_value(samples, "bekend_broker_log_alarms")),
     )
 
 

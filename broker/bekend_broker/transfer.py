@@ -209,7 +209,7 @@ def _log_once(
 ) -> None:
     if not store.first_time(connection, b"f", order.fetch_id, now):
         raise StaleError("this fetch id was seen before")
-    log.append(connection, log.FETCH, signed, now)
+    log.append(connection, log.FETCH, signed, now, requester=order.requester, source=order.source)
     store.keep_decision(connection, decision)
 
 

@@ -38,6 +38,7 @@ class KeyManifest:
     `evaluation_keys`: (source OIN, purpose, epoch) -> public key, 32 bytes: k*G in a node's manifest (source = its own
     OIN), b*G in the broker's. `record_keys`: month -> u*G, the broker's only. `privacy_officer`: X25519, a node's only.
     `desk`: whom an officer elsewhere turns to after `bekend`, a node's only: no one but its own ondertekenaar sets it.
+    `logs`: names of the logs of the broker's replicas; checkpoints of others do not count.
     """
 
     oin: str
@@ -46,6 +47,7 @@ class KeyManifest:
     valid_until: datetime
     protocol_versions: tuple[int, ...]
     signing_keys: tuple[bytes, ...]
+    logs: tuple[str, ...] = ()
     privacy_officer: bytes | None = None
     desk: str | None = None
     opening_hours: str | None = None
@@ -78,6 +80,7 @@ def parse_manifest(text: str) -> KeyManifest:
         valid_until=file.valid_until,
         protocol_versions=file.protocol_versions,
         signing_keys=file.signing_keys,
+        logs=file.logs,
         privacy_officer=file.privacy_officer,
         desk=file.desk,
         opening_hours=file.opening_hours,
@@ -132,6 +135,7 @@ class _File(StrictModel):
     valid_until: Moment
     protocol_versions: tuple[Annotated[Whole, Field(ge=1)], ...] = Field(min_length=1)
     signing_keys: tuple[Hex32, ...] = Field(min_length=1, max_length=4)
+    logs: tuple[Slug, ...] = Field(default=(), max_length=16)
     privacy_officer: Hex32 | None = None
     desk: str | None = None
     opening_hours: str | None = None
@@ -151,6 +155,8 @@ def _lines(manifest: KeyManifest) -> list[str]:
         "signing_keys:",
         *(f'  - "{key.hex()}"' for key in manifest.signing_keys),
     ]
+    if manifest.logs:
+        lines.append(f"logs: [{', '.join(manifest.logs)}]")
     if manifest.privacy_officer is not None:
         lines.append(f'privacy_officer: "{manifest.privacy_officer.hex()}"')
     contact = {"desk": manifest.desk, "opening_hours": manifest.opening_hours}
@@ -186,6 +192,8 @@ def _check(manifest: KeyManifest) -> None:
     versions = manifest.protocol_versions
     if not versions or min(versions) < 1 or list(versions) != sorted(set(versions)):
         raise KeysError("protocol_versions is a rising list of whole numbers from 1")
+    if list(manifest.logs) != sorted(set(manifest.logs)) or not all(map(is_slug, manifest.logs)):
+        raise KeysError("logs is a rising list of names, each once")
     if any(not is_slug(name) or not 0 <= size < 10**12 for name, size in manifest.register_sizes.items()):
         raise KeysError("register_sizes names registers with their number of persons")
     _check_desk(manifest)

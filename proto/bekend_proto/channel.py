@@ -49,6 +49,7 @@ LABEL_ENROLMENT = b"bekend/1 enrolment"
 LABEL_RECEIPT = b"bekend/1 receipt"
 LABEL_RELEASE = b"bekend/1 release"
 LABEL_COLLECTED = b"bekend/1 collected"
+LABEL_PROMISE = b"bekend/1 promise"
 
 LABELS = frozenset(
     {
@@ -61,6 +62,7 @@ LABELS = frozenset(
         LABEL_RECEIPT,
         LABEL_RELEASE,
         LABEL_COLLECTED,
+        LABEL_PROMISE,
     }
 )
 """Every label of protocol version 1."""

@@ -10,13 +10,14 @@
     ├── KeysError             a manifest, epoch or month that is not served
     ├── StaleError            outside the freshness window, or a replay
     ├── BudgetError           a budget is used up
-    ├── ProofError            a DLEQ proof does not verify
+    ├── ProofError            a proof does not verify: DLEQ, or of a log
     ├── RecordError           a sealed record is missing or not the one that was named
     ├── RatioError            a Question is not about the persons of its Begin
     ├── UnreachableError      the partner is not attached, or went away
     ├── DeadlineError         no reply in time
     ├── NotReadyError         no filter in service for this purpose
     ├── StorageError          log or record could not be written
+    ├── LogError              the broker's log does not agree with itself
     ├── SuspendedError        a signed note suspends the federation, the purpose or a node
     └── InternalError         a fault of our own
 
@@ -113,7 +114,7 @@ class BudgetError(BekendError):
 
 
 class ProofError(BekendError):
-    """A DLEQ proof does not verify (RFC 9497 section 2.2.2)."""
+    """A proof does not verify: DLEQ (RFC 9497 section 2.2.2), or of a log (RFC 9162 section 2.1)."""
 
     code = errors_pb2.ERROR_CODE_PROOF
 
@@ -165,6 +166,12 @@ class SuspendedError(BekendError):
         return self.detail
 
 
+class LogError(BekendError):
+    """Two checkpoints of the broker's log do not agree: no asking and no answering until the operator has looked."""
+
+    code = errors_pb2.ERROR_CODE_LOG
+
+
 class InternalError(BekendError):
     """A fault of our own."""
 
@@ -190,6 +197,7 @@ _STATUS: dict[Code, str] = {
     errors_pb2.ERROR_CODE_STORAGE: "INTERNAL",
     errors_pb2.ERROR_CODE_INTERNAL: "INTERNAL",
     errors_pb2.ERROR_CODE_SUSPENDED: "FAILED_PRECONDITION",
+    errors_pb2.ERROR_CODE_LOG: "FAILED_PRECONDITION",
 }
 """Names of gRPC statuses."""
 

@@ -4,7 +4,7 @@
     tree         the hashes of perfect subtrees, in the order of merkle.py; append-only
     checkpoint   the own signed checkpoints, one for each hour kept for ever
     cosignature  what witnesses added to them
-    seen         the last checkpoint of each other log that was proved to go on from the one before
+    log_seen     the last checkpoint of each other log that was proved to go on from the one before
     alarm        what did not agree, with its evidence; append-only, as is who cleared it and why
 
 Entry and hashes are written in the transaction of what they record (durable.py), so a commit that many share syncs
@@ -71,7 +71,7 @@ CREATE TABLE cosignature (
   signature BLOB NOT NULL,
   PRIMARY KEY (size, name, key_id)
 ) WITHOUT ROWID;
-CREATE TABLE seen (
+CREATE TABLE log_seen (
   origin TEXT PRIMARY KEY,
   size   INTEGER NOT NULL,
   root   BLOB NOT NULL,
@@ -261,23 +261,23 @@ def cosignatures(connection: sqlite3.Connection, size: int) -> list[NoteSignatur
 
 def seen(connection: sqlite3.Connection) -> dict[str, tuple[Checkpoint, bytes]]:
     """The last checkpoint of each other log, and its note."""
-    rows = connection.execute("SELECT origin, size, root, note FROM seen")
+    rows = connection.execute("SELECT origin, size, root, note FROM log_seen")
     return {origin: (Checkpoint(origin, size, bytes(root)), bytes(note)) for origin, size, root, note in rows}
 
 
 def keep_seen(connection: sqlite3.Connection, checkpoint: Checkpoint, note: bytes, at: int) -> None:
     """Put a checkpoint in the place of the last one seen; a smaller one never replaces a larger."""
     connection.execute(
-        "INSERT INTO seen VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        "INSERT INTO log_seen VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " size = excluded.size, root = excluded.root, note = excluded.note, at = excluded.at"
-        " WHERE excluded.size >= size",
+        " WHERE excluded.size >= log_seen.size",
         (checkpoint.origin, checkpoint.size, checkpoint.root, note, at),
     )
 
 
 def forget_seen(connection: sqlite3.Connection, origin: str) -> None:
     """Begin with a log anew: the next checkpoint is taken as it comes."""
-    connection.execute("DELETE FROM seen WHERE origin = ?", (origin,))
+    connection.execute("DELETE FROM log_seen WHERE origin = ?", (origin,))
 
 
 def alarms(connection: sqlite3.Connection, *, open_only: bool = True) -> list[Alarm]:
@@ -286,7 +286,10 @@ def alarms(connection: sqlite3.Connection, *, open_only: bool = True) -> list[Al
         "SELECT a.id, a.at, a.origin, a.kind, a.stops, a.detail, a.evidence, c.id FROM alarm AS a"
         " LEFT JOIN alarm_cleared AS c ON c.id = a.id ORDER BY a.id"
     )
-    found = [Alarm(*row[:4], bool(row[4]), row[5], bytes(row[6]), row[7] is not None) for row in rows]
+    found = [
+        Alarm(number, at, origin, kind, bool(stops), detail, bytes(evidence), cleared is not None)
+        for number, at, origin, kind, stops, detail, evidence, cleared in rows
+    ]
     return [one for one in found if not (open_only and one.cleared)]
 
 

@@ -47,6 +47,9 @@ SERVER_STOPPED = _event("server-stopped", "info", "address")
 CALL_REFUSED = _event("call-refused", "warning", "method", "caller", "code", "detail")
 CALL_FAILED = _event("call-failed", "error", "method", "caller", "exception", "place")
 TLS_FILES_KEPT = _event("tls-files-kept", "error", "reason")
+LOG_ALARM = _event("log-alarm", "error", "origin", "kind", "detail")
+LOG_ALARM_CLEARED = _event("log-alarm-cleared", "warning", "number", "origin", "kind", "by", "reason")
+CHECKPOINT_REFUSED = _event("checkpoint-refused", "warning", "origin", "detail")
 LIBRARY = _event("library", "warning", "logger", "severity", "place", "exception")
 
 # --- broker ------------------------------------------------------------------------------------

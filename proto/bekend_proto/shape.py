@@ -21,6 +21,7 @@ _LENGTHS: dict[str, int] = {
     "source": 20,
     "covenant_hash": 32,
     "question_hash": 32,
+    "log_id": 32,
     "m_hash": 32,
     "body_hash": 32,
     "transcript": 32,
@@ -47,6 +48,9 @@ _ITEM_LENGTHS: dict[str, int] = {
 }
 """Octets of each item of a repeated field."""
 
+MAX_PROMISED = 64
+"""Entries in one InclusionPromise: as many questions as an Ask may hold."""
+
 MAX_PERSONS = 8
 """Persons in one Begin, Question or Answer."""
 
@@ -72,6 +76,8 @@ def _rules_of(descriptor: Descriptor) -> tuple[tuple[str, _Rule], ...]:
             found.append((name, partial(_check_length, _LENGTHS[name])))
         if name in _ITEM_LENGTHS and field.type == field.TYPE_BYTES:
             found.append((name, partial(_check_items, _ITEM_LENGTHS[name])))
+        if name == "promised":
+            found.append((name, _check_promised))
         if name == "on_behalf_of":
             found.append((name, _check_on_behalf_of))
         if field.enum_type is not None:
@@ -99,3 +105,10 @@ def _check_value(known: frozenset[int], name: str, value: int | Sequence[int]) -
     values = [value] if isinstance(value, int) else value
     if not 1 <= len(values) <= MAX_PERSONS or not known.issuperset(values):
         raise MalformedError(f"{name} is no value of this version")
+
+
+def _check_promised(name: str, entries: Sequence[Message]) -> None:
+    if not 1 <= len(entries) <= MAX_PROMISED:
+        raise MalformedError(f"{name} holds 1 to {MAX_PROMISED} entries")
+    for entry in entries:
+        check_shape(entry)

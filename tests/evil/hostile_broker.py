@@ -211,8 +211,8 @@ class BlindLookups(Lookups):
         evaluated = [multiply(pair.secret, element) for element in begin.elements]
         return opened, LookupResponse(begun=Begun(evaluated=evaluated, proof=bytes(64)))
 
-    async def _admit(self, caller: str, opened: Opened, ask: Ask) -> tuple[list[Checked], list[Refused]]:
-        return [self._unchecked(routed) for routed in ask.questions], []
+    async def _admit(self, caller: str, opened: Opened, ask: Ask) -> tuple[list[Checked], list[Refused], Signed | None]:
+        return [self._unchecked(routed) for routed in ask.questions], [], None
 
     def _unchecked(self, routed: Any) -> Checked:
         question = Question.FromString(routed.question.payload)

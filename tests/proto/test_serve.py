@@ -82,6 +82,21 @@ class Servicer(broker_pb2_grpc.BrokerServiceServicer):
     async def GetCovenant(self, request: Any, context: Any) -> AsyncIterator[Any]:
         yield broker_pb2.GetCovenantResponse()
 
+    async def GetCheckpoint(self, request: Any, context: Any) -> Any:
+        return broker_pb2.GetCheckpointResponse()
+
+    async def GetConsistencyProof(self, request: Any, context: Any) -> Any:
+        return broker_pb2.GetConsistencyProofResponse()
+
+    async def GetInclusionProof(self, request: Any, context: Any) -> Any:
+        return broker_pb2.GetInclusionProofResponse()
+
+    async def PutCosignature(self, request: Any, context: Any) -> Any:
+        return broker_pb2.PutCosignatureResponse()
+
+    async def PutCheckpoint(self, request: Any, context: Any) -> Any:
+        return broker_pb2.PutCheckpointResponse()
+
     async def Enrol(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
         async for message in request_iterator:
             yield broker_pb2.EnrolResponse(chunk=broker_pb2.EvaluatedChunk(index=message.chunk.index))

@@ -84,6 +84,7 @@ _REASONS: dict[Code, str] = {
     codes.ERROR_CODE_STORAGE: "De vraag kon niet worden vastgelegd. Zonder vastlegging komt er geen antwoord.",
     codes.ERROR_CODE_INTERNAL: "Er ging iets mis bij het verwerken.",
     codes.ERROR_CODE_SUSPENDED: "Deze bevraging is stilgezet.",
+    codes.ERROR_CODE_LOG: "Het logboek van de makelaar klopt niet. {who} antwoordt niet, totdat dat is uitgezocht.",
 }
 
 

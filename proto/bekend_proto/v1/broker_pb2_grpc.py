@@ -90,6 +90,31 @@ class BrokerServiceStub:
                 request_serializer=bekend__proto_dot_v1_dot_broker__pb2.CollectRequest.SerializeToString,
                 response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.CollectResponse.FromString,
                 _registered_method=True)
+        self.GetCheckpoint = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/GetCheckpoint',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetCheckpointResponse.FromString,
+                _registered_method=True)
+        self.GetConsistencyProof = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/GetConsistencyProof',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetConsistencyProofRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetConsistencyProofResponse.FromString,
+                _registered_method=True)
+        self.GetInclusionProof = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/GetInclusionProof',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetInclusionProofRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetInclusionProofResponse.FromString,
+                _registered_method=True)
+        self.PutCosignature = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/PutCosignature',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.PutCosignatureRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PutCosignatureResponse.FromString,
+                _registered_method=True)
+        self.PutCheckpoint = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/PutCheckpoint',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointResponse.FromString,
+                _registered_method=True)
 
 
 class BrokerServiceServicer:
@@ -173,6 +198,41 @@ class BrokerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCheckpoint(self, request, context):
+        """GetCheckpoint gives the newest signed checkpoint of this replica's log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsistencyProof(self, request, context):
+        """GetConsistencyProof shows that this replica's log goes on from what it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInclusionProof(self, request, context):
+        """GetInclusionProof shows that an entry is in this replica's log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutCosignature(self, request, context):
+        """PutCosignature brings a witness's cosignature of a checkpoint of this replica's log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutCheckpoint(self, request, context):
+        """PutCheckpoint shows a checkpoint of the caller's own log, so that the caller cannot rewrite it afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BrokerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -230,6 +290,31 @@ def add_BrokerServiceServicer_to_server(servicer, server):
                     servicer.Collect,
                     request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.CollectRequest.FromString,
                     response_serializer=bekend__proto_dot_v1_dot_broker__pb2.CollectResponse.SerializeToString,
+            ),
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'GetConsistencyProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsistencyProof,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetConsistencyProofRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'GetInclusionProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInclusionProof,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.GetInclusionProofRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.GetInclusionProofResponse.SerializeToString,
+            ),
+            'PutCosignature': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutCosignature,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PutCosignatureRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.PutCosignatureResponse.SerializeToString,
+            ),
+            'PutCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutCheckpoint,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -530,6 +615,141 @@ class BrokerService:
             '/bekend_proto.v1.BrokerService/Collect',
             bekend__proto_dot_v1_dot_broker__pb2.CollectRequest.SerializeToString,
             bekend__proto_dot_v1_dot_broker__pb2.CollectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/GetCheckpoint',
+            bekend__proto_dot_v1_dot_broker__pb2.GetCheckpointRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsistencyProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/GetConsistencyProof',
+            bekend__proto_dot_v1_dot_broker__pb2.GetConsistencyProofRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInclusionProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/GetInclusionProof',
+            bekend__proto_dot_v1_dot_broker__pb2.GetInclusionProofRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.GetInclusionProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutCosignature(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/PutCosignature',
+            bekend__proto_dot_v1_dot_broker__pb2.PutCosignatureRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.PutCosignatureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/PutCheckpoint',
+            bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

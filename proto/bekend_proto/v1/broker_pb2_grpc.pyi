@@ -55,6 +55,16 @@ class BrokerServiceStub:
     """Release passes on, unread, the message that names persons to a source that answers by hand."""
     Collect: _grpc.UnaryUnaryMultiCallable[_broker_pb2.CollectRequest, _broker_pb2.CollectResponse]
     """Collect asks such a source, at fixed moments, what its colleague decided; passed on unread."""
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_broker_pb2.GetCheckpointRequest, _broker_pb2.GetCheckpointResponse]
+    """GetCheckpoint gives the newest signed checkpoint of this replica's log."""
+    GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_broker_pb2.GetConsistencyProofRequest, _broker_pb2.GetConsistencyProofResponse]
+    """GetConsistencyProof shows that this replica's log goes on from what it was."""
+    GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_broker_pb2.GetInclusionProofRequest, _broker_pb2.GetInclusionProofResponse]
+    """GetInclusionProof shows that an entry is in this replica's log."""
+    PutCosignature: _grpc.UnaryUnaryMultiCallable[_broker_pb2.PutCosignatureRequest, _broker_pb2.PutCosignatureResponse]
+    """PutCosignature brings a witness's cosignature of a checkpoint of this replica's log."""
+    PutCheckpoint: _grpc.UnaryUnaryMultiCallable[_broker_pb2.PutCheckpointRequest, _broker_pb2.PutCheckpointResponse]
+    """PutCheckpoint shows a checkpoint of the caller's own log, so that the caller cannot rewrite it afterwards."""
 
 @_typing.type_check_only
 class BrokerServiceAsyncStub(BrokerServiceStub):
@@ -83,6 +93,16 @@ class BrokerServiceAsyncStub(BrokerServiceStub):
     """Release passes on, unread, the message that names persons to a source that answers by hand."""
     Collect: _aio.UnaryUnaryMultiCallable[_broker_pb2.CollectRequest, _broker_pb2.CollectResponse]  # type: ignore[assignment]
     """Collect asks such a source, at fixed moments, what its colleague decided; passed on unread."""
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_broker_pb2.GetCheckpointRequest, _broker_pb2.GetCheckpointResponse]  # type: ignore[assignment]
+    """GetCheckpoint gives the newest signed checkpoint of this replica's log."""
+    GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_broker_pb2.GetConsistencyProofRequest, _broker_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
+    """GetConsistencyProof shows that this replica's log goes on from what it was."""
+    GetInclusionProof: _aio.UnaryUnaryMultiCallable[_broker_pb2.GetInclusionProofRequest, _broker_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
+    """GetInclusionProof shows that an entry is in this replica's log."""
+    PutCosignature: _aio.UnaryUnaryMultiCallable[_broker_pb2.PutCosignatureRequest, _broker_pb2.PutCosignatureResponse]  # type: ignore[assignment]
+    """PutCosignature brings a witness's cosignature of a checkpoint of this replica's log."""
+    PutCheckpoint: _aio.UnaryUnaryMultiCallable[_broker_pb2.PutCheckpointRequest, _broker_pb2.PutCheckpointResponse]  # type: ignore[assignment]
+    """PutCheckpoint shows a checkpoint of the caller's own log, so that the caller cannot rewrite it afterwards."""
 
 class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
     """BrokerService routes blinded questions between nodes."""
@@ -174,5 +194,45 @@ class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_broker_pb2.CollectResponse, _abc.Awaitable[_broker_pb2.CollectResponse]]:
         """Collect asks such a source, at fixed moments, what its colleague decided; passed on unread."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _broker_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.GetCheckpointResponse, _abc.Awaitable[_broker_pb2.GetCheckpointResponse]]:
+        """GetCheckpoint gives the newest signed checkpoint of this replica's log."""
+
+    @_abc_1.abstractmethod
+    def GetConsistencyProof(
+        self,
+        request: _broker_pb2.GetConsistencyProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.GetConsistencyProofResponse, _abc.Awaitable[_broker_pb2.GetConsistencyProofResponse]]:
+        """GetConsistencyProof shows that this replica's log goes on from what it was."""
+
+    @_abc_1.abstractmethod
+    def GetInclusionProof(
+        self,
+        request: _broker_pb2.GetInclusionProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.GetInclusionProofResponse, _abc.Awaitable[_broker_pb2.GetInclusionProofResponse]]:
+        """GetInclusionProof shows that an entry is in this replica's log."""
+
+    @_abc_1.abstractmethod
+    def PutCosignature(
+        self,
+        request: _broker_pb2.PutCosignatureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.PutCosignatureResponse, _abc.Awaitable[_broker_pb2.PutCosignatureResponse]]:
+        """PutCosignature brings a witness's cosignature of a checkpoint of this replica's log."""
+
+    @_abc_1.abstractmethod
+    def PutCheckpoint(
+        self,
+        request: _broker_pb2.PutCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.PutCheckpointResponse, _abc.Awaitable[_broker_pb2.PutCheckpointResponse]]:
+        """PutCheckpoint shows a checkpoint of the caller's own log, so that the caller cannot rewrite it afterwards."""
 
 def add_BrokerServiceServicer_to_server(servicer: BrokerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62\x65kend_proto/v1/errors.proto\x12\x0f\x62\x65kend_proto.v1*\xe3\x03\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_CODE_UNKNOWN_PARTNER\x10\x01\x12\x18\n\x14\x45RROR_CODE_MALFORMED\x10\x02\x12\x16\n\x12\x45RROR_CODE_VERSION\x10\x03\x12\x18\n\x14\x45RROR_CODE_SIGNATURE\x10\x04\x12\x16\n\x12\x45RROR_CODE_REFUSED\x10\x05\x12\x17\n\x13\x45RROR_CODE_COVENANT\x10\x06\x12\x13\n\x0f\x45RROR_CODE_KEYS\x10\x07\x12\x14\n\x10\x45RROR_CODE_STALE\x10\x08\x12\x15\n\x11\x45RROR_CODE_BUDGET\x10\t\x12\x14\n\x10\x45RROR_CODE_PROOF\x10\n\x12\x15\n\x11\x45RROR_CODE_RECORD\x10\x0b\x12\x14\n\x10\x45RROR_CODE_RATIO\x10\x0c\x12\x1a\n\x16\x45RROR_CODE_UNREACHABLE\x10\r\x12\x17\n\x13\x45RROR_CODE_DEADLINE\x10\x0e\x12\x18\n\x14\x45RROR_CODE_NOT_READY\x10\x0f\x12\x16\n\x12\x45RROR_CODE_STORAGE\x10\x10\x12\x17\n\x13\x45RROR_CODE_INTERNAL\x10\x11\x12\x18\n\x14\x45RROR_CODE_SUSPENDED\x10\x12\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62\x65kend_proto/v1/errors.proto\x12\x0f\x62\x65kend_proto.v1*\xf7\x03\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_CODE_UNKNOWN_PARTNER\x10\x01\x12\x18\n\x14\x45RROR_CODE_MALFORMED\x10\x02\x12\x16\n\x12\x45RROR_CODE_VERSION\x10\x03\x12\x18\n\x14\x45RROR_CODE_SIGNATURE\x10\x04\x12\x16\n\x12\x45RROR_CODE_REFUSED\x10\x05\x12\x17\n\x13\x45RROR_CODE_COVENANT\x10\x06\x12\x13\n\x0f\x45RROR_CODE_KEYS\x10\x07\x12\x14\n\x10\x45RROR_CODE_STALE\x10\x08\x12\x15\n\x11\x45RROR_CODE_BUDGET\x10\t\x12\x14\n\x10\x45RROR_CODE_PROOF\x10\n\x12\x15\n\x11\x45RROR_CODE_RECORD\x10\x0b\x12\x14\n\x10\x45RROR_CODE_RATIO\x10\x0c\x12\x1a\n\x16\x45RROR_CODE_UNREACHABLE\x10\r\x12\x17\n\x13\x45RROR_CODE_DEADLINE\x10\x0e\x12\x18\n\x14\x45RROR_CODE_NOT_READY\x10\x0f\x12\x16\n\x12\x45RROR_CODE_STORAGE\x10\x10\x12\x17\n\x13\x45RROR_CODE_INTERNAL\x10\x11\x12\x18\n\x14\x45RROR_CODE_SUSPENDED\x10\x12\x12\x12\n\x0e\x45RROR_CODE_LOG\x10\x13\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bekend_proto.v1.errors_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORCODE']._serialized_start=50
-  _globals['_ERRORCODE']._serialized_end=533
+  _globals['_ERRORCODE']._serialized_end=553
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,8 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     """A fault inside the receiver."""
     ERROR_CODE_SUSPENDED: _ErrorCode.ValueType  # 18
     """The federation, the purpose or a node is suspended by a signed note."""
+    ERROR_CODE_LOG: _ErrorCode.ValueType  # 19
+    """The broker's log does not agree with itself: the node neither asks nor answers until its operator has looked."""
 
 class ErrorCode(_ErrorCode, metaclass=_ErrorCodeEnumTypeWrapper):
     """ErrorCode is the coarse reason of a refusal or fault; bekend_proto/errors.py explains each."""
@@ -102,4 +104,6 @@ ERROR_CODE_INTERNAL: ErrorCode.ValueType  # 17
 """A fault inside the receiver."""
 ERROR_CODE_SUSPENDED: ErrorCode.ValueType  # 18
 """The federation, the purpose or a node is suspended by a signed note."""
+ERROR_CODE_LOG: ErrorCode.ValueType  # 19
+"""The broker's log does not agree with itself: the node neither asks nor answers until its operator has looked."""
 Global___ErrorCode: _TypeAlias = ErrorCode  # noqa: Y015

@@ -900,3 +900,73 @@ class Consent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Consent: _TypeAlias = Consent  # noqa: Y015
+
+@_typing.final
+class InclusionPromise(_message.Message):
+    """InclusionPromise says where the broker logged the questions of one Ask: it owes a proof of each. Section 10."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    PROMISED_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    """Version of this protocol."""
+    log_id: _builtins.bytes
+    """SHA-256 of the log's origin, 32 bytes."""
+    requester: _builtins.str
+    """OIN of the asking node."""
+    time: _builtins.int
+    """When they were logged, milliseconds since 1970-01-01 UTC: the time of each entry."""
+    @_builtins.property
+    def promised(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromisedEntry]:
+        """One per question that was admitted."""
+
+    def __init__(
+        self,
+        *,
+        protocol_version: _builtins.int = ...,
+        log_id: _builtins.bytes = ...,
+        requester: _builtins.str = ...,
+        time: _builtins.int = ...,
+        promised: _abc.Iterable[Global___PromisedEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "promised", b"promised", "protocol_version", b"protocol_version", "requester", b"requester", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InclusionPromise: _TypeAlias = InclusionPromise  # noqa: Y015
+
+@_typing.final
+class PromisedEntry(_message.Message):
+    """PromisedEntry is the place of one question in the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_HASH_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    question_hash: _builtins.bytes
+    """BLAKE2b-256 of the signed Question."""
+    source: _builtins.str
+    """OIN of the node that is asked."""
+    index: _builtins.int
+    """The entry's number, from 0."""
+    def __init__(
+        self,
+        *,
+        question_hash: _builtins.bytes = ...,
+        source: _builtins.str = ...,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "question_hash", b"question_hash", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromisedEntry: _TypeAlias = PromisedEntry  # noqa: Y015

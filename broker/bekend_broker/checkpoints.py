@@ -1,0 +1,191 @@
+"""The log seen from outside: signed checkpoints, proofs, promises; cosignatures of witnesses, and their own logs.
+
+    node                                broker
+      | GetCheckpoint ------------------> the newest signed checkpoint
+      | GetConsistencyProof ------------> it goes on from what the node saw
+      | PutCosignature -----------------> kept beside the checkpoint, shown to whoever asks
+      | GetInclusionProof --------------> the question of this promise is in it
+      | PutCheckpoint{own log} ---------> verified in the same way: a node cannot rewrite its own log either
+
+Each replica has a log of its own, with a name that the signed manifest knows (docs/adr). A checkpoint is made on a
+schedule while the log grows; proofs reach as far as the newest one, so that nothing unsigned is ever proved.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from bekend_proto import log_table, logs, merkle
+from bekend_proto.channel import LABEL_PROMISE, sign_message
+from bekend_proto.checkpoint import (
+    NODE_LOG,
+    Checkpoint,
+    cosigned_at,
+    log_id,
+    log_origin,
+    merge,
+    open_checkpoint,
+    witness_name,
+)
+from bekend_proto.clock import Clock, milliseconds
+from bekend_proto.errors import BekendError, LogError, MalformedError, ProofError, SignatureError, StaleError
+from bekend_proto.log_table import Alarm
+from bekend_proto.note import parse_note
+from bekend_proto.v1.broker_pb2 import (
+    GetConsistencyProofRequest,
+    GetInclusionProofRequest,
+    PutCheckpointRequest,
+)
+from bekend_proto.v1.signed_pb2 import InclusionPromise, PromisedEntry, Signed
+
+from bekend_broker.directory import Directory
+from bekend_broker.metrics import Metrics
+from bekend_broker.store import Store
+
+NOTE_LIMIT: Final = 16 * 1024
+"""Octets of a checkpoint that is sent here: two signatures take a fiftieth of it."""
+
+
+class Checkpoints:
+    """What this replica says of its log, and what it saw of the nodes' logs."""
+
+    def __init__(
+        self, *, directory: Directory, database: Store, clock: Clock, metrics: Metrics, log: str, seconds: float
+    ) -> None:
+        self._directory = directory
+        self._store = database
+        self._clock = clock
+        self._metrics = metrics
+        self._seconds = seconds
+        self.origin = log_origin(directory.present.manifest.oin, log)
+        self.log_id = log_id(self.origin)
+
+    async def make(self) -> None:
+        """Sign the log as it stands, unless it has not grown since. Raises StorageError."""
+        key = self._directory.present.keys.signing
+        now = milliseconds(self._clock.now())
+
+        def work(connection: sqlite3.Connection) -> int:
+            size = log_table.log_size(connection)
+            newest = log_table.newest_checkpoint(connection)
+            if newest is None or newest[0] < size:
+                made = Checkpoint(self.origin, size, merkle.root(size, log_table.reader(connection)))
+                log_table.keep_checkpoint(connection, size, made.sign(key), now)
+            return size
+
+        size = await self._store.write(work)
+        self._metrics.log_entries.set(size)
+        self._metrics.checkpoint_at.set(now / 1000)
+        self._metrics.log_alarms.set(len(self._store.read(log_table.alarms)))
+
+    async def watch(self) -> None:
+        """Make checkpoints until cancelled. A disk that fails is tried again."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            try:
+                await self.make()
+            except BekendError as fault:
+                self._metrics.storage_faults.inc()
+                logs.log(logs.CHECKPOINT_REFUSED, origin=self.origin, detail=fault.detail)
+
+    def newest(self) -> bytes:
+        """The newest signed checkpoint, with the cosignatures that came so far."""
+
+        def work(connection: sqlite3.Connection) -> bytes:
+            found = log_table.newest_checkpoint(connection)
+            assert found is not None  # made before anybody is served
+            size, note = found
+            return merge(note, log_table.cosignatures(connection, size))
+
+        return self._store.read(work)
+
+    def consistency(self, request: GetConsistencyProofRequest) -> list[bytes]:
+        """That the log goes on from an older size. Raises MalformedError, StaleError for a size that is not signed."""
+        self._check(request.log_id, request.newer)
+        if not 0 < request.older <= request.newer:
+            raise MalformedError("older is a size from 1, and not above newer")
+        return self._store.read(lambda c: merkle.consistency_proof(request.older, request.newer, log_table.reader(c)))
+
+    def inclusion(self, request: GetInclusionProofRequest) -> list[bytes]:
+        """That an entry is in the log. Raises MalformedError, StaleError for a size that is not signed."""
+        self._check(request.log_id, request.size)
+        if request.index >= request.size:
+            raise MalformedError("a log of this size has no such entry")
+        return self._store.read(lambda c: merkle.inclusion_proof(request.index, request.size, log_table.reader(c)))
+
+    async def cosign(self, caller: str, note: bytes) -> None:
+        """Keep a partner's cosignature of a checkpoint that was made here.
+
+        Raises MalformedError, SignatureError, StaleError for a checkpoint that is not kept any more.
+        """
+        checkpoint = self._open(note, self.origin, self._directory.present.manifest.signing_keys)
+        parsed = parse_note(note)
+        keys = self._directory.manifest_of(caller).signing_keys
+        if cosigned_at(parsed, caller, keys) is None:
+            raise SignatureError(f"no cosignature of {caller} stands below this checkpoint")
+        lines = [line for line in parsed.signatures if line.name == witness_name(caller)]
+
+        def work(connection: sqlite3.Connection) -> None:
+            kept = log_table.checkpoints(connection, checkpoint.size, checkpoint.size)
+            if not kept or parse_note(kept[0][1]).text != checkpoint.text():
+                raise StaleError("this checkpoint is not kept here")
+            log_table.keep_cosignature(connection, checkpoint.size, lines[-1])
+
+        await self._store.write(work)
+        self._metrics.cosignatures.inc()
+
+    async def witness(self, caller: str, request: PutCheckpointRequest) -> int:
+        """Take a checkpoint of the caller's own log, if it goes on from the last one; gives the size held now.
+
+        Raises MalformedError, SignatureError; LogError, with an alarm kept, when it does not go on.
+        """
+        origin = log_origin(caller, NODE_LOG)
+        checkpoint = self._open(request.checkpoint, origin, self._directory.manifest_of(caller).signing_keys)
+        now = self._clock.now()
+        held = self._store.read(log_table.seen).get(origin)
+        if held is not None:
+            before, note = held
+            if request.older != before.size and checkpoint.size >= before.size:
+                return before.size
+            try:
+                merkle.verify_consistency(
+                    before.size, before.root, checkpoint.size, checkpoint.root, list(request.hashes)
+                )
+            except ProofError as fault:
+                await self._alarm(origin, f"{fault.detail} ({before.size} to {checkpoint.size})", note, request, now)
+                raise LogError(f"the log of {caller} does not go on from what was seen of it") from None
+        await self._store.write(lambda c: log_table.keep_seen(c, checkpoint, request.checkpoint, milliseconds(now)))
+        return checkpoint.size
+
+    def promise(self, requester: str, promised: Sequence[PromisedEntry], now: datetime) -> Signed:
+        """Where questions stand in the log, signed: the broker owes a proof of each."""
+        message = InclusionPromise(
+            protocol_version=1, log_id=self.log_id, requester=requester, time=milliseconds(now), promised=promised
+        )
+        return sign_message(self._directory.present.keys.signing, LABEL_PROMISE, message)
+
+    def _check(self, named: bytes, size: int) -> None:
+        if named != self.log_id:
+            raise StaleError("this replica keeps another log")
+        newest = self._store.read(log_table.newest_checkpoint)
+        if newest is None or size > newest[0]:
+            raise StaleError("no checkpoint of this size is signed yet")
+
+    @staticmethod
+    def _open(note: bytes, origin: str, keys: Sequence[bytes]) -> Checkpoint:
+        if len(note) > NOTE_LIMIT:
+            raise MalformedError(f"a checkpoint has at most {NOTE_LIMIT} octets")
+        checkpoint = open_checkpoint(note, keys)
+        if checkpoint.origin != origin:
+            raise MalformedError(f"a checkpoint of {checkpoint.origin} in the place of one of {origin}")
+        return checkpoint
+
+    async def _alarm(
+        self, origin: str, detail: str, before: bytes, request: PutCheckpointRequest, now: datetime
+    ) -> None:
+        alarm = Alarm(0, milliseconds(now), origin, "rewritten", False, detail, before + request.checkpoint, False)
+        await self._store.write(lambda c: log_table.raise_alarm(c, alarm))
+        self._metrics.log_alarms.set(len(self._store.read(log_table.alarms)))
+        logs.log(logs.LOG_ALARM, origin=origin, kind=alarm.kind, detail=detail)
