@@ -34,6 +34,7 @@ from bekend_proto.errors import BekendError, LogError, MalformedError, ProofErro
 from bekend_proto.log_table import Alarm
 from bekend_proto.note import parse_note
 from bekend_proto.v1.broker_pb2 import (
+    AuditPath,
     GetConsistencyProofRequest,
     GetInclusionProofRequest,
     PutCheckpointRequest,
@@ -46,6 +47,9 @@ from bekend_broker.store import Store
 
 NOTE_LIMIT: Final = 16 * 1024
 """Octets of a checkpoint that is sent here: two signatures take a fiftieth of it."""
+
+PROOFS_AT_ONCE: Final = 256
+"""Entries whose inclusion one call may ask for."""
 
 
 class Checkpoints:
@@ -108,12 +112,17 @@ class Checkpoints:
             raise MalformedError("older is a size from 1, and not above newer")
         return self._store.read(lambda c: merkle.consistency_proof(request.older, request.newer, log_table.reader(c)))
 
-    def inclusion(self, request: GetInclusionProofRequest) -> list[bytes]:
-        """That an entry is in the log. Raises MalformedError, StaleError for a size that is not signed."""
+    def inclusion(self, request: GetInclusionProofRequest) -> list[AuditPath]:
+        """That entries are in the log. Raises MalformedError, StaleError for a size that is not signed."""
         self._check(request.log_id, request.size)
-        if request.index >= request.size:
-            raise MalformedError("a log of this size has no such entry")
-        return self._store.read(lambda c: merkle.inclusion_proof(request.index, request.size, log_table.reader(c)))
+        if len(request.indexes) > PROOFS_AT_ONCE or any(index >= request.size for index in request.indexes):
+            raise MalformedError(f"at most {PROOFS_AT_ONCE} entries, all of a log of this size")
+
+        def work(connection: sqlite3.Connection) -> list[AuditPath]:
+            read = log_table.reader(connection)
+            return [AuditPath(hashes=merkle.inclusion_proof(index, request.size, read)) for index in request.indexes]
+
+        return self._store.read(work)
 
     async def cosign(self, caller: str, note: bytes) -> None:
         """Keep a partner's cosignature of a checkpoint that was made here.

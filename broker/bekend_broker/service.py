@@ -145,8 +145,8 @@ class BrokerService(BrokerServiceServicer):
     async def GetInclusionProof(  # noqa: N802
         self, request: GetInclusionProofRequest, context: Any
     ) -> GetInclusionProofResponse:
-        """An entry is in the log."""
-        return GetInclusionProofResponse(hashes=self._checkpoints.inclusion(request))
+        """Entries are in the log."""
+        return GetInclusionProofResponse(paths=await asyncio.to_thread(self._checkpoints.inclusion, request))
 
     async def PutCosignature(  # noqa: N802
         self, request: PutCosignatureRequest, context: Any

@@ -42,6 +42,7 @@ from bekend_node.status import measure, status_of
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers
 from bekend_node.suspending import Suspending
+from bekend_node.witness import Witness
 
 DRAIN_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 600.0
@@ -74,8 +75,19 @@ class Node:
         )
         self.filters = Filters(config, keys=keys, rules=self.rules, registers=registers, store=store, clock=clock)
         held = self.suspending.held
-        answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held)
-        pusher = Pusher(self.rules, self.directory, self.filters, store, clock, held)
+        self.witness = Witness(
+            oin=config.oin,
+            key=keys.signing,
+            broker=self.directory.broker,
+            store=store,
+            links=self.links,
+            clock=clock,
+            metrics=self.metrics,
+            seconds=config.checkpoint_seconds,
+        )
+        heads = self.witness.heads
+        answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held, heads)
+        pusher = Pusher(self.rules, self.directory, self.filters, store, clock, held, heads)
         self.attachments = tuple(
             Attachment(link, self.rules, answerer, pusher, self.metrics, self.directory.changed) for link in self.links
         )
@@ -88,6 +100,7 @@ class Node:
             config.oin,
             self.status,
             install=self.suspending.install,
+            clear_alarm=self.witness.clear,
         )
         self._awaited = Awaited(config.data / FOLDER)
         self._metrics_server: MetricsServer | None = None
@@ -101,12 +114,19 @@ class Node:
         """
         self._lock.enter_context(locked(self.config.data, SERVE, wait=False))
         self.suspending.restore()
+        self.witness.restore()
         self.directory.restore()
         await self.filters.restore()
         await self._keep_house()
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(self.config.metrics, self._registry, self.config.tls_files, self.clock)
-        for work in (self.directory.keep_fresh(), self.filters.run(), self._housekeeping(), self._measuring()):
+        for work in (
+            self.directory.keep_fresh(),
+            self.filters.run(),
+            self._housekeeping(),
+            self._measuring(),
+            self._witness(),
+        ):
             self._run(work)
         for attachment in self.attachments:
             self._run(attachment.run())
@@ -128,6 +148,7 @@ class Node:
             store=self.store,
             attachments=self.attachments,
             suspensions=self.suspending.held,
+            witness=self.witness,
             now=self.clock.now(),
         )
 
@@ -193,7 +214,13 @@ class Node:
             clock=self.clock,
             case_key=case_key(self.keys.state),
             suspensions=self.suspending.held,
+            heads=self.witness.heads,
         )
+
+    async def _witness(self) -> None:
+        """The broker's keys are known once the directory was fetched."""
+        await self.directory.wait()
+        await self.witness.watch()
 
     async def _housekeeping(self) -> None:
         while True:

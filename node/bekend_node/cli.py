@@ -19,7 +19,8 @@ from bekend_proto.note import parse_note
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bekend_node import covenant_cli, questions_cli, raise_cli
+from bekend_node import alarm_cli, covenant_cli, questions_cli, raise_cli
+from bekend_node.alarm_cli import alarm_line
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
@@ -57,7 +58,7 @@ EPILOG = """
 
     2   wrong use of the command line
 
-    3   `check` found something that is not as it should be; `status`: a purpose cannot be answered;
+    3   `check` found something that is not as it should be; `status`: a purpose cannot be answered, or an alarm;
         `suspend`, `resume`: a replica of the broker does not know of it yet
 
     4   a guard stopped it (shrinking, too many refused rows, mapping), or a rule (raise): nothing was changed
@@ -76,6 +77,7 @@ app = typer.Typer(
 app.add_typer(covenant_cli.app)
 app.command("raise")(raise_cli.raise_limit)
 app.add_typer(questions_cli.app)
+app.add_typer(alarm_cli.app)
 
 
 @app.command()
@@ -209,7 +211,7 @@ def status(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
     with faults(as_json), ControlClient(load_config(config).socket) as client:
         found = client.call({"op": "status"})
         say(as_json, {key: value for key, value in found.items() if key != "type"}, *_status_lines(found))
-        ready = all(facts["ready"] for facts in found.get("purposes", {}).values())
+        ready = all(facts["ready"] for facts in found.get("purposes", {}).values()) and not found["log"]["alarms"]
     raise typer.Exit(0 if ready else NOT_GOOD)
 
 
@@ -327,6 +329,9 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     for one in found["suspensions"]:
         until = f" until {one['until']}" if one["until"] else ""
         yield f"  SUSPENDED since {one['since']}{until}: {one['what']} {one['about']} by {one['by']}: {one['reason']}"
+    yield from map(alarm_line, found["log"]["alarms"])
+    for origin, size in found["log"]["seen"].items():
+        yield f"  log {origin}: {size} entries, proved"
     for broker, attached in found["brokers"].items():
         yield f"  {'attached to' if attached else 'NOT attached to'} {broker}"
     for purpose, facts in found["purposes"].items():

@@ -91,6 +91,7 @@ class NodeConfig(StrictModel):
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | None = None
+    checkpoint_seconds: Annotated[float, Field(ge=0.1, le=600)] = 60.0
     registration_months: Annotated[Whole, Field(ge=1, le=240)] = 24
     max_refused_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
 

@@ -10,6 +10,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "status"}
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
+    {"op": "clear_alarm", "number": 1, "reason": ...}           the operator looked into an alarm about a log
 
 A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
 `ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`. What an officer has left
@@ -43,6 +44,7 @@ from bekend_node.config import Officer
 from bekend_node.control_messages import (
     AskRequest,
     CanaryRequest,
+    ClearAlarmRequest,
     OpenRequest,
     RaiseRequest,
     Request,
@@ -66,6 +68,10 @@ Install = Callable[[bytes], Awaitable[tuple[Suspension, dict[str, bool]]]]
 """Puts a note into force; gives what it says, and which replicas of the broker have it."""
 
 
+ClearAlarm = Callable[[int, str, str], Awaitable[object]]
+"""Clears the alarm with this number: by whom, and why."""
+
+
 class ControlServer:
     """Serves the control socket. `covenant` gives the covenant in force, `status` what `status` replies."""
 
@@ -78,6 +84,7 @@ class ControlServer:
         status: Callable[[], Mapping[str, Any]],
         *,
         install: Install | None = None,
+        clear_alarm: ClearAlarm | None = None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -87,6 +94,7 @@ class ControlServer:
         self._oin = oin
         self._status = status
         self._install = install
+        self._clear_alarm = clear_alarm
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -174,10 +182,12 @@ class ControlServer:
 
     async def _dispatch(self, connection: "_Connection", request: Request, user: "_Peer") -> None:
         roles = self._officers.get(user.name, [])
-        operating = isinstance(request, CanaryRequest | StatusRequest | SuspendRequest)
+        operating = isinstance(request, CanaryRequest | StatusRequest | SuspendRequest | ClearAlarmRequest)
         if not roles and not (operating and user.operator):
             raise _unknown_user(user.name)
-        if operating:
+        if isinstance(request, ClearAlarmRequest):
+            await connection.send(await self._clear(request, user))
+        elif operating:
             await connection.send(await self._operate(request))
         elif isinstance(request, OpenRequest):
             await connection.send(await self._open_purpose(request, self._in_role(roles, request.purpose)))
@@ -217,6 +227,14 @@ class ControlServer:
         if isinstance(request, SuspendRequest):
             return await self._suspend(request)
         return {"type": "result", **self._status()}
+
+    async def _clear(self, request: ClearAlarmRequest, user: "_Peer") -> Reply:
+        """The node's own operator alone. Raises RefusedError."""
+        if not user.operator:
+            raise RefusedError("alarm", "Alleen de beheerder van deze node sluit een alarm.")
+        assert self._clear_alarm is not None
+        await self._clear_alarm(request.number, user.name, request.reason)
+        return {"type": "result", "cleared": request.number}
 
     async def _suspend(self, request: SuspendRequest) -> Reply:
         """Who signed it decides, not who brings it. What is wrong with it goes back in full: it is about no person."""

@@ -76,7 +76,24 @@ class SuspendRequest(_Request):
     note: Annotated[str, StringConstraints(min_length=1, max_length=16384)]
 
 
-Request = PurposesRequest | OpenRequest | AskRequest | RaiseRequest | CanaryRequest | StatusRequest | SuspendRequest
+class ClearAlarmRequest(_Request):
+    """An alarm about a log was looked into."""
+
+    op: Literal["clear_alarm"]
+    number: Annotated[int, Field(ge=1)]
+    reason: Annotated[str, StringConstraints(min_length=10, max_length=1000)]
+
+
+Request = (
+    PurposesRequest
+    | OpenRequest
+    | AskRequest
+    | RaiseRequest
+    | CanaryRequest
+    | StatusRequest
+    | SuspendRequest
+    | ClearAlarmRequest
+)
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 
 

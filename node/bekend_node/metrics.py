@@ -39,6 +39,24 @@ class NodeMetrics:
             "bekend_node_covenant_end_timestamp_seconds", "End of the covenant in force.", registry=registry
         )
 
+        self._log_alarms = Gauge(
+            "bekend_node_log_alarms", "Open alarms about logs; see `bekend node alarm list`.", registry=registry
+        )
+        self._checkpoint = Gauge(
+            "bekend_node_checkpoint_timestamp_seconds",
+            "When a replica's log was last proved to go on from what it was.",
+            ["broker"],
+            registry=registry,
+        )
+
+    def log_alarms(self, count: int) -> None:
+        """How many alarms are open."""
+        self._log_alarms.set(count)
+
+    def checkpoint(self, broker: str, at: float) -> None:
+        """A replica's log was looked at, and agrees; in seconds."""
+        self._checkpoint.labels(broker).set(at)
+
     def answered(self, purpose: str) -> None:
         """One more question was answered."""
         self._answered.labels(purpose).inc()

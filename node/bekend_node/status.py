@@ -4,6 +4,7 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from bekend_policy.suspension import Suspensions
+from bekend_proto.clock import from_milliseconds
 from bekend_proto.errors import NotReadyError
 
 from bekend_node.attach import Attachment
@@ -12,6 +13,7 @@ from bekend_node.metrics import NodeMetrics
 from bekend_node.rules import Rules
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers
+from bekend_node.witness import Witness
 
 
 def status_of(
@@ -22,11 +24,12 @@ def status_of(
     store: Store,
     attachments: tuple[Attachment, ...],
     suspensions: Suspensions,
+    witness: Witness,
     now: datetime,
 ) -> dict[str, Any]:
     """Per purpose: mode, standing decision's end, filter version, next switch, what is wrong; lists; replicas; rows.
 
-    And the versions of the covenant held, the standing decisions with their ends, and what is suspended.
+    And the versions of the covenant held, the standing decisions with their ends, what is suspended, and the logs.
     """
     generations = registers.generations()
     return {
@@ -82,6 +85,21 @@ def status_of(
             }
             for g in generations
         ],
+        "log": {
+            "seen": witness.seen(),
+            "stopped": witness.heads.stopped or None,
+            "alarms": [
+                {
+                    "number": one.id,
+                    "at": _moment(from_milliseconds(one.at)),
+                    "origin": one.origin,
+                    "kind": one.kind,
+                    "stops": one.stops,
+                    "detail": one.detail,
+                }
+                for one in witness.alarms()
+            ],
+        },
         "rows": store.counts(),
         "now": _moment(now),
     }

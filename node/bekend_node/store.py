@@ -6,7 +6,9 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     answered     one row per question id that this node answered (as source); also the replay memory
     sealed       E_ij of each answered question (protocol section 8)
     budget       persons used per day: per requester and purpose, per requester in all, per officer, own canary
-    log          append-only hashes of signed Questions, before they are acted on (protocol section 10)
+    log, tree    append-only hashes of signed Questions, before they are acted on, and the tree over them (section 10);
+                 with checkpoint, log_seen and alarm in bekend_proto/log_table.py
+    promise      what the broker owes: a proof that it logged these questions
     manifest     the highest key manifest seen of each party
     covenant     the highest version gone by: an older one is never taken back
     suspension   the newest note of each signer about each thing, verified when it came
@@ -21,18 +23,30 @@ There is no column for a hit: nothing here says what was answered.
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from pathlib import Path
 from sqlite3 import Connection, IntegrityError
+from typing import Final, TypeVar
 
 from bekend_policy.raising import Raise
+from bekend_proto import log_table
 from bekend_proto.clock import milliseconds
 from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decision
 from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
 from bekend_proto.errors import BudgetError, StaleError, StorageError
+from bekend_proto.log_table import Entry
+from bekend_proto.v1.signed_pb2 import Signed
+
+T = TypeVar("T")
+ASKED: Final = "asked"
+"""Kind of log entry: this node sent the Question."""
+TOLD: Final = "told"
+"""Kind of log entry: an authentic Answer came. Not what it said."""
+ANSWERED: Final = "answered"
+"""Kind of log entry: this node answers the Question."""
 
 _START = (
     LOG_DDL
@@ -81,11 +95,19 @@ CREATE TRIGGER raised_replaces_nothing BEFORE INSERT ON raised
 WHEN EXISTS (SELECT 1 FROM raised WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
 """
+_PROMISE = """
+CREATE TABLE promise (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL, proved INTEGER
+);
+CREATE INDEX promise_open ON promise (id) WHERE proved IS NULL;
+"""
 MIGRATIONS = (
     Migration(1, "start", _START),
     Migration(2, "suspensions", _SUSPENSION),
     Migration(3, "raised limits", _RAISED),
     Migration(4, "decisions", DECISION_DDL + "ALTER TABLE answered ADD COLUMN rule TEXT NOT NULL DEFAULT '';"),
+    Migration(5, "tree of the log, checkpoints, alarms", log_table.add_tree),
+    Migration(6, "promises", _PROMISE),
 )
 
 
@@ -112,6 +134,7 @@ class AnsweredQuestion:
     question_id: bytes
     question_hash: bytes
     requester: str
+    source: str
     purpose: str
     record_month: str
     payload: bytes
@@ -188,7 +211,14 @@ class Store:
             except IntegrityError as fault:
                 raise StaleError("this question id was answered before") from fault
             _spend(conn, spends)
-            append_log(conn, "answered", question.question_hash, milliseconds(at))
+            append_log(
+                conn,
+                ANSWERED,
+                question.question_hash,
+                milliseconds(at),
+                requester=question.requester,
+                source=question.source,
+            )
             conn.executemany(
                 "INSERT INTO sealed VALUES (?, ?, ?)",
                 [(question.question_id, person, sealed) for person, sealed in enumerate(question.sealed)],
@@ -197,10 +227,10 @@ class Store:
         await self._database.write(write)
 
     async def admit_asking(
-        self, *, spends: Sequence[Spend] = (), log: Iterable[tuple[str, bytes]] = (), records: Iterable[OwnRecord] = (),
-        decisions: Iterable[DecisionRow] = (), at: datetime,
+        self, *, spends: Sequence[Spend] = (), log: Iterable[Entry] = (), records: Iterable[OwnRecord] = (),
+        decisions: Iterable[DecisionRow] = (), promise: Signed | None = None, at: datetime,
     ) -> None:  # fmt: skip
-        """The requester's side: budgets, log entries (kind, hash), own records, decisions in one durable transaction.
+        """The requester's side: budgets, log entries, own records, decisions, a promise in one durable transaction.
 
         Raises BudgetError, StorageError; then nothing was written.
         """
@@ -208,8 +238,13 @@ class Store:
 
         def write(conn: Connection) -> None:
             _spend(conn, spends)
-            for kind, entry in entries:
-                append_log(conn, kind, entry, milliseconds(at))
+            if entries:
+                log_table.append(conn, entries)
+            if promise is not None:
+                conn.execute(
+                    "INSERT INTO promise (at, payload, signature) VALUES (?, ?, ?)",
+                    (milliseconds(at), promise.payload, promise.signature),
+                )
             conn.executemany(
                 "INSERT INTO own_record VALUES (?, ?, ?, ?)",
                 [(record.id, milliseconds(at), record.kind, record.sealed) for record in kept],
@@ -222,6 +257,41 @@ class Store:
     async def keep_decision(self, row: DecisionRow) -> None:
         """Keep what was decided about a message of another, by itself. Raises StorageError."""
         await self._database.write(lambda conn: append_decision(conn, row))
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` of log_table.py over one unchanging snapshot."""
+        return self._database.read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` of log_table.py in one durable transaction."""
+        return await self._database.write(work)
+
+    def open_promises(self, at_most: int) -> list[tuple[int, Signed]]:
+        """Number and text of the promises that are not proved yet, oldest first."""
+
+        def read(conn: Connection) -> list[tuple[int, Signed]]:
+            rows = conn.execute(
+                "SELECT id, payload, signature FROM promise WHERE proved IS NULL ORDER BY id LIMIT ?", (at_most,)
+            )
+            return [(number, Signed(payload=payload, signature=signature)) for number, payload, signature in rows]
+
+        return self._database.read(read)
+
+    async def settle_promises(self, numbers: Iterable[int], at: datetime) -> None:
+        """These promises need no more looking at: they were proved, or an alarm says that they were not."""
+        rows = [(milliseconds(at), number) for number in numbers]
+        await self._database.write(lambda conn: conn.executemany("UPDATE promise SET proved = ? WHERE id = ?", rows))
+
+    def promises_between(self, first: int, until: int) -> list[Signed]:
+        """The promises of this span (milliseconds), oldest first."""
+
+        def read(conn: Connection) -> list[Signed]:
+            rows = conn.execute(
+                "SELECT payload, signature FROM promise WHERE at >= ? AND at < ? ORDER BY id", (first, until)
+            )
+            return [Signed(payload=payload, signature=signature) for payload, signature in rows]
+
+        return self._database.read(read)
 
     def used(self, scope: str, subject: str, purpose: str, day: date) -> int:
         """Persons already counted against a budget."""

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from bekend_node.store import AnsweredQuestion, FilterRow, OwnRecord, Spend, Store
 from bekend_proto.errors import BudgetError, StaleError
+from bekend_proto.log_table import Entry
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = date(2026, 11, 22)
 REQUESTER = "00000099000000001000"
+SOURCE = "00000099000000002000"
 
 
 @pytest.fixture
@@ -28,6 +30,7 @@ def question(question_id: bytes | None = None, persons: int = 1) -> AnsweredQues
         question_id=question_id or secrets.token_bytes(16),
         question_hash=secrets.token_bytes(32),
         requester=REQUESTER,
+        source=SOURCE,
         purpose="demo/een",
         record_month="2026-11",
         payload=b"the bytes",
@@ -109,9 +112,9 @@ async def test_an_older_manifest_or_covenant_never_comes_back(store: Store) -> N
 async def test_the_requesters_side_writes_budget_log_and_record_together(store: Store) -> None:
     record = OwnRecord(secrets.token_bytes(16), "lookup", b"sealed")
     officer = Spend("officer", "jansen", "demo/een", DAY, 1, 1)
-    await store.admit_asking(spends=[officer], log=[("asked", bytes(32))], records=[record], at=NOW)
+    await store.admit_asking(spends=[officer], log=[Entry("asked", bytes(32), 1)], records=[record], at=NOW)
     with pytest.raises(BudgetError):
-        await store.admit_asking(spends=[officer], log=[("asked", bytes(32))], at=NOW)
+        await store.admit_asking(spends=[officer], log=[Entry("asked", bytes(32), 1)], at=NOW)
     assert store.own_records("lookup") == [record]
     assert store.counts()["log"] == 1
     await store.forget_own_records("lookup", NOW + timedelta(seconds=1))

@@ -29,6 +29,7 @@ def answered(at: datetime, requester: str, persons: int, namens: str = "") -> An
         question_id=asked.question_id,
         question_hash=secrets.token_bytes(32),
         requester=requester,
+        source=POLITIE,
         purpose=PURPOSE,
         record_month="2026-11",
         payload=asked.SerializeToString(deterministic=True),

@@ -25,6 +25,7 @@ from bekend_node.answer.question import (
 )
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
+from bekend_node.heads import Heads
 from bekend_node.keys import NodeKeys
 from bekend_node.metrics import NodeMetrics
 from bekend_node.rules import RulesInForce
@@ -46,6 +47,7 @@ class Answerer:
     clock: Clock
     metrics: NodeMetrics
     suspensions: Suspensions = field(default_factory=Suspensions)
+    heads: Heads = field(default_factory=Heads)
 
     async def answer(self, message: broker_pb2.EvaluatedQuestion) -> broker_pb2.SealedAnswer | broker_pb2.Failure:
         """The sealed answer, or why there is none; never raises but for cancellation."""
@@ -71,6 +73,7 @@ class Answerer:
             return broker_pb2.Failure(question_id=sender.id, code=InternalError.code)
 
     async def _answer(self, message: broker_pb2.EvaluatedQuestion, sender: Sender) -> broker_pb2.SealedAnswer:
+        self.heads.check()
         now = self.clock.now()
         rules = self.rules.now
         sealed = tuple(message.sealed_records)
@@ -99,6 +102,7 @@ class Answerer:
                 question_id=question.question_id,
                 question_hash=hashed,
                 requester=question.requester,
+                source=question.source,
                 purpose=question.purpose,
                 record_month=question.record_month,
                 payload=message.question.payload,
@@ -110,7 +114,16 @@ class Answerer:
             now,
         )
         # (9): evaluate, sign, then seal.
-        reply = answer(question, hashed, received, serving=serving, channel=channel, signing=self.keys.signing)
+        reply = answer(
+            question,
+            hashed,
+            received,
+            serving=serving,
+            channel=channel,
+            signing=self.keys.signing,
+            checkpoint=self.heads.checkpoint,
+        )
+        self.heads.hear(question.checkpoint, question.requester)
         log(logs.ANSWERED, requester=question.requester, purpose=question.purpose, persons=len(received))
         self.metrics.answered(question.purpose)
         return reply

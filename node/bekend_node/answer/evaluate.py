@@ -10,9 +10,6 @@ from nacl.signing import SigningKey
 
 from bekend_node.serving import Serving
 
-NO_CHECKPOINT = bytes(72)
-"""Until the log has checkpoints: log id, size and root are zero."""
-
 
 @dataclass(frozen=True)
 class Channel:
@@ -36,6 +33,7 @@ def answer(
     serving: Serving,
     channel: Channel,
     signing: SigningKey,
+    checkpoint: bytes,
 ) -> broker_pb2.SealedAnswer:
     """(9): Z_j = m*k*V_j with one proof under M, signed, then sealed: one length per number of persons."""
     evaluated = [multiply(serving.scalar, element) for element in received]
@@ -50,7 +48,7 @@ def answer(
         filter_version=serving.version,
         m_hash=serving.m_hash,
         transcript=channel.open.transcript,
-        checkpoint=NO_CHECKPOINT,
+        checkpoint=checkpoint,
     )
     signed = sign_message(signing, LABEL_ANSWER, reply)
     return broker_pb2.SealedAnswer(

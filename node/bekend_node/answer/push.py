@@ -27,6 +27,7 @@ from bekend_node.answer.question import check_admitted, open_fetch
 from bekend_node.broker_link import BrokerLink
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
+from bekend_node.heads import Heads
 from bekend_node.rules import RulesInForce
 from bekend_node.serving import Serving
 from bekend_node.store import Store
@@ -49,6 +50,7 @@ class Pusher:
     store: Store
     clock: Clock
     suspensions: Suspensions = field(default_factory=Suspensions)
+    heads: Heads = field(default_factory=Heads)
     _seen: dict[bytes, int] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -89,6 +91,7 @@ class Pusher:
         )
 
     async def _check(self, signed: signed_pb2.Signed) -> tuple[Serving, Channel, signed_pb2.FetchOrder]:
+        self.heads.check()
         now = self.clock.now()
         rules = self.rules.now
         fetch = await open_fetch(signed, self.directory)

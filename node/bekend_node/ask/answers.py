@@ -26,6 +26,7 @@ class OpenAnswer:
     proof: bytes = field(repr=False)
     filter_version: int
     m_hash: bytes
+    checkpoint: bytes
 
 
 def open_answer(pending: Pending, requester: str, message: broker_pb2.SealedAnswer) -> OpenAnswer:
@@ -50,6 +51,7 @@ def open_answer(pending: Pending, requester: str, message: broker_pb2.SealedAnsw
         proof=answer.proof,
         filter_version=answer.filter_version,
         m_hash=answer.m_hash,
+        checkpoint=answer.checkpoint,
     )
 
 

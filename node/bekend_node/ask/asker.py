@@ -33,6 +33,12 @@ from bekend_node.store import Spend
 CANARY_OFFICER = OfficerRef(user="bekend-node", name="bekend node check", role="")
 
 
+_LOG_REASON = (
+    "Het logboek van de makelaar spreekt zichzelf tegen. Deze organisatie vraagt en antwoordt niet, "
+    "totdat uw beheerder dit heeft uitgezocht."
+)
+
+
 class Outcomes(AsyncIterator[Outcome]):
     """The outcomes of one lookup as they come; `receipt` is there when the iteration has ended.
 
@@ -211,8 +217,13 @@ class Asker:
         return sorted(self._lines, key=lambda line: not line.standing())
 
     def _now(self) -> Asking:
-        """This node as it is now. A new covenant makes every filter at hand worthless."""
+        """This node as it is now. A new covenant makes every filter at hand worthless.
+
+        Raises RefusedError while the broker's log contradicts itself.
+        """
         asking = self._asking()
+        if asking.heads.stopped:
+            raise RefusedError("logboek", _LOG_REASON)
         if asking.covenant.hash != self._covenant_hash:
             self.shelf.forget_covenant()
             self._covenant_hash = asking.covenant.hash
@@ -229,6 +240,7 @@ class Asker:
     async def _fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
         """Fetch over the first replica that works, each time with an order of its own."""
         asking = self._asking()
+        asking.heads.check()
         terms = asking.covenant.sources(purpose).get(source)
         if terms is None:
             raise RefusedError("geen-bron", "Deze partner beantwoordt dit doel niet.")

@@ -38,6 +38,7 @@ from bekend_proto.errors import (
     code_name,
     error_of,
 )
+from bekend_proto.log_table import Entry
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.signing import SigningKey
 
@@ -47,7 +48,8 @@ from bekend_node.ask.broker_line import BrokerLine, LookupCall
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
 from bekend_node.ask.outcomes import BROKER, PARTNER, Outcome, inconclusive, known, no_answer, not_asked, suspended
 from bekend_node.ask.rules import Inquiry, Plan
-from bekend_node.store import Spend, Store
+from bekend_node.heads import Heads
+from bekend_node.store import ASKED, TOLD, Spend, Store
 
 BEGIN_SECONDS: Final = 5.0
 REPLY_SECONDS: Final = 5.0
@@ -72,6 +74,7 @@ class Asking:
     store: Store
     clock: Clock
     suspensions: Suspensions = field(default_factory=Suspensions, repr=False)
+    heads: Heads = field(default_factory=Heads, repr=False)
 
 
 Emit = Callable[[Outcome], None]
@@ -102,6 +105,8 @@ class Lookup:
         self._pending: dict[bytes, messages.Pending] = {}
         self._refetching: set[asyncio.Task[None]] = set()
         self._hashes: dict[str, bytes] = {}
+        self._answered: set[str] = set()
+        self._promise: signed_pb2.Signed | None = None
         self._begin_id: bytes | None = None
         self._decided_at = asking.clock.now()
 
@@ -176,7 +181,8 @@ class Lookup:
             record = own_record.lookup_record(
                 box, begin_id, facts, inquiry=self._inquiry, secret=secret, exchanged=(begin, begun), pending=pending
             )
-            entries = [("asked", one.question_hash) for one in pending]
+            at = milliseconds(facts.time)
+            entries = [Entry(ASKED, one.question_hash, at, asking.oin, one.source.oin) for one in pending]
             decided = self._decided(begin_id, {one.source.oin: one.question_id for one in pending})
             await asking.store.admit_asking(log=entries, records=[record], decisions=[decided], at=facts.time)
             self._begin_id = begin_id
@@ -214,6 +220,8 @@ class Lookup:
             self._give_up(error, self._waiting())
 
     def _take(self, reply: broker_pb2.LookupResponse) -> None:
+        if reply.HasField("promise"):
+            self._promise = reply.promise
         kind = reply.WhichOneof("kind")
         if kind == "answer":
             pending = self._pending.pop(reply.answer.question_id, None)
@@ -235,6 +243,8 @@ class Lookup:
         try:
             # (10): signature and fields here; proof, tag and filter in look_up.
             answer = answers.open_answer(pending, self._asking.oin, message)
+            self._answered.add(pending.source.oin)
+            self._asking.heads.hear(answer.checkpoint, pending.source.oin)
             held = self._shelf.version(self._plan.purpose.id, pending.source.oin, answer.filter_version)
             if held is not None:
                 self._told(pending, answers.look_up(pending, answer, held), held)
@@ -265,7 +275,15 @@ class Lookup:
         expires = milliseconds(started + self._plan.purpose.result_lifetime)
         if self._begin_id is not None:
             record = own_record.outcomes_record(box, self._begin_id, expires, self._outcomes)
-            kept = asyncio.create_task(asking.store.admit_asking(records=[record], at=asking.clock.now()))
+            now = asking.clock.now()
+            told = [
+                Entry(TOLD, self._hashes[oin], milliseconds(now), asking.oin, oin)
+                for oin in self._hashes
+                if oin in self._answered
+            ]
+            kept = asyncio.create_task(
+                asking.store.admit_asking(records=[record], log=told, promise=self._promise, at=now)
+            )
         else:
             decided = self._decided(secrets.token_bytes(16), {})
             kept = asyncio.create_task(asking.store.admit_asking(decisions=[decided], at=asking.clock.now()))
@@ -303,6 +321,7 @@ class Lookup:
                 requester_manifest=asking.manifest.number,
                 broker=_speaking(await asking.manifest_of(asking.covenant.broker_oin)),
                 time=asking.clock.now(),
+                checkpoint=asking.heads.checkpoint,
                 case_reference=inquiry.case_reference or "",
                 officer=inquiry.officer.user,
             )

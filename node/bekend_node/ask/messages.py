@@ -26,8 +26,6 @@ from bekend_node.ask.blinds import Blinds
 from bekend_node.ask.filters_held import HeldFilter
 
 PROTOCOL_VERSION: Final = 1
-NO_CHECKPOINT: Final = bytes(72)
-"""What stands in a Question while no checkpoint was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,7 @@ class Facts:
     requester_manifest: int
     broker: KeyManifest
     time: datetime
+    checkpoint: bytes
     case_reference: str
     officer: str
 
@@ -150,7 +149,7 @@ def make_question(key: SigningKey, facts: Facts, blinds: Blinds, record_keys: tu
         seal_hashes=[seal_hash(record) for record in sealed],
         x25519=one.channel.x25519,
         mlkem=one.channel.mlkem,
-        checkpoint=NO_CHECKPOINT,
+        checkpoint=facts.checkpoint,
         case_commitment=case_commitment(one.salt, facts.case_reference, facts.officer),
     )
     signed = sign_message(key, LABEL_QUESTION, question)

@@ -1265,29 +1265,31 @@ Global___GetConsistencyProofResponse: _TypeAlias = GetConsistencyProofResponse  
 
 @_typing.final
 class GetInclusionProofRequest(_message.Message):
-    """GetInclusionProofRequest names an entry and a size of the log."""
+    """GetInclusionProofRequest names entries and a size of the log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LOG_ID_FIELD_NUMBER: _builtins.int
-    INDEX_FIELD_NUMBER: _builtins.int
+    INDEXES_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     log_id: _builtins.bytes
     """SHA-256 of the log's origin, 32 bytes."""
-    index: _builtins.int
-    """The entry's number, from 0."""
     size: _builtins.int
     """The size; at most that of the newest signed checkpoint."""
+    @_builtins.property
+    def indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The entries' numbers, from 0; at most 256."""
+
     def __init__(
         self,
         *,
         log_id: _builtins.bytes = ...,
-        index: _builtins.int = ...,
+        indexes: _abc.Iterable[_builtins.int] | None = ...,
         size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "log_id", b"log_id", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["indexes", b"indexes", "log_id", b"log_id", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1295,7 +1297,31 @@ Global___GetInclusionProofRequest: _TypeAlias = GetInclusionProofRequest  # noqa
 
 @_typing.final
 class GetInclusionProofResponse(_message.Message):
-    """GetInclusionProofResponse is the audit path of RFC 9162, section 2.1.3.1."""
+    """GetInclusionProofResponse holds a proof for each entry, in the order asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditPath]:
+        """The proofs."""
+
+    def __init__(
+        self,
+        *,
+        paths: _abc.Iterable[Global___AuditPath] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetInclusionProofResponse: _TypeAlias = GetInclusionProofResponse  # noqa: Y015
+
+@_typing.final
+class AuditPath(_message.Message):
+    """AuditPath is the inclusion proof of RFC 9162, section 2.1.3.1."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1315,7 +1341,7 @@ class GetInclusionProofResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetInclusionProofResponse: _TypeAlias = GetInclusionProofResponse  # noqa: Y015
+Global___AuditPath: _TypeAlias = AuditPath  # noqa: Y015
 
 @_typing.final
 class PutCosignatureRequest(_message.Message):
