@@ -9,9 +9,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from bekend_policy.faults import YamlFaults
-from bekend_proto.errors import BekendError
-
-from bekend_node.enrol.run import GuardError
+from bekend_proto.errors import BekendError, BudgetError, RefusedError
 
 FAULT: Final = 1
 REFUSED: Final = 4
@@ -30,8 +28,10 @@ def faults(as_json: bool) -> Iterator[None]:
     """Turn every expected fault into a message and an exit code."""
     try:
         yield
-    except GuardError as fault:
+    except RefusedError as fault:
         _stop(as_json, fault.reason, REFUSED)
+    except BudgetError as fault:
+        _stop(as_json, fault.detail, REFUSED)
     except (YamlFaults, BekendError) as fault:
         _stop(as_json, str(fault), FAULT)
     except OSError as fault:

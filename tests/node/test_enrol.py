@@ -252,7 +252,11 @@ async def test_too_many_refused_rows_stop_the_import_before_anything_is_sent(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "the file is empty"), ("nummer;x\n1;2\n", "no column named 'bsn'"), (None, "there is no such file")],
+    [
+        ("", "export.csv:1: the file is empty"),
+        ("nummer;x\n1;2\n", "export.csv:1: no column named 'bsn'"),
+        (None, "export.csv: there is no such file"),
+    ],
 )
 async def test_bad_files_leave_nothing_half_written(
     federation: Federation, home: NodeHome, content: str | None, message: str

@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from bekend_broker.app import Broker
 from bekend_deploy.partners import POLITIE, ZSM_CONTEXT
 from bekend_node.cli import app
+from bekend_node.terminal import faults
 from bekend_policy.manifest import parse_manifest
 from bekend_proto.clock import epoch_of
+from bekend_proto.errors import BekendError, BudgetError, RefusedError, StorageError
 from typer.testing import CliRunner
 
 from tests.support.clocks import SteeredClock
@@ -189,3 +192,13 @@ async def _event(stream: asyncio.StreamReader, name: str) -> None:
         if json.loads(line)["event"] == name:
             return
     pytest.fail(f"the log ended without {name}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(BudgetError("used up"), 4), (RefusedError("register", "geen register"), 4), (StorageError("full"), 1)],
+)
+def test_what_is_refused_has_another_code_than_what_is_broken(fault: BekendError, code: int) -> None:
+    with pytest.raises(typer.Exit) as ended, faults(as_json=False):
+        raise fault
+    assert ended.value.exit_code == code

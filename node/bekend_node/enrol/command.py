@@ -71,7 +71,8 @@ async def enrol_file(
 ) -> Report:
     """Import a register from a CSV. Raises BekendErrors that name file, line and remedy; YamlFaults for the mapping."""
     if not wanted.file.is_file():
-        raise ImportFaultError(wanted.file, 0, "there is no such file", "Check --file.")
+        what = "this is no file" if wanted.file.exists() else "there is no such file"
+        raise ImportFaultError(wanted.file, 0, what, "Check --file.")
     approved = _mapping(config, wanted)
     now = clock.now()
     modified = day_of(datetime.fromtimestamp(wanted.file.stat().st_mtime, UTC))

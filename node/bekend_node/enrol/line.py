@@ -125,7 +125,8 @@ class EnrolLine:
 
 _REMEDIES: dict[type[BekendError], str] = {
     BudgetError: "the budget is used up: two full imports of a register a month, each at most a quarter above the size "
-    "that the signed manifest states; changes a day at most 64 or 5 %, padding included",
+    "that the signed manifest states; changes a day at most 64 or 5 %, padding included. Bring what changed with "
+    "--changes, wait for the next month, or have a manifest signed that states the register's present size",
     CovenantError: "it goes by another version of the covenant: load the same one",
     KeysError: "it has no key for this epoch, or does not know this node's newest manifest: ask the operator",
     RefusedError: "the covenant does not name this register for this purpose",

@@ -27,10 +27,11 @@ _CHANGES = {"+": True, "-": False}
 
 
 class ImportFaultError(MalformedError):
-    """The file as a whole cannot be read. The message names file, line and remedy."""
+    """The file as a whole cannot be read. The message names file, line (0: none in particular) and remedy."""
 
     def __init__(self, path: Path, line: int, what: str, remedy: str) -> None:
-        super().__init__(f"{path}:{line}: {what}. {remedy}")
+        place = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{place}: {what}. {remedy}")
         self.line = line
 
 
