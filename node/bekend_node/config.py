@@ -11,7 +11,6 @@ from typing import Annotated
 from bekend_policy.manifest import is_one_line
 from bekend_policy.scalars import Oin, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
-from bekend_proto.errors import MalformedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
 from pydantic import AfterValidator, Field, StringConstraints
@@ -36,6 +35,18 @@ OneLine = Annotated[str, AfterValidator(_one_line)]
 
 SHIELDED = "afgeschermd"
 """The register of persons for whom this node never answers `bekend`; every node has it (protocol section 5)."""
+
+
+def _canary(text: str) -> str:
+    kind, _, value = text.partition(":")
+    try:
+        parse_identifier(kind, value)
+    except InvalidIdentifier:
+        raise rule_fault(
+            "'canary' is no reserved test number",
+            "Write kind:value, for example bsn:999990019; `bekend node init` draws one.",
+        ) from None
+    return text
 
 
 class BrokerAddress(StrictModel):
@@ -86,7 +97,7 @@ class NodeConfig(StrictModel):
     metrics: Address | None = None
     socket: Path = Path("node.sock")
     socket_group: Annotated[str, StringConstraints(min_length=1)] | None = None
-    canary: str
+    canary: Annotated[str, AfterValidator(_canary)]
     officers: tuple[Officer, ...] = ()
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
@@ -103,7 +114,8 @@ class NodeConfig(StrictModel):
     @property
     def canary_identifier(self) -> Identifier:
         """The reserved test number that is enrolled with every import and asked about to find silent misses."""
-        return parse_canary(self.canary)
+        kind, _, value = self.canary.partition(":")
+        return parse_identifier(kind, value)
 
     @property
     def worker_count(self) -> int:
@@ -111,24 +123,12 @@ class NodeConfig(StrictModel):
         return self.workers or os.cpu_count() or 1
 
 
-def parse_canary(text: str) -> Identifier:
-    """Read `kind:value`. Raises MalformedError with the remedy; the value is a reserved number of nobody."""
-    kind, _, value = text.partition(":")
-    try:
-        return parse_identifier(kind, value)
-    except InvalidIdentifier as fault:
-        raise MalformedError(
-            "canary must be kind:value with a reserved test number, for example bsn:999990019"
-        ) from fault
-
-
 def load_config(path: Path) -> NodeConfig:
     """Read and check a configuration file; every path in the result is absolute.
 
-    Raises the strict loader's fault list (file, line, remedy), or MalformedError for the canary.
+    Raises the strict loader's fault list (file, line, remedy).
     """
     config: NodeConfig = load_yaml(path, NodeConfig)
-    parse_canary(config.canary)
     folder = path.resolve().parent
 
     def at(value: Path) -> Path:
