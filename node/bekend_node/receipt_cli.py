@@ -10,7 +10,15 @@ import typer
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_proto.clock import AMSTERDAM
-from bekend_proto.errors import BekendError
+from bekend_proto.errors import (
+    BekendError,
+    KeysError,
+    MalformedError,
+    ProofError,
+    SignatureError,
+    code_name,
+)
+from bekend_proto.note import parse_vkey
 
 from bekend_node import receipt
 from bekend_node.lookup_view import PROVES_NOTHING, word
@@ -23,6 +31,17 @@ BAD: Final = 3
 app = typer.Typer(
     add_completion=False, rich_markup_mode="markdown", pretty_exceptions_show_locals=False, no_args_is_help=True
 )
+
+_WHY: Final[dict[type[BekendError], str]] = {
+    MalformedError: "Het bestand is beschadigd of is geen ontvangstbewijs. Vraag de organisatie die het gaf, om een "
+    "nieuw exemplaar.",
+    SignatureError: "De handtekening hoort er niet bij: er is iets veranderd, of het bewijs is niet van deze vrager. "
+    "Vertrouw het niet.",
+    KeysError: "De sleutels van de vrager horen niet bij de ondertekenaar die u opgaf, of golden toen niet. Controleer "
+    "--anchor of --covenant.",
+    ProofError: "Een uitkomst past niet bij haar zegel: zij is veranderd, of staat er twee keer. Vertrouw het niet.",
+}
+"""What is wrong, and what to do, by what `receipt.verify` raises."""
 
 
 @app.callback()
@@ -49,6 +68,8 @@ def verify(
     """
     if (anchor is None) == (covenant is None):
         _stop(USAGE, "Geef --anchor of --covenant: een van de twee.")
+    if anchor is not None:
+        _check_anchor(anchor)
     rules = _covenant(covenant)
     anchors = {oin: one.signer for oin, one in rules.participants.items()} if rules else {"*": anchor or ""}
     try:
@@ -59,12 +80,24 @@ def verify(
         found = receipt.verify(receipt.parse(data), anchors)
     except BekendError as error:
         if as_json:
-            sys.stdout.write(json.dumps({"valid": False, "reason": error.detail}) + "\n")
-        _stop(BAD, f"Dit ontvangstbewijs klopt NIET. {error.detail}.")
+            facts = {"valid": False, "code": code_name(error.code), "reason": error.detail}
+            sys.stdout.write(json.dumps(facts) + "\n")
+        _stop(BAD, f"Dit ontvangstbewijs klopt NIET. {_why(error)}")
     if as_json:
         sys.stdout.write(json.dumps(_to_json(found, rules), ensure_ascii=False) + "\n")
     else:
         _show(found, rules)
+
+
+def _check_anchor(text: str) -> None:
+    try:
+        parse_vkey(text)
+    except MalformedError:
+        _stop(USAGE, "--anchor is geen openbare sleutel. Neem de hele regel over: naam+getal+sleutel.")
+
+
+def _why(error: BekendError) -> str:
+    return next((text for kind, text in _WHY.items() if isinstance(error, kind)), _WHY[MalformedError])
 
 
 def _covenant(folder: Path | None) -> Covenant | None:

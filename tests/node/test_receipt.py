@@ -204,13 +204,28 @@ def test_the_command_says_no_with_exit_code_3(path: Path, file: ReceiptFile) -> 
     path.write_bytes(change_outcome(file).to_bytes())
     result = CliRunner().invoke(app, ["verify", str(path), "--anchor", ANCHORS[OM]])
     assert result.exit_code == 3
-    assert "klopt NIET" in result.stderr
+    assert "klopt NIET. Een uitkomst past niet bij haar zegel" in result.stderr
+    result = CliRunner().invoke(app, ["verify", str(path), "--anchor", ANCHORS[OM], "--json"])
+    assert json.loads(result.stdout)["code"] == "proof"
+
+
+def test_what_is_no_receipt_is_said_in_dutch(path: Path) -> None:
+    path.write_bytes(b"{}")
+    result = CliRunner().invoke(app, ["verify", str(path), "--anchor", ANCHORS[OM]])
+    assert result.exit_code == 3
+    assert "Vraag de organisatie die het gaf, om een nieuw exemplaar." in result.stderr
 
 
 def test_the_command_needs_one_anchor(path: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["verify", str(path)]).exit_code == 2
     both = ["verify", str(path), "--anchor", "x", "--covenant", str(tmp_path)]
     assert CliRunner().invoke(app, both).exit_code == 2
+
+
+def test_an_anchor_that_is_no_key_is_wrong_use(path: Path) -> None:
+    result = CliRunner().invoke(app, ["verify", str(path), "--anchor", ANCHORS[OM][:-4]])
+    assert result.exit_code == 2
+    assert "--anchor is geen openbare sleutel" in result.stderr
 
 
 def test_a_file_that_is_not_there_is_a_clear_fault(tmp_path: Path) -> None:
