@@ -92,7 +92,9 @@ async def test_a_signature_of_no_key_of_the_manifest_is_refused(federation: Fede
 
 
 @pytest.mark.parametrize("label", ["question", "fetch", "enrolment"])
-async def test_16_a_signature_under_another_label_is_refused(federation: Federation, om: Party, label: str) -> None:
+async def test_must_16_a_signature_under_another_label_is_refused(
+    federation: Federation, om: Party, label: str
+) -> None:
     async with federation.broker():
         lookup = om.lookup(ZSM_CONTEXT)
         payload = lookup.make_begin().SerializeToString(deterministic=True)
@@ -109,7 +111,7 @@ async def test_an_unknown_or_repeated_field_is_refused(federation: Federation, o
             await lookup.begin(sign(om.signing, LABEL_BEGIN, payload))
 
 
-async def test_05_a_begin_is_taken_once_also_after_a_restart(federation: Federation, om: Party) -> None:
+async def test_must_05_a_begin_is_taken_once_also_after_a_restart(federation: Federation, om: Party) -> None:
     async with federation.broker():
         first = om.lookup(ZSM_CONTEXT)
         begin = om.sign(first.make_begin())
@@ -122,7 +124,7 @@ async def test_05_a_begin_is_taken_once_also_after_a_restart(federation: Federat
         assert broker.log_entries() == 1
 
 
-async def test_05_of_two_equal_begins_at_once_one_is_taken(federation: Federation, om: Party) -> None:
+async def test_must_05_of_two_equal_begins_at_once_one_is_taken(federation: Federation, om: Party) -> None:
     async with federation.broker() as broker:
         begin = om.sign(om.lookup(ZSM_CONTEXT).make_begin())
         tries = await asyncio.gather(*(om.lookup(ZSM_CONTEXT).begin(begin) for _ in range(8)), return_exceptions=True)

@@ -38,7 +38,7 @@ async def test_a_budget_is_exact_when_everybody_asks_at_once(tight: Federation) 
         assert broker.log_entries() == 10
 
 
-async def test_18_one_total_over_all_purposes(tight: Federation) -> None:
+async def test_must_18_one_total_over_all_purposes(tight: Federation) -> None:
     om = tight.parties[OM.oin]
     async with tight.broker():
         assert await begins(om, ZSM_CONTEXT, 6) == 6

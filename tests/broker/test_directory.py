@@ -26,7 +26,9 @@ async def test_the_directory_holds_signed_notes_that_anyone_can_verify(federatio
         assert open_manifest(entry.manifest, federation.parties[entry.oin].signer_vkey, now).oin == entry.oin
 
 
-async def test_03_a_manifest_that_its_ondertekenaar_did_not_sign_is_refused(federation: Federation, om: Party) -> None:
+async def test_must_03_a_manifest_that_its_ondertekenaar_did_not_sign_is_refused(
+    federation: Federation, om: Party
+) -> None:
     async with federation.broker():
         om.renew_manifest()
         for key in (SigningKey.generate(), om.signing, federation.operator):
@@ -36,7 +38,9 @@ async def test_03_a_manifest_that_its_ondertekenaar_did_not_sign_is_refused(fede
                 await om.publish(note)
 
 
-async def test_03_the_manifest_of_another_partner_is_refused(federation: Federation, om: Party, politie: Party) -> None:
+async def test_must_03_the_manifest_of_another_partner_is_refused(
+    federation: Federation, om: Party, politie: Party
+) -> None:
     async with federation.broker():
         politie.renew_manifest()
         with pytest.raises(BekendError):
@@ -45,7 +49,7 @@ async def test_03_the_manifest_of_another_partner_is_refused(federation: Federat
             await om.publish(om.make_manifest(oin=politie.oin))
 
 
-async def test_03_an_older_manifest_is_refused_also_after_a_restart(federation: Federation, om: Party) -> None:
+async def test_must_03_an_older_manifest_is_refused_also_after_a_restart(federation: Federation, om: Party) -> None:
     older = om.note
     async with federation.broker():
         om.renew_manifest()
@@ -119,7 +123,7 @@ async def test_a_superseded_source_manifest_is_good_for_three_minutes(
             assert not isinstance(await outcome(2), str)
 
 
-async def test_03_the_brokers_own_manifest_never_goes_back(federation: Federation) -> None:
+async def test_must_03_the_brokers_own_manifest_never_goes_back(federation: Federation) -> None:
     first = (federation.folder / "manifest.note").read_bytes()
     federation.write_manifest()
     second = (federation.folder / "manifest.note").read_bytes()

@@ -130,7 +130,7 @@ async def test_chunks_come_back_proven_each_under_its_index(federation: Federati
         secrets.token_bytes(32 * 9),
     ],
 )
-async def test_01_a_chunk_of_anything_but_elements_is_refused(
+async def test_must_01_a_chunk_of_anything_but_elements_is_refused(
     federation: Federation, police: Party, chunk: bytes
 ) -> None:
     async with federation.broker():

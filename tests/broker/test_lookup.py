@@ -120,7 +120,7 @@ async def test_a_fault_of_the_source_is_passed_on(
         assert await lookup.outcomes(politie.oin) == {politie.oin: name}
 
 
-async def test_04_an_answer_over_another_sources_stream_goes_nowhere(
+async def test_must_04_an_answer_over_another_sources_stream_goes_nowhere(
     federation: Federation, om: Party, politie: Party, reclassering: Party
 ) -> None:
     async with (
@@ -144,7 +144,7 @@ async def test_04_an_answer_over_another_sources_stream_goes_nowhere(
     assert answer != forged
 
 
-async def test_06_one_answer_per_question(federation: Federation, om: Party, politie: Party) -> None:
+async def test_must_06_one_answer_per_question(federation: Federation, om: Party, politie: Party) -> None:
     async with federation.broker() as broker, politie.attached(no_answer) as source:
         lookup = await om.lookup(ZSM_CONTEXT).begin()
         await lookup.ask(lookup.question(politie.oin))

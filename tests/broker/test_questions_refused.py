@@ -40,7 +40,7 @@ CHANGES: list[tuple[str, Callable[[Federation], dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("code", "change"), CHANGES)
-async def test_04_a_question_that_does_not_fit_is_refused_alone(
+async def test_must_04_a_question_that_does_not_fit_is_refused_alone(
     federation: Federation,
     om: Party,
     politie: Party,
@@ -98,14 +98,16 @@ async def test_a_ratio_left_out(federation: Federation, om: Party, politie: Part
 
 
 @pytest.mark.parametrize("ratio", [bytes(32), b"\xff" * 32, bytes(31), bytes(33)])
-async def test_01_a_ratio_that_is_no_scalar(federation: Federation, om: Party, politie: Party, ratio: bytes) -> None:
+async def test_must_01_a_ratio_that_is_no_scalar(
+    federation: Federation, om: Party, politie: Party, ratio: bytes
+) -> None:
     def change(_: Lookup, routed: broker_pb2.RoutedQuestion) -> None:
         routed.ratios[0] = ratio
 
     assert await ask_changed(federation, om, politie, change) == "malformed"
 
 
-async def test_19_another_ratio(federation: Federation, om: Party, politie: Party) -> None:
+async def test_must_19_another_ratio(federation: Federation, om: Party, politie: Party) -> None:
     def change(_: Lookup, routed: broker_pb2.RoutedQuestion) -> None:
         routed.ratios[0] = group.random_scalar()
 
@@ -119,7 +121,7 @@ async def test_a_signature_by_another_key(federation: Federation, om: Party, pol
     assert await ask_changed(federation, om, politie, change) == "signature"
 
 
-async def test_16_a_question_signed_as_something_else(federation: Federation, om: Party, politie: Party) -> None:
+async def test_must_16_a_question_signed_as_something_else(federation: Federation, om: Party, politie: Party) -> None:
     def change(lookup: Lookup, routed: broker_pb2.RoutedQuestion) -> None:
         routed.question.CopyFrom(sign(lookup.party.signing, LABEL_BEGIN, routed.question.payload))
 
@@ -143,7 +145,7 @@ async def test_an_unknown_field(federation: Federation, om: Party, politie: Part
     assert await ask_changed(federation, om, politie, change) == "malformed"
 
 
-async def test_19_a_sum_of_persons_is_refused(federation: Federation, haarlem: Party, reclassering: Party) -> None:
+async def test_must_19_a_sum_of_persons_is_refused(federation: Federation, haarlem: Party, reclassering: Party) -> None:
     """Begin holds two persons; the question asks about their sum, whose ratio to either nobody knows."""
     async with federation.broker(), reclassering.attached() as source:
         lookup = await haarlem.lookup(ZVH_WEIGHING, PEOPLE[:2]).begin()
@@ -154,7 +156,7 @@ async def test_19_a_sum_of_persons_is_refused(federation: Federation, haarlem: P
         assert source.questions.empty()
 
 
-async def test_19_persons_in_another_order_are_refused(
+async def test_must_19_persons_in_another_order_are_refused(
     federation: Federation, haarlem: Party, reclassering: Party
 ) -> None:
     async with federation.broker(), reclassering.attached():
@@ -163,7 +165,7 @@ async def test_19_persons_in_another_order_are_refused(
         assert await lookup.replies() == {reclassering.oin: "ratio"}
 
 
-async def test_19_one_person_twice_instead_of_two_is_refused(
+async def test_must_19_one_person_twice_instead_of_two_is_refused(
     federation: Federation, haarlem: Party, reclassering: Party
 ) -> None:
     async with federation.broker(), reclassering.attached():
@@ -185,7 +187,7 @@ async def test_each_source_is_asked_once(federation: Federation, om: Party, poli
         assert source.questions.qsize() == 1
 
 
-async def test_05_a_question_is_taken_once(federation: Federation, om: Party, politie: Party) -> None:
+async def test_must_05_a_question_is_taken_once(federation: Federation, om: Party, politie: Party) -> None:
     """The requester's own replay under a new Begin: same seed, same ratios, same signed question."""
     async with federation.broker(), politie.attached() as source:
         lookup = await om.lookup(ZSM_CONTEXT).begin()
@@ -200,7 +202,7 @@ async def test_05_a_question_is_taken_once(federation: Federation, om: Party, po
         assert source.questions.qsize() == 1
 
 
-async def test_05_a_question_is_taken_once_also_after_a_restart(
+async def test_must_05_a_question_is_taken_once_also_after_a_restart(
     federation: Federation, om: Party, politie: Party
 ) -> None:
     async with federation.broker(), politie.attached():

@@ -200,7 +200,7 @@ async def test_a_question_that_was_not_forwarded_leaves_no_row(federation: Feder
 # --- a hostile requester ------------------------------------------------------------------------
 
 
-async def test_04_only_the_requester_of_a_question_may_send_on_it(
+async def test_must_04_only_the_requester_of_a_question_may_send_on_it(
     federation: Federation, om: Party, haarlem: Party, politie: Party, vt: Party
 ) -> None:
     """Another's id, one of nobody, one that was answered by machine: all alike, and no source hears of it."""
@@ -219,7 +219,7 @@ async def test_04_only_the_requester_of_a_question_may_send_on_it(
         await om.collect(name, FIRST_COLLECT)
 
 
-async def test_04_a_certificate_of_another_opens_no_question(
+async def test_must_04_a_certificate_of_another_opens_no_question(
     federation: Federation, om: Party, haarlem: Party, vt: Party
 ) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):
@@ -244,7 +244,7 @@ async def test_nothing_is_sent_on_a_question_before_it_is_asked(federation: Fede
 
 
 @pytest.mark.parametrize("size", [0, RELEASE_LENGTH, release_box(1) - 1, release_box(1) + 1, release_box(2)])
-async def test_09_a_release_of_another_length_is_not_passed_on(
+async def test_must_09_a_release_of_another_length_is_not_passed_on(
     federation: Federation, om: Party, vt: Party, size: int
 ) -> None:
     async with open_question(federation, om, vt) as (_, source, name):
@@ -263,7 +263,7 @@ async def test_09_a_release_of_another_length_is_not_passed_on(
         (FIRST_COLLECT, 0),
     ],
 )
-async def test_09_a_collect_of_another_length_or_number_is_not_passed_on(
+async def test_must_09_a_collect_of_another_length_or_number_is_not_passed_on(
     federation: Federation, om: Party, vt: Party, number: int, size: int
 ) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):
@@ -273,7 +273,7 @@ async def test_09_a_collect_of_another_length_or_number_is_not_passed_on(
         assert ends(broker, "collect") == {"refused": 1}
 
 
-async def test_05_a_collect_that_is_not_higher_than_the_last_is_not_passed_on(
+async def test_must_05_a_collect_that_is_not_higher_than_the_last_is_not_passed_on(
     federation: Federation, om: Party, vt: Party
 ) -> None:
     async with open_question(federation, om, vt) as (_, source, name):
@@ -287,7 +287,7 @@ async def test_05_a_collect_that_is_not_higher_than_the_last_is_not_passed_on(
         assert source.exchanges.empty()
 
 
-async def test_05_equal_collects_at_once_are_passed_on_once(federation: Federation, om: Party, vt: Party) -> None:
+async def test_must_05_equal_collects_at_once_are_passed_on_once(federation: Federation, om: Party, vt: Party) -> None:
     async with open_question(federation, om, vt) as (_, source, name):
         tries = await asyncio.gather(*(om.collect(name, 9) for _ in range(20)), return_exceptions=True)
         assert [isinstance(one, StaleError) for one in tries].count(True) == 19
@@ -390,7 +390,7 @@ async def test_a_requester_that_leaves_costs_nobody_else_anything(federation: Fe
 # --- a hostile source ---------------------------------------------------------------------------
 
 
-async def test_04_a_reply_over_another_sources_stream_goes_nowhere(
+async def test_must_04_a_reply_over_another_sources_stream_goes_nowhere(
     federation: Federation, om: Party, vt: Party, reclassering: Party
 ) -> None:
     async with open_question(federation, om, vt) as (broker, source, name), reclassering.attached() as other:
@@ -406,7 +406,7 @@ async def test_04_a_reply_over_another_sources_stream_goes_nowhere(
         assert await running == own.box
 
 
-async def test_06_one_reply_per_exchange(federation: Federation, om: Party, vt: Party) -> None:
+async def test_must_06_one_reply_per_exchange(federation: Federation, om: Party, vt: Party) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):
         running, exchange = await under_way(source, om.collect(name, FIRST_COLLECT))
         first, second = plain_reply(exchange), plain_reply(exchange)
@@ -437,7 +437,7 @@ async def test_a_reply_must_name_its_exchange(federation: Federation, om: Party,
 
 
 @pytest.mark.parametrize("size", [0, COLLECTED_BOX - 1, COLLECTED_BOX + 1, 10_000])
-async def test_09_a_reply_of_another_length_is_a_fault_of_its_source(
+async def test_must_09_a_reply_of_another_length_is_a_fault_of_its_source(
     federation: Federation, om: Party, vt: Party, size: int
 ) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):
@@ -506,7 +506,9 @@ async def test_a_source_that_goes_away_meanwhile_is_unreachable_at_once(
 # --- crash, replica, disk, covenant -------------------------------------------------------------
 
 
-async def test_05_what_was_passed_on_is_remembered_over_a_restart(federation: Federation, om: Party, vt: Party) -> None:
+async def test_must_05_what_was_passed_on_is_remembered_over_a_restart(
+    federation: Federation, om: Party, vt: Party
+) -> None:
     """Between the Question and its release, and between collects; also when the reply never came."""
     boxes = [secrets.token_bytes(release_box(1)) for _ in range(2)]
     async with open_question(federation, om, vt) as (_, _source, name):
@@ -530,7 +532,7 @@ async def test_05_what_was_passed_on_is_remembered_over_a_restart(federation: Fe
         await om.collect(name, 4)
 
 
-async def test_05_two_replicas_pass_a_number_on_once(federation: Federation, om: Party, vt: Party) -> None:
+async def test_must_05_two_replicas_pass_a_number_on_once(federation: Federation, om: Party, vt: Party) -> None:
     async with open_question(federation, om, vt) as (_, first, name):
         replica = await start_broker(federation.config(), federation.clock)
         try:
@@ -554,7 +556,7 @@ async def test_05_two_replicas_pass_a_number_on_once(federation: Federation, om:
 
 
 @pytest.mark.parametrize("kind", ["release", "collect"])
-async def test_07_what_cannot_be_written_is_not_passed_on(
+async def test_must_07_what_cannot_be_written_is_not_passed_on(
     federation: Federation, om: Party, vt: Party, kind: str
 ) -> None:
     async with open_question(federation, om, vt) as (broker, source, name):

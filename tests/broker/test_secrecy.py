@@ -159,7 +159,7 @@ def forms(secret: bytes) -> Iterator[bytes]:
     yield from (base64.urlsafe_b64encode(secret).rstrip(b"="), str(list(secret)).encode(), repr(secret)[2:-1].encode())
 
 
-async def test_12_no_element_identifier_or_key_in_logs_database_and_metrics(
+async def test_must_12_no_element_identifier_or_key_in_logs_database_and_metrics(
     federation: Federation, om: Party, politie: Party, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent = await ask_twice(federation, om, politie)
@@ -189,7 +189,7 @@ async def test_12_no_element_identifier_or_key_in_logs_database_and_metrics(
             assert not any(form in text for text in left)
 
 
-async def test_12_nothing_of_a_release_or_its_reply_in_logs_database_and_metrics(
+async def test_must_12_nothing_of_a_release_or_its_reply_in_logs_database_and_metrics(
     federation: Federation, om: Party, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Names, then a withdrawal; refusals too, of boxes that do not fit: the broker keeps that something was sent."""
@@ -225,7 +225,7 @@ async def test_12_nothing_of_a_release_or_its_reply_in_logs_database_and_metrics
     assert {(one["event"], one["code"]) for one in about} == {("call-refused", "malformed"), ("call-refused", "stale")}
 
 
-async def test_09_two_releases_of_other_content_leave_the_same_behind(federation: Federation, om: Party) -> None:
+async def test_must_09_two_releases_of_other_content_leave_the_same_behind(federation: Federation, om: Party) -> None:
     """The same counters go up, and the rows differ in id and fingerprint alone."""
     vt = federation.parties[VEILIG_THUIS.oin]
     shown = []

@@ -24,7 +24,7 @@ async def break_once(broker: Broker) -> None:
     await broker.store.write(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
 
 
-async def test_07_a_begin_that_cannot_be_logged_is_not_evaluated(federation: Federation, om: Party) -> None:
+async def test_must_07_a_begin_that_cannot_be_logged_is_not_evaluated(federation: Federation, om: Party) -> None:
     async with federation.broker() as broker:
         await break_once(broker)
         with pytest.raises(StorageError):
@@ -34,7 +34,7 @@ async def test_07_a_begin_that_cannot_be_logged_is_not_evaluated(federation: Fed
         await om.lookup(ZSM_CONTEXT).begin()
 
 
-async def test_07_a_question_that_cannot_be_logged_reaches_no_source(
+async def test_must_07_a_question_that_cannot_be_logged_reaches_no_source(
     federation: Federation, om: Party, politie: Party, reclassering: Party
 ) -> None:
     async with federation.broker() as broker, politie.attached() as one, reclassering.attached() as other:
@@ -49,7 +49,7 @@ async def test_07_a_question_that_cannot_be_logged_reaches_no_source(
         assert broker.log_entries() == 1
 
 
-async def test_07_a_chunk_that_cannot_be_counted_is_not_evaluated(federation: Federation, politie: Party) -> None:
+async def test_must_07_a_chunk_that_cannot_be_counted_is_not_evaluated(federation: Federation, politie: Party) -> None:
     async with federation.broker() as broker:
         enrolment = politie.enrolment(ZSM_CONTEXT, "politiegegevens-8-13", 16)
         call, _ = await politie.open_import(enrolment)
@@ -59,7 +59,7 @@ async def test_07_a_chunk_that_cannot_be_counted_is_not_evaluated(federation: Fe
         assert metric(broker, "bekend_broker_enrolled_elements_total") == 0
 
 
-async def test_07_a_fetch_that_cannot_be_logged_is_not_ordered(
+async def test_must_07_a_fetch_that_cannot_be_logged_is_not_ordered(
     federation: Federation, om: Party, politie: Party
 ) -> None:
     async with federation.broker() as broker, politie.attached() as source:
@@ -82,7 +82,7 @@ def small_disk(tmp_path: Path, authority: Authority) -> Iterator[Federation]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-async def test_07_a_really_full_disk_gives_no_answers_until_there_is_room(small_disk: Federation) -> None:
+async def test_must_07_a_really_full_disk_gives_no_answers_until_there_is_room(small_disk: Federation) -> None:
     om, politie = (small_disk.parties[oin] for oin in list(small_disk.parties)[:2])
     hog = small_disk.folder / "data" / "hog"
     async with small_disk.broker() as broker, politie.attached() as source:
@@ -98,7 +98,7 @@ async def test_07_a_really_full_disk_gives_no_answers_until_there_is_room(small_
         assert source.questions.qsize() == 1
 
 
-async def test_07_a_really_full_disk_passes_no_collect_on_until_there_is_room(small_disk: Federation) -> None:
+async def test_must_07_a_really_full_disk_passes_no_collect_on_until_there_is_room(small_disk: Federation) -> None:
     om, vt = small_disk.parties[OM.oin], small_disk.parties[VEILIG_THUIS.oin]
     hog = small_disk.folder / "data" / "hog"
     async with small_disk.broker(), vt.attached() as source:

@@ -118,7 +118,7 @@ async def test_an_order_that_does_not_fit_is_refused(
         assert broker.log_entries() == 0
 
 
-async def test_05_an_order_is_taken_once(federation: Federation, om: Party, politie: Party) -> None:
+async def test_must_05_an_order_is_taken_once(federation: Federation, om: Party, politie: Party) -> None:
     async with federation.broker(), politie.attached() as source:
         request = broker_pb2.FetchRequest(order=om.sign(om.order(politie.oin, ZSM_CONTEXT)))
         first = om.stub.Fetch(request)
@@ -128,7 +128,7 @@ async def test_05_an_order_is_taken_once(federation: Federation, om: Party, poli
         first.cancel()
 
 
-async def test_04_a_filter_from_another_source_is_refused(
+async def test_must_04_a_filter_from_another_source_is_refused(
     federation: Federation, om: Party, politie: Party, reclassering: Party
 ) -> None:
     sent = pieces(2)

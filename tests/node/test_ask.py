@@ -162,7 +162,7 @@ async def test_an_answer_under_the_previous_version_still_counts_for_ten_seconds
     assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.NO_ANSWER
 
 
-async def test_must_8_fresh_blinds_ids_and_keys_each_time(stage: Stage) -> None:
+async def test_must_08_fresh_blinds_ids_and_keys_each_time(stage: Stage) -> None:
     for _ in range(2):
         await stage.ask(zsm(BOTH))
     questions = [signed_pb2.Question.FromString(one.question.payload) for one in _routed(stage)]

@@ -90,22 +90,22 @@ async def test_a_false_answer_is_geen_antwoord(stage: Stage, name: str) -> None:
     await lied(stage)
 
 
-async def test_must_2_the_requester_verifies_the_proof_of_the_source(stage: Stage) -> None:
+async def test_must_02_the_requester_verifies_the_proof_of_the_source(stage: Stage) -> None:
     stage.changes.answer = by_police(ANSWERS["proof under another key"])
     assert "bewijs dat niet klopt" in await lied(stage)
 
 
-async def test_must_3_a_signing_key_comes_from_the_manifest_only(stage: Stage) -> None:
+async def test_must_03_a_signing_key_comes_from_the_manifest_only(stage: Stage) -> None:
     stage.changes.answer_key = by_police(lambda _: STRANGER)
     assert "handtekening" in await lied(stage)
 
 
-async def test_must_3_the_key_of_another_partner_signs_nothing(stage: Stage) -> None:
+async def test_must_03_the_key_of_another_partner_signs_nothing(stage: Stage) -> None:
     stage.changes.answer_key = by_police(lambda _: stage.sources[RECLASSERING].signing)
     await lied(stage)
 
 
-async def test_must_3_an_unknown_manifest_is_geen_antwoord(stage: Stage) -> None:
+async def test_must_03_an_unknown_manifest_is_geen_antwoord(stage: Stage) -> None:
     del stage.manifests[POLITIE]
     await lied(stage)
 
@@ -175,7 +175,7 @@ async def test_must_17_a_box_under_the_other_direction_does_not_open(stage: Stag
     assert {one.outcome.value for one in found if one.oin in BOTH} == {"geen_antwoord"}
 
 
-async def test_must_6_a_replayed_answer_of_another_question_is_refused(stage: Stage) -> None:
+async def test_must_06_a_replayed_answer_of_another_question_is_refused(stage: Stage) -> None:
     kept: list[broker_pb2.SealedAnswer] = []
 
     def keep(one: broker_pb2.SealedAnswer) -> broker_pb2.SealedAnswer:
@@ -194,7 +194,7 @@ async def test_must_6_a_replayed_answer_of_another_question_is_refused(stage: St
     await lied(stage)
 
 
-async def test_must_6_a_second_answer_to_a_question_changes_nothing(stage: Stage) -> None:
+async def test_must_06_a_second_answer_to_a_question_changes_nothing(stage: Stage) -> None:
     def twice(replies: list[broker_pb2.LookupResponse]) -> list[broker_pb2.LookupResponse]:
         failures = [
             broker_pb2.LookupResponse(
@@ -295,7 +295,7 @@ async def test_an_unsorted_body_under_its_own_hash_is_refused(stage: Stage) -> N
     await lied(stage)
 
 
-async def test_must_3_a_filter_header_needs_a_key_of_the_manifest(stage: Stage) -> None:
+async def test_must_03_a_filter_header_needs_a_key_of_the_manifest(stage: Stage) -> None:
     stage.changes.header_key = by_police(lambda _: STRANGER)
     await lied(stage)
 

@@ -87,7 +87,7 @@ def test_any_flipped_bit_of_payload_or_signature_is_refused(data: st.DataObject)
 
 
 @pytest.mark.parametrize("keys", [[], [bytes(32)], [b""], [bytes(SigningKey(b"1" * 32).verify_key)]])
-def test_must_3_only_a_key_of_the_manifest_verifies(keys: list[bytes]) -> None:
+def test_must_03_only_a_key_of_the_manifest_verifies(keys: list[bytes]) -> None:
     signed = channel.sign(KEY, channel.LABEL_BEGIN, b"payload")
     with pytest.raises(SignatureError):
         channel.verify(signed, channel.LABEL_BEGIN, keys)
@@ -173,7 +173,7 @@ def test_parse_strict_raises_nothing_but_malformed(data: bytes) -> None:
         ("kind_class", 7),
     ],
 )
-def test_must_9_each_field_has_one_length(field: str, value: object) -> None:
+def test_must_09_each_field_has_one_length(field: str, value: object) -> None:
     message = question()
     setattr(message, field, value)
     with pytest.raises(MalformedError):
@@ -204,7 +204,7 @@ def test_both_ends_of_a_channel_read_each_other_and_share_the_transcript() -> No
     assert requester.open_from_source(7, source.seal_to_requester(7, b"x" * 65536)) == b"x" * 65536
 
 
-def test_must_9_a_box_is_16_octets_longer_than_its_content() -> None:
+def test_must_09_a_box_is_16_octets_longer_than_its_content() -> None:
     _, source = pair()
     assert [len(source.seal_to_requester(n, bytes(n * 100))) for n in range(3)] == [16, 116, 216]
 
@@ -231,7 +231,7 @@ def test_a_box_opens_under_its_own_number_and_channel_only() -> None:
             requester.open_from_source(1, spoiled)
 
 
-def test_must_8_a_nonce_never_comes_back() -> None:
+def test_must_08_a_nonce_never_comes_back() -> None:
     _, source = pair()
     source.seal_to_requester(3, b"one")
     for counter in (3, 2, 0):
@@ -239,7 +239,7 @@ def test_must_8_a_nonce_never_comes_back() -> None:
             source.seal_to_requester(counter, b"another")
 
 
-def test_must_8_ephemeral_keys_are_fresh_each_time() -> None:
+def test_must_08_ephemeral_keys_are_fresh_each_time() -> None:
     channels = [RequesterChannel() for _ in range(3)]
     assert len({c.x25519 for c in channels}) == len({c.mlkem for c in channels}) == 3
     answers = [respond(REQUESTER, SOURCE, QUESTION_ID, channels[0].x25519, channels[0].mlkem) for _ in range(3)]
@@ -254,7 +254,7 @@ def test_must_8_ephemeral_keys_are_fresh_each_time() -> None:
         (REQUESTER, SOURCE, b"r" * 16),
     ],
 )
-def test_must_4_a_channel_for_other_parties_or_another_question_does_not_open(names: tuple[str, str, bytes]) -> None:
+def test_must_04_a_channel_for_other_parties_or_another_question_does_not_open(names: tuple[str, str, bytes]) -> None:
     own = RequesterChannel()
     source, x25519, ciphertext = respond(*names, own.x25519, own.mlkem)
     requester = own.open(REQUESTER, SOURCE, QUESTION_ID, x25519, ciphertext)

@@ -86,7 +86,7 @@ def test_a_proof_holds_for_its_own_elements_in_their_order_only(
         dleq.verify(PAIR.public, inputs, outputs, proof)
 
 
-def test_must_3_a_proof_fails_under_another_key() -> None:
+def test_must_03_a_proof_fails_under_another_key() -> None:
     with pytest.raises(ProofError):
         dleq.verify(OTHER.public, INPUTS, OUTPUTS, PROOF)
 
@@ -97,7 +97,7 @@ def test_a_wrong_evaluation_cannot_be_proved() -> None:
         dleq.verify(PAIR.public, INPUTS, wrong, dleq.prove(PAIR.secret, PAIR.public, INPUTS, wrong))
 
 
-def test_must_8_each_proof_has_a_nonce_of_its_own() -> None:
+def test_must_08_each_proof_has_a_nonce_of_its_own() -> None:
     again = dleq.prove(PAIR.secret, PAIR.public, INPUTS, OUTPUTS)
     assert again != PROOF
     dleq.verify(PAIR.public, INPUTS, OUTPUTS, again)
@@ -109,7 +109,7 @@ def test_nothing_and_too_much_are_not_proved() -> None:
             dleq.prove(PAIR.secret, PAIR.public, inputs, outputs)
 
 
-def test_must_8_no_shipped_code_fixes_a_nonce() -> None:
+def test_must_08_no_shipped_code_fixes_a_nonce() -> None:
     """The deterministic cores are called by their own modules, where the nonce is drawn, and by tests."""
     root = Path(dleq.__file__).parents[2]
     rooms = ("proto", "policy", "node", "broker", "deploy", "bench")

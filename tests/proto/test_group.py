@@ -22,31 +22,31 @@ def number(scalar: bytes) -> int:
 
 
 @pytest.mark.parametrize("bad", CHAIN["must_fail"]["elements"])
-def test_must_1_decode_refuses_identity_and_non_canonical_elements(bad: str) -> None:
+def test_must_01_decode_refuses_identity_and_non_canonical_elements(bad: str) -> None:
     with pytest.raises(MalformedError):
         group.decode_element(unhex(bad))
 
 
 @pytest.mark.parametrize("bad", CHAIN["must_fail"]["scalars"])
-def test_must_1_decode_refuses_zero_and_scalars_from_the_order_up(bad: str) -> None:
+def test_must_01_decode_refuses_zero_and_scalars_from_the_order_up(bad: str) -> None:
     with pytest.raises(MalformedError):
         group.decode_scalar(unhex(bad))
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 33, 64])
-def test_must_1_decode_refuses_other_lengths(length: int) -> None:
+def test_must_01_decode_refuses_other_lengths(length: int) -> None:
     for decode in (group.decode_element, group.decode_scalar):
         with pytest.raises(MalformedError):
             decode(b"\x01" * length)
 
 
-def test_must_1_decode_refuses_the_identity_that_libsodium_calls_valid() -> None:
+def test_must_01_decode_refuses_the_identity_that_libsodium_calls_valid() -> None:
     assert sodium.is_valid_point(group.ZERO)
     with pytest.raises(MalformedError):
         group.decode_element(group.ZERO)
 
 
-def test_must_1_decode_takes_the_largest_scalar_and_refuses_the_next() -> None:
+def test_must_01_decode_takes_the_largest_scalar_and_refuses_the_next() -> None:
     largest = (group.ORDER - 1).to_bytes(32, "little")
     assert group.decode_scalar(largest) == largest
     with pytest.raises(MalformedError):
@@ -78,7 +78,7 @@ def decodes(data: bytes) -> bool:
 
 @settings(max_examples=200)
 @given(st.binary(min_size=32, max_size=32), st.booleans())
-def test_must_1_decode_takes_exactly_what_rfc_9496_does(data: bytes, even: bool) -> None:
+def test_must_01_decode_takes_exactly_what_rfc_9496_does(data: bytes, even: bool) -> None:
     if even:  # half of all encodings fail on the first bit alone, which would leave the rest untried
         data = bytes([data[0] & 0xFE]) + data[1:31] + bytes([data[31] & 0x7F])
     try:
@@ -90,7 +90,7 @@ def test_must_1_decode_takes_exactly_what_rfc_9496_does(data: bytes, even: bool)
 
 @settings(max_examples=50)
 @given(st.integers(0, 255), scalars)
-def test_must_1_no_operation_takes_a_second_encoding_of_an_element(bit: int, scalar: bytes) -> None:
+def test_must_01_no_operation_takes_a_second_encoding_of_an_element(bit: int, scalar: bytes) -> None:
     spoiled = bytearray(group.multiply_base(scalar))
     spoiled[bit // 8] ^= 1 << bit % 8
     other = bytes(spoiled)
@@ -101,7 +101,7 @@ def test_must_1_no_operation_takes_a_second_encoding_of_an_element(bit: int, sca
             call(other)
 
 
-def test_must_1_decode_refuses_the_highest_bit_that_libsodium_1_0_18_ignores() -> None:
+def test_must_01_decode_refuses_the_highest_bit_that_libsodium_1_0_18_ignores() -> None:
     element = group.random_element()
     with pytest.raises(MalformedError):
         group.decode_element(element[:31] + bytes([element[31] | 0x80]))
@@ -168,7 +168,7 @@ def test_batch_inversion_equals_inversion_one_by_one(many: list[bytes]) -> None:
     assert group.batch_invert(many) == [group.scalar_invert(scalar) for scalar in many]
 
 
-def test_must_8_random_scalars_and_elements_do_not_repeat() -> None:
+def test_must_08_random_scalars_and_elements_do_not_repeat() -> None:
     assert len({group.random_scalar() for _ in range(200)}) == 200
     elements = {group.random_element() for _ in range(200)}
     assert len(elements) == 200

@@ -69,6 +69,6 @@ def test_a_spoiled_release_message_is_malformed() -> None:
             release.open_release(w, context, spoiled)
 
 
-def test_must_8_each_release_message_has_a_nonce_of_its_own() -> None:
+def test_must_08_each_release_message_has_a_nonce_of_its_own() -> None:
     sealed = [release.seal_release(b"w" * 32, b"context", b"payload") for _ in range(3)]
     assert len({message[32:56] for message in sealed}) == 3
