@@ -58,6 +58,7 @@ def report_page(covenant: Covenant, day: date) -> str:
         purposes=list(covenant.purposes.values()),
         sources={purpose.id: list(_sources(covenant, purpose)) for purpose in covenant.purposes.values()},
         signatures=list(signatures(covenant)),
+        operator_signed=_operator_signed(covenant),
         register=[annexes.processing(covenant, purpose) for purpose in covenant.purposes.values()],
         untested=sum(len(purpose.untested) for purpose in covenant.purposes.values()),
     )
@@ -82,6 +83,11 @@ def signatures(covenant: Covenant) -> Iterator[Signature]:
         )
         done = [is_signed for _, is_signed in signed]
         yield Signature(one, "getekend" if all(done) else "deels" if any(done) else "nog niet", signed)
+
+
+def _operator_signed(covenant: Covenant) -> bool:
+    note = covenant.notes.get(f"{covenant.broker_oin}.note")
+    return note is not None and _signed(covenant, note, covenant.operator_key)
 
 
 def _signed(covenant: Covenant, note: bytes, vkey: str) -> bool:
@@ -111,7 +117,7 @@ def _page(template: str, covenant: Covenant, **values: object) -> str:
     environment.globals.update(
         annexes=annexes,
         asker=lambda column: asker(covenant, *column),
-        by_requester=CheckedBy.REQUESTER,
+        by_question=CheckedBy.QUESTION,
         classes=_CLASSES,
         condition_text=condition_text,
         count=count,

@@ -93,6 +93,20 @@ def test_signatures_are_those_on_this_very_text(tmp_path: Path) -> None:
     assert {it.state for it in signatures(load_covenant(folder))} == {"nog niet"}
 
 
+def test_the_operators_signature_is_shown_like_the_others(tmp_path: Path) -> None:
+    folder = example(tmp_path / "c")
+    shown = re.compile(r"\(beheerder\)</th><td [^>]*><span [^>]*>([^<]*)<")
+    assert shown.findall(report_page(load_covenant(folder), DAY)) == ["nog niet"]
+    assert shown.findall(report_page(load_covenant(sign_all(folder, [OPERATOR])), DAY)) == ["getekend"]
+
+
+def test_every_condition_stands_once_and_the_page_says_who_may_stop_what() -> None:
+    conditions = sum(len(one.conditions) + one.justification + one.weighing for one in COVENANT.purposes.values())
+    lists = re.findall(r"<h3>Voorwaarden</h3>\s*<ul>(.*?)</ul>", PAGE, re.DOTALL)
+    assert sum(part.count("<li>") for part in lists) == conditions
+    assert "Stilzetten" in PAGE
+
+
 def test_the_command_writes_one_file(tmp_path: Path) -> None:
     file = tmp_path / "convenant.html"
     result = CliRunner().invoke(app, ["report", str(CATALOGUE), str(file), "--op", "2026-12-01"])
