@@ -107,26 +107,88 @@ def test_every_purpose_says_everything_that_a_reader_needs(it: Purpose) -> None:
             assert bool(terms.reply_term) is (terms.mode is not Mode.AUTOMATIC)
 
 
-@pytest.mark.parametrize(
-    ("name", "party", "mode"),
-    [
-        ("zsm-context", "politie", Mode.AUTOMATIC),
-        ("zsm-context", "college_bw", Mode.NEVER),
-        ("zsm-lokale-context", "college_bw", Mode.STANDING),
-        ("zsm-lokale-context-toestemming", "college_bw", Mode.CONSENT),
-        ("sociaal-domein-betrokkenheid", "jeugdhulp", Mode.CONSENT),
-        ("vt-triage", "rvdk", Mode.STANDING),
-        ("vt-triage", "halt", Mode.NEVER),
-        ("zvh-bekend-ander-zvh", "zvh", Mode.STANDING),
-        ("zvh-weging-betrokkenheid", "politie", Mode.MANUAL),
-        ("nazorg-ex-gedetineerden", "politie", Mode.NEVER),
-        ("verward-gedrag", "ggd", Mode.MANUAL),
-        ("radicalisering-casusoverleg", "burgemeester", Mode.MANUAL),
-        ("prioriteitslijst-toets", "reclassering", Mode.NEVER),
-    ],
-)
-def test_the_modes_are_those_of_the_law_file(name: str, party: str, mode: Mode) -> None:
-    assert purpose(name).source_terms[party].mode is mode
+# purpose: roles, persons a day (officer, organisation), days that an outcome lives, four eyes, last look at a deferral
+LAW: dict[str, tuple[set[str], tuple[int, int], float, bool, int | None]] = {
+    "zsm-context": ({"zsm-medewerker", "officier"}, (40, 200), 3, False, None),
+    "zsm-lokale-context": ({"zsm-medewerker", "officier"}, (40, 200), 3, False, None),
+    "zsm-lokale-context-toestemming": ({"zsm-medewerker", "officier"}, (10, 50), 3, False, None),
+    "sociaal-domein-betrokkenheid": ({"sociaal-werker"}, (5, 20), 14, False, None),
+    "vt-triage": ({"triagist"}, (100, 300), 7, False, 28),
+    "zvh-bekend-ander-zvh": ({"procesregisseur"}, (10, 25), 14, False, 90),
+    "zvh-weging-betrokkenheid": ({"procesregisseur"}, (10, 25), 28, True, 90),
+    "nazorg-ex-gedetineerden": ({"casemanager-pi", "nazorgcoordinator"}, (10, 40), 28, False, None),
+    "verward-gedrag": ({"meldpunt-medewerker", "uitvoerder-verkennend-onderzoek"}, (15, 60), 14, False, 28),
+    "radicalisering-casusoverleg": ({"lid-weegteam"}, (3, 10), 14, True, 90),
+    "prioriteitslijst-toets": ({"procesregisseur"}, (5, 10), 28, True, 90),
+}
+A, S, H, T, N = Mode.AUTOMATIC, Mode.STANDING, Mode.MANUAL, Mode.CONSENT, Mode.NEVER
+SOURCES: dict[str, dict[Mode, str]] = {
+    "zsm-context": {
+        A: "politie",
+        S: "reclassering rvdk halt dji",
+        H: "gi_jeugdreclassering veilig_thuis zvh",
+        N: "college_bw ggz",
+    },
+    "zsm-lokale-context": {S: "college_bw"},
+    "zsm-lokale-context-toestemming": {T: "college_bw"},
+    "sociaal-domein-betrokkenheid": {
+        S: "wmo_aanbieder",
+        H: "gi veilig_thuis politie",
+        T: "college_bw ggz jeugdhulp",
+        N: "om reclassering dji halt",
+    },
+    "vt-triage": {
+        S: "rvdk gi",
+        H: "politie wijkteam reclassering om ggz jeugdhulp veilig_thuis zvh",
+        N: "halt college_bw",
+    },
+    "zvh-bekend-ander-zvh": {S: "zvh"},
+    "zvh-weging-betrokkenheid": {
+        S: "om rvdk dji college_bw burgemeester reclassering",
+        H: "politie ggd veilig_thuis gi wijkteam",
+        T: "ggz",
+        N: "halt slachtofferhulp woningcorporatie",
+    },
+    "nazorg-ex-gedetineerden": {
+        S: "dji reclassering college_bw",
+        H: "om cjib gi rvdk",
+        T: "ggz",
+        N: "politie veilig_thuis",
+    },
+    "verward-gedrag": {H: "politie wijkteam ggd", T: "ggz", N: "veilig_thuis om reclassering halt"},
+    "radicalisering-casusoverleg": {
+        H: "politie om burgemeester college_bw reclassering rvdk casusoverleg_pga",
+        N: "ggz veilig_thuis wijkteam halt",
+    },
+    "prioriteitslijst-toets": {
+        S: "om rvdk dji college_bw burgemeester",
+        H: "politie",
+        N: "reclassering veilig_thuis gi ggz wijkteam",
+    },
+}
+
+
+@pytest.mark.parametrize("name", LAW)
+def test_roles_limits_terms_and_sources_are_those_of_the_law_file(name: str) -> None:
+    it = purpose(name)
+    roles, limits, days, four_eyes, review = LAW[name]
+    assert set(it.asker.roles) == roles
+    assert (it.limits.per_officer, it.limits.per_organisation) == limits
+    assert it.result_lifetime == timedelta(days=days)
+    assert it.four_eyes is four_eyes
+    assert (it.deferral and it.deferral.review and it.deferral.review.days) == review
+    modes = {party: mode for mode, parties in SOURCES[name].items() for party in parties.split()}
+    assert {str(party): terms.mode for party, terms in it.source_terms.items()} == modes
+
+
+def test_the_law_file_names_every_purpose() -> None:
+    assert (
+        {f"kennemerland/{name}" for name in LAW} == {f"kennemerland/{name}" for name in SOURCES} == {*COVENANT.purposes}
+    )
+
+
+def test_only_triage_has_a_limit_that_a_second_person_can_raise() -> None:
+    assert [it.id for it in COVENANT.purposes.values() if it.raised] == ["kennemerland/vt-triage"]
 
 
 def test_the_numbers_of_vt_triage() -> None:
