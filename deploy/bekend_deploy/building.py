@@ -66,6 +66,8 @@ class NodeFiles:
     """Register -> CSV file, for the registers that some purpose needs."""
     off_line: OffLine
     metrics: int
+    pages: int | None
+    """Port of the pages, where the federation has them."""
 
     @property
     def socket(self) -> Path:
@@ -102,8 +104,9 @@ def build(
     settings: demo_covenant.Settings,
     *,
     now: datetime,
+    pages: bool = False,
 ) -> Built:
-    """Write a whole federation under `folder`, which exists and is empty."""
+    """Write a whole federation under `folder`, which exists and is empty; with `pages`, each node has them."""
     authority = Authority(folder / "pki", now)
     off_line = {member.oin: OffLine.fresh(member.oin) for member in members}
     operator = new_signer(note_name(BROKER_OIN, "beheerder"))
@@ -111,7 +114,7 @@ def build(
         folder / "covenant", members, pairs, settings, off_line=off_line, operator=operator, today=population.today
     )
     loaded = verify_covenant(load_covenant(covenant), operator.vkey, now)
-    ports = iter(free_ports(2 + len(members)))
+    ports = iter(free_ports(2 + (1 + pages) * len(members)))
     broker_port, broker_metrics = next(ports), next(ports)
 
     broker_folder = folder / "broker"
@@ -142,6 +145,7 @@ def build(
             place=place,
             broker=broker_port,
             metrics=next(ports),
+            pages=next(ports) if pages else None,
             now=now,
         )
         for place, member in enumerate(members)
@@ -184,6 +188,7 @@ def _node(
     place: int,
     broker: int,
     metrics: int,
+    pages: int | None,
     now: datetime,
 ) -> NodeFiles:
     folder.mkdir(mode=0o700)
@@ -217,6 +222,7 @@ def _node(
             "tls": _tls(tls, folder),
             "metrics": f"127.0.0.1:{metrics}",
             "socket": "node.sock",
+            **({"web": {"listen": f"127.0.0.1:{pages}", "origin": f"http://127.0.0.1:{pages}"}} if pages else {}),
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
             "officers": _officers(partner),
             "registers": {
@@ -227,7 +233,7 @@ def _node(
         },
     )
     imports = {register: files[register] for register in used}
-    return NodeFiles(partner, folder, config, tls, imports, off_line, metrics)
+    return NodeFiles(partner, folder, config, tls, imports, off_line, metrics, pages)
 
 
 def _officers(partner: Partner) -> list[dict[str, str]]:

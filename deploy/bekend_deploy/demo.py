@@ -125,7 +125,9 @@ def _set_up(
 ) -> Federation:
     step = progress.add_task("Certificates, keys, covenant", total=None)
     with report.timed("build"):
-        federation = Federation.build(folder, partners=options.partners, persons=options.persons, seed=options.seed)
+        federation = Federation.build(
+            folder, partners=options.partners, persons=options.persons, seed=options.seed, pages=options.serve
+        )
     progress.update(step, total=1, completed=1)
     stack.callback(federation.stop)
     step = progress.add_task("Start broker and nodes", total=1 + len(federation.members))

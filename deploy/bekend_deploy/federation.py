@@ -115,14 +115,19 @@ class Federation:
         settings: Settings | None = None,
         kind: str = "",
         clock: Clock | None = None,
+        pages: bool = False,
     ) -> "Federation":
-        """Write PKI, keys, signed covenant, manifests, configurations and registers under an empty folder."""
+        """Write PKI, keys, signed covenant, manifests, configurations and registers under an empty folder.
+
+        With `pages` each node has its pages, on loopback, for whoever runs this.
+        """
         now = (clock or SystemClock()).now()
         members = _partners(partners)
         pairs = agreements(members)
         people = population.generate([one.clients for one in members], persons, seed, now.date(), kind)
         chosen = settings or Settings(kind=people.kind)
-        return cls(building.build(folder, members, pairs, people, chosen, now=now), Truth(members, pairs, people))
+        built = building.build(folder, members, pairs, people, chosen, now=now, pages=pages)
+        return cls(built, Truth(members, pairs, people))
 
     def __enter__(self) -> Self:
         return self
@@ -364,7 +369,7 @@ class Federation:
 
     def _launch(self, oin: str) -> None:
         node = self.built.nodes[oin]
-        words = ("node", "serve", "--config", str(node.config))
+        words = ("node", "serve", "--config", str(node.config), *(("--dev",) if node.pages else ()))
         self.nodes[oin] = Process(node.partner.slug, words, node.folder / "node.log")
 
     def _await_node(self, oin: str) -> None:

@@ -132,7 +132,10 @@ def print_how_to_ask(out: Console, federation: Federation) -> None:
         (fixed.everywhere, ZSM_CONTEXT, _short(HAARLEM.name), NOT_ASKED),
     ):
         out.print(f"  {person}  {purpose:<24} {partner:<26} {_LOOKS[kind]}", soft_wrap=True, highlight=False)
-    out.print("\nAsk as the OM. The command asks for the number: it never belongs on the command line.\n")
+    pages = federation.built.nodes[OM.oin].pages
+    if pages is not None:
+        out.print(f"\nAsk as the OM in a browser: http://127.0.0.1:{pages}/\n", soft_wrap=True, highlight=False)
+    out.print("\nOr on the command line. The command asks for the number: it never belongs on the command line.\n")
     for purpose in (ZSM_LOCAL, ZSM_CONTEXT):
         sources = " ".join(f"--partner {oin}" for oin in federation.truth.sources(OM))
         confirmed = " ".join(f"--bevestig {name}" for name in CONDITIONS[purpose])

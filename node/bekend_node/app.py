@@ -11,7 +11,7 @@ import gc
 import signal
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import FOLDER, Awaited
@@ -44,6 +44,9 @@ from bekend_node.store_registers import Registers
 from bekend_node.suspending import Suspending
 from bekend_node.witness import Witness
 
+if TYPE_CHECKING:
+    from bekend_node.web.server import WebServer
+
 DRAIN_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 600.0
 MEASURE_SECONDS = 5.0
@@ -53,7 +56,15 @@ class Node:
     """A node in service. Made by `start_node`; stop it with `await stop()`."""
 
     def __init__(
-        self, config: NodeConfig, *, clock: Clock, keys: NodeKeys, store: Store, registers: Registers, rules: Rules
+        self,
+        config: NodeConfig,
+        *,
+        clock: Clock,
+        keys: NodeKeys,
+        store: Store,
+        registers: Registers,
+        rules: Rules,
+        dev: bool = False,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -102,6 +113,7 @@ class Node:
             install=self.suspending.install,
             clear_alarm=self.witness.clear,
         )
+        self.web = self._pages(config, dev=dev)
         self._awaited = Awaited(config.data / FOLDER)
         self._metrics_server: MetricsServer | None = None
         self._lock = contextlib.ExitStack()
@@ -131,6 +143,8 @@ class Node:
         for attachment in self.attachments:
             self._run(attachment.run())
         await self.control.start(self.config.socket, self.config.socket_group)
+        if self.web is not None:
+            await self.web.start()
         rules = self.rules.now
         log(
             logs.NODE_STARTED,
@@ -181,6 +195,8 @@ class Node:
     async def stop(self, grace: float = DRAIN_SECONDS) -> None:
         """Take no new work, let questions and lookups under way end (within `grace` seconds), close."""
         log(logs.NODE_STOPPING)
+        if self.web is not None:
+            await self.web.stop()
         await self.control.stop()
         await asyncio.gather(*(attachment.drain(grace) for attachment in self.attachments))
         with contextlib.suppress(TimeoutError):
@@ -195,6 +211,28 @@ class Node:
         self.store.close()
         self._lock.close()
         log(logs.NODE_STOPPED, oin=self.config.oin)
+
+    def _pages(self, config: NodeConfig, *, dev: bool) -> "WebServer | None":
+        if config.web is None:
+            return None
+        from bekend_node.web.site import pages_of  # noqa: PLC0415 - a node without pages needs no web server
+
+        return pages_of(
+            config.web,
+            oin=config.oin,
+            asker=self.asker,
+            covenant=self.rules.covenant,
+            officers=config.officers,
+            contact=self._contact,
+            clock=self.clock,
+            dev=dev,
+        )
+
+    def _contact(self, oin: str) -> str | None:
+        """The desk of a partner, as its own manifest names it; None while none was seen."""
+        with contextlib.suppress(BekendError):
+            return self.directory.get(oin).contact
+        return None
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -256,7 +294,7 @@ def check_certificate(config: NodeConfig, clock: Clock) -> None:
         )
 
 
-async def start_node(config: NodeConfig, clock: Clock) -> Node:
+async def start_node(config: NodeConfig, clock: Clock, *, dev: bool = False) -> Node:
     """Start a node of this configuration; it serves when this returns, attached or still dialling.
 
     Raises CovenantFaults, KeysError, SignatureError, StorageError, TlsFilesError, ... : each names the remedy, and
@@ -272,7 +310,7 @@ async def start_node(config: NodeConfig, clock: Clock) -> Node:
         raise
     try:
         rules = load_rules(config, keys, store, clock)
-        node = Node(config, clock=clock, keys=keys, store=store, registers=registers, rules=rules)
+        node = Node(config, clock=clock, keys=keys, store=store, registers=registers, rules=rules, dev=dev)
     except BaseException:
         registers.close()
         store.close()
@@ -285,7 +323,7 @@ async def start_node(config: NodeConfig, clock: Clock) -> Node:
     return node
 
 
-async def run(config: NodeConfig, clock: Clock | None = None) -> None:
+async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, which drain; SIGHUP reloads covenant, standing decisions and certificates.
 
     Raises as `start_node` does.
@@ -298,7 +336,7 @@ async def run(config: NodeConfig, clock: Clock | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
-    node = await start_node(config, chosen)
+    node = await start_node(config, chosen, dev=dev)
     # Modules, covenant and keys live as long as the process: no collection has to walk them again.
     gc.freeze()
     reloading = asyncio.ensure_future(_reload_on(changed, node))

@@ -197,12 +197,17 @@ def shield(
 
 
 @app.command()
-def serve(config: Config = Path("node.yaml")) -> None:
+def serve(
+    config: Config = Path("node.yaml"),
+    dev: Annotated[
+        bool, typer.Option("--dev", help="For trials: pages without sign-in, on loopback only, with a banner.")
+    ] = False,
+) -> None:
     """Run until SIGTERM, which drains. SIGHUP reads covenant, manifest, standing decisions and certificates again."""
     from bekend_node.app import run  # noqa: PLC0415 - half a second that only this command needs
 
     with faults(False):
-        asyncio.run(run(load_config(config)))
+        asyncio.run(run(load_config(config), dev=dev))
 
 
 @app.command()

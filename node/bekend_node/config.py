@@ -79,6 +79,19 @@ class Register(StrictModel):
     size: Annotated[Whole, Field(ge=1, le=20_000_000)]
 
 
+class Web(StrictModel):
+    """The pages: where they listen, what they are called, and whose colours they wear.
+
+    Without a certificate they listen on loopback alone, behind a proxy of the own organisation that has one.
+    """
+
+    listen: Address
+    origin: Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.:\[\]-]+$")]
+    certificate: Path | None = None
+    key: Path | None = None
+    theme_css: Path | None = None
+
+
 class NodeConfig(StrictModel):
     """Everything that a node is told. Keys of others are never configured but one: the own anchor."""
 
@@ -97,6 +110,7 @@ class NodeConfig(StrictModel):
     metrics: Address | None = None
     socket: Path = Path("node.sock")
     socket_group: Annotated[str, StringConstraints(min_length=1)] | None = None
+    web: Web | None = None
     canary: Annotated[str, AfterValidator(_canary)]
     officers: tuple[Officer, ...] = ()
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
@@ -135,10 +149,17 @@ def load_config(path: Path) -> NodeConfig:
         return folder / value.expanduser()
 
     tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
+    web = config.web and config.web.model_copy(
+        update={
+            name: at(value)
+            for name in ("certificate", "key", "theme_css")
+            if (value := getattr(config.web, name)) is not None
+        }
+    )
     registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
     paths = {
         name: at(value)
         for name in ("data", "keys", "covenant", "manifest", "standing_decisions", "privacy_officer", "socket")
         if (value := getattr(config, name)) is not None
     }
-    return config.model_copy(update={**paths, "tls": tls, "registers": registers})
+    return config.model_copy(update={**paths, "tls": tls, "web": web, "registers": registers})

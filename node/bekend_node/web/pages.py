@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from bekend_proto.clock import AMSTERDAM
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -53,6 +55,7 @@ class Pages:
             trim_blocks=False,
         )
         self._templates.globals.update(t=self._texts, static=_static)
+        self._templates.filters.update(dag=_day, moment=_moment)
 
     def session(self, request: Request) -> Session | None:
         """The browser's session, if it has one that has not ended."""
@@ -122,6 +125,16 @@ def give_cookie(response: Response, session: Session) -> None:
 def take_cookie(response: Response) -> None:
     """Take the cookie away."""
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def _day(day: date | str) -> str:
+    """A day as people write it: 26-11-2026."""
+    return f"{date.fromisoformat(str(day)):%d-%m-%Y}"
+
+
+def _moment(moment: datetime) -> str:
+    """A moment as the clock on the wall shows it."""
+    return f"{moment.astimezone(AMSTERDAM):%d-%m-%Y %H:%M}"
 
 
 _VERSIONS: dict[str, str] = {}

@@ -24,7 +24,7 @@ class Texts:
         self.language = language
         self._texts = texts(language)
 
-    def __call__(self, key: str, **values: object) -> str:
+    def __call__(self, key: str, /, **values: object) -> str:
         """The sentence with its values filled in. Raises InternalError for a key that does not exist."""
         try:
             return self._texts[key].format(**values)

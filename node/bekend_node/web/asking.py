@@ -1,0 +1,146 @@
+"""What an officer fills in, read from a form into an Inquiry; and what is wrong with it, field by field.
+
+The rules are those of the covenant, decided where a command's are decided too. Here is only what a form needs on top:
+which field a refusal belongs to, and a second look at texts that may name somebody.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bekend_policy.decide import JUSTIFICATION
+from bekend_policy.justification import PARTS, warnings
+from bekend_policy.model import Purpose
+from bekend_policy.terms import CheckedBy
+from bekend_proto.errors import RefusedError
+from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from starlette.datastructures import FormData
+
+from bekend_node.ask.rules import Inquiry, OfficerRef
+
+_FIELD_OF_RULE: Final[Mapping[str, str]] = {
+    "zaaknummer": "zaak",
+    "motivering": "motivering",
+    "afweging": "motivering",
+    "te-lang": "motivering",
+    "FG-09": "partners",
+    "bronnen": "partners",
+    "partner-onbekend": "partners",
+    "partner-dubbel": "partners",
+    "geen-bron": "partners",
+    "nooit": "partners",
+    "alleen-voor": "partners",
+    "persoon-dubbel": "persoon-1",
+    "personen": "persoon-1",
+    "identificatie": "persoon-1",
+    "voorwaarde": "voorwaarden",
+    "namens": "namens",
+}
+"""Field of the form under which a refusal is shown, by its rule; other rules are shown above the form."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A form as it was filled in. It is shown again with what is wrong, to the same person, and then forgotten."""
+
+    case: str = ""
+    kind: str = ""
+    numbers: list[str] = field(default_factory=list, repr=False)
+    stated: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
+    partners: list[str] = field(default_factory=list)
+    on_behalf_of: str = ""
+    seen: bool = False
+    """Whether the officer looked at the warnings about the texts."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """Field -> what is wrong with it, in Dutch; "" for what belongs to no field."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def marks_of(purpose: Purpose) -> dict[str, str]:
+    """The texts that a purpose asks: mark -> what it says; one text under "" where it asks no three."""
+    if purpose.weighing:
+        return dict(PARTS)
+    return {"": "waarom u dit vraagt"} if purpose.justification else {}
+
+
+def read_form(purpose: Purpose, form: FormData) -> Draft:
+    """What was filled in. Nothing is judged yet; a value that no such form sends is left out."""
+
+    def text(name: str) -> str:
+        value = form.get(name, "")
+        return value.strip() if isinstance(value, str) else ""
+
+    conditions = [one.id for one in purpose.conditions if one.checked_by is CheckedBy.REQUESTER]
+    return Draft(
+        case=text("zaak"),
+        kind=text("soort") or _only_kind(purpose),
+        numbers=[text(f"persoon-{n}") for n in range(1, purpose.max_persons + 1)],
+        stated={id_: text(f"voorwaarde-{id_}") for id_ in conditions},
+        texts={mark: text(f"motivering-{mark}") for mark in marks_of(purpose)},
+        partners=[value for value in form.getlist("partner") if isinstance(value, str)],
+        on_behalf_of=text("namens"),
+        seen=text("gezien") == "ja",
+    )
+
+
+def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef) -> Inquiry | None:
+    """The question, or None with the draft's faults or warnings filled in: then nothing has left the node."""
+    persons = _persons(draft)
+    justification = _justification(draft)
+    if not draft.seen:
+        draft.warnings = warnings(justification or "")
+    if draft.faults or draft.warnings:
+        return None
+    return Inquiry(
+        purpose=purpose.id,
+        persons=persons,
+        sources=tuple(draft.partners),
+        officer=officer,
+        case_reference=draft.case or None,
+        attested=_attested(purpose, draft),
+        justification=justification,
+        on_behalf_of=draft.on_behalf_of or None,
+    )
+
+
+def note_refusal(draft: Draft, refusal: RefusedError) -> None:
+    """Put a refusal of the rules under the field that it is about."""
+    draft.faults[_FIELD_OF_RULE.get(refusal.rule, "")] = f"{refusal.reason} (regel {refusal.rule})"
+
+
+def _only_kind(purpose: Purpose) -> str:
+    kinds = sorted(str(kind) for kind in purpose.kinds)
+    return "bsn" if "bsn" in kinds else kinds[0]
+
+
+def _persons(draft: Draft) -> tuple[Identifier, ...]:
+    found = []
+    for index, number in enumerate(draft.numbers, 1):
+        if not number:
+            continue
+        try:
+            found.append(parse_identifier(draft.kind, number))
+        except InvalidIdentifier as fault:
+            draft.faults[f"persoon-{index}"] = str(fault)
+    if not found and not draft.faults:
+        draft.faults["persoon-1"] = "Vul het nummer van de persoon in."
+    return tuple(found)
+
+
+def _justification(draft: Draft) -> str | None:
+    texts = {mark: text for mark, text in draft.texts.items() if text}
+    if not texts:
+        return None
+    return " ".join(f"{mark}: {text}" if mark else text for mark, text in texts.items())
+
+
+def _attested(purpose: Purpose, draft: Draft) -> frozenset[str]:
+    """What was confirmed, as decide() reads it: an id, or `id=value` where the covenant asks a value."""
+    found = set()
+    for one in purpose.conditions:
+        if value := draft.stated.get(one.id):
+            found.add(f"{one.id}={value}" if one.example else one.id)
+    if draft.texts and any(draft.texts.values()):
+        found.add(JUSTIFICATION)
+    return frozenset(found)

@@ -1,0 +1,81 @@
+"""The composition of the pages: which parts of the node each role's pages stand on."""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+
+from bekend_policy.model import Covenant
+from bekend_proto.clock import Clock
+from bekend_proto.errors import KeysError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bekend_node.ask.asker import Asker
+from bekend_node.config import Officer, Web
+from bekend_node.web import devsignin
+from bekend_node.web.app import build
+from bekend_node.web.officer import OfficerPages
+from bekend_node.web.pages import MenuItem, Pages, Site, see_other
+from bekend_node.web.server import WebServer
+from bekend_node.web.sessions import Person, Sessions
+
+MENU = (MenuItem("/bevragen", "menu.bevragen"),)
+
+
+def pages_of(
+    config: Web,
+    *,
+    oin: str,
+    asker: Asker,
+    covenant: Callable[[], Covenant],
+    officers: Sequence[Officer],
+    contact: Callable[[str], str | None],
+    clock: Clock,
+    dev: bool,
+) -> WebServer:
+    """The pages of a node, ready to start. `dev`: whoever reaches them picks an officer of node.yaml.
+
+    Raises KeysError when they would be served without sign-in, or beyond this machine without TLS.
+    """
+    host, _, port = config.listen.rpartition(":")
+    host = host.strip("[]")
+    _check_safe(config, host, dev=dev)
+    sessions = Sessions(clock)
+    pages = Pages(
+        lambda: Site(covenant().participants[oin].name, dev=dev, demo=covenant().demo, theme=config.theme_css),
+        sessions,
+        MENU,
+    )
+    officer = OfficerPages(pages, asker, covenant, oin, contact, clock)
+
+    async def first(request: Request) -> Response:
+        pages.person(request)
+        return see_other(MENU[0].path)
+
+    routes = [
+        *devsignin.routes(pages, sessions, _people(officers)),
+        Route("/", first, methods=["GET"]),
+        *officer.routes(),
+    ]
+    app = build(config.origin, pages, sessions, routes)
+    return WebServer(app, host, int(port), certificate=config.certificate, key=config.key)
+
+
+def _check_safe(config: Web, host: str, *, dev: bool) -> None:
+    if not dev:
+        raise KeysError("the pages have no way to sign in: configure one under `web`, or use --dev for a trial")
+    if not _is_loopback(host):
+        raise KeysError(f"--dev serves pages without sign-in, so on loopback alone: not at {config.listen}")
+
+
+def _people(officers: Sequence[Officer]) -> list[Person]:
+    """Each user of node.yaml once, with all roles."""
+    names = {one.user: one.name for one in officers}
+    return [Person(user, name, tuple(one.role for one in officers if one.user == user)) for user, name in names.items()]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

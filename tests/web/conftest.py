@@ -1,0 +1,82 @@
+"""Pages in a real browser, on a running federation: Debian's chromium, driven by Playwright."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bekend_deploy.federation import Federation
+from bekend_deploy.partners import OM
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WIDTHS = (320, 375, 1100)
+
+NewPage = Callable[..., Page]
+"""A page of a browser context of its own: width, colour scheme, script or none."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium. Skipped where there is none, unless REQUIRE_BROWSER says that there must be one."""
+    if CHROMIUM is None:
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail("chromium is missing: apt-get install chromium")
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """Broker and seven nodes with pages, everybody enrolled."""
+    with Federation.build(tmp_path_factory.mktemp("pages"), persons=60, seed=7, pages=True) as made:
+        made.start()
+        made.enrol_all()
+        made.wait_for_filters()
+        yield made
+
+
+@pytest.fixture
+def new_page(browser: Browser, federation: Federation) -> Iterator[NewPage]:
+    """Opens pages of the OM's node; each ends with the test."""
+    contexts = []
+
+    def opened(
+        width: int = 1100, scheme: str = "light", *, script: bool = True, node: str = OM.oin, path: str = "/"
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if scheme == "dark" else "light",
+            java_script_enabled=script,
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(f"http://127.0.0.1:{federation.built.nodes[node].pages}{path}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Where pictures of pages are kept, to be looked at: BEKEND_PICTURES, else a folder that is ignored by git."""
+    folder = Path(os.environ.get("BEKEND_PICTURES", Path(__file__).parents[2] / "build" / "pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

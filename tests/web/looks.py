@@ -1,0 +1,42 @@
+"""What every page must be, whatever it shows: usable with WCAG 2.2 AA, and laid out so that it can be read."""
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+_LAYOUT = """() => {
+  const faults = [];
+  const root = document.documentElement;
+  if (root.scrollWidth > root.clientWidth) faults.push(`scrolls sideways: ${root.scrollWidth} > ${root.clientWidth}`);
+  const shown = (e) => e.checkVisibility() && e.getBoundingClientRect().width > 2;
+  for (const e of document.querySelectorAll("h1, h2, h3, p, li, dd, label, legend, button, a")) {
+    if (!shown(e) || e.closest(".utrecht-skip-link")) continue;
+    const box = e.getBoundingClientRect();
+    const text = e.innerText.trim();
+    if (text.length > 12 && box.height > 6 * box.width) faults.push(`one letter per line: ${text.slice(0, 40)}`);
+    if (box.right > root.clientWidth + 1) faults.push(`sticks out: ${text.slice(0, 40)}`);
+  }
+  const blocks = [...document.querySelectorAll("main > *, .kaart, .keuze, .veld")].filter(shown);
+  for (let i = 0; i < blocks.length; i++) for (let j = i + 1; j < blocks.length; j++) {
+    const [a, b] = [blocks[i], blocks[j]];
+    if (a.contains(b) || b.contains(a)) continue;
+    const [p, q] = [a.getBoundingClientRect(), b.getBoundingClientRect()];
+    const over = Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1
+      && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 1;
+    if (over) faults.push(`overlap: ${a.className} and ${b.className}`);
+  }
+  for (const e of document.querySelectorAll("a, button, input:not([type=hidden]), select, textarea")) {
+    const box = (e.closest("label") ?? e).getBoundingClientRect();
+    const inText = e.closest("p, li, .utrecht-skip-link, h2, h3");
+    if (shown(e) && !inText && box.height < 24) faults.push(`too low to hit: ${e.outerHTML.slice(0, 60)}`);
+  }
+  return faults;
+}"""
+
+
+def assert_looks_right(page: Page) -> None:
+    """No fault of axe, no sideways scroll, no squeezed or overlapping text, nothing from another site."""
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _RULES}})
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate(_LAYOUT) == []
