@@ -82,6 +82,7 @@ FILTER_MISSED = _event("filter-missed", "warning", "source", "purpose", "code", 
 CONTROL_OPENED = _event("control-opened", "info", "socket")
 CONTROL_REFUSED = _event("control-refused", "warning", "user", "operation", "code", "rule")
 CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "place")
+LOG_READ = _event("log-read", "warning", "user", "form", "used_for")
 LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "role", "extra", "until")
 
 # Being a source.
