@@ -1,33 +1,29 @@
 """`bekend broker`: set up, run and look after the broker of a federation."""
 
 import asyncio
-import json
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
-from bekend_policy.faults import YamlFaults
 from bekend_policy.load import load_covenant
 from bekend_policy.sign import write_atomic
 from bekend_policy.suspension import open_suspension
 from bekend_policy.versions import held
 from bekend_proto.clock import SystemClock
-from bekend_proto.errors import BekendError, InternalError
+from bekend_proto.errors import InternalError
 
 from bekend_broker import app as composition
-from bekend_broker import covenants
+from bekend_broker import covenants, log_export_cli
 from bekend_broker.checks import Finding, check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
 from bekend_broker.keys import create_missing, destroy_over, draft_manifest
 from bekend_broker.status import Status, read_status
 from bekend_broker.suspending import hand_over
+from bekend_broker.terminal import AsJson, Config, faults, say
 
-FAULT: Final = 1
 NOT_GOOD: Final = 3
 
 EPILOG = """
@@ -73,9 +69,7 @@ covenant_app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(covenant_app)
-
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The broker's configuration.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+app.add_typer(log_export_cli.app)
 
 
 @app.command()
@@ -88,7 +82,7 @@ def init(
     Run it again before each quarter, and a week after it began: it makes the roots of this and the next quarter and
     month, and destroys those of quarters that are over. Then make a manifest.
     """
-    with _faults(as_json):
+    with faults(as_json):
         made: list[Path] = []
         if not config.exists():
             config.parent.mkdir(parents=True, exist_ok=True)
@@ -105,13 +99,13 @@ def init(
         lines = lines or ["everything is there already"]
         if config in made:
             lines.append(f"Fill in {config}, then run: bekend broker manifest --config {config}")
-        _say(as_json, {"made": [str(path) for path in made], "destroyed": [str(path) for path in gone]}, *lines)
+        say(as_json, {"made": [str(path) for path in made], "destroyed": [str(path) for path in gone]}, *lines)
 
 
 @app.command()
 def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
     """Write the key manifest that the operator signs off line: the public half of every key, with a new number."""
-    with _faults(as_json):
+    with faults(as_json):
         settings = load_config(config)
         number = next_manifest_number(settings)
         covenant = load_covenant(settings.covenant)
@@ -122,7 +116,7 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
         )
         path = settings.manifest.with_name(f"manifest-{number}")
         write_atomic(path, draft.text().encode())
-        _say(
+        say(
             as_json,
             {"manifest": str(path), "number": number, "keys": len(draft.evaluation_keys) + len(draft.record_keys)},
             f"Manifest {number}: {path}",
@@ -134,7 +128,7 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
 @app.command()
 def serve(config: Config = Path("broker.yaml")) -> None:
     """Run until SIGTERM, which lets what runs end. SIGHUP reads covenant, manifest and keys again."""
-    with _faults(False):
+    with faults(False):
         asyncio.run(composition.run(load_config(config)))
 
 
@@ -144,20 +138,20 @@ def check(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None
 
     It changes nothing and may run beside a broker in service.
     """
-    with _faults(as_json):
+    with faults(as_json):
         findings = check_all(load_config(config), SystemClock())
         good = all(finding.good for finding in findings)
         rows = [{"what": it.what, "good": it.good, "detail": it.detail} for it in findings]
-        _say(as_json, {"good": good, "checks": rows}, *map(_line, findings))
+        say(as_json, {"good": good, "checks": rows}, *map(_line, findings))
     raise typer.Exit(0 if good else NOT_GOOD)
 
 
 @app.command()
 def status(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
     """What the running broker says of itself on its metrics port."""
-    with _faults(as_json):
+    with faults(as_json):
         found = read_status(_with_metrics(load_config(config)))
-        _say(as_json, found.to_json(), *_status_lines(found))
+        say(as_json, found.to_json(), *_status_lines(found))
 
 
 @app.command("suspend")
@@ -170,14 +164,14 @@ def suspend_command(
 
     The note is made with `bekend policy sign` from a text of kind `bekend/1 stilzetting`.
     """
-    with _faults(as_json):
+    with faults(as_json):
         settings = load_config(config)
         raw = note.read_bytes()
         versions = covenants.in_service(settings, SystemClock().now())
         found = open_suspension(raw, [version.covenant for version in versions])
         taken = hand_over(settings.data, raw)
         what = f"{found.what} {found.about}".strip()
-        _say(
+        say(
             as_json,
             {"number": found.number, "what": found.what, "about": found.about, "lifted": found.lifted, "taken": taken},
             f"{'Lifted' if found.lifted else 'Suspended'}: {what} (number {found.number})."
@@ -197,23 +191,23 @@ def covenant_add(
 
     New purposes need new keys: run `bekend broker manifest` too.
     """
-    with _faults(as_json):
+    with faults(as_json):
         added = covenants.add(load_config(config), folder, SystemClock().now())
         lines = [f"{added.id} version {added.version} added: send the broker SIGHUP."]
         if added.valid_from > SystemClock().now():
             lines.append(f"It holds from {added.valid_from:%Y-%m-%d %H:%M} UTC, by itself if the broker runs then.")
-        _say(as_json, {"version": added.version, "hash": added.hash.hex()}, *lines)
+        say(as_json, {"version": added.version, "hash": added.hash.hex()}, *lines)
 
 
 @covenant_app.command("list")
 def covenant_list(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
     """The versions that count at this broker, newest first."""
-    with _faults(as_json):
+    with faults(as_json):
         found = [version.covenant for version in covenants.in_service(load_config(config), SystemClock().now())]
         rows = [
             {"version": one.version, "hash": one.hash.hex(), "until": f"{one.valid_until:%Y-%m-%d}"} for one in found
         ]
-        _say(
+        say(
             as_json,
             {"versions": rows},
             *(f"version {row['version']} until {row['until']}  {row['hash']}" for row in rows),
@@ -227,9 +221,9 @@ def covenant_retire(
     as_json: AsJson = False,
 ) -> None:
     """End the change-over: an older version counts no more from the next SIGHUP. The newest one stays."""
-    with _faults(as_json):
+    with faults(as_json):
         covenants.retire(load_config(config), version, SystemClock().now())
-        _say(as_json, {"retired": version}, f"Version {version} retired: send the broker SIGHUP.")
+        say(as_json, {"retired": version}, f"Version {version} retired: send the broker SIGHUP.")
 
 
 def sample_config() -> bytes:
@@ -258,28 +252,3 @@ def _status_lines(found: Status) -> Iterator[str]:
         yield f"ALARM: {found.log_alarms} logs of nodes do not go on from what they were; see `log-alarm` in the log"
     if found.storage_faults:
         yield f"{found.storage_faults} writes failed: nothing was answered then; look at the disk"
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    sys.stdout.write((json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines)) + "\n")
-
-
-@contextmanager
-def _faults(as_json: bool) -> Iterator[None]:
-    """Turn every expected fault into a message and exit code 1."""
-    try:
-        yield
-    except YamlFaults as fault:
-        _stop(as_json, str(fault))
-    except BekendError as fault:
-        _stop(as_json, str(fault))
-    except OSError as fault:
-        _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights")
-
-
-def _stop(as_json: bool, detail: str) -> NoReturn:
-    if as_json:
-        _say(True, {"fault": detail})
-    else:
-        sys.stderr.write(detail + "\n")
-    raise typer.Exit(FAULT)

@@ -20,6 +20,7 @@ from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decisi
 from bekend_proto.durable import Database
 from bekend_proto.log_table import LOG_DDL
 from bekend_proto.migrations import Migration
+from bekend_proto.read_table import READ_DDL
 
 T = TypeVar("T")
 
@@ -111,6 +112,7 @@ CREATE INDEX open_question_until ON open_question (until);
     ),
     Migration(5, "broker: decisions", DECISION_DDL),
     Migration(6, "broker: tree of the log, checkpoints, alarms", log_table.add_tree),
+    Migration(7, "broker: readings of the log", READ_DDL),
 )
 
 

@@ -29,6 +29,7 @@ PARTS: dict[str, Part] = {
     "node": Part("bekend_node.cli", "Set up, fill and run the node of one partner."),
     "broker": Part("bekend_broker.cli", "Set up and run the broker of a federation."),
     "policy": Part("bekend_policy.cli", "Check, sign and verify the covenant."),
+    "log": Part("bekend_deploy.log_cli", "Read the logs: what was processed, what was decided, who read it."),
     "receipt": Part("bekend_node.receipt_cli", "Check an answer receipt, off line."),
     "bench": Part("bekend_bench.cli", "Measure this machine against the floor of the protocol."),
 }

@@ -36,10 +36,12 @@ from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
 from bekend_node.locks import SERVE, locked
+from bekend_node.log_reading import LogReading
 from bekend_node.metrics import NodeMetrics
 from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.status import measure, status_of
 from bekend_node.store import Store
+from bekend_node.store_decisions import Decisions
 from bekend_node.store_registers import Registers
 from bekend_node.suspending import Suspending
 from bekend_node.witness import Witness
@@ -112,6 +114,14 @@ class Node:
             self.status,
             install=self.suspending.install,
             clear_alarm=self.witness.clear,
+            log_reading=LogReading(
+                Decisions(store.database),
+                registers,
+                self.rules.covenant,
+                config.oin,
+                readers=config.log_readers,
+                clock=clock,
+            ),
         )
         self.web = self._pages(config, dev=dev)
         self._awaited = Awaited(config.data / FOLDER)

@@ -72,6 +72,13 @@ class Officer(StrictModel):
     role: Annotated[str, StringConstraints(min_length=1)]
 
 
+class LogReader(StrictModel):
+    """Who may read the log: a user of the operating system, with the name for the record (FG-30)."""
+
+    user: Annotated[str, StringConstraints(min_length=1)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class Register(StrictModel):
     """A register of this partner: its approved mapping, and the size that the manifest states (persons)."""
 
@@ -113,6 +120,7 @@ class NodeConfig(StrictModel):
     web: Web | None = None
     canary: Annotated[str, AfterValidator(_canary)]
     officers: tuple[Officer, ...] = ()
+    log_readers: tuple[LogReader, ...] = ()
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | None = None

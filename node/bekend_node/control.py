@@ -9,12 +9,14 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "raise", "officer": ..., "purpose": ..., "extra": 20, "reason": ...}     another's limit, for 24 hours
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "status"}
+    {"op": "log", "form": "ldv", "first": ..., "last": ..., "used_for": ...}    the log, for who may read it
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
     {"op": "clear_alarm", "number": 1, "reason": ...}           the operator looked into an alarm about a log
 
 A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
 `ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`. What an officer has left
-today stands in the replies to `purposes`, `open` and `ask`, as `budget`: under the purpose, and over all of them.
+today stands in the replies to `purposes`, `open` and `ask`, as `budget`: under the purpose, and over all of them. `log`
+gives lines `records`, a day at a time, before its `result`.
 
 An identifier lives in memory for the lookup and is in no reply, log or file; results are not stored.
 """
@@ -27,9 +29,11 @@ import pwd
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from bekend_policy.log_use import Days
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspension
 from bekend_proto import logs
@@ -45,6 +49,7 @@ from bekend_node.control_messages import (
     AskRequest,
     CanaryRequest,
     ClearAlarmRequest,
+    LogRequest,
     OpenRequest,
     RaiseRequest,
     Request,
@@ -54,11 +59,13 @@ from bekend_node.control_messages import (
 )
 from bekend_node.control_purposes import purposes_for
 from bekend_node.control_socket import bind
+from bekend_node.log_reading import LogReading
 
 LINE_LIMIT: Final = 1 << 16
 CONNECTIONS: Final = 64
 DRAIN_SECONDS: Final = 8.0
 """Longer than a lookup lasts."""
+RECORDS_AT_ONCE: Final = 500
 IDLE_SECONDS: Final = 900.0
 """How long an officer may take between two lines."""
 _CREDENTIALS = struct.Struct("3i")
@@ -85,6 +92,7 @@ class ControlServer:
         *,
         install: Install | None = None,
         clear_alarm: ClearAlarm | None = None,
+        log_reading: LogReading | None = None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -95,6 +103,7 @@ class ControlServer:
         self._status = status
         self._install = install
         self._clear_alarm = clear_alarm
+        self._log_reading = log_reading
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -181,6 +190,9 @@ class ControlServer:
             await connection.send({"type": "error", "code": "internal", "reason": _INTERNAL_REASON})
 
     async def _dispatch(self, connection: "_Connection", request: Request, user: "_Peer") -> None:
+        if isinstance(request, LogRequest):
+            await self._read_log(connection, request, user.name)
+            return
         roles = self._officers.get(user.name, [])
         operating = isinstance(request, CanaryRequest | StatusRequest | SuspendRequest | ClearAlarmRequest)
         if not roles and not (operating and user.operator):
@@ -197,6 +209,21 @@ class ControlServer:
             await connection.send(await self._raise(request, roles))
         else:
             await connection.send(self._purposes(roles))
+
+    async def _read_log(self, connection: "_Connection", request: LogRequest, user: str) -> None:
+        """Lines `records`, a day at a time, then one `result`. Who may read is no question of being an officer."""
+        assert self._log_reading is not None
+        try:
+            days = Days(date.fromisoformat(request.first), date.fromisoformat(request.last))
+        except ValueError:
+            raise RefusedError("periode", "Een dag is jjjj-mm-dd, bijvoorbeeld 2026-12-31.") from None
+        count = 0
+        reading = self._log_reading.read(user, request.form, days, request.used_for, trace_id=request.trace_id)
+        async for found in reading:
+            count += len(found)
+            for start in range(0, len(found), RECORDS_AT_ONCE):
+                await connection.send({"type": "records", "records": found[start : start + RECORDS_AT_ONCE]})
+        await connection.send({"type": "result", "records": count})
 
     def _in_role(self, roles: list[OfficerRef], purpose: str) -> OfficerRef:
         """The officer in the role that this purpose admits; in the first one when it admits none."""

@@ -61,6 +61,15 @@ class ControlClient:
             if reply["type"] != "outcome":
                 return
 
+    def stream(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """One request with lines `records` before its reply."""
+        self._send(request)
+        while True:
+            reply = self._read()
+            yield reply
+            if reply["type"] != "records":
+                return
+
     def _send(self, request: dict[str, Any]) -> None:
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
 Purpose = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 
 
 class _Request(BaseModel):
@@ -84,6 +85,17 @@ class ClearAlarmRequest(_Request):
     reason: Annotated[str, StringConstraints(min_length=10, max_length=1000)]
 
 
+class LogRequest(_Request):
+    """Read the log of processing or decisions, day by day."""
+
+    op: Literal["log"]
+    form: Literal["ldv", "adl", "reads"]
+    first: Day
+    last: Day
+    used_for: Annotated[str, StringConstraints(max_length=100)]
+    trace_id: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32})?$")] = ""
+
+
 Request = (
     PurposesRequest
     | OpenRequest
@@ -93,6 +105,7 @@ Request = (
     | StatusRequest
     | SuspendRequest
     | ClearAlarmRequest
+    | LogRequest
 )
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 

@@ -15,6 +15,7 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     filter       per purpose the filter in service: its signed header, and m sealed under the state key
     own_record   the requester's own sealed records (protocol section 8)
     decision     what was decided about a lookup before anything left, or about a message that was refused
+    log_read     who read the log, when and what for
     raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
 
 There is no column for a hit: nothing here says what was answered.
@@ -38,6 +39,7 @@ from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decisi
 from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
 from bekend_proto.errors import BudgetError, StaleError, StorageError
 from bekend_proto.log_table import Entry
+from bekend_proto.read_table import READ_DDL
 from bekend_proto.v1.signed_pb2 import Signed
 
 T = TypeVar("T")
@@ -108,6 +110,7 @@ MIGRATIONS = (
     Migration(4, "decisions", DECISION_DDL + "ALTER TABLE answered ADD COLUMN rule TEXT NOT NULL DEFAULT '';"),
     Migration(5, "tree of the log, checkpoints, alarms", log_table.add_tree),
     Migration(6, "promises", _PROMISE),
+    Migration(7, "readings of the log", READ_DDL),
 )
 
 

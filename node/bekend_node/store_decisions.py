@@ -10,6 +10,7 @@ from bekend_policy.decided import Decided
 from bekend_proto.clock import from_milliseconds
 from bekend_proto.decision_table import decisions_between
 from bekend_proto.durable import Database
+from bekend_proto.read_table import LogRead, append_read, reads_between
 from bekend_proto.v1 import signed_pb2
 
 from bekend_node.answer.decisions import decided
@@ -43,6 +44,14 @@ class Decisions:
             return sorted(found, key=lambda one: one.at)
 
         return self._database.read(read)
+
+    async def keep_read(self, read: LogRead) -> None:
+        """Put a reading of the log on the record. Raises StorageError: then nothing may be shown."""
+        await self._database.write(lambda conn: append_read(conn, read))
+
+    def reads(self, first: int, until: int) -> list[LogRead]:
+        """Who read the log."""
+        return self._database.read(lambda conn: reads_between(conn, first, until))
 
 
 def _rows(conn: Connection, first: int, until: int) -> Iterator[Decided]:

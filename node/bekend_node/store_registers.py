@@ -5,6 +5,7 @@
     part         its half per purpose: the import id towards the broker, the number of chunks
     staged       finished chunks, until the switch
     canary       the canary's pseudonym per purpose and epoch, apart from all registers
+    imported     which imports were put into service, and when: for the log of processing
     shielding    purposes under which somebody is shielded: remembered when an epoch's rows are destroyed
 
 One transaction switches a register over all its purposes: readers see the old generation or the new one, never a mix.
@@ -47,7 +48,13 @@ CREATE TABLE canary (
   PRIMARY KEY (purpose, epoch)
 ) WITHOUT ROWID;
 """
-MIGRATIONS = (Migration(1, "start", _START),)
+_IMPORTED = """
+CREATE TABLE imported (
+  at INTEGER NOT NULL, import_id BLOB NOT NULL, register TEXT NOT NULL, purpose TEXT NOT NULL, is_full INTEGER NOT NULL
+);
+CREATE INDEX imported_at ON imported (at);
+"""
+MIGRATIONS = (Migration(1, "start", _START), Migration(2, "imports put into service", _IMPORTED))
 
 _COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind"
 
@@ -73,6 +80,17 @@ class Import:
     id: int
     seed: bytes
     import_ids: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An import that was put into service for one purpose. `at` in milliseconds; `import_id`: as at the broker."""
+
+    at: int
+    import_id: bytes
+    register: str
+    purpose: str
+    full: bool
 
 
 class Registers:
@@ -216,6 +234,8 @@ class Registers:
         fresh: Sequence[Generation],
         canaries: Mapping[str, bytes],
         finished: int | None,
+        *,
+        full: bool = True,
     ) -> None:
         """Put new generations, whose files are written, into service over all their purposes, in one transaction.
 
@@ -252,12 +272,33 @@ class Registers:
                 if register == SHIELDED:
                     conn.execute("DELETE FROM shielding WHERE purpose = ?", (new.purpose,))
                     conn.execute("INSERT INTO shielding SELECT ? WHERE ? > 0", (new.purpose, new.persons))
+            conn.execute(
+                "INSERT INTO imported SELECT ?, import_id, ?, purpose, ? FROM part WHERE import = ?",
+                (max(new.imported_at for new in fresh) * 1000, register, full, finished),
+            )
             conn.execute("DELETE FROM import WHERE id = ?", (finished,))
             return old
 
         for number in self._database.write_sync(write):
             pseudonym_file.destroy(self.file(number))
         self._scrub()
+
+    def imported_between(self, first: int, until: int) -> list[Imported]:
+        """The imports that were put into service in a span of time (milliseconds), oldest first."""
+        return self._database.read(
+            lambda conn: [
+                Imported(at, bytes(import_id), register, purpose, bool(full))
+                for at, import_id, register, purpose, full in conn.execute(
+                    "SELECT at, import_id, register, purpose, is_full FROM imported WHERE at >= ? AND at < ?"
+                    " ORDER BY at, purpose",
+                    (first, until),
+                )
+            ]
+        )
+
+    def forget_imported(self, before: int) -> None:
+        """Forget imports that were put into service before a moment (milliseconds)."""
+        self._database.write_sync(lambda conn: conn.execute("DELETE FROM imported WHERE at < ?", (before,)))
 
     def forget_epochs(self, keep: Iterable[str]) -> None:
         """Destroy all that belongs to epochs that are over: generations, canaries, imports (protocol section 4)."""

@@ -150,6 +150,13 @@ async def test_fg_42_nothing_at_the_broker_can_be_looked_up_by_person(
         ("decision", "purpose"),
         ("decision", "refused"),
         ("decision", "facts"),
+        ("log_read", "at"),
+        ("log_read", "user"),
+        ("log_read", "log"),
+        ("log_read", "used_for"),
+        ("log_read", "first"),
+        ("log_read", "until"),
+        ("log_read", "detail"),
     }
 
 

@@ -80,7 +80,7 @@ def test_first_word_completes() -> None:
         timeout=60,
         check=False,
     )
-    assert shown.stdout.split() == ["lookup"]
+    assert shown.stdout.split() == ["lookup", "log"]
 
 
 def test_must_12_a_crash_leaves_no_core() -> None:

@@ -283,7 +283,7 @@ class Enroller:
         if not source.changes:
             report.merged += report.persons - fresh[0].persons
             report.persons = fresh[0].persons
-        self.registers.switch(task.register, task.epoch, fresh, canaries, work.id)
+        self.registers.switch(task.register, task.epoch, fresh, canaries, work.id, full=not source.changes)
         log(
             logs.REGISTER_SWITCHED,
             register=task.register,
