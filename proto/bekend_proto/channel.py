@@ -50,6 +50,7 @@ LABEL_RECEIPT = b"bekend/1 receipt"
 LABEL_RELEASE = b"bekend/1 release"
 LABEL_COLLECTED = b"bekend/1 collected"
 LABEL_PROMISE = b"bekend/1 promise"
+LABEL_ACCESS = b"bekend/1 access"
 
 LABELS = frozenset(
     {
@@ -63,6 +64,7 @@ LABELS = frozenset(
         LABEL_RELEASE,
         LABEL_COLLECTED,
         LABEL_PROMISE,
+        LABEL_ACCESS,
     }
 )
 """Every label of protocol version 1."""

@@ -69,6 +69,7 @@ MANIFEST_SKIPPED = _event("manifest-skipped", "warning", "oin", "detail")
 SUSPENSION_TAKEN = _event("suspension-taken", "warning", "by", "what", "about", "number", "lifted")
 SUSPENSION_SKIPPED = _event("suspension-skipped", "error", "detail")
 COVENANT_SKIPPED = _event("covenant-skipped", "warning", "folder", "detail")
+ACCESS_EVALUATED = _event("access-evaluated", "info", "requester", "months")
 IMPORT_OPENED = _event("import-opened", "info", "source", "purpose", "register", "epoch", "full", "elements", "left")
 IMPORT_CLOSED = _event("import-closed", "info", "source", "purpose", "register", "epoch", "full", "chunks")
 
@@ -83,6 +84,7 @@ CONTROL_OPENED = _event("control-opened", "info", "socket")
 CONTROL_REFUSED = _event("control-refused", "warning", "user", "operation", "code", "rule")
 CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "place")
 LOG_READ = _event("log-read", "warning", "user", "form", "used_for")
+ACCESS_RELAYED = _event("access-relayed", "info", "broker", "months")
 LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "role", "extra", "until")
 
 # Being a source.

@@ -839,6 +839,84 @@ class FilterPiece(_message.Message):
 Global___FilterPiece: _TypeAlias = FilterPiece  # noqa: Y015
 
 @_typing.final
+class AccessRequest(_message.Message):
+    """AccessRequest carries an access request, relayed by any node of the partner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _signed_pb2.Signed:
+        """A SubjectAccess, signed by the partner's privacy officer."""
+
+    def __init__(
+        self,
+        *,
+        request: _signed_pb2.Signed | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessRequest: _TypeAlias = AccessRequest  # noqa: Y015
+
+@_typing.final
+class AccessResponse(_message.Message):
+    """AccessResponse holds one evaluation per month whose record key the broker still has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccessMonth]:
+        """The months, ascending."""
+
+    def __init__(
+        self,
+        *,
+        months: _abc.Iterable[Global___AccessMonth] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["months", b"months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessResponse: _TypeAlias = AccessResponse  # noqa: Y015
+
+@_typing.final
+class AccessMonth(_message.Message):
+    """AccessMonth is the element of an access request under the record key of one month."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    EVALUATED_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """Calendar month (UTC, YYYY-MM)."""
+    evaluated: _builtins.bytes
+    """u[month] * r * x, 32 bytes."""
+    proof: _builtins.bytes
+    """RFC 9497 proof (64 bytes) over (r * x, u[month] * r * x) under the month's public key."""
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        evaluated: _builtins.bytes = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluated", b"evaluated", "month", b"month", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessMonth: _TypeAlias = AccessMonth  # noqa: Y015
+
+@_typing.final
 class EnrolRequest(_message.Message):
     """EnrolRequest is what an enrolling node says."""
 

@@ -115,6 +115,11 @@ class BrokerServiceStub:
                 request_serializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointRequest.SerializeToString,
                 response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointResponse.FromString,
                 _registered_method=True)
+        self.Access = channel.unary_unary(
+                '/bekend_proto.v1.BrokerService/Access',
+                request_serializer=bekend__proto_dot_v1_dot_broker__pb2.AccessRequest.SerializeToString,
+                response_deserializer=bekend__proto_dot_v1_dot_broker__pb2.AccessResponse.FromString,
+                _registered_method=True)
 
 
 class BrokerServiceServicer:
@@ -233,6 +238,13 @@ class BrokerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Access(self, request, context):
+        """Access evaluates the blinded element of an access request under every month's record key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BrokerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -315,6 +327,11 @@ def add_BrokerServiceServicer_to_server(servicer, server):
                     servicer.PutCheckpoint,
                     request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointRequest.FromString,
                     response_serializer=bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointResponse.SerializeToString,
+            ),
+            'Access': grpc.unary_unary_rpc_method_handler(
+                    servicer.Access,
+                    request_deserializer=bekend__proto_dot_v1_dot_broker__pb2.AccessRequest.FromString,
+                    response_serializer=bekend__proto_dot_v1_dot_broker__pb2.AccessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -750,6 +767,33 @@ class BrokerService:
             '/bekend_proto.v1.BrokerService/PutCheckpoint',
             bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointRequest.SerializeToString,
             bekend__proto_dot_v1_dot_broker__pb2.PutCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Access(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bekend_proto.v1.BrokerService/Access',
+            bekend__proto_dot_v1_dot_broker__pb2.AccessRequest.SerializeToString,
+            bekend__proto_dot_v1_dot_broker__pb2.AccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,8 @@ class BrokerServiceStub:
     """PutCosignature brings a witness's cosignature of a checkpoint of this replica's log."""
     PutCheckpoint: _grpc.UnaryUnaryMultiCallable[_broker_pb2.PutCheckpointRequest, _broker_pb2.PutCheckpointResponse]
     """PutCheckpoint shows a checkpoint of the caller's own log, so that the caller cannot rewrite it afterwards."""
+    Access: _grpc.UnaryUnaryMultiCallable[_broker_pb2.AccessRequest, _broker_pb2.AccessResponse]
+    """Access evaluates the blinded element of an access request under every month's record key."""
 
 @_typing.type_check_only
 class BrokerServiceAsyncStub(BrokerServiceStub):
@@ -103,6 +105,8 @@ class BrokerServiceAsyncStub(BrokerServiceStub):
     """PutCosignature brings a witness's cosignature of a checkpoint of this replica's log."""
     PutCheckpoint: _aio.UnaryUnaryMultiCallable[_broker_pb2.PutCheckpointRequest, _broker_pb2.PutCheckpointResponse]  # type: ignore[assignment]
     """PutCheckpoint shows a checkpoint of the caller's own log, so that the caller cannot rewrite it afterwards."""
+    Access: _aio.UnaryUnaryMultiCallable[_broker_pb2.AccessRequest, _broker_pb2.AccessResponse]  # type: ignore[assignment]
+    """Access evaluates the blinded element of an access request under every month's record key."""
 
 class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
     """BrokerService routes blinded questions between nodes."""
@@ -234,5 +238,13 @@ class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_broker_pb2.PutCheckpointResponse, _abc.Awaitable[_broker_pb2.PutCheckpointResponse]]:
         """PutCheckpoint shows a checkpoint of the caller's own log, so that the caller cannot rewrite it afterwards."""
+
+    @_abc_1.abstractmethod
+    def Access(
+        self,
+        request: _broker_pb2.AccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_broker_pb2.AccessResponse, _abc.Awaitable[_broker_pb2.AccessResponse]]:
+        """Access evaluates the blinded element of an access request under every month's record key."""
 
 def add_BrokerServiceServicer_to_server(servicer: BrokerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

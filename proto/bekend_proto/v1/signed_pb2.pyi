@@ -186,7 +186,9 @@ class Signed(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
-    """Serialised payload: Begin, Question, Answer, FilterHeader, FetchOrder, Enrolment, Receipt, Release or Collected."""
+    """Serialised payload: Begin, Question, Answer, FilterHeader, FetchOrder, Enrolment, Receipt, Release or Collected.
+    Serialised payload: Begin, Question, Answer, FilterHeader, FetchOrder, Enrolment, Receipt or SubjectAccess.
+    """
     signature: _builtins.bytes
     """Ed25519 (RFC 8032), 64 bytes, over lp(label) || payload; the label names the kind of payload."""
     def __init__(
@@ -630,6 +632,46 @@ class Enrolment(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Enrolment: _TypeAlias = Enrolment  # noqa: Y015
+
+@_typing.final
+class SubjectAccess(_message.Message):
+    """SubjectAccess asks the broker to evaluate one element under the record key of every month whose records live: what a
+    partner's privacy officer needs to answer an access request (section 8). Signed off line with the officer's own key.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    ELEMENT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    """Version of this protocol."""
+    request_id: _builtins.bytes
+    """16 random bytes; the broker takes an id once."""
+    requester: _builtins.str
+    """OIN of the partner whose privacy officer asks."""
+    element: _builtins.bytes
+    """r * x, 32 bytes (RFC 9496); the blind r stays with the officer."""
+    time: _builtins.int
+    """When it was signed, milliseconds since 1970-01-01 UTC."""
+    def __init__(
+        self,
+        *,
+        protocol_version: _builtins.int = ...,
+        request_id: _builtins.bytes = ...,
+        requester: _builtins.str = ...,
+        element: _builtins.bytes = ...,
+        time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["element", b"element", "protocol_version", b"protocol_version", "request_id", b"request_id", "requester", b"requester", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectAccess: _TypeAlias = SubjectAccess  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
