@@ -51,6 +51,7 @@ class KeyManifest:
     privacy_officer: bytes | None = None
     desk: str | None = None
     opening_hours: str | None = None
+    privacy_officer_signing: bytes | None = None
     register_sizes: Mapping[str, int] = field(default_factory=dict)
     evaluation_keys: Mapping[tuple[str, str, str], bytes] = field(default_factory=dict)
     record_keys: Mapping[str, bytes] = field(default_factory=dict)
@@ -84,6 +85,7 @@ def parse_manifest(text: str) -> KeyManifest:
         privacy_officer=file.privacy_officer,
         desk=file.desk,
         opening_hours=file.opening_hours,
+        privacy_officer_signing=file.privacy_officer_signing,
         register_sizes=file.register_sizes,
         evaluation_keys=keys,
         record_keys=file.record_keys,
@@ -103,7 +105,8 @@ def open_manifest(note: bytes, vkey: str, now: datetime) -> KeyManifest:
     signer = parse_vkey(vkey)
     if signer.name.split("/")[1:2] != [manifest.oin]:
         raise KeysError(f"the key manifest of {manifest.oin} is signed by {signer.name}: each signs its own")
-    if signer.public in manifest.signing_keys or _is_officer(manifest, signer.public):
+    others = {*manifest.signing_keys, manifest.privacy_officer_signing}
+    if signer.public in others or _is_officer(manifest, signer.public):
         raise KeysError(f"{manifest.oin} uses its off-line key for something else too: one key, one role; make another")
     if now < manifest.issued - FRESHNESS:
         raise KeysError(f"key manifest {manifest.number} of {manifest.oin} is dated in the future: check the clocks")
@@ -139,6 +142,7 @@ class _File(StrictModel):
     privacy_officer: Hex32 | None = None
     desk: str | None = None
     opening_hours: str | None = None
+    privacy_officer_signing: Hex32 | None = None
     register_sizes: dict[Slug, Whole] = Field(default_factory=dict)
     evaluation_keys: tuple[_Row, ...] = ()
     record_keys: dict[Annotated[str, AfterValidator(_month)], Hex32] = Field(default_factory=dict)
@@ -161,6 +165,8 @@ def _lines(manifest: KeyManifest) -> list[str]:
         lines.append(f'privacy_officer: "{manifest.privacy_officer.hex()}"')
     contact = {"desk": manifest.desk, "opening_hours": manifest.opening_hours}
     lines += [f'{name}: "{value}"' for name, value in contact.items() if value is not None]
+    if manifest.privacy_officer_signing is not None:
+        lines.append(f'privacy_officer_signing: "{manifest.privacy_officer_signing.hex()}"')
     if manifest.register_sizes:
         lines += ["register_sizes:", *(f"  {name}: {size}" for name, size in sorted(manifest.register_sizes.items()))]
     if manifest.evaluation_keys:
@@ -217,13 +223,16 @@ def _is_officer(manifest: KeyManifest, public: bytes) -> bool:
 
 
 def _check_keys(manifest: KeyManifest) -> None:
-    own = [*manifest.signing_keys, *([manifest.privacy_officer] if manifest.privacy_officer is not None else [])]
+    officer = [key for key in (manifest.privacy_officer, manifest.privacy_officer_signing) if key is not None]
+    own = [*manifest.signing_keys, *officer]
     elements = [*manifest.evaluation_keys.values(), *manifest.record_keys.values()]
     if not manifest.signing_keys or len(set(own + elements)) != len(own + elements):
         raise KeysError("a key stands twice in the manifest, or none signs: one key, one role")
     if any(len(key) != 32 or key == bytes(32) for key in own):
         raise KeysError("a signing key and a privacy officer's key have 32 bytes and are not zero")
-    if any(_is_officer(manifest, key) for key in manifest.signing_keys):
+    if manifest.privacy_officer_signing is not None and manifest.privacy_officer is None:
+        raise KeysError("a privacy officer who signs access requests has a key to open records too: name both")
+    if any(_is_officer(manifest, key) for key in own if key != manifest.privacy_officer):
         raise KeysError("the privacy officer's key is a signing key in another form: one key, one role")
     try:
         for element in elements:
