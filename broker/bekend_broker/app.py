@@ -16,6 +16,7 @@ from bekend_proto.telemetry import MetricsServer, start_metrics
 from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
 from prometheus_client import CollectorRegistry
 
+from bekend_broker.access import Accesses
 from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory, Present, load_present, shelf_of
@@ -83,6 +84,7 @@ class Broker:
             metrics=metrics,
             limits=limits,
         )
+        self._accesses = Accesses(self._directory, store, clock, metrics)
         self._inbox = Inbox(config.data, self._directory, self._register)
         self._watching: asyncio.Future[tuple[None, None, None, None]] | None = None
         self._awaited = Awaited(shelf_of(config))
@@ -130,6 +132,7 @@ class Broker:
             enrolments=self._enrolments,
             releases=self._releases,
             checkpoints=self._checkpoints,
+            accesses=self._accesses,
         )
         self._server = await start_server(
             [lambda server: add_BrokerServiceServicer_to_server(service, server)],

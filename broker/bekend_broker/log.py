@@ -18,8 +18,14 @@ BEGIN = "begin"
 QUESTION = "question"
 FETCH = "fetch"
 ENROLMENT = "enrolment"
+ACCESS = "access"
 
-_PERSONS = {BEGIN: b"bekend1-begin", FETCH: b"bekend1-fetch", ENROLMENT: b"bekend1-enrol"}
+_PERSONS = {
+    BEGIN: b"bekend1-begin",
+    FETCH: b"bekend1-fetch",
+    ENROLMENT: b"bekend1-enrol",
+    ACCESS: b"bekend1-access",
+}
 
 
 def entry_hash(kind: str, signed: Signed) -> bytes:

@@ -62,6 +62,7 @@ class Metrics:
         self.open_questions = Gauge(
             "bekend_broker_open_questions", "Questions that a colleague may still decide about.", registry=r
         )
+        self.accesses = Counter("bekend_broker_accesses", "Access requests that were evaluated.", registry=r)
         self.fetches = Counter("bekend_broker_fetches", "Filters passed on, by decision.", ("decision",), registry=r)
         self.storage_faults = Counter(
             "bekend_broker_storage_faults", "Writes that failed: nothing was answered.", registry=r

@@ -7,6 +7,8 @@ from typing import Any
 from bekend_policy.versions import files_of
 from bekend_proto.interceptors import current_caller
 from bekend_proto.v1.broker_pb2 import (
+    AccessRequest,
+    AccessResponse,
     AttachRequest,
     AttachResponse,
     CollectRequest,
@@ -42,6 +44,7 @@ from bekend_proto.v1.broker_pb2 import (
 )
 from bekend_proto.v1.broker_pb2_grpc import BrokerServiceServicer
 
+from bekend_broker.access import Accesses
 from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.directory import Directory
 from bekend_broker.enrolment import Enrolments
@@ -65,6 +68,7 @@ class BrokerService(BrokerServiceServicer):
         enrolments: Enrolments,
         releases: Releases,
         checkpoints: Checkpoints,
+        accesses: Accesses,
     ) -> None:
         self._directory = directory
         self._register = register
@@ -73,6 +77,7 @@ class BrokerService(BrokerServiceServicer):
         self._enrolments = enrolments
         self._releases = releases
         self._checkpoints = checkpoints
+        self._accesses = accesses
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:  # noqa: N802
         """The directory, signed notes only."""
@@ -158,3 +163,7 @@ class BrokerService(BrokerServiceServicer):
     async def PutCheckpoint(self, request: PutCheckpointRequest, context: Any) -> PutCheckpointResponse:  # noqa: N802
         """See a checkpoint of the caller's own log."""
         return PutCheckpointResponse(size=await self._checkpoints.witness(current_caller(), request))
+
+    async def Access(self, request: AccessRequest, context: Any) -> AccessResponse:  # noqa: N802
+        """Evaluate an access request."""
+        return await self._accesses.run(current_caller(), request.request)

@@ -278,11 +278,13 @@ def keep_decision(connection: sqlite3.Connection, row: DecisionRow) -> None:
     append_decision(connection, row)
 
 
-def first_time(connection: sqlite3.Connection, kind: bytes, name: bytes, now: datetime) -> bool:
-    """Whether this id is new; it is remembered from now on for the replay memory (protocol, parameters)."""
+def first_time(
+    connection: sqlite3.Connection, kind: bytes, name: bytes, now: datetime, memory: timedelta = REPLAY_MEMORY
+) -> bool:
+    """Whether this id is new; it is remembered from now on, for the replay memory unless it must be longer."""
     present = milliseconds(now)
     connection.execute("DELETE FROM seen WHERE until < ?", (present,))
-    until = present + REPLAY_MEMORY // timedelta(milliseconds=1)
+    until = present + memory // timedelta(milliseconds=1)
     cursor = connection.execute("INSERT OR IGNORE INTO seen (id, until) VALUES (?, ?)", (kind + name, until))
     return cursor.rowcount == 1
 

@@ -12,7 +12,7 @@ memory alone here, and is gone when the process ends.
 import os
 import pwd
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from bekend_broker import keys as broker_keys
 from bekend_node import keys as node_keys
 from bekend_policy.keys import SigningKey
 from bekend_policy.load import load_covenant
+from bekend_policy.officer_key import OfficerKey
 from bekend_policy.sign import sign_covenant, verify_covenant
 from bekend_policy.standing import StandingDecision
 from bekend_proto.note import add_signature, note_name, sign_note, vkey_of
-from nacl.public import PrivateKey
 from nacl.signing import SigningKey as Ed25519
 
 from bekend_deploy import covenant as demo_covenant
@@ -41,7 +41,7 @@ class OffLine:
     """The keys that people hold: per partner an ondertekenaar, a privacy officer, and two approvers of mappings."""
 
     signer: SigningKey
-    privacy_officer: PrivateKey = field(repr=False)
+    privacy_officer: OfficerKey
     approvers: tuple[SigningKey, SigningKey]
 
     @classmethod
@@ -49,7 +49,7 @@ class OffLine:
         """New keys for one partner."""
         return cls(
             new_signer(note_name(oin, "ondertekenaar")),
-            PrivateKey.generate(),
+            OfficerKey.generate(oin),
             (new_signer(f"bekend/{oin}/beheer-1"), new_signer(f"bekend/{oin}/beheer-2")),
         )
 
@@ -196,11 +196,18 @@ def _node(
     used = registers_in_use(pairs, partner.oin)
     files = population.write(folder / "import", partner.oin)
     sizes = {register: len(population.registers[partner.oin, register]) for register in used}
-    officer = bytes(off_line.privacy_officer.public_key)
-    (folder / "privacy-officer.pub").write_text(officer.hex() + "\n", encoding="ascii")
     desk = {"desk": f"Loket {partner.name}, loket@{partner.slug}.example", "opening_hours": "werkdagen 9-17 uur"}
+    officer = off_line.privacy_officer
+    (folder / "privacy-officer.pub").write_text(officer.public_file, encoding="ascii")
     draft = node_keys.draft_manifest(
-        keys, served(pairs, partner.oin), sizes, privacy_officer=officer, number=1, now=now, **desk
+        keys,
+        served(pairs, partner.oin),
+        sizes,
+        privacy_officer=officer.opening_public,
+        privacy_officer_signing=officer.signing_public,
+        number=1,
+        now=now,
+        **desk,
     )
     (folder / "manifest.note").write_bytes(sign_note(draft.text(), off_line.signer.name, off_line.signer.seed))
     for register in used:

@@ -158,6 +158,7 @@ def draft_manifest(
     sizes: Mapping[str, int],
     *,
     privacy_officer: bytes | None,
+    privacy_officer_signing: bytes | None = None,
     number: int,
     now: datetime,
     desk: str | None = None,
@@ -182,6 +183,7 @@ def draft_manifest(
         privacy_officer=privacy_officer,
         desk=desk,
         opening_hours=opening_hours,
+        privacy_officer_signing=privacy_officer_signing,
         register_sizes={SHIELDED: SHIELDED_SIZE, **sizes},
         evaluation_keys={
             (keys.oin, purpose, epoch): keys.evaluation_key(purpose, epoch).public

@@ -59,11 +59,13 @@ def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
         raise KeysError("the manifest names a desk for officers elsewhere (FG-11): set `desk` in node.yaml")
     keys = NodeKeys.load(config.keys, config.oin)
     purposes = [purpose for purpose, source in covenant.served_by(config.oin) if source.mode.by_machine]
+    opening, signing = officer_keys(config)
     return draft_manifest(
         keys,
         purposes,
         {name: register.size for name, register in config.registers.items()},
-        privacy_officer=_officer(config),
+        privacy_officer=opening,
+        privacy_officer_signing=signing,
         number=next_number(config),
         now=now,
         desk=config.desk,
@@ -83,14 +85,20 @@ def next_number(config: NodeConfig) -> int:
         raise KeysError(f"{config.manifest}: {fault.detail}") from fault
 
 
-def _officer(config: NodeConfig) -> bytes | None:
+def officer_keys(config: NodeConfig) -> tuple[bytes | None, bytes | None]:
+    """The privacy officer's public keys: the one that records are sealed to, and the one that signs access requests.
+
+    Raises KeysError when the file cannot be read. A file of one line, without the second key, opens records alone.
+    """
     path: Path | None = config.privacy_officer
     if path is None:
-        return None
+        return None, None
     try:
-        text = path.read_text(encoding="ascii").strip()
+        text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as fault:
         raise KeysError(f"{path}: the privacy officer's public key cannot be read: check `privacy_officer`") from fault
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise KeysError(f"{path} does not hold 64 hex digits: ask the privacy officer for the public key")
-    return bytes.fromhex(text)
+    lines = text.split()
+    if len(lines) not in {1, 2} or not all(re.fullmatch(r"[0-9a-f]{64}", line) for line in lines):
+        raise KeysError(f"{path} does not hold one or two lines of 64 hex digits: ask the privacy officer for the file")
+    keys = [bytes.fromhex(line) for line in lines]
+    return keys[0], keys[1] if len(keys) == 2 else None

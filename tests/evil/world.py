@@ -140,7 +140,7 @@ class World:
         return self.keys_of(oin).signing
 
     def privacy_officer(self, oin: str) -> PrivateKey:
-        return self.built.nodes[oin].off_line.privacy_officer
+        return self.built.nodes[oin].off_line.privacy_officer.opening
 
     def note(self, oin: str) -> bytes:
         return (self.built.nodes[oin].folder / "manifest.note").read_bytes()

@@ -97,6 +97,9 @@ class Servicer(broker_pb2_grpc.BrokerServiceServicer):
     async def PutCheckpoint(self, request: Any, context: Any) -> Any:
         return broker_pb2.PutCheckpointResponse()
 
+    async def Access(self, request: Any, context: Any) -> Any:
+        return broker_pb2.AccessResponse()
+
     async def Enrol(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
         async for message in request_iterator:
             yield broker_pb2.EnrolResponse(chunk=broker_pb2.EvaluatedChunk(index=message.chunk.index))

@@ -196,6 +196,7 @@ class Party:
     signer: SigningKey = field(default_factory=SigningKey.generate)
     signing: SigningKey = field(default_factory=SigningKey.generate)
     officer: PrivateKey = field(default_factory=PrivateKey.generate)
+    officer_signing: SigningKey = field(default_factory=SigningKey.generate)
     k: bytes = field(default_factory=group.random_scalar)
     m: bytes = field(default_factory=group.random_scalar)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -224,6 +225,7 @@ class Party:
             protocol_versions=(1,),
             signing_keys=(bytes(self.signing.verify_key),),
             privacy_officer=bytes(self.officer.public_key),
+            privacy_officer_signing=bytes(self.officer_signing.verify_key),
             register_sizes=dict(self.sizes),
         )
         text = replace(manifest, **changes).text()
