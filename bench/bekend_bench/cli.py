@@ -32,6 +32,7 @@ class Part(StrEnum):
     REBUILD = "rebuild"
     LOOKUPS = "lookups"
     STORAGE = "storage"
+    RECORDS = "records"
 
 
 @app.command(epilog=EPILOG)

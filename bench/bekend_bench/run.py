@@ -9,13 +9,13 @@ from dataclasses import replace
 from bekend_deploy.processes import ProcessFailed
 from bekend_proto.clock import SystemClock
 
-from bekend_bench import enrolment, floor, lookups, machine, rebuild, storage
+from bekend_bench import enrolment, floor, lookups, machine, rebuild, records, storage
 from bekend_bench.figures import at_least
 from bekend_bench.floor import Floor
 from bekend_bench.ground import FEW, GROUP, LARGE, MEDIUM, SMALL, SOURCES, ground, populate
 from bekend_bench.report import Report
 
-PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART)
+PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, records.PART)
 """What can be measured beside the floor, which always is."""
 ENROLLED = 50_000
 REBUILT = 500_000
@@ -47,6 +47,9 @@ def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
         with stage("rebuild"):
             report.figures += rebuild.measure(_now(base), cores, MEDIUM)
             report.figures += rebuild.measure(_now(base), cores, LARGE if full else REBUILT, at_least(0.90))
+    if records.PART in parts:
+        with stage("records"):
+            report.figures += records.measure(_now(base))
     if enrolment.PART in parts:
         with stage("enrolment"), ground({ENROLLED: 1}, clock, registers=True) as field:
             report.figures += enrolment.measure(field, _now(base), cores)

@@ -69,7 +69,7 @@ class Accesses:
             store.forget_days(connection, day_of(now))
             if not store.spend(connection, store.Account(day_of(now), caller, _BUDGET), 1, A_DAY):
                 raise BudgetError(f"{caller} has made its {A_DAY} access requests of {day_of(now)}: wait a day")
-            log.append(connection, log.ACCESS, signed, now)
+            log.append(connection, log.ACCESS, signed, now, requester=caller)
 
         try:
             await self._store.write(admit)

@@ -31,6 +31,7 @@ PARTS: dict[str, Part] = {
     "policy": Part("bekend_policy.cli", "Check, sign and verify the covenant."),
     "log": Part("bekend_deploy.log_cli", "Read the logs: what was processed, what was decided, who read it."),
     "receipt": Part("bekend_node.receipt_cli", "Check an answer receipt, off line."),
+    "inzage": Part("bekend_node.records.cli", "Answer a citizen's access request; defer informing (privacy officer)."),
     "bench": Part("bekend_bench.cli", "Measure this machine against the floor of the protocol."),
 }
 

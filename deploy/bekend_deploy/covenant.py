@@ -152,6 +152,7 @@ def _zsm_context(settings: Settings) -> _Tree:
         "max_personen": "1",
         "geldigheid_resultaat": "PT72H",
         "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
+        "uitstel": {"grond": "Wjsg 21(2) en 39l(2)", "herbeoordeling": "P90D"},
         **_common(settings),
     }
 
@@ -175,6 +176,7 @@ def _zsm_local(settings: Settings) -> _Tree:
         "max_personen": "1",
         "geldigheid_resultaat": "PT72H",
         "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
+        "uitstel": {"grond": "Wjsg 21(2) en 39l(2)", "herbeoordeling": "P90D"},
         "open_vraag": "Voor de lokale context vóór de ZSM-beoordeling is geen eigen grondslag gevonden: te toetsen.",
         **_common(settings),
     }
@@ -210,6 +212,7 @@ def _zvh_weighing(settings: Settings) -> _Tree:
         "max_personen": str(settings.max_persons),
         "geldigheid_resultaat": "P28D",
         "informeren": "De aanmelder vooraf, tenzij; formeel het contactpunt.",
+        "uitstel": {"grond": "AVG 14(5)(b), UAVG 41", "herbeoordeling": "P90D"},
         **_common(settings),
     }
 

@@ -38,10 +38,13 @@ from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
 from bekend_node.locks import SERVE, locked
 from bekend_node.log_reading import LogReading
 from bekend_node.metrics import NodeMetrics
+from bekend_node.records.desk import RecordsDesk, tally
+from bekend_node.records.relay import Relay
 from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.status import measure, status_of
 from bekend_node.store import Store
 from bekend_node.store_decisions import Decisions
+from bekend_node.store_deferrals import Deferrals
 from bekend_node.store_registers import Registers
 from bekend_node.suspending import Suspending
 from bekend_node.witness import Witness
@@ -106,6 +109,8 @@ class Node:
         )
         lines = [GrpcLine(link) for link in self.links]
         self.asker = Asker(self._asking, lines, config.canary_identifier, clock)
+        self.deferrals = Deferrals(store.database)
+        relay = Relay(lambda: self.rules.now.manifest, self.links, store, clock)
         self.control = ControlServer(
             self.asker,
             config.officers,
@@ -122,6 +127,7 @@ class Node:
                 readers=config.log_readers,
                 clock=clock,
             ),
+            records=RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock),
         )
         self.web = self._pages(config, dev=dev)
         self._awaited = Awaited(config.data / FOLDER)
@@ -173,6 +179,7 @@ class Node:
             attachments=self.attachments,
             suspensions=self.suspending.held,
             witness=self.witness,
+            deferrals=self.deferrals.all(),
             now=self.clock.now(),
         )
 
@@ -292,6 +299,7 @@ class Node:
             if self._awaited.is_due(self.clock.now()):
                 await self.reload()
             measure(self.rules.now, self.filters, self.registers, self.metrics)
+            self.metrics.deferrals(tally(self.deferrals.all(), day_of(self.clock.now())))
             await asyncio.sleep(MEASURE_SECONDS)
 
 

@@ -347,6 +347,8 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"  filter {facts['filter_version']} ({facts['epoch']}), lists as of {facts['as_of']}"
         if facts["next_switch"]:
             yield f"  next switch {facts['next_switch']}"
+    waiting = found["deferrals"]["due"] + found["deferrals"]["pending"]
+    yield from [f"{waiting} deferral(s) of informing wait for a person: bekend inzage uitstel list"] * bool(waiting)
     for one in found["registers"]:
         yield f"register {one['register']} for {one['purpose']} in {one['epoch']}: as of {one['as_of']}"
 

@@ -12,6 +12,8 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "log", "form": "ldv", "first": ..., "last": ..., "used_for": ...}    the log, for who may read it
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
     {"op": "clear_alarm", "number": 1, "reason": ...}           the operator looked into an alarm about a log
+    {"op": "access", "request": ...}                            relay the privacy officer's access request
+    {"op": "defer" | "defer-list" | "defer-approve" | "defer-end", ...}     informing a person, deferred
 
 A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
 `ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`. What an officer has left
@@ -52,6 +54,7 @@ from bekend_node.control_messages import (
     LogRequest,
     OpenRequest,
     RaiseRequest,
+    RecordsRequest,
     Request,
     StatusRequest,
     SuspendRequest,
@@ -60,6 +63,7 @@ from bekend_node.control_messages import (
 from bekend_node.control_purposes import purposes_for
 from bekend_node.control_socket import bind
 from bekend_node.log_reading import LogReading
+from bekend_node.records.desk import RecordsDesk
 
 LINE_LIMIT: Final = 1 << 16
 CONNECTIONS: Final = 64
@@ -93,6 +97,7 @@ class ControlServer:
         install: Install | None = None,
         clear_alarm: ClearAlarm | None = None,
         log_reading: LogReading | None = None,
+        records: RecordsDesk | None = None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -104,6 +109,7 @@ class ControlServer:
         self._install = install
         self._clear_alarm = clear_alarm
         self._log_reading = log_reading
+        self._records = records
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -194,13 +200,14 @@ class ControlServer:
             await self._read_log(connection, request, user.name)
             return
         roles = self._officers.get(user.name, [])
-        operating = isinstance(request, CanaryRequest | StatusRequest | SuspendRequest | ClearAlarmRequest)
+        operator = CanaryRequest | StatusRequest | SuspendRequest | ClearAlarmRequest | RecordsRequest
+        operating = isinstance(request, operator)
         if not roles and not (operating and user.operator):
             raise _unknown_user(user.name)
         if isinstance(request, ClearAlarmRequest):
             await connection.send(await self._clear(request, user))
         elif operating:
-            await connection.send(await self._operate(request))
+            await connection.send(await self._operate(request, roles))
         elif isinstance(request, OpenRequest):
             await connection.send(await self._open_purpose(request, self._in_role(roles, request.purpose)))
         elif isinstance(request, AskRequest):
@@ -246,13 +253,16 @@ class ControlServer:
             "purposes": [named[id_] for id_ in dict.fromkeys(purpose["id"] for purpose in found)],
         }
 
-    async def _operate(self, request: Request) -> Reply:
+    async def _operate(self, request: Request, roles: Sequence[OfficerRef]) -> Reply:
         """What an operator asks; needs no officer."""
         if isinstance(request, CanaryRequest):
             outcome = await self._asker.ask_canary(request.purpose)
             return {"type": "result", "outcome": outcome.to_json()}
         if isinstance(request, SuspendRequest):
             return await self._suspend(request)
+        if isinstance(request, RecordsRequest):
+            assert self._records is not None
+            return await self._records.handle(request, roles)
         return {"type": "result", **self._status()}
 
     async def _clear(self, request: ClearAlarmRequest, user: "_Peer") -> Reply:

@@ -96,6 +96,46 @@ class LogRequest(_Request):
     trace_id: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32})?$")] = ""
 
 
+class AccessRelayRequest(_Request):
+    """Relay the privacy officer's access request: a Signed SubjectAccess, in base64."""
+
+    op: Literal["access"]
+    request: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class DeferRequest(_Request):
+    """Record that informing is deferred, about a case or an answered question."""
+
+    op: Literal["defer"]
+    about: Literal["zaak", "vraag"]
+    reference: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    purpose: Purpose
+    ground: Annotated[str, StringConstraints(max_length=4000)]
+    review_on: Annotated[str, StringConstraints(max_length=10)]
+
+
+class DeferApproveRequest(_Request):
+    """Approve another person's deferral."""
+
+    op: Literal["defer-approve"]
+    number: Annotated[int, Field(ge=1)]
+
+
+class DeferEndRequest(_Request):
+    """End a deferral."""
+
+    op: Literal["defer-end"]
+    number: Annotated[int, Field(ge=1)]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=600)]
+
+
+class DeferListRequest(_Request):
+    """Every deferral, and how it stands."""
+
+    op: Literal["defer-list"]
+
+
+RecordsRequest = AccessRelayRequest | DeferRequest | DeferApproveRequest | DeferEndRequest | DeferListRequest
 Request = (
     PurposesRequest
     | OpenRequest
@@ -106,6 +146,7 @@ Request = (
     | SuspendRequest
     | ClearAlarmRequest
     | LogRequest
+    | RecordsRequest
 )
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 

@@ -1,5 +1,7 @@
 """What a node tells its operator: counts of work and moments. Never what was answered, never about whom."""
 
+from collections.abc import Mapping
+
 from bekend_proto.errors import Code, code_name
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -30,6 +32,12 @@ class NodeMetrics:
             "bekend_node_list_timestamp_seconds",
             "Date of a register's list, per purpose.",
             ["register", "purpose"],
+            registry=registry,
+        )
+        self._deferrals = Gauge(
+            "bekend_node_deferrals",
+            "Deferrals of informing, by how they stand: pending, in_force, due. Due ones wait for a person.",
+            ["state"],
             registry=registry,
         )
         self._manifest = Gauge(
@@ -78,6 +86,11 @@ class NodeMetrics:
     def list_of(self, register: str, purpose: str, as_of: float) -> None:
         """The date of a register's list, in seconds."""
         self._list.labels(register, purpose).set(as_of)
+
+    def deferrals(self, tally: Mapping[str, int]) -> None:
+        """How many deferrals stand how."""
+        for state, number in tally.items():
+            self._deferrals.labels(state).set(number)
 
     def ends(self, manifest: float, covenant: float) -> None:
         """When manifest and covenant end, in seconds."""

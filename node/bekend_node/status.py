@@ -1,15 +1,18 @@
 """How the node stands: for `bekend node status`, and the metrics. No count of hits, nothing about a person."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
+from bekend_policy.deferring import Deferral
 from bekend_policy.suspension import Suspensions
-from bekend_proto.clock import from_milliseconds
+from bekend_proto.clock import day_of, from_milliseconds
 from bekend_proto.errors import NotReadyError
 
 from bekend_node.attach import Attachment
 from bekend_node.filters import Filters
 from bekend_node.metrics import NodeMetrics
+from bekend_node.records.desk import tally
 from bekend_node.rules import Rules
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers
@@ -25,6 +28,7 @@ def status_of(
     attachments: tuple[Attachment, ...],
     suspensions: Suspensions,
     witness: Witness,
+    deferrals: Sequence[Deferral] = (),
     now: datetime,
 ) -> dict[str, Any]:
     """Per purpose: mode, standing decision's end, filter version, next switch, what is wrong; lists; replicas; rows.
@@ -100,6 +104,7 @@ def status_of(
                 for one in witness.alarms()
             ],
         },
+        "deferrals": tally(deferrals, day_of(now)),
         "rows": store.counts(),
         "now": _moment(now),
     }

@@ -16,6 +16,7 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     own_record   the requester's own sealed records (protocol section 8)
     decision     what was decided about a lookup before anything left, or about a message that was refused
     log_read     who read the log, when and what for
+    deferral     see store_deferrals.py
     raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
 
 There is no column for a hit: nothing here says what was answered.
@@ -41,6 +42,8 @@ from bekend_proto.errors import BudgetError, StaleError, StorageError
 from bekend_proto.log_table import Entry
 from bekend_proto.read_table import READ_DDL
 from bekend_proto.v1.signed_pb2 import Signed
+
+from bekend_node import store_deferrals
 
 T = TypeVar("T")
 ASKED: Final = "asked"
@@ -111,6 +114,7 @@ MIGRATIONS = (
     Migration(5, "tree of the log, checkpoints, alarms", log_table.add_tree),
     Migration(6, "promises", _PROMISE),
     Migration(7, "readings of the log", READ_DDL),
+    Migration(8, "deferrals", store_deferrals.DDL),
 )
 
 

@@ -1,0 +1,125 @@
+"""From reply, export and periods to a letter: the whole of `bekend inzage answer`, off line (protocol section 8)."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from bekend_policy.load import load_covenant
+from bekend_policy.manifest import open_manifest
+from bekend_policy.model import Covenant
+from bekend_policy.officer_key import OfficerKey
+from bekend_policy.sign import verify_covenant
+from bekend_proto.clock import day_of, milliseconds, month_start
+from bekend_proto.errors import KeysError, ProofError
+
+from bekend_node.records.findings import Covenants, Findings, assemble
+from bekend_node.records.letter import Facts
+from bekend_node.records.opening import Part, open_all
+from bekend_node.records.own import own_answers
+from bekend_node.records.periods import Registration
+from bekend_node.records.reply import finish
+from bekend_node.records.request import Asked, open_secret
+from bekend_node.store_export import Export, Progress
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the privacy officer brings: keys (the present one first), files, and what the own system says."""
+
+    keys: Sequence[OfficerKey]
+    secret: bytes
+    reply: bytes
+    export: Path
+    covenants: Sequence[Path]
+    anchor: str
+    registration: Registration | None = None
+    workers: int = 0
+
+
+def answer(given: Given, now: datetime, progress: Callable[[str], Progress]) -> tuple[Facts, Findings]:
+    """What the letter says.
+
+    `progress` gives, for a stage (`vragen`, `eigen`), a function that shows how far it is. Raises CovenantFaults,
+    KeysError, MalformedError, SignatureError, ProofError, and RefusedError when a deferral must be looked at first.
+    """
+    covenants = _covenants(given, now)
+    covenant = covenants.now
+    asked = _open_asked(given)
+    with Export.open(given.export) as export:
+        _check_owner(export, asked.oin, covenant)
+        broker = open_manifest(export.meta("broker_manifest"), covenant.operator_key, now)
+        deferrals = export.deferrals()
+    values = finish(asked, given.reply, broker.record_keys)
+    openers = [key.opening for key in given.keys]
+    since = _since(covenant, now)
+    part = open_all(
+        given.export,
+        openers,
+        values,
+        asked.oin,
+        kept_since=milliseconds(datetime(since.year, since.month, since.day, tzinfo=UTC)),
+        progress=progress("vragen"),
+        workers=given.workers,
+    )
+    _check_months(part, broker.record_keys.keys())
+    own, faults = own_answers(given.export, openers, asked.identifier, progress("eigen"), given.workers)
+    today = day_of(now)
+    findings = assemble(
+        asked.oin,
+        covenants,
+        part.matches,
+        own,
+        registration=given.registration,
+        deferrals=deferrals,
+        faults=(*part.faults, *faults),
+        today=today,
+    )
+    facts = Facts(
+        organisation=covenant.participants[asked.oin],
+        asked_on=day_of(asked.made),
+        written_on=today,
+        since=max(since, month_start(min(values)).date()),
+        registration_given=given.registration is not None,
+    )
+    return facts, findings
+
+
+def _open_asked(given: Given) -> Asked:
+    """The request, with the key that it was made with: the present one, or one from before."""
+    first: KeysError | None = None
+    for key in given.keys:
+        try:
+            return open_secret(given.secret, key)
+        except KeysError as fault:
+            first = first or fault
+    raise first or KeysError("geef een sleutel met --sleutel")
+
+
+def _covenants(given: Given, now: datetime) -> Covenants:
+    """The version that serves now, its signatures verified; beside it older ones, which questions name by hash."""
+    now_serving = verify_covenant(load_covenant(given.covenants[0]), given.anchor, now)
+    return Covenants([now_serving, *(load_covenant(folder) for folder in given.covenants[1:])])
+
+
+def _check_owner(export: Export, oin: str, covenant: Covenant) -> None:
+    if export.meta("oin").decode("ascii", "replace") != oin:
+        raise KeysError("de export is van een andere organisatie dan het verzoek: neem de export van uw eigen node")
+    if oin not in covenant.participants:
+        raise KeysError("uw organisatie staat niet in dit convenant: controleer --convenant")
+
+
+def _check_months(part: Part, known: Collection[str]) -> None:
+    """A month that the broker still has but left out would make a letter that is not whole."""
+    left_out = sorted(month for month in part.lacking if month in known)
+    if left_out:
+        raise ProofError(
+            f"in het antwoord ontbreekt {', '.join(left_out)}: de brief zou niet volledig zijn. Maak een nieuw verzoek"
+        )
+
+
+def _since(covenant: Covenant, now: datetime) -> date:
+    """How far the shortest term of the covenant reaches back: from there on every question must still be there."""
+    years = [covenant.agreement.log_years, *(one.log_years for one in covenant.purposes.values() if one.log_years)]
+    today = day_of(now)
+    return date(today.year - min(years), today.month, 1)
