@@ -49,6 +49,7 @@ def answer(given: Given, now: datetime, progress: Callable[[str], Progress]) -> 
     with Export.open(given.export) as export:
         _check_owner(export, asked.oin, covenant)
         broker = open_manifest(export.meta("broker_manifest"), covenant.operator_key, now)
+        own_manifest = open_manifest(export.meta("manifest"), covenant.participants[asked.oin].signer, now)
         deferrals = export.deferrals()
     values = finish(asked, given.reply, broker.record_keys)
     openers = [key.opening for key in given.keys]
@@ -77,6 +78,7 @@ def answer(given: Given, now: datetime, progress: Callable[[str], Progress]) -> 
     )
     facts = Facts(
         organisation=covenant.participants[asked.oin],
+        desk=own_manifest.desk,
         asked_on=day_of(asked.made),
         written_on=today,
         since=max(since, month_start(min(values)).date()),

@@ -42,6 +42,7 @@ class Facts:
     """What the letter says besides the findings. `asked_on`: the day on which the request was made."""
 
     organisation: Participant
+    desk: str | None
     asked_on: date
     written_on: date
     since: date
