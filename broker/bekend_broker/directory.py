@@ -224,6 +224,7 @@ class Directory:
         """
         suspension = await asyncio.to_thread(open_suspension, note, self.present.covenants)
         async with self._changing:
+            self._suspensions.check_newer(suspension)
             is_new = await self._store.write(lambda c: _remember_suspension(c, suspension, note))
             if is_new:
                 self._suspensions.put(suspension, note)

@@ -81,6 +81,7 @@ class Suspending:
                 if held is None or parse_note(held).text != parse_note(note).text:
                     raise StaleError(f"onder nummer {number} geldt al een andere stilzetting: geef een hoger nummer")
                 return suspension
+            self.held.check_newer(suspension)
             await self._store.keep_suspension(suspension.key, suspension.number, note)
             self.held.put(suspension, note)
         log(

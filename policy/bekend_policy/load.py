@@ -145,7 +145,12 @@ def _files(folder: Path, loaded: Loaded) -> dict[str, bytes]:
     if not folder.is_dir():
         loaded.faults.append(Fault(str(folder), 0, "de map bestaat niet", "Geef de map met afspraken.yaml."))
         return files
-    for entry in sorted(folder.rglob("*"))[:_MAX_FILES]:
+    entries = sorted(folder.rglob("*"))
+    if len(entries) > _MAX_FILES:
+        what = f"de map bevat meer dan {_MAX_FILES} bestanden"
+        loaded.faults.append(Fault(str(folder), 0, what, "Verwijder wat er niet hoort."))
+        return files
+    for entry in entries:
         path = entry.relative_to(folder).as_posix()
         if entry.is_symlink() or not _belongs(path, entry.is_dir()):
             loaded.faults.append(

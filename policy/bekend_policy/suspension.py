@@ -5,18 +5,20 @@ enforced by each of requester, broker and source. Only a withdrawal, a note of t
 a higher number, ends it before its end.
 
 Who may: a partner's ondertekenaar its own node (`knooppunt`) and its own source role under a purpose (`doel`); the
-operator's beheerder everything; whom `stilzetten` in afspraken.yaml names, what it names them for.
+operator's beheerder everything; whom `stilzetten` in afspraken.yaml names, what it names them for. A key that was
+replaced since still brings a suspension in, so that renewing a key undoes none; it withdraws, shortens and changes
+nothing, so that a thief of the old key cannot start again what was stopped.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
 from bekend_proto.errors import KeysError, RefusedError, SignatureError, SuspendedError
-from bekend_proto.note import Note, note_name, parse_note, parse_vkey, verify_note
+from bekend_proto.note import note_name, parse_note, parse_vkey, verify_note
 from pydantic import Field
 
 from bekend_policy.model import Covenant
@@ -55,6 +57,8 @@ class Suspension:
     since: datetime
     until: datetime | None = None
     lifted: bool = False
+    by_former_key: bool = field(default=False, compare=False)
+    """Whether the key that signed it is no longer its signer's."""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -124,20 +128,25 @@ def parse_suspension(text: str) -> Suspension:
 
 
 def open_suspension(note: bytes, covenants: Iterable[Covenant]) -> Suspension:
-    """The suspension in a note, signed by who may, under one of these versions of the covenant.
+    """The suspension in a note, signed by who may, under one of these versions of the covenant, newest first.
 
     Raises MalformedError for the note, KeysError for its text, SignatureError when its signer did not sign,
-    RefusedError when the signer may not suspend this. Says nothing about dates.
+    RefusedError when the signer may not suspend this, or withdraws with a key that was replaced. Says nothing about
+    dates.
     """
     if len(note) > NOTE_LIMIT:
         raise KeysError(f"stilzetting: een bericht heeft hoogstens {NOTE_LIMIT} bytes")
     parsed = parse_note(note)
     found = parse_suspension(parsed.text)
     held = [covenant for covenant in covenants if covenant.id == found.covenant_id]
-    if not any(_signed(covenant, found, parsed) for covenant in held):
+    signed = [verify_note(parsed, vkey) for vkey in _keys_of(found.by, held)]
+    if not any(signed):
         raise SignatureError(f"de stilzetting is niet getekend door {found.by} zelf, of niet voor dit convenant")
     if not any(may_suspend(covenant, found) for covenant in held):
         raise RefusedError("stilzetten", f"{found.by} mag dit niet stilzetten: zie 'stilzetten' in afspraken.yaml")
+    found = replace(found, by_former_key=not signed[0])
+    if found.lifted and found.by_former_key:
+        raise RefusedError("stilzetten", "een vervangen sleutel trekt niets in: teken met de sleutel van nu")
     return found
 
 
@@ -171,6 +180,11 @@ class Suspensions:
     def note(self, suspension: Suspension) -> bytes | None:
         """The note held under this key."""
         return self._notes.get(suspension.key)
+
+    def check_newer(self, suspension: Suspension) -> None:
+        """Raise RefusedError when a key that was replaced would change what is held; StaleError is the stores'."""
+        if suspension.by_former_key and 0 < self.number(suspension) < suspension.number:
+            raise RefusedError("stilzetten", "een vervangen sleutel verandert niets: teken met de sleutel van nu")
 
     def put(self, suspension: Suspension, note: bytes) -> None:
         """Take in a verified note; the caller has compared the numbers.
@@ -255,16 +269,17 @@ def _for_all(covenant: Covenant, one: Suspension) -> bool:
     return one.by == covenant.broker_oin or one.by in covenant.agreement.suspenders.get(What.PURPOSE.value, ())
 
 
-def _signed(covenant: Covenant, suspension: Suspension, note: Note) -> bool:
-    """By the key that this version pins for the signer, or one that it replaces: a renewed key undoes no suspension."""
-    if suspension.by == covenant.broker_oin:
-        keys: tuple[str, ...] = (covenant.operator_key,)
-        name = note_name(suspension.by, "beheerder")
-    else:
-        participant = covenant.participants.get(suspension.by)
-        keys = (participant.signer, *participant.former_keys) if participant else ()
-        name = note_name(suspension.by, "ondertekenaar")
-    return any(parse_vkey(vkey).name == name and verify_note(note, vkey) for vkey in keys)
+def _keys_of(oin: str, covenants: list[Covenant]) -> Iterator[str]:
+    """The keys by which this signer is known: first that of the newest version, then all that went before."""
+    found: list[str] = []
+    for covenant in covenants:
+        participant = covenant.participants.get(oin)
+        if oin == covenant.broker_oin:
+            found.append(covenant.operator_key)
+        elif participant is not None:
+            found += [participant.signer, *participant.former_keys]
+    name = note_name(oin, "beheerder" if any(oin == it.broker_oin for it in covenants) else "ondertekenaar")
+    yield from (vkey for vkey in dict.fromkeys(found) if parse_vkey(vkey).name == name)
 
 
 def _check(suspension: Suspension) -> None:

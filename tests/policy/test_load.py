@@ -189,6 +189,14 @@ def test_a_missing_folder_and_a_missing_agreement_are_clear(tmp_path: Path) -> N
     assert "afspraken.yaml: het bestand ontbreekt" in faults_of(tmp_path)[0]
 
 
+def test_more_files_than_anybody_reads_are_a_fault_and_none_is_left_out_in_silence(tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    for number in range(2000):
+        (folder / "toetsen").mkdir(exist_ok=True)
+        (folder / "toetsen" / f"t{number:04}.yaml").touch()
+    assert any("meer dan 2000 bestanden" in fault for fault in faults_of(folder))
+
+
 def test_a_symlink_is_refused(tmp_path: Path) -> None:
     folder = example(tmp_path / "convenant")
     (folder / "doelen" / "extra.yaml").symlink_to(folder / "doelen" / "zsm-context.yaml")

@@ -135,15 +135,37 @@ def test_only_a_withdrawal_lifts_it_and_a_later_beginning_leaves_no_gap(covenant
     assert hit(covenant, made(What.NODE, POLITIE), made(What.NODE, POLITIE, POLITIE, number=9, lifted=True))
 
 
-def test_a_renewed_key_undoes_no_suspension(tmp_path: Path) -> None:
-    folder = example(tmp_path / "convenant")
+def renewed(tmp_path: Path) -> Covenant:
+    """The politie has another key, in the place of its old one."""
+    folder = example(tmp_path / "renewed")
     path = next(path for path in (folder / "deelnemers").iterdir() if POLITIE in path.read_text("utf-8"))
     old = key_of(POLITIE).vkey
     edit(path, r"bekend/\d{20}/ondertekenaar\+[^\"]+", key_of(POLITIE, 2).vkey)
     path.write_text(f'{path.read_text("utf-8")}\nvervangt: ["{old}"]\n', "utf-8")
-    covenant = load_covenant(folder)
+    return load_covenant(folder)
+
+
+def test_a_renewed_key_undoes_no_suspension(tmp_path: Path) -> None:
     found = made(What.NODE, POLITIE, POLITIE)
-    assert open_suspension(note(found), [covenant]) == found
+    assert open_suspension(note(found), [renewed(tmp_path)]) == found
+
+
+def test_fg_43_a_key_that_was_replaced_lifts_shortens_and_changes_nothing(tmp_path: Path, covenant: Covenant) -> None:
+    """A thief has the old key; the new one suspended the node. Also while the old version still counts."""
+    key = key_of(POLITIE, 2)
+    stopped = made(What.NODE, POLITIE, POLITIE)
+    for versions in ([renewed(tmp_path)], [renewed(tmp_path / "again"), covenant]):
+        held = Suspensions()
+        found = open_suspension(sign_note(stopped.text(), key.name, key.seed), versions)
+        held.check_newer(found)
+        held.put(found, b"")
+        with pytest.raises(RefusedError, match="trekt niets in"):
+            open_suspension(note(replace(stopped, number=2, lifted=True)), versions)
+        shorter = open_suspension(note(replace(stopped, number=2, until=NOW + timedelta(seconds=1))), versions)
+        with pytest.raises(RefusedError, match="verandert niets"):
+            held.check_newer(shorter)
+        own = open_suspension(sign_note(replace(stopped, number=2, lifted=True).text(), key.name, key.seed), versions)
+        held.check_newer(own)
 
 
 @pytest.mark.parametrize(
