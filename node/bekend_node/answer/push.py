@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import grpc
@@ -34,8 +35,10 @@ from bekend_node.store import Store
 
 PIECE = 64 * 1024
 PUSH_SECONDS = 120.0
-AT_ONCE = 4
+AT_ONCE = 8
 """Filters under way at once; more wait."""
+EACH = 2
+"""Of these to one requester: whoever orders many, or reads slowly, keeps nobody else's filter waiting."""
 WAIT_SECONDS = 5.0
 """How long an order waits: after this the broker has given up on it. Orders that pile up would keep questions out."""
 
@@ -53,21 +56,26 @@ class Pusher:
     heads: Heads = field(default_factory=Heads)
     _seen: dict[bytes, int] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _turns: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
     async def push(self, order: broker_pb2.PushOrder, link: BrokerLink) -> None:
         """Check an order and send the present filter over a stream of its own. Never raises but for cancellation."""
         claim = _claim(order.order)
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._slots.acquire()
-        except TimeoutError:
-            late = DeadlineError("too many filters are under way: this order had to wait too long")
-            _log_refusal(claim, late)
-            return
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await held.enter_async_context(self._turn_of(claim.requester))
+                    await held.enter_async_context(self._slots)
+            except TimeoutError:
+                late = DeadlineError("too many filters are under way: this order had to wait too long")
+                _log_refusal(claim, late)
+                return
             await self._push(order, claim, link)
-        finally:
-            self._slots.release()
+
+    def _turn_of(self, requester: str) -> asyncio.Semaphore:
+        """The places of one requester; of all names that the covenant does not know, together."""
+        name = requester if requester in self.rules.now.covenant.participants else ""
+        return self._turns.setdefault(name, asyncio.Semaphore(EACH))
 
     async def _push(self, order: broker_pb2.PushOrder, claim: signed_pb2.FetchOrder, link: BrokerLink) -> None:
         try:
