@@ -5,7 +5,7 @@ The functions here are pure or take a connection; `lookup.py` runs them in their
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -44,7 +44,7 @@ class Checked:
     question_id: bytes
     source: str
     question: Question
-    routed: RoutedQuestion
+    routed: RoutedQuestion = field(repr=False)
     key: KeyPair
     rule: str
     """The covenant's rule that allows it."""

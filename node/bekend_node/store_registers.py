@@ -12,7 +12,7 @@ One transaction switches a register over all its purposes: readers see the old g
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from sqlite3 import Connection
@@ -78,7 +78,7 @@ class Import:
     """An import under way. `seed` (32 bytes) fixes its order; `import_ids` are per purpose, 16 bytes each."""
 
     id: int
-    seed: bytes
+    seed: bytes = field(repr=False)
     import_ids: Mapping[str, bytes]
 
 

@@ -78,6 +78,12 @@ def test_usable_files_are_read(authority: Authority) -> None:
     assert material.oin == OIN
 
 
+def test_must_12_the_private_key_is_not_shown(authority: Authority) -> None:
+    material = read_tls(authority.issue(OIN), SystemClock())
+    assert "PRIVATE KEY" in material.key.decode()
+    assert "PRIVATE KEY" not in repr(material)
+
+
 def test_a_certificate_without_serial_number_names_file_and_remedy(authority: Authority) -> None:
     files = authority.issue([])
     with pytest.raises(TlsFilesError, match=r"nobody\.pem: .* no serialNumber .* ask your certificate authority"):
