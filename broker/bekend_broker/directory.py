@@ -22,7 +22,7 @@ from bekend_policy.versions import FOLDER, Version, load_versions
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, CovenantError, KeysError, MalformedError, StaleError, UnknownPartnerError
-from bekend_proto.note import parse_note
+from bekend_proto.note import parse_note, verify_note
 from bekend_proto.v1.broker_pb2 import DirectoryEntry, GetDirectoryResponse
 
 from bekend_broker import store
@@ -84,6 +84,10 @@ class Present:
             if oin in covenant.participants:
                 return covenant.participants[oin]
         raise UnknownPartnerError(f"{oin} is no participant of covenant {self.covenant.id}")
+
+    def is_signed_now(self, oin: str, note: bytes) -> bool:
+        """Whether the key that the newest version names for a partner signed this note."""
+        return verify_note(parse_note(note), self.partner(oin).signer)
 
     def open_manifest_of(self, oin: str, note: bytes, now: datetime) -> KeyManifest:
         """A partner's manifest, under its key in one of the versions: a change-over may bring a new one.
@@ -197,8 +201,8 @@ class Directory:
     async def publish(self, caller: str, note: bytes) -> int:
         """Take a partner's own manifest into the directory; gives its number.
 
-        Raises SignatureError when its ondertekenaar did not sign it, KeysError when it is another's or has ended,
-        StaleError when a newer one was seen.
+        Raises SignatureError when its ondertekenaar did not sign it, KeysError when it is another's, has ended, or is
+        new and signed by a key that was replaced, StaleError when a newer one was seen.
         """
         self.present.partner(caller)
         if len(note) > NOTE_LIMIT:
@@ -207,6 +211,12 @@ class Directory:
         if manifest.oin != caller:
             raise KeysError(f"{caller} offers the manifest of {manifest.oin}")
         async with self._changing:
+            number = self._store.manifests().get(caller, (0, b""))[0]
+            if manifest.number > number > 0 and not self.present.is_signed_now(caller, note):
+                raise KeysError(
+                    f"{caller} has another key in the newest version: have the manifest signed with that one, and also "
+                    "with the old one as long as partners go by the older version"
+                )
             await self._store.write(lambda c: _remember(c, manifest, note))
             held = self._manifests.get(caller)
             if held is None or held[0].number < manifest.number:

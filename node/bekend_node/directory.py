@@ -16,6 +16,7 @@ from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_policy.model import Covenant
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_rpc_error
+from bekend_proto.note import parse_note, verify_note
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.broker_link import BrokerLink
@@ -170,6 +171,9 @@ class Directory:
         highest = seen.manifest.number if seen else self._store.manifests().get(oin, (0, b""))[0]
         if manifest.number < highest or (seen and manifest.number == highest):
             return
+        if manifest.number > highest > 0 and not verify_note(parse_note(note), next(self._keys(oin))):
+            # A key that was replaced keeps what it signed and brings nothing new: its thief gains nothing.
+            return
         await self._store.remember_manifest(oin, manifest.number, note)
         self._seen[oin] = _Seen(manifest, note, seen.manifest if seen else None, self._clock.now())
 
@@ -177,7 +181,7 @@ class Directory:
         if len(note) > NOTE_LIMIT:
             raise KeysError("a manifest of this size is none")
         first: BekendError | None = None
-        # During a change-over a party may have its new key already, or still its old one.
+        # During a change-over what the old key signed before still counts.
         for key in dict.fromkeys(self._keys(oin)):
             try:
                 manifest = open_manifest(note, key, self._clock.now())

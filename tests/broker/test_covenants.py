@@ -10,8 +10,10 @@ from bekend_broker.directory import shelf_of
 from bekend_deploy.partners import ZSM_CONTEXT
 from bekend_policy.model import Covenant
 from bekend_policy.versions import held, keep
-from bekend_proto.errors import CovenantError, MalformedError
+from bekend_proto.errors import CovenantError, KeysError, MalformedError
+from bekend_proto.note import add_signature, note_name
 from bekend_proto.v1.broker_pb2 import GetCovenantRequest
+from nacl.signing import SigningKey
 
 from tests.support.federation import Federation, Party, told
 from tests.support.suspensions import version_two
@@ -61,6 +63,24 @@ async def test_two_versions_count_side_by_side_until_the_older_is_retired(
     async with federation.broker():
         federation.covenant_name = "convenant-2"
         assert list((await om.directory()).covenant_hashes) == [added.hash]
+
+
+async def test_must_03_a_key_that_the_newest_version_replaced_publishes_nothing_new(
+    federation: Federation, politie: Party
+) -> None:
+    stolen = politie.signer
+    async with federation.broker() as broker:
+        await politie.publish(politie.note)
+        politie.signer = SigningKey.generate()
+        second = write_second(federation)
+        renewed, politie.signer = politie.signer, stolen
+        add(federation, second)
+        assert await broker.reload()
+        politie.number += 1
+        note = politie.make_manifest()
+        with pytest.raises(KeysError):
+            await politie.publish(note)
+        await politie.publish(add_signature(note, note_name(politie.oin, "ondertekenaar"), bytes(renewed)))
 
 
 async def test_a_lookup_is_under_one_version(federation: Federation, om: Party, politie: Party) -> None:

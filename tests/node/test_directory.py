@@ -14,7 +14,7 @@ from bekend_node.broker_link import BrokerLink
 from bekend_node.directory import Directory
 from bekend_node.store import Store
 from bekend_proto.errors import KeysError
-from bekend_proto.note import note_name, sign_note
+from bekend_proto.note import add_signature, note_name, sign_note
 from bekend_proto.v1 import broker_pb2
 from nacl.signing import SigningKey
 
@@ -158,6 +158,35 @@ async def test_must_03_a_key_that_a_new_covenant_took_out_is_not_believed_any_mo
     with pytest.raises(KeysError):
         directory.get(POLITIE.oin)
     assert directory.get(OM.oin).number == 1
+
+
+async def test_must_03_during_a_change_over_a_replaced_key_keeps_what_it_signed_and_brings_nothing_new(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """The old key was stolen; the newest version names another, the older one still counts."""
+    party, older = scene.federation.parties[POLITIE.oin], scene.federation.covenant
+    stolen = party.signer
+    async with _store(tmp_path / "other") as store:
+        replica = cast(BrokerLink, scene.replica)
+        directory = Directory(
+            lambda: scene.federation.covenant, store, [replica], scene.federation.clock, older=lambda: [older]
+        )
+        await directory.refresh()
+        party.signer = SigningKey.generate()
+        scene.federation.write_covenant()
+        directory.recheck()
+        assert directory.get(POLITIE.oin).number == 1
+
+        party.number, renewed = 2, party.signer
+        party.signer = stolen
+        scene.replica.notes[POLITIE.oin] = party.make_manifest()
+        await directory.refresh()
+        assert directory.get(POLITIE.oin).number == 1
+        # Signed with both, it counts at who goes by either version.
+        name = note_name(POLITIE.oin, "ondertekenaar")
+        scene.replica.notes[POLITIE.oin] = add_signature(party.make_manifest(), name, bytes(renewed))
+        await directory.refresh()
+        assert directory.get(POLITIE.oin).number == 2
 
 
 async def test_a_manifest_that_ended_gives_no_keys(scene: Scene) -> None:
