@@ -300,7 +300,7 @@ class Federation:
         request: dict[str, Any] = {
             "op": "ask",
             "purpose": purpose,
-            "sources": list(self.truth.sources(requester) if sources is None else sources),
+            "sources": list(self.truth.chosen(requester, purpose) if sources is None else sources),
             "kind": self.population.kind,
             "identifiers": list(persons),
             "case": CASES[purpose] if case is None else case,
@@ -317,16 +317,16 @@ class Federation:
                     on_outcome(reply)
         seconds = time.monotonic() - begin
         if reply["type"] == "refused":
-            return Answered(
-                self._not_asked(request, reply["reason"]), f"{reply['reason']} ({reply['rule']})", None, seconds
-            )
+            shown = self.truth.sources(requester) if sources is None else sources
+            outcomes = self._not_asked(shown, len(persons), reply["reason"])
+            return Answered(tuple(outcomes), f"{reply['reason']} ({reply['rule']})", None, seconds)
         if reply["type"] != "receipt":
             raise ProcessFailed(f"{requester.name}: {reply}")
         return Answered(tuple(outcomes), None, reply["receipt"], seconds)
 
-    def _not_asked(self, request: dict[str, Any], reason: str) -> tuple[dict[str, Any], ...]:
+    def _not_asked(self, sources: Sequence[str], persons: int, reason: str) -> list[dict[str, Any]]:
         """A refusal as a whole, per partner: nobody was asked."""
-        return tuple(
+        return [
             {
                 "person": person,
                 "oin": oin,
@@ -335,9 +335,9 @@ class Federation:
                 "as_of": None,
                 "reason": reason,
             }
-            for oin in request["sources"]
-            for person in range(len(request["identifiers"]))
-        )
+            for oin in sources
+            for person in range(persons)
+        ]
 
     # --- looking back
 

@@ -53,6 +53,11 @@ class Pair:
         """Whether the partner answers by machine."""
         return self.mode in {"automatisch", "standaardbesluit"}
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a colleague at the partner decides about each question."""
+        return self.mode in {"handmatig", "toestemming"}
+
 
 _MUNICIPAL = ("veiligheid", "nazorg", "leerplicht", "wmo")
 

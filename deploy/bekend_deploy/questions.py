@@ -61,8 +61,13 @@ class Truth:
     population: Population
 
     def sources(self, requester: Partner) -> tuple[str, ...]:
-        """Everybody but the requester: the demo asks them all, to show what the covenant makes of it."""
+        """Everybody but the requester: the demo shows what the covenant makes of each."""
         return tuple(member.oin for member in self.members if member.oin != requester.oin)
+
+    def chosen(self, requester: Partner, purpose: str) -> tuple[str, ...]:
+        """Those whom the demo asks: not where a colleague would have to decide."""
+        by_hand = {pair.oin for pair in self.pairs if pair.purpose == purpose and pair.by_hand}
+        return tuple(oin for oin in self.sources(requester) if oin not in by_hand)
 
     def knows(self, purpose: str, oin: str) -> set[str]:
         """Whom a source knows through the registers that count for this purpose."""

@@ -137,7 +137,7 @@ def print_how_to_ask(out: Console, federation: Federation) -> None:
         out.print(f"\nAsk as the OM in a browser: http://127.0.0.1:{pages}/\n", soft_wrap=True, highlight=False)
     out.print("\nOr on the command line. The command asks for the number: it never belongs on the command line.\n")
     for purpose in (ZSM_LOCAL, ZSM_CONTEXT):
-        sources = " ".join(f"--partner {oin}" for oin in federation.truth.sources(OM))
+        sources = " ".join(f"--partner {oin}" for oin in federation.truth.chosen(OM, purpose))
         confirmed = " ".join(f"--bevestig {name}" for name in CONDITIONS[purpose])
         out.print(
             f"{federation.command} lookup --config {federation.config_of(OM.oin)} --doel {purpose} "
