@@ -264,12 +264,12 @@ def _allow(covenant: Covenant, asked: Asked) -> Decision:
     source = covenant.sources(asked.purpose)[asked.source]
     reason = f"{covenant.participants[asked.source].name} antwoordt onder '{purpose.title}': {source.mode}."
     if not source.mode.by_machine:
-        reason = "Deze partner antwoordt pas nadat een collega daar beslist: komt met handmatige vrijgave."
-    attests, article = _attested_by(purpose, source), _articles((*purpose.requester_grounds, *source.ground))
+        reason = f"{covenant.participants[asked.source].name} antwoordt nadat een collega daar beslist: {source.mode}."
+    attests, article = attested_by(purpose, source), _articles((*purpose.requester_grounds, *source.ground))
     return Decision(True, source.mode, f"{purpose.id}:{source.mode}", reason, "", attests, article)
 
 
-def _attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
+def attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
     """Ids of what signing a Question to this source attests: general conditions, its own `mits`, the justification."""
     special = {id_ for terms in purpose.source_terms.values() for id_ in terms.conditions}
     attests = [

@@ -121,7 +121,7 @@ def test_manual_release_is_allowed_and_says_so() -> None:
     decision = decided(ask(source=VEILIG_THUIS))
     assert decision.allowed
     assert decision.mode is Mode.MANUAL
-    assert "handmatige vrijgave" in decision.reason
+    assert "nadat een collega daar beslist: handmatig" in decision.reason
 
 
 def test_a_covenant_holds_from_its_first_to_its_last_moment() -> None:
