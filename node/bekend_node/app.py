@@ -25,9 +25,9 @@ from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
 from bekend_node.answer.answerer import Answerer
 from bekend_node.answer.push import Pusher
 from bekend_node.ask.asker import Asker
+from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import GrpcLine
-from bekend_node.ask.decisions import case_key
-from bekend_node.ask.lookup import Asking
+from bekend_node.ask.case_reference import case_key
 from bekend_node.attach import Attachment
 from bekend_node.broker_link import open_links
 from bekend_node.config import NodeConfig
@@ -151,6 +151,7 @@ class Node:
         for work in (
             self.directory.keep_fresh(),
             self.filters.run(),
+            self.asker.collector.run(),
             self._housekeeping(),
             self._measuring(),
             self._witness(),
@@ -261,6 +262,7 @@ class Node:
         return Asking(
             oin=self.config.oin,
             key=self.keys.signing,
+            state=self.keys.state_box,
             manifest=rules.manifest,
             manifest_note=rules.manifest_note,
             covenant=rules.covenant,

@@ -1,6 +1,7 @@
 """What the node writes while it runs, in `node.db`: answered questions, budgets, log, manifests seen, own records.
 
-All SQL of the running node is here; that of the registers is in store_registers.py. Two files, because an import may
+All SQL of the running node is here, in store_pending.py (questions whose answer is still to come) and
+store_consent.py; that of the registers is in store_registers.py. Two files, because an import may
 hold the one for seconds while the other must take a log entry in milliseconds.
 
     answered     one row per question id that this node answered (as source); also the replay memory
@@ -17,6 +18,8 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     decision     what was decided about a lookup before anything left, or about a message that was refused
     log_read     who read the log, when and what for
     deferral     see store_deferrals.py
+    pending      questions to sources where a colleague decides, until their answers have had their lifetime
+    consent      the consents that officers recorded, and their withdrawals; append-only, as `raised`
     raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
 
 There is no column for a hit: nothing here says what was answered.
@@ -43,7 +46,10 @@ from bekend_proto.log_table import Entry
 from bekend_proto.read_table import READ_DDL
 from bekend_proto.v1.signed_pb2 import Signed
 
-from bekend_node import store_deferrals
+from bekend_node import store_consent, store_deferrals, store_pending
+from bekend_node.store_consent import Consents
+from bekend_node.store_own import OwnRecord, keep_own_records
+from bekend_node.store_pending import PendingQuestions
 
 T = TypeVar("T")
 ASKED: Final = "asked"
@@ -115,6 +121,8 @@ MIGRATIONS = (
     Migration(6, "promises", _PROMISE),
     Migration(7, "readings of the log", READ_DDL),
     Migration(8, "deferrals", store_deferrals.DDL),
+    Migration(9, "consents", store_consent.DDL),
+    Migration(10, "answers still to come", store_pending.DDL),
 )
 
 
@@ -151,15 +159,6 @@ class AnsweredQuestion:
 
 
 @dataclass(frozen=True)
-class OwnRecord:
-    """A record of the requester's side, sealed to the own privacy officer before it comes here."""
-
-    id: bytes
-    kind: str
-    sealed: bytes
-
-
-@dataclass(frozen=True)
 class FilterRow:
     """A filter over a restart. `ends` in seconds since 1970; payload, signature, m (sealed) are None when withdrawn."""
 
@@ -177,6 +176,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.pending = PendingQuestions(database)
+        self.consents = Consents(database)
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
@@ -252,10 +253,7 @@ class Store:
                     "INSERT INTO promise (at, payload, signature) VALUES (?, ?, ?)",
                     (milliseconds(at), promise.payload, promise.signature),
                 )
-            conn.executemany(
-                "INSERT INTO own_record VALUES (?, ?, ?, ?)",
-                [(record.id, milliseconds(at), record.kind, record.sealed) for record in kept],
-            )
+            keep_own_records(conn, kept, at)
             for row in decided:
                 append_decision(conn, row)
 

@@ -85,6 +85,12 @@ CONTROL_REFUSED = _event("control-refused", "warning", "user", "operation", "cod
 CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "place")
 LOG_READ = _event("log-read", "warning", "user", "form", "used_for")
 ACCESS_RELAYED = _event("access-relayed", "info", "broker", "months")
+COLLECT_MISSED = _event("collect-missed", "warning", "source", "purpose", "code", "detail")
+COLLECTING_FAILED = _event("collecting-failed", "error", "code", "detail")
+WITHDRAWAL_MISSED = _event("withdrawal-missed", "warning", "source", "purpose", "code", "detail")
+CONSENT_RECORDED = _event("consent-recorded", "info", "officer", "purpose", "partners")
+CONSENT_WITHDRAWN = _event("consent-withdrawn", "warning", "officer", "partners")
+LATE_HOOK_FAILED = _event("late-hook-failed", "error", "detail")
 LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "role", "extra", "until")
 
 # Being a source.

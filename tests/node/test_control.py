@@ -108,7 +108,7 @@ async def test_a_lookup_streams_outcomes_and_ends_with_a_receipt(desk: Desk) -> 
     told = {one["oin"]: one["outcome"] for one in outcomes}
     assert told[POLITIE] == "bekend"
     assert told[RECLASSERING] == "geen_uitsluitsel"
-    assert set(outcomes[0]) == {"type", "person", "oin", "name", "outcome", "as_of", "reason", "desk"}
+    assert set(outcomes[0]) == {"type", "person", "oin", "name", "outcome", "as_of", "reason", "desk", "until"}
     assert receipt["type"] == "receipt"
     assert PERSON.value not in json.dumps(replies)
 

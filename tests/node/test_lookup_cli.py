@@ -129,7 +129,7 @@ async def test_fg_27_json_carries_the_warning_too(desk: Desk) -> None:
     told = {one["oin"]: one["outcome"] for one in found["outcomes"]}
     assert told[POLITIE] == "bekend"
     assert "bewijst niets" in found["note"]
-    assert set(found["outcomes"][0]) == {"person", "oin", "name", "outcome", "as_of", "reason", "desk"}
+    assert set(found["outcomes"][0]) == {"person", "oin", "name", "outcome", "as_of", "reason", "desk", "until"}
 
 
 async def test_filters_are_fetched_before_the_number_is_read(desk: Desk) -> None:

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from bekend_node.store import AnsweredQuestion, FilterRow, OwnRecord, Spend, Store
+from bekend_node.store import AnsweredQuestion, FilterRow, Spend, Store
+from bekend_node.store_own import OwnRecord
 from bekend_proto.errors import BudgetError, StaleError
 from bekend_proto.log_table import Entry
 

@@ -5,6 +5,7 @@ and every message crosses as bytes. `Stage.changes` holds the lies: functions th
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bekend_node.ask.asker import Asker
-from bekend_node.ask.lookup import Asking
+from bekend_node.ask.asking import Asking
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.receipt import ReceiptFile
@@ -28,9 +29,11 @@ from bekend_proto.identifiers import Identifier, parse_identifier
 from bekend_proto.note import sign_note
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.public import PrivateKey
+from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
 from tests.support.clocks import SteeredClock
+from tests.support.colleagues import Exchange, Lies, clients
 from tests.support.covenants import NOW, OM, OPERATOR, PARTNERS, key_of, signed
 
 PERSON, OTHER, THIRD = (parse_identifier("bsn", value) for value in ("999990019", "999990342", "999993483"))
@@ -55,6 +58,8 @@ class Source:
     version: int = int((NOW - timedelta(minutes=5)).timestamp())
     end: int = int((NOW + timedelta(minutes=10)).timestamp())
     asked: list[broker_pb2.EvaluatedQuestion] = field(default_factory=list)
+    by_hand: bool = False
+    """Whether a colleague decides now: then the header stands alone."""
 
     def manifest(self) -> KeyManifest:
         return KeyManifest(
@@ -82,6 +87,8 @@ class Source:
         self.m, self.version, self.end = group.random_scalar(), self.version + 120, self.end + 900
 
     def body(self, purpose: str) -> bytes:
+        if self.by_hand:
+            return b""
         scalar = group.scalar_multiply(self.mk, self.b)
         elements = [group.multiply(scalar, oprf.hash_identifier(one)) for one in self.known]
         tags = [tag(w, self.oin, purpose, self.version) for w in elements]
@@ -93,7 +100,7 @@ class Source:
             "source": self.oin,
             "purpose": purpose,
             "epoch": epoch_of(NOW),
-            "mode": signed_pb2.FILTER_MODE_AUTOMATIC,
+            "mode": signed_pb2.FILTER_MODE_MANUAL if self.by_hand else signed_pb2.FILTER_MODE_AUTOMATIC,
             "version": self.version,
             "m": self.big_m,
             "as_of": "2026-12-01",
@@ -153,6 +160,8 @@ class Line:
         self.begins: list[signed_pb2.Begin] = []
         self.asks: list[broker_pb2.Ask] = []
         self.orders: list[signed_pb2.FetchOrder] = []
+        self.releases: list[broker_pb2.ReleaseRequest] = []
+        self.collects: list[broker_pb2.CollectRequest] = []
         self.fails_at: dict[str, BekendError] = {}
 
     def standing(self) -> bool:
@@ -173,6 +182,24 @@ class Line:
         for piece in self.stage.pieces(self, _over_the_wire(request)):
             await asyncio.sleep(0)
             yield _over_the_wire(piece)
+
+    async def release(self, request: broker_pb2.ReleaseRequest, seconds: float) -> broker_pb2.ReleaseResponse:
+        assert seconds > 0
+        if "release" in self.fails_at:
+            raise self.fails_at["release"]
+        await asyncio.sleep(0)
+        box = self.stage.exchanges[request.question_id].take(request.box, self.stage.now, self.stage.lies)
+        self.releases.append(request)
+        return broker_pb2.ReleaseResponse(box=box)
+
+    async def collect(self, request: broker_pb2.CollectRequest, seconds: float) -> broker_pb2.CollectResponse:
+        assert seconds > 0
+        if "collect" in self.fails_at:
+            raise self.fails_at["collect"]
+        await asyncio.sleep(0)
+        self.collects.append(request)
+        one = self.stage.exchanges[request.question_id]
+        return broker_pb2.CollectResponse(box=one.collect(request.number, request.box, self.stage.now, self.stage.lies))
 
 
 class Call:
@@ -216,20 +243,25 @@ class Call:
 class Stage:
     """The OM's node, a broker, and every other partner of the example covenant as a source."""
 
-    def __init__(self, folder: Path) -> None:
-        self.covenant: Covenant = signed(folder / "convenant")
+    def __init__(self, folder: Path, change: Callable[[Path], object] = lambda _: None) -> None:
+        self.covenant: Covenant = signed(folder / "convenant", change)
+        self.folder = folder
         self.clock = SteeredClock(NOW)
         self.sources = {oin: Source(oin) for oin in PARTNERS}
         self.own = self.sources[OM]
         self.u = group.random_scalar()
         self.changes = Changes()
+        self.lies = Lies()
+        self.exchanges: dict[bytes, Exchange] = {}
         self.line = Line(self)
         self.lines: list[Line] = [self.line]
         self.store = Store.open(folder / "data")
+        self.state = SecretBox(secrets.token_bytes(32))
         self.suspensions = Suspensions()
         self.case_key = group.random_scalar()
         self.hang_up = False
         self.silent_after: int | None = None
+        self.came = 0
         self.broker_manifest = KeyManifest(
             oin=OPERATOR,
             number=7,
@@ -244,7 +276,28 @@ class Stage:
         self.asker = self.make_asker()
 
     def make_asker(self) -> Asker:
-        return Asker(self.asking, self.lines, CANARY, self.clock)
+        return Asker(self.asking, self.lines, CANARY, self.clock, self.something_came)
+
+    def something_came(self) -> None:
+        self.came += 1
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return milliseconds(self.clock.now())
+
+    async def restart(self) -> None:
+        """The requester's node ends and starts again; everything that is not on its disk is gone."""
+        await self.asker.close()
+        self.store.close()
+        self.store = Store.open(self.folder / "data")
+        self.asker = self.make_asker()
+
+    @property
+    def exchange(self) -> Exchange:
+        """The one question that waits for a colleague."""
+        (one,) = self.exchanges.values()
+        return one
 
     def asking(self) -> Asking:
         manifest = self.manifests[OM]
@@ -252,6 +305,7 @@ class Stage:
         return Asking(
             oin=OM,
             key=self.own.signing,
+            state=self.state,
             manifest=manifest,
             manifest_note=sign_note(manifest.text(), key.name, key.seed),
             covenant=self.covenant,
@@ -323,6 +377,8 @@ class Stage:
             question.requester, source.oin, question.question_id, question.x25519, question.mlkem
         )
         fields = {**source.answer(routed), "transcript": opened.transcript}
+        if source.by_hand:
+            self._defer(source, question, fields, opened)
         answer = signed_pb2.Answer(**self.changes.answer(fields, source))
         key = self.changes.answer_key(source.signing, source)
         signed_ = channel.sign_message(key, self.changes.answer_label, answer)
@@ -332,6 +388,23 @@ class Stage:
             question_id=question.question_id, x25519=x25519, mlkem=ciphertext, box=box
         )
         return self.changes.sealed(sealed_answer, source)
+
+    def _defer(
+        self, source: Source, question: signed_pb2.Question, fields: dict[str, Any], opened: channel.OpenChannel
+    ) -> None:
+        term = self.covenant.sources(question.purpose)[source.oin].reply_term
+        assert term is not None
+        self.exchanges[question.question_id] = Exchange(
+            question=question,
+            question_hash=fields["question_hash"],
+            evaluated=fields["evaluated"],
+            channel=opened.keep(),
+            until=question.time + int(term.total_seconds() * 1000),
+            mk=source.mk,
+            known=clients(source.known, source.mk, source.b),
+            signing=source.signing,
+            requester_keys=self.own.manifest().signing_keys,
+        )
 
     def pieces(self, line: Line, request: broker_pb2.FetchRequest) -> list[broker_pb2.FilterPiece]:
         order = channel.open_signed(

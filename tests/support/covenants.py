@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -70,6 +70,7 @@ def sign_all(folder: Path, oins: Iterable[str] = (*PARTNERS, OPERATOR)) -> Path:
     return folder
 
 
-def signed(folder: Path) -> Covenant:
-    """The example, signed by everybody and verified by the OM."""
-    return verify_covenant(load_covenant(sign_all(example(folder))), key_of(OM).vkey, NOW)
+def signed(folder: Path, change: Callable[[Path], object] = lambda _: None) -> Covenant:
+    """The example, changed, signed by everybody and verified by the OM."""
+    change(example(folder))
+    return verify_covenant(load_covenant(sign_all(folder)), key_of(OM).vkey, NOW)

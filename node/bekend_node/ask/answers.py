@@ -1,13 +1,14 @@
-"""Step (10): an Answer is opened, verified and only then looked up in the filter that it names.
+"""Step (10): an Answer is opened, verified and only then unblinded, and looked up in the filter that it names.
 
 Whatever does not hold raises, and what raises becomes `geen antwoord`: never a miss (protocol section 2).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bekend_proto import dleq
-from bekend_proto.channel import LABEL_ANSWER, open_signed, parse_strict
-from bekend_proto.errors import MalformedError, ProofError, StaleError
+from bekend_proto.channel import LABEL_ANSWER, OpenChannel, open_signed, parse_strict
+from bekend_proto.errors import InternalError, MalformedError, ProofError, StaleError
 from bekend_proto.filter import tag
 from bekend_proto.group import decode_element
 from bekend_proto.oprf import unblind_with_inverse
@@ -27,6 +28,8 @@ class OpenAnswer:
     filter_version: int
     m_hash: bytes
     checkpoint: bytes
+    channel: OpenChannel
+    """Open between requester and source: what follows a manual answer travels in it."""
 
 
 def open_answer(pending: Pending, requester: str, message: broker_pb2.SealedAnswer) -> OpenAnswer:
@@ -52,23 +55,33 @@ def open_answer(pending: Pending, requester: str, message: broker_pb2.SealedAnsw
         filter_version=answer.filter_version,
         m_hash=answer.m_hash,
         checkpoint=answer.checkpoint,
+        channel=channel,
     )
 
 
-def look_up(pending: Pending, answer: OpenAnswer, held: HeldFilter) -> list[bool]:
-    """Whether each person's tag stands in the filter that the answer names.
+def unblind(pending: Pending, answer: OpenAnswer, held: HeldFilter) -> list[bytes]:
+    """`W_j` of each person, once the source's proof over (V, Z) holds under M of the version that the answer names.
 
-    Verifies the source's proof over (V, Z) under M of that filter first. Raises StaleError when the version or epoch is
-    another (a `W` is never compared with another version's filter), ProofError when M or the proof is.
+    Raises StaleError when the version or epoch is another (a `W` is never compared with another version's filter),
+    ProofError when M or the proof is.
     """
     if (held.version, held.epoch) != (answer.filter_version, pending.held.epoch):
         raise StaleError("the filter of the answer is gone")
-    # (10): version and proof, then unblind, tag, look up.
+    # (10): version and proof, then unblind.
     if held.m_hash != answer.m_hash:
         raise ProofError("the answer was made under another M than the filter's header names")
     dleq.verify(held.m, answer.received, answer.evaluated, answer.proof)
-    found = []
-    for inverse, element in zip(pending.inverses, answer.evaluated, strict=True):
-        w = unblind_with_inverse(inverse, element)
-        found.append(held.tags.contains(tag(w, held.source, held.purpose, held.version)))
-    return found
+    return [
+        unblind_with_inverse(inverse, element)
+        for inverse, element in zip(pending.inverses, answer.evaluated, strict=True)
+    ]
+
+
+def look_up(unblinded: Sequence[bytes], held: HeldFilter) -> list[bool]:
+    """Whether each person's tag stands in the filter. Raises InternalError for a source that answers by hand: whose `W`
+    is looked up nowhere.
+    """
+    # (10): tag, look up.
+    if held.tags is None:
+        raise InternalError("a source that answers by hand has no filter to look in")
+    return [held.tags.contains(tag(w, held.source, held.purpose, held.version)) for w in unblinded]

@@ -9,7 +9,7 @@ outcomes.receipt
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -21,11 +21,15 @@ from bekend_proto.identifiers import Identifier
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.ask import decisions, fetch
+from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
+from bekend_node.ask.collector import Collector
+from bekend_node.ask.consent import Consent, ConsentBook
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
-from bekend_node.ask.lookup import Asking, Lookup
+from bekend_node.ask.lookup import Lookup
 from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
@@ -91,11 +95,16 @@ class Asker:
     """Asks partners in the name of this node. One per node; any number of lookups at once.
 
     `asking` gives this node's identity, covenant and manifests as they are now; `canary` is the only person about whom
-    the node may ask itself.
+    the node may ask itself. `something_came` is called, without saying what, when a later answer came.
     """
 
     def __init__(
-        self, asking: Callable[[], Asking], lines: Sequence[BrokerLine], canary: Identifier, clock: Clock
+        self,
+        asking: Callable[[], Asking],
+        lines: Sequence[BrokerLine],
+        canary: Identifier,
+        clock: Clock,
+        something_came: Callable[[], None] = lambda: None,
     ) -> None:
         self._asking = asking
         self._lines = tuple(lines)
@@ -104,6 +113,7 @@ class Asker:
         self._covenant_hash = b""
         self._running: set[asyncio.Task[None]] = set()
         self.shelf = FilterShelf(self._fetch, clock)
+        self.collector = Collector(asking, self._in_order, something_came)
 
     async def open_purpose(
         self, purpose: str, sources: Sequence[str], on_behalf_of: str | None = None
@@ -138,13 +148,21 @@ class Asker:
         """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left."""
         asking = self._now()
         now = self._clock.now()
+        consents = self.consents.standing(inquiry.case_reference or "", inquiry.purpose)
         try:
-            made = plan(asking.covenant, asking.oin, inquiry, now)
-            made = self._not_suspended(asking, made, inquiry.on_behalf_of, now)
+            found = plan(asking.covenant, asking.oin, inquiry, now, consents)
+            check_texts(asking, inquiry, found)
+            made = self._not_suspended(asking, found, inquiry.on_behalf_of, now)
         except RefusedError as refusal:
-            self._keep_refusal(asking, inquiry, refusal, now)
+            self._keep_refusal(asking, inquiry, refusal, now, consents)
             raise
         return self._start(asking, inquiry, made, officer_spends(asking.store, asking.covenant, inquiry, now))
+
+    @property
+    def consents(self) -> ConsentBook:
+        """The consents that officers of this node recorded."""
+        asking = self._asking()
+        return ConsentBook(asking.store.consents, asking.case_key, asking.state)
 
     def budget(self, user: str, purpose: str) -> Budget:
         """What an officer has left today, under a purpose of the covenant or (ALL_PURPOSES) in all."""
@@ -193,9 +211,13 @@ class Asker:
         outcomes._task.add_done_callback(self._ended)
         return outcomes
 
-    def _keep_refusal(self, asking: Asking, inquiry: Inquiry, refusal: RefusedError, now: datetime) -> None:
+    def _keep_refusal(
+        self, asking: Asking, inquiry: Inquiry, refusal: RefusedError, now: datetime, consents: Mapping[str, Consent]
+    ) -> None:
         """Put a refusal on the record. Nothing leaves for it, so the officer need not wait until it is durable."""
-        row = decisions.refusal(asking.covenant, asking.oin, inquiry, refusal, at=now, key=asking.case_key)
+        row = decisions.refusal(
+            asking.covenant, asking.oin, inquiry, refusal, at=now, key=asking.case_key, consents=consents
+        )
         task = asyncio.create_task(asking.store.admit_asking(decisions=[row], at=now))
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -248,7 +270,7 @@ class Asker:
             asking.covenant, purpose, self._clock.now(), requester=asking.oin, source=source, principal=on_behalf_of
         )
         manifest = await asking.manifest_of(source)
-        expected = Expected(source, purpose, asking.covenant.hash, terms.max_list_age)
+        expected = Expected(source, purpose, asking.covenant.hash, terms.max_list_age, terms.mode)
         last: BekendError = UnreachableError("no replica of the broker can be reached")
         for line in self._in_order():
             if not await line.ready():
@@ -267,6 +289,7 @@ class Asker:
             except UnreachableError as error:
                 last = error
                 continue
-            logs.log(logs.FILTER_HELD, source=source, purpose=purpose, version=held.version, tags=len(held.tags))
+            tags = len(held.tags) if held.tags is not None else 0
+            logs.log(logs.FILTER_HELD, source=source, purpose=purpose, version=held.version, tags=tags)
             return held
         raise last

@@ -17,8 +17,9 @@ from bekend_proto.identifiers import Identifier
 
 @dataclass(frozen=True, slots=True)
 class SourceBlinds:
-    """What belongs to one source: `A_ij`, `r_ij / r0_j` for the broker, and `1 / r_ij` for unblinding."""
+    """What belongs to one source: `r_ij`, `A_ij`, `r_ij / r0_j` for the broker, and `1 / r_ij` for unblinding."""
 
+    blinds: tuple[bytes, ...] = field(repr=False)
     elements: tuple[bytes, ...] = field(repr=False)
     ratios: tuple[bytes, ...] = field(repr=False)
     inverses: tuple[bytes, ...] = field(repr=False)
@@ -84,6 +85,7 @@ def derive(seed: bytes, identifiers: Sequence[Identifier], sources: Iterable[str
         begin_inverses=begin_inverses,
         sources={
             target: SourceBlinds(
+                blinds=tuple(own[target]),
                 elements=tuple(oprf.blind(point, blind) for point, blind in zip(points, own[target], strict=True)),
                 ratios=tuple(
                     group.scalar_multiply(blind, inverse)

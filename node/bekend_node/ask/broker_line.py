@@ -1,11 +1,11 @@
-"""The requester's line to one replica of the broker: the three calls that asking needs, and their faults as ours.
+"""The requester's line to one replica of the broker: the calls that asking needs, and their faults as ours.
 
 Only this file knows gRPC on the asking side; the flow talks to the two protocols below.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -14,6 +14,8 @@ from bekend_proto.errors import UnreachableError, from_rpc_error
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.broker_link import BrokerLink
+
+_Response = TypeVar("_Response")
 
 READY_WITHIN = 1.0
 """Seconds that a replica gets to stand ready before the next one is tried."""
@@ -52,6 +54,14 @@ class BrokerLine(Protocol):
 
     def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
         """The pieces of a source's filter. Raises BekendError while iterating."""
+        ...
+
+    async def release(self, request: broker_pb2.ReleaseRequest, seconds: float) -> broker_pb2.ReleaseResponse:
+        """Name persons to a source where a colleague decides, or take back what was named. Raises BekendError."""
+        ...
+
+    async def collect(self, request: broker_pb2.CollectRequest, seconds: float) -> broker_pb2.CollectResponse:
+        """Ask such a source what was decided. Raises BekendError."""
         ...
 
 
@@ -126,3 +136,18 @@ class GrpcLine:
             raise from_rpc_error(error) from None
         finally:
             call.cancel()
+
+    async def release(self, request: broker_pb2.ReleaseRequest, seconds: float) -> broker_pb2.ReleaseResponse:
+        """Name persons to a source where a colleague decides, or take back what was named. Raises BekendError."""
+        return await _reply(self._link.stub.Release(request, timeout=seconds))
+
+    async def collect(self, request: broker_pb2.CollectRequest, seconds: float) -> broker_pb2.CollectResponse:
+        """Ask such a source what was decided. Raises BekendError."""
+        return await _reply(self._link.stub.Collect(request, timeout=seconds))
+
+
+async def _reply(call: "grpc.aio.UnaryUnaryCall[Any, _Response]") -> _Response:
+    try:
+        return await call
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None

@@ -1,7 +1,7 @@
 """What this node decided about a lookup of its own, for the record: the facts without what an officer typed."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bekend_policy.decided import About, Decided, Judged, Stated, attested_ids
@@ -10,9 +10,10 @@ from bekend_policy.model import Covenant
 from bekend_proto.clock import milliseconds
 from bekend_proto.decision_table import DecisionRow
 from bekend_proto.errors import RefusedError
-from bekend_proto.octets import blake
 from bekend_proto.v1 import signed_pb2
 
+from bekend_node.ask.case_reference import case_tag
+from bekend_node.ask.consent import Consent
 from bekend_node.ask.rules import Inquiry, judge
 
 
@@ -24,26 +25,22 @@ def row(
 
 
 def refusal(
-    covenant: Covenant, oin: str, inquiry: Inquiry, fault: RefusedError, *, at: datetime, key: bytes
+    covenant: Covenant,
+    oin: str,
+    inquiry: Inquiry,
+    fault: RefusedError,
+    *,
+    at: datetime,
+    key: bytes,
+    consents: Mapping[str, Consent],
 ) -> DecisionRow:
     """The row of a lookup that the own rules refused as a whole: each source under the rule that refused it."""
     chosen = [one for one in dict.fromkeys(inquiry.sources) if one in covenant.participants] or [oin]
     if fault.rule in OUTSIDE:
         judged = [Judged(one, False, fault.rule) for one in chosen]
     else:
-        judged = [judge(covenant, oin, one, inquiry, at) for one in chosen]
+        judged = [judge(covenant, oin, one, inquiry, now=at, consents=consents) for one in chosen]
     return _decided(covenant, oin, inquiry, secrets.token_bytes(16), judged, at=at, key=key).row()
-
-
-def case_key(state_key: bytes) -> bytes:
-    """Under which this node hashes case references: from its state key, so that a database alone tells no case."""
-    return blake(32, b"bekend1-casekey", b"", key=state_key)
-
-
-def case_tag(key: bytes, reference: str | None) -> str:
-    """A case reference as it stands beside a lookup (hex): finds the lookups of a case, and reads as nothing."""
-    text = (reference or "").strip()
-    return blake(16, b"bekend1-casetag", text.encode(), key=key).hex() if text else ""
 
 
 def _decided(

@@ -1,7 +1,8 @@
 """The closed filters that this node holds: fetched when an officer opens a purpose, before a person is named.
 
 Per purpose and source it keeps the current version and, for ten seconds after a switch, the previous one, in memory
-only (protocol section 6). Without the source's own multiplication by `m` they are noise.
+only (protocol section 6). Without the source's own multiplication by `m` they are noise. A source that answers by hand
+publishes the header alone: it says under which `M` the source evaluates, and for how long.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from bekend_policy.terms import Mode
 from bekend_proto.clock import FRESHNESS, Clock, epoch_of, epoch_start, next_epoch
 from bekend_proto.errors import (
     BekendError,
@@ -21,7 +23,7 @@ from bekend_proto.errors import (
     NotReadyError,
     StaleError,
 )
-from bekend_proto.filter import ClosedFilter, m_hash, size_class
+from bekend_proto.filter import ClosedFilter, body_hash, m_hash, size_class
 from bekend_proto.group import decode_element
 from bekend_proto.v1 import signed_pb2
 
@@ -31,11 +33,15 @@ KEEP_PREVIOUS: Final = timedelta(seconds=10)
 EPOCH_OVERLAP: Final = timedelta(days=7)
 MAXIMUM_TAGS: Final = 1024 << 14
 """16.8 million tags, 128 MiB: above that a source is not believed."""
+_NO_TAGS: Final = body_hash(b"")
 
 
 @dataclass(frozen=True, slots=True)
 class HeldFilter:
-    """One version of one source's filter for one purpose, verified. `m` is the element M, 32 bytes."""
+    """One version of one source's filter for one purpose, verified. `m` is the element M, 32 bytes.
+
+    `tags` is None while the source answers by hand: nothing can be looked up then (protocol section 9).
+    """
 
     source: str
     purpose: str
@@ -46,7 +52,12 @@ class HeldFilter:
     as_of: date
     kinds: frozenset[str]
     end: datetime
-    tags: ClosedFilter = field(repr=False)
+    tags: ClosedFilter | None = field(repr=False)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a colleague at the source decides about each question asked under this version."""
+        return self.tags is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +68,25 @@ class Expected:
     purpose: str
     covenant_hash: bytes
     max_list_age: timedelta
+    mode: Mode
+    """As the covenant has it: what a source that answers by hand may not, and what one by machine need not."""
 
 
 def check_header(header: signed_pb2.FilterHeader, expected: Expected, now: datetime) -> None:
     """Hold a header, whose signature is verified, against what must stand in it.
 
-    Raises MalformedError, CovenantError, KeysError (epoch), StaleError (end or version) or NotReadyError (manual mode,
-    over-aged list).
+    Raises MalformedError, CovenantError, KeysError (epoch), StaleError (end or version) or NotReadyError (over-aged
+    list; by hand, where the covenant has it by machine only).
     """
     if header.protocol_version != 1 or header.source != expected.source or header.purpose != expected.purpose:
         raise MalformedError("the filter is of another source, purpose or protocol version")
     if header.covenant_hash != expected.covenant_hash:
         raise CovenantError("the filter was built under another covenant")
-    if header.mode != signed_pb2.FILTER_MODE_AUTOMATIC:
-        raise NotReadyError("the source does not answer this purpose automatically now")
     _check_epoch(header.epoch, now)
     decode_element(header.m)
     if len(header.body_hash) != 32 or list(header.kinds) != sorted(set(header.kinds)) or not header.kinds:
         raise MalformedError("the filter's header has a wrong hash length or list of kinds")
-    if not 0 < header.tags <= MAXIMUM_TAGS or header.tags != size_class(header.tags):
-        raise MalformedError("the number of tags is no size class")
+    _check_mode(header, expected.mode)
     _check_moments(header, expected, now)
 
 
@@ -84,8 +94,8 @@ def hold(header: signed_pb2.FilterHeader, body: bytes | bytearray) -> HeldFilter
     """Join a checked header with its body. Raises MalformedError for another length, hash or an unsorted body."""
     if len(body) != 8 * header.tags:
         raise MalformedError("the filter has another length than its header says")
-    tags = ClosedFilter(bytes(body))
-    if tags.hash != header.body_hash:
+    tags = ClosedFilter(bytes(body)) if header.mode == signed_pb2.FILTER_MODE_AUTOMATIC else None
+    if tags is not None and tags.hash != header.body_hash:
         raise MalformedError("the filter has another hash than its header says")
     return HeldFilter(
         source=header.source,
@@ -99,6 +109,19 @@ def hold(header: signed_pb2.FilterHeader, body: bytes | bytearray) -> HeldFilter
         end=datetime.fromtimestamp(header.end, UTC),
         tags=tags,
     )
+
+
+def _check_mode(header: signed_pb2.FilterHeader, agreed: Mode) -> None:
+    """The header says how the source answers now; the covenant says what it may."""
+    if header.mode == signed_pb2.FILTER_MODE_AUTOMATIC:
+        if not agreed.by_machine:
+            raise MalformedError("the source publishes tags where the covenant lets a person decide")
+        if not 0 < header.tags <= MAXIMUM_TAGS or header.tags != size_class(header.tags):
+            raise MalformedError("the number of tags is no size class")
+    elif agreed is Mode.AUTOMATIC:
+        raise NotReadyError("the source does not answer this purpose automatically now")
+    elif header.tags or header.body_hash != _NO_TAGS:
+        raise MalformedError("a source that answers by hand publishes no tags")
 
 
 def _check_epoch(epoch: str, now: datetime) -> None:
@@ -189,8 +212,8 @@ class FilterShelf:
         held: dict[tuple[str, str], int] = {}
         for key, place in self._places.items():
             self._forget(place)
-            versions = (one for one in (place.current, place.previous) if one is not None)
-            held[key] = sum(8 * len(one.tags) for one in versions)
+            bodies = [one.tags for one in (place.current, place.previous) if one is not None and one.tags is not None]
+            held[key] = sum(8 * len(tags) for tags in bodies)
         return held
 
     def sweep(self) -> None:

@@ -5,6 +5,8 @@
     (4)  U = Finalize(x, u*x), the broker's proof verified         messages.py, blinds.py
     (5)  per source: own blind, sealed record E_i, Question        messages.py, own_record.py
     (10) verify signature, proof, version; unblind, tag, look up   answers.py
+         or, where a colleague at the source decides, name the     release.py, collector.py
+         persons to it, and collect later
     (11) own record of what came, sealed; receipt                  own_record.py, receipt.py
 
 Steps (3) and (6) are the broker's, (7) to (9) the source's. Whatever goes wrong on the way makes `geen antwoord`, never
@@ -14,16 +16,14 @@ a miss; a retry is a new lookup.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from bekend_policy.manifest import KeyManifest
-from bekend_policy.model import Covenant
-from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
-from bekend_proto.clock import Clock, milliseconds
+from bekend_proto.clock import from_milliseconds, milliseconds
 from bekend_proto.decision_table import DecisionRow
 from bekend_proto.errors import (
     BekendError,
@@ -40,41 +40,32 @@ from bekend_proto.errors import (
 )
 from bekend_proto.log_table import Entry
 from bekend_proto.v1 import broker_pb2, signed_pb2
-from nacl.signing import SigningKey
 
 from bekend_node import receipt
 from bekend_node.ask import answers, blinds, decisions, messages, own_record
+from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine, LookupCall
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
-from bekend_node.ask.outcomes import BROKER, PARTNER, Outcome, inconclusive, known, no_answer, not_asked, suspended
+from bekend_node.ask.outcomes import (
+    BROKER,
+    PARTNER,
+    Outcome,
+    inconclusive,
+    known,
+    no_answer,
+    not_asked,
+    pending_until,
+    suspended,
+)
+from bekend_node.ask.release import Naming, name_persons
 from bekend_node.ask.rules import Inquiry, Plan
-from bekend_node.heads import Heads
-from bekend_node.store import ASKED, TOLD, Spend, Store
+from bekend_node.store import ASKED, TOLD, Spend
 
 BEGIN_SECONDS: Final = 5.0
 REPLY_SECONDS: Final = 5.0
 """The reply deadline (protocol, parameters)."""
 MARGIN_SECONDS: Final = 1.0
 """The broker's own notice of a missed deadline may still arrive within this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Who this node is when it asks, and what it needs for that."""
-
-    oin: str
-    key: SigningKey = field(repr=False)
-    manifest: KeyManifest
-    manifest_note: bytes = field(repr=False)
-    covenant: Covenant
-    manifest_of: Callable[[str], Awaitable[KeyManifest]]
-    """The newest verified manifest of a party. Raises KeysError."""
-    case_key: bytes = field(repr=False)
-    """Under which case references are hashed for the record; this node's own."""
-    store: Store
-    clock: Clock
-    suspensions: Suspensions = field(default_factory=Suspensions, repr=False)
-    heads: Heads = field(default_factory=Heads, repr=False)
 
 
 Emit = Callable[[Outcome], None]
@@ -103,7 +94,8 @@ class Lookup:
         self._emit_to = emit
         self._outcomes: list[Outcome] = []
         self._pending: dict[bytes, messages.Pending] = {}
-        self._refetching: set[asyncio.Task[None]] = set()
+        self._following: set[asyncio.Task[None]] = set()
+        self._line: BrokerLine | None = None
         self._hashes: dict[str, bytes] = {}
         self._answered: set[str] = set()
         self._promise: signed_pb2.Signed | None = None
@@ -188,6 +180,7 @@ class Lookup:
             self._begin_id = begin_id
             self._hashes = {one.source.oin: one.question_hash for one in pending}
             self._pending = {one.question_id: one for one in pending}
+            self._line = line
             ask = broker_pb2.Ask(questions=[one.routed for one in pending])
             await self._collect(call, broker_pb2.LookupRequest(ask=ask))
         finally:
@@ -198,12 +191,12 @@ class Lookup:
         try:
             async with asyncio.timeout(REPLY_SECONDS + MARGIN_SECONDS):
                 await self._replies(call, ask)
-                if self._refetching:
-                    await asyncio.wait(self._refetching)
+                if self._following:
+                    await asyncio.wait(self._following)
         except TimeoutError:
             self._give_up(DeadlineError("no reply within the deadline"), self._waiting(), PARTNER)
         finally:
-            for task in tuple(self._refetching):
+            for task in tuple(self._following):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -239,34 +232,53 @@ class Lookup:
             raise MalformedError("the broker sent something that is no reply")
 
     def _answer(self, pending: messages.Pending, message: broker_pb2.SealedAnswer) -> None:
-        """Verify, unblind and look up; another filter version is fetched first."""
+        """Verify, unblind and look up; what takes more than that goes on by itself."""
         try:
-            # (10): signature and fields here; proof, tag and filter in look_up.
+            # (10): signature and fields; then proof, and what the version is that it names.
             answer = answers.open_answer(pending, self._asking.oin, message)
             self._answered.add(pending.source.oin)
             self._asking.heads.hear(answer.checkpoint, pending.source.oin)
             held = self._shelf.version(self._plan.purpose.id, pending.source.oin, answer.filter_version)
-            if held is not None:
-                self._told(pending, answers.look_up(pending, answer, held), held)
+            if held is not None and not held.by_hand:
+                self._told(pending, answers.look_up(answers.unblind(pending, answer, held), held), held)
                 return
         except BekendError as error:
             self._fault(pending.source.oin, error)
             return
-        task = asyncio.create_task(self._answer_under_new_filter(pending, answer))
-        self._refetching.add(task)
-        task.add_done_callback(self._refetching.discard)
+        task = asyncio.create_task(self._follow(pending, answer, held))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
 
-    async def _answer_under_new_filter(self, pending: messages.Pending, answer: answers.OpenAnswer) -> None:
-        """The same W, against the version that the answer names, if the source still has it."""
+    async def _follow(self, pending: messages.Pending, answer: answers.OpenAnswer, held: HeldFilter | None) -> None:
+        """The same W: against the version that the answer names, if that is still there; or names for a colleague."""
         oin = pending.source.oin
         try:
-            held = await self._shelf.refresh(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
-            self._told(pending, answers.look_up(pending, answer, held), held)
+            if held is None:
+                held = await self._shelf.refresh(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
+            unblinded = answers.unblind(pending, answer, held)
+            if held.by_hand:
+                await self._name_persons(pending, answer, unblinded)
+            else:
+                self._told(pending, answers.look_up(unblinded, held), held)
         except BekendError as error:
             self._fault(oin, error)
         except asyncio.CancelledError:
-            self._fault(oin, DeadlineError("the filter of the answer did not come in time"))
+            self._fault(oin, DeadlineError("the filter of the answer, or its source's reply, did not come in time"))
             raise
+
+    async def _name_persons(
+        self, pending: messages.Pending, answer: answers.OpenAnswer, unblinded: Sequence[bytes]
+    ) -> None:
+        """Let a colleague at the source decide; the same outcome for every person, whoever that is."""
+        oin = pending.source.oin
+        if oin == self._asking.oin:
+            raise NotReadyError("this node answers the purpose by hand now: it has no filter to find its canary in")
+        assert self._line is not None
+        assert self._begin_id is not None
+        naming = Naming(self._asking, self._inquiry, self._plan, self._begin_id)
+        one = await name_persons(naming, self._line, pending, answer, unblinded)
+        until = from_milliseconds(one.until)
+        self._each(oin, lambda person: pending_until(person, oin, self._name(oin), until))
 
     async def _finish(self, started: datetime, box: own_record.OfficerBox) -> receipt.ReceiptFile:
         """What came, sealed to the own privacy officer; and the receipt."""

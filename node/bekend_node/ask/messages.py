@@ -77,7 +77,10 @@ class Pending:
     channel: RequesterChannel = field(repr=False)
     question_id: bytes
     question_hash: bytes
+    asked: int
+    """The Question's time, in milliseconds."""
     salt: bytes = field(repr=False)
+    blinds: tuple[bytes, ...] = field(repr=False)
     inverses: tuple[bytes, ...] = field(repr=False)
     routed: broker_pb2.RoutedQuestion = field(repr=False)
 
@@ -159,7 +162,9 @@ def make_question(key: SigningKey, facts: Facts, blinds: Blinds, record_keys: tu
         channel=one.channel,
         question_id=one.question_id,
         question_hash=question_hash(signed),
+        asked=question.time,
         salt=one.salt,
+        blinds=own.blinds,
         inverses=own.inverses,
         routed=broker_pb2.RoutedQuestion(question=signed, sealed_records=sealed, ratios=own.ratios),
     )

@@ -1,29 +1,35 @@
 """What an officer is told about one person at one partner, and the Dutch words for it.
 
-The four outcomes are those of protocol section 2. An outcome holds one bit about a person at the most: it has no
-field for a role, a count, a type of case or the name of a worker (FG-11), and none may be added.
+The four outcomes are those of protocol section 2; `in behandeling` stands for one that is still to
+come, where a colleague at the source decides (section 9). An outcome holds one bit about a person at the most: it has
+no field for a role, a count, a type of case or the name of a worker (FG-11), and none may be added.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from bekend_proto.errors import BekendError, Code
+from bekend_proto.clock import AMSTERDAM
+from bekend_proto.errors import BekendError, Code, DeadlineError
 from bekend_proto.v1 import errors_pb2 as codes
 
 PROVES_NOTHING: Final = "Geen uitsluitsel bewijst niets: de persoon kan hier toch bekend zijn."
 """Stands with every `geen uitsluitsel`, also in prints and exports (FG-27)."""
 
+WITHDRAWN: Final = "De toestemming is ingetrokken. Wat er kwam, is vernietigd."
+_LATER: Final = "Dit zegt niets over de persoon. U ziet het antwoord met: bekend antwoorden."
 ASK_THE_DESK: Final = "Neem contact op met het contactpunt van deze partner."
 
 
 class OutcomeKind(StrEnum):
-    """The four outcomes per person and partner, as the wire of the control socket and `--json` spell them."""
+    """The outcomes per person and partner, as the wire of the control socket and `--json` spell them."""
 
     KNOWN = "bekend"
     INCONCLUSIVE = "geen_uitsluitsel"
     NO_ANSWER = "geen_antwoord"
     NOT_ASKED = "niet_bevraagd"
+    PENDING = "in_behandeling"
 
     @property
     def words(self) -> str:
@@ -37,7 +43,8 @@ class Outcome:
 
     `person` counts from 0 in the order of the question. `as_of` is the date (YYYY-MM-DD) of the oldest list behind the
     answer, present only where the partner answered. `reason` is Dutch, for the officer. `desk` is the partner's
-    contact, present only with `bekend`.
+    contact, present only with `bekend`. `until` is the end of the partner's term (ISO 8601, UTC), present only with
+    `in_behandeling`.
     """
 
     person: int
@@ -47,6 +54,7 @@ class Outcome:
     as_of: str | None
     reason: str
     desk: str | None = None
+    until: str | None = None
 
     def to_json(self) -> dict[str, str | int | None]:
         """The fields as JSON values, in a fixed order."""
@@ -58,6 +66,7 @@ class Outcome:
             "as_of": self.as_of,
             "reason": self.reason,
             "desk": self.desk,
+            "until": self.until,
         }
 
 
@@ -96,13 +105,13 @@ def reason_for(code: Code, who: str = PARTNER) -> str:
     return text.format(who=who) + _NOTHING_SAID
 
 
-def known(person: int, oin: str, name: str, as_of: str, desk: str | None) -> Outcome:
-    """A verified answer that matches."""
+def known(person: int, oin: str, name: str, as_of: str | None, desk: str | None) -> Outcome:
+    """A verified answer that matches, or a colleague at the source who released it."""
     return Outcome(person, oin, name, OutcomeKind.KNOWN, as_of, ASK_THE_DESK, desk)
 
 
-def inconclusive(person: int, oin: str, name: str, as_of: str) -> Outcome:
-    """A verified answer that does not match: proves nothing."""
+def inconclusive(person: int, oin: str, name: str, as_of: str | None) -> Outcome:
+    """A verified answer that does not match, or an authenticated end of the term: proves nothing."""
     return Outcome(person, oin, name, OutcomeKind.INCONCLUSIVE, as_of, PROVES_NOTHING)
 
 
@@ -119,3 +128,20 @@ def not_asked(person: int, oin: str, name: str, reason: str) -> Outcome:
 def suspended(person: int, oin: str, name: str, reason: str) -> Outcome:
     """A signed note suspends this: a fault like another, with what the note says."""
     return Outcome(person, oin, name, OutcomeKind.NO_ANSWER, None, f"{reason}.{_NOTHING_SAID}")
+
+
+def pending_until(person: int, oin: str, name: str, until: datetime) -> Outcome:
+    """A colleague at the source is to decide: the same whoever the person is."""
+    moment = until.astimezone(AMSTERDAM)
+    reason = f"Een collega bij deze partner beslist, uiterlijk {moment:%d-%m-%Y %H:%M}. {_LATER}"
+    return Outcome(person, oin, name, OutcomeKind.PENDING, None, reason, until=until.isoformat(timespec="seconds"))
+
+
+def unanswered(person: int, oin: str, name: str) -> Outcome:
+    """The term ended without an authenticated word of the source: a fault, never a miss."""
+    return no_answer(person, oin, name, DeadlineError("no authenticated end of the term"))
+
+
+def withdrawn(person: int, oin: str, name: str) -> Outcome:
+    """The consent was withdrawn; what came before is destroyed."""
+    return Outcome(person, oin, name, OutcomeKind.INCONCLUSIVE, None, f"{WITHDRAWN} {PROVES_NOTHING}")

@@ -1,11 +1,12 @@
 """The requester's own record of a lookup, sealed to its own privacy officer before it touches a disk (section 8).
 
-Two records per lookup, under the id of its Begin:
+Two records per lookup, under the id of its Begin, and one per Question whose answer came later, under its own id:
 
     lookup     officer, case, purpose; identifiers, seed, salts, Begin, Begun: durable before a Question leaves
     outcomes   what came, per partner and person: written at the end
+    late       what came of what was in behandeling then, per person, and when: written when the term is over
 
-Both are JSON, filled up with spaces: the length of a sealed record must not tell an identifier's or an outcome's, so
+All are JSON, filled up with spaces: the length of a sealed record must not tell an identifier's or an outcome's, so
 every outcome takes the same room.
 """
 
@@ -23,11 +24,13 @@ from nacl.public import PublicKey, SealedBox
 from bekend_node.ask.blinds import Blinds
 from bekend_node.ask.messages import Facts, Pending
 from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.rules import Inquiry
-from bekend_node.store import OwnRecord
+from bekend_node.store_own import OwnRecord
 
 KIND_LOOKUP: Final = "lookup"
 KIND_OUTCOMES: Final = "outcomes"
+KIND_LATE: Final = "late"
 ROOM: Final = 1024
 """Records are a multiple of this long."""
 OfficerBox = SealedBox[PublicKey]
@@ -106,6 +109,23 @@ def outcomes_record(box: OfficerBox, begin_id: bytes, expires: int, outcomes: It
         ],
     }
     return OwnRecord(begin_id, KIND_OUTCOMES, _seal(box, content))
+
+
+def late_record(box: OfficerBox, one: PendingQuestion) -> OwnRecord:
+    """What came of one Question after the lookup had ended; moments are milliseconds since 1970."""
+    content = {
+        "kind": "bekend/1 late",
+        "begin_id": one.begin_id.hex(),
+        "question_id": one.question_id.hex(),
+        "source": one.source,
+        "asked": one.asked,
+        "until": one.until,
+        "outcomes": [
+            {"person": person, "outcome": told.value.ljust(_WIDTH), "at": at}
+            for person, (told, at) in enumerate(one.told)
+        ],
+    }
+    return OwnRecord(one.question_id, KIND_LATE, _seal(box, content))
 
 
 def _seal(box: OfficerBox, content: dict[str, Any]) -> bytes:

@@ -1,8 +1,8 @@
 """Step (1): what the own rules say, before anything leaves this node.
 
 Every chosen source gets its own decision from the one rule function (`decide`), with everything that only this node
-knows: role, kind of identifier, case reference, what the officer attested. A purpose, role, case or mandate that fits
-no source at all is refused as a whole.
+knows: role, kind of identifier, case reference, what the officer attested, which consent is on record. A purpose, role,
+case or mandate that fits no source at all is refused as a whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,18 @@ from bekend_policy.decided import Judged, judged
 from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.suspension import Suspensions
+from bekend_policy.words import Mode
 from bekend_proto.errors import RefusedError, SuspendedError
 from bekend_proto.identifiers import Identifier
 from bekend_proto.v1 import signed_pb2
 
+from bekend_node.ask.consent import RULE as CONSENT_RULE
+from bekend_node.ask.consent import Consent, consent_conditions
+
 NOT_CHOSEN = "Niet gekozen: u hebt deze partner niet gevraagd."
-NOT_IN_SERVICE = (
-    "Deze partner antwoordt pas nadat een collega daar beslist. Dat komt met handmatige vrijgave: nog niet in dienst."
-)
+NO_CONSENT = "Deze partner vraagt u alleen met toestemming, en bij deze zaak staat er geen die geldt"
+RECORD_IT = "Leg haar vast met: bekend toestemming vastleggen."
+ONE_PERSON = "Toestemming geldt voor een persoon: vraag per persoon, onder een eigen zaaknummer."
 LONGEST_JUSTIFICATION = 4000
 
 
@@ -62,10 +66,15 @@ class Plan:
     """Sources that would be asked, were it not for a signed note."""
     judged: tuple[Judged, ...] = ()
     """The decision about each source that was chosen, for the record."""
+    consents: Mapping[str, Consent] = field(default_factory=dict)
+    """The standing consent of the case, for partners who are asked with one."""
 
 
-def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
-    """Decide for each source of the purpose. Raises RefusedError (rule, Dutch reason) when nothing may be asked so."""
+def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, consents: Mapping[str, Consent]) -> Plan:
+    """Decide for each source of the purpose. `consents` are the standing ones of the case, per partner.
+
+    Raises RefusedError (rule, Dutch reason) when nothing may be asked so.
+    """
     purpose = covenant.purposes.get(inquiry.purpose)
     if purpose is None:
         raise _unknown_purpose()
@@ -73,7 +82,7 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
     _check_choice(covenant, own, purpose, inquiry)
     sources = [oin for oin in covenant.sources(purpose.id) if oin != own]
     decisions = {
-        oin: decide(covenant, _asked(covenant, own, oin, inquiry), now)
+        oin: _decide(covenant, own, oin, inquiry, now=now, consents=consents)
         for oin in dict.fromkeys([*sources, *inquiry.sources])
     }
     _refuse_whole(decisions, inquiry.sources)
@@ -83,12 +92,15 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
         ask=tuple(oin for oin, reason in reasons.items() if reason is None),
         not_asked={oin: reason for oin, reason in reasons.items() if reason is not None},
         judged=tuple(judged(oin, decisions[oin]) for oin in inquiry.sources),
+        consents=consents,
     )
 
 
-def judge(covenant: Covenant, own: str, source: str, inquiry: Inquiry, now: datetime) -> Judged:
+def judge(
+    covenant: Covenant, own: str, source: str, inquiry: Inquiry, *, now: datetime, consents: Mapping[str, Consent]
+) -> Judged:
     """The decision about one source, for the record of a refusal."""
-    return judged(source, decide(covenant, _asked(covenant, own, source, inquiry), now))
+    return judged(source, _decide(covenant, own, source, inquiry, now=now, consents=consents))
 
 
 def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
@@ -157,11 +169,7 @@ def openable(
         if oin != own
     }
     _refuse_whole(decisions, tuple(decisions))
-    return tuple(
-        oin
-        for oin in dict.fromkeys(sources)
-        if oin in decisions and decisions[oin].allowed and _by_machine(decisions[oin])
-    )
+    return tuple(oin for oin in dict.fromkeys(sources) if oin in decisions and decisions[oin].allowed)
 
 
 def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inquiry) -> None:
@@ -183,6 +191,40 @@ def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inqui
         raise RefusedError("soort-gemengd", "Gebruik in een bevraging een soort nummer.")
     if len(inquiry.justification or "") > LONGEST_JUSTIFICATION:
         raise RefusedError("te-lang", f"De motivering heeft hoogstens {LONGEST_JUSTIFICATION} tekens.")
+
+
+def _decide(
+    covenant: Covenant, own: str, source: str, inquiry: Inquiry, *, now: datetime, consents: Mapping[str, Consent]
+) -> Decision:
+    # A consent is one person's.
+    consent = consents.get(source) if len(inquiry.persons) == 1 else None
+    purpose = covenant.purposes.get(inquiry.purpose)
+    stated = _on_record(purpose, inquiry, consent) if purpose is not None else inquiry
+    decision = decide(covenant, _asked(covenant, own, source, stated), now)
+    if purpose is None or consent is not None:
+        return decision
+    return _without_consent(purpose, inquiry, decision)
+
+
+def _on_record(purpose: Purpose, inquiry: Inquiry, consent: Consent | None) -> Inquiry:
+    """FG-10: what rests on consent rests on the record of it, and not on what an officer types."""
+    forms = _consent_forms(purpose)
+    typed = {one for one in inquiry.attested if one.partition("=")[0] in forms}
+    recorded = {f"{id_}={consent.day}" for id_ in forms} if consent is not None else set()
+    return replace(inquiry, attested=inquiry.attested - typed | recorded)
+
+
+def _without_consent(purpose: Purpose, inquiry: Inquiry, decision: Decision) -> Decision:
+    """The decision about a source for which no consent stands on record."""
+    by_mode = decision.allowed and decision.mode is Mode.CONSENT
+    if not by_mode and decision.condition not in _consent_forms(purpose):
+        return decision
+    several = f" {ONE_PERSON}" if len(inquiry.persons) > 1 else ""
+    return replace(decision, allowed=False, rule=CONSENT_RULE, reason=NO_CONSENT, remedy=f"{RECORD_IT}{several}")
+
+
+def _consent_forms(purpose: Purpose) -> tuple[str, ...]:
+    return consent_conditions(purpose, (one.id for one in purpose.conditions))
 
 
 def _asked(covenant: Covenant, own: str, source: str, inquiry: Inquiry) -> Asked:
@@ -214,10 +256,9 @@ def _refuse_whole(decisions: Mapping[str, Decision], chosen: Sequence[str]) -> N
 
 def _why_not(oin: str, decision: Decision, chosen: Sequence[str]) -> str | None:
     if not decision.allowed:
-        return f"{decision.reason} (regel {decision.rule})."
-    if oin not in chosen:
-        return NOT_CHOSEN
-    return None if _by_machine(decision) else NOT_IN_SERVICE
+        remedy = f" {decision.remedy}" if decision.rule == CONSENT_RULE else ""
+        return f"{decision.reason} (regel {decision.rule}).{remedy}"
+    return None if oin in chosen else NOT_CHOSEN
 
 
 def _by_machine(decision: Decision) -> bool:

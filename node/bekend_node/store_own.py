@@ -1,0 +1,25 @@
+"""Own sealed records of the requester's side, as they are written in any transaction of `node.db`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from sqlite3 import Connection
+
+from bekend_proto.clock import milliseconds
+
+
+@dataclass(frozen=True)
+class OwnRecord:
+    """A record of the requester's side, sealed to the own privacy officer before it comes here."""
+
+    id: bytes
+    kind: str
+    sealed: bytes
+
+
+def keep_own_records(conn: Connection, records: Iterable[OwnRecord], at: datetime) -> None:
+    """Write them in the transaction under way."""
+    conn.executemany(
+        "INSERT INTO own_record VALUES (?, ?, ?, ?)",
+        [(record.id, milliseconds(at), record.kind, record.sealed) for record in records],
+    )
