@@ -138,9 +138,10 @@ class Collector:
     # --- collecting
 
     async def _collect_all(self, asking: Asking, due: list[tuple[PendingRow, PendingQuestion]], now: datetime) -> None:
-        """(R6): each question once, with the number of the moment: durable first, then sent."""
+        """Each question once in a moment, whatever is known of it."""
         if not due:
             return
+        # (R6): the number of the moment, durable before the collect leaves: no restart sends one twice.
         numbers = [(one, max(row.number, one.number_at(now)), row.number) for row, one in due]
         await asking.store.pending.number((one.question_id, number, one.due_after(now)) for one, number, _ in numbers)
         for one, number, before in numbers:
@@ -172,7 +173,7 @@ class Collector:
         return open_collected(channel, keys, number + 1, one.parties, until=one.until, box=reply.box)
 
     async def _took(self, asking: Asking, question_id: bytes, number: int, states: States) -> None:
-        """(R9): write down what came, whatever it is; end what is over."""
+        """Write down what came, whatever it is; end what is over."""
         now = asking.clock.now()
         came = gone = False
 
@@ -265,7 +266,7 @@ def _collects(one: PendingQuestion, now: datetime) -> bool:
 
 
 def _with_states(one: PendingQuestion, number: int, states: States, at: int) -> PendingQuestion:
-    """(R9): `known` at any moment; `closed` from the last one on, and only when it is said for all who are left."""
+    """`known` at any moment; `closed` from the last one on, and only when it is said for all who are left."""
     came = [Told.KNOWN if state == _KNOWN else None for state in states]
     final = number >= one.last_number and one.deferred
     if states and final and set(states) <= {_KNOWN, _CLOSED}:

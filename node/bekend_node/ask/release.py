@@ -95,7 +95,7 @@ async def name_persons(
 
 
 def _messages(naming: Naming, pending: Pending, unblinded: Sequence[bytes]) -> list[bytes]:
-    """(R1): D per person, keyed by its W: only who could make W itself can find and open it."""
+    """D per person, keyed by its W: only who could make W itself can find and open it."""
     asking, inquiry, source = naming.asking, naming.inquiry, pending.source.oin
     desk, consent = asking.manifest.contact, naming.plan.consents.get(source)
     return [
