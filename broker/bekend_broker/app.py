@@ -25,8 +25,10 @@ from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
 from bekend_broker.register import Register
 from bekend_broker.releases import Releases
+from bekend_broker.retention import Retention
 from bekend_broker.service import BrokerService
 from bekend_broker.store import Store
+from bekend_broker.store_retention import RetentionStore
 from bekend_broker.suspending import LOOK_SECONDS, Inbox
 from bekend_broker.transfer import Transfers
 
@@ -86,7 +88,14 @@ class Broker:
         )
         self._accesses = Accesses(self._directory, store, clock, metrics)
         self._inbox = Inbox(config.data, self._directory, self._register)
-        self._watching: asyncio.Future[tuple[None, None, None, None]] | None = None
+        self.retention = Retention(
+            RetentionStore(store.database),
+            config.keys,
+            lambda: self._directory.present.covenants,
+            clock,
+            self.reload,
+        )
+        self._watching: asyncio.Future[tuple[None, None, None, None, None]] | None = None
         self._awaited = Awaited(shelf_of(config))
         self._server: RunningServer | None = None
         self._metrics_server: MetricsServer | None = None
@@ -118,7 +127,11 @@ class Broker:
         await self._releases.forget_over()
         await self._checkpoints.make()
         self._watching = asyncio.gather(
-            self._inbox.watch(), self._await_versions(), self._releases.watch(), self._checkpoints.watch()
+            self._inbox.watch(),
+            self._await_versions(),
+            self._releases.watch(),
+            self._checkpoints.watch(),
+            self.retention.run(),
         )
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(

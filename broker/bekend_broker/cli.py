@@ -15,7 +15,7 @@ from bekend_proto.clock import SystemClock
 from bekend_proto.errors import InternalError
 
 from bekend_broker import app as composition
-from bekend_broker import covenants, log_export_cli
+from bekend_broker import covenants, log_export_cli, retention_cli
 from bekend_broker.checks import Finding, check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
@@ -70,6 +70,7 @@ covenant_app = typer.Typer(
 )
 app.add_typer(covenant_app)
 app.add_typer(log_export_cli.app)
+app.add_typer(retention_cli.app)
 
 
 @app.command()

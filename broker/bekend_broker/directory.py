@@ -17,6 +17,7 @@ from typing import Final
 
 from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_policy.model import Covenant, Participant
+from bekend_policy.retention import longest_term
 from bekend_policy.suspension import Suspension, Suspensions, open_suspension, parse_suspension
 from bekend_policy.versions import FOLDER, Version, load_versions
 from bekend_proto import logs
@@ -145,7 +146,8 @@ def load_present(config: BrokerConfig, now: datetime, newest_seen: Callable[[str
         raise KeysError(
             f"the signed manifest does not name log {config.log!r}: run `bekend broker manifest`, and have it signed"
         )
-    return Present(versions, manifest, note, KeyRing.load(config.keys, manifest, now))
+    years = max(longest_term(version.covenant) for version in versions)
+    return Present(versions, manifest, note, KeyRing.load(config.keys, manifest, now, years))
 
 
 def read_manifest(path: Path) -> bytes:

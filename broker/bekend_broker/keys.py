@@ -21,7 +21,8 @@ from typing import TypeAlias
 
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant, Mode
-from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, next_epoch, previous_epoch
+from bekend_policy.retention import MOST, years_before
+from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, month_start, next_epoch, previous_epoch
 from bekend_proto.errors import KeysError
 from bekend_proto.oprf import ROLE_BROKER_MATCH, ROLE_BROKER_RECORD, KeyPair, derive_key
 from nacl.signing import SigningKey
@@ -119,15 +120,25 @@ def destroy_over(folder: Path, now: datetime) -> list[Path]:
     """
     gone = over(folder, now)
     for path in gone:
-        try:
-            with path.open("r+b") as file:
-                file.write(b"0" * 64)
-                file.flush()
-                os.fsync(file.fileno())
-            path.unlink()
-        except OSError as fault:
-            raise KeysError(f"{path} is over and cannot be destroyed ({fault.strerror}): remove it by hand") from fault
+        destroy_root(path)
     return gone
+
+
+def destroy_root(path: Path) -> None:
+    """Overwrite and remove a root. Raises KeysError when the file cannot be changed; one that is gone already is fine.
+
+    Replicas that share a folder destroy the same root, each at its own moment.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.write(b"0" * 64)
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as fault:
+        raise KeysError(f"{path} is over and cannot be destroyed ({fault.strerror}): remove it by hand") from fault
 
 
 def served_epochs(now: datetime) -> tuple[str, ...]:
@@ -157,11 +168,12 @@ class KeyRing:
     """Signs checkpoints of the log, and promises."""
 
     @classmethod
-    def load(cls, folder: Path, manifest: KeyManifest, now: datetime) -> "KeyRing":
-        """Derive every key of the manifest from the roots and compare.
+    def load(cls, folder: Path, manifest: KeyManifest, now: datetime, record_years: int = MOST) -> "KeyRing":
+        """Derive every key of the manifest from the roots and compare. `record_years`: how long records are kept.
 
         Raises KeysError when a root is missing or a key differs: a replica with other keys must not serve. The root of
-        an epoch whose overlap is over may be gone: that is how its keys are destroyed.
+        an epoch whose overlap is over, or of a month whose records are past their term, may be gone: that is how its
+        keys are destroyed.
         """
         signing = SigningKey(read_secret(signing_seed(folder)))
         if bytes(signing.verify_key) not in manifest.signing_keys:
@@ -174,9 +186,12 @@ class KeyRing:
             for (source, purpose, epoch), public in manifest.evaluation_keys.items()
             if epoch in roots
         }
+        end = years_before(now, record_years)
+        past = {month for month in manifest.record_keys if month_start(add_months(month, 1)) <= end}
         record = {
             month: _equal(public, record_key(read_secret(record_root(folder, month)), manifest.oin, month), month)
             for month, public in manifest.record_keys.items()
+            if month not in past or record_root(folder, month).exists()
         }
         return cls(evaluation, record, signing)
 

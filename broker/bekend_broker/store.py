@@ -21,6 +21,7 @@ from bekend_proto.durable import Database
 from bekend_proto.log_table import LOG_DDL
 from bekend_proto.migrations import Migration
 from bekend_proto.read_table import READ_DDL
+from bekend_proto.retention_table import RETENTION_DDL
 
 T = TypeVar("T")
 
@@ -113,6 +114,7 @@ CREATE INDEX open_question_until ON open_question (until);
     Migration(5, "broker: decisions", DECISION_DDL),
     Migration(6, "broker: tree of the log, checkpoints, alarms", log_table.add_tree),
     Migration(7, "broker: readings of the log", READ_DDL),
+    Migration(8, "broker: retention", RETENTION_DDL),
 )
 
 

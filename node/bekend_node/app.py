@@ -40,12 +40,14 @@ from bekend_node.log_reading import LogReading
 from bekend_node.metrics import NodeMetrics
 from bekend_node.records.desk import RecordsDesk, tally
 from bekend_node.records.relay import Relay
+from bekend_node.retention import Retention
 from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.status import measure, status_of
 from bekend_node.store import Store
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_deferrals import Deferrals
 from bekend_node.store_registers import Registers
+from bekend_node.store_retention import RetentionStore
 from bekend_node.suspending import Suspending
 from bekend_node.witness import Witness
 
@@ -130,6 +132,7 @@ class Node:
             records=RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock),
         )
         self.web = self._pages(config, dev=dev)
+        self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
         self._awaited = Awaited(config.data / FOLDER)
         self._metrics_server: MetricsServer | None = None
         self._lock = contextlib.ExitStack()
@@ -286,7 +289,7 @@ class Node:
                 await self._keep_house()
 
     async def _keep_house(self) -> None:
-        """Destroy keys and pseudonyms of epochs that are over; forget budgets of days that are over."""
+        """Destroy what is over: keys and pseudonyms of epochs, records past their term; forget budgets of old days."""
         now = self.clock.now()
         kept = {*served_epochs(now), *enrolled_epochs(now)}
         await asyncio.to_thread(self.registers.forget_epochs, kept)
@@ -295,6 +298,7 @@ class Node:
                 self.keys.destroy_epoch(epoch)
                 log(logs.EPOCH_DESTROYED, epoch=epoch)
         await self.store.forget_budgets(day_of(now) - timedelta(days=1))
+        await self.retention.tidy()
 
     async def _measuring(self) -> None:
         while True:

@@ -44,6 +44,7 @@ from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
 from bekend_proto.errors import BudgetError, StaleError, StorageError
 from bekend_proto.log_table import Entry
 from bekend_proto.read_table import READ_DDL
+from bekend_proto.retention_table import RETENTION_DDL
 from bekend_proto.v1.signed_pb2 import Signed
 
 from bekend_node import store_consent, store_deferrals, store_pending
@@ -112,6 +113,10 @@ CREATE TABLE promise (
 );
 CREATE INDEX promise_open ON promise (id) WHERE proved IS NULL;
 """
+_BY_AGE = """
+CREATE INDEX answered_at ON answered (at);
+CREATE INDEX own_record_at ON own_record (at);
+"""
 MIGRATIONS = (
     Migration(1, "start", _START),
     Migration(2, "suspensions", _SUSPENSION),
@@ -123,6 +128,7 @@ MIGRATIONS = (
     Migration(8, "deferrals", store_deferrals.DDL),
     Migration(9, "consents", store_consent.DDL),
     Migration(10, "answers still to come", store_pending.DDL),
+    Migration(11, "retention", RETENTION_DDL + _BY_AGE),
 )
 
 

@@ -157,6 +157,9 @@ async def test_fg_42_nothing_at_the_broker_can_be_looked_up_by_person(
         ("log_read", "first"),
         ("log_read", "until"),
         ("log_read", "detail"),
+        ("retention_note", "number"),
+        ("retention_note", "at"),
+        ("retention_note", "note"),
     }
 
 
