@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bekend_node.ask import filters_held
+from bekend_node.ask import answers, filters_held
 from bekend_node.ask import lookup as lookup_module
+from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP
 from bekend_proto import channel, dleq, group
 from bekend_proto.errors import Code, KeysError, StorageError
@@ -480,3 +481,31 @@ async def test_a_source_without_privacy_officer_is_not_asked(stage: Stage) -> No
     stage.manifests[POLITIE] = replace(stage.manifests[POLITIE], privacy_officer=None)
     await lied(stage)
     assert stage.sources[POLITIE].asked == []
+
+
+@pytest.mark.parametrize("switched", [False, True])
+async def test_an_unforeseen_fault_over_one_answer_costs_the_other_partners_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, switched: bool
+) -> None:
+    """A fault is `geen antwoord`, whichever: no partner is left without an outcome, and nothing is quoted."""
+    honest = answers.unblind
+
+    def broken(pending: Any, answer: Any, held: Any) -> list[bytes]:
+        if pending.source.oin == POLITIE:
+            raise ValueError(PERSON.value)
+        return honest(pending, answer, held)
+
+    monkeypatch.setattr(answers, "unblind", broken)
+    if switched:
+        version = filters_held.FilterShelf.version
+        monkeypatch.setattr(
+            filters_held.FilterShelf,
+            "version",
+            lambda shelf, purpose, source, number: (
+                None if source == POLITIE else version(shelf, purpose, source, number)
+            ),
+        )
+    assert await lied(stage) == reason_for(errors_pb2.ERROR_CODE_INTERNAL)
+    logged = capsys.readouterr().err
+    assert "ValueError" in logged
+    assert PERSON.value not in logged

@@ -242,8 +242,8 @@ class Lookup:
             if held is not None and not held.by_hand:
                 self._told(pending, answers.look_up(answers.unblind(pending, answer, held), held), held)
                 return
-        except BekendError as error:
-            self._fault(pending.source.oin, error)
+        except Exception as error:
+            self._fault(pending.source.oin, _foreseen(error))
             return
         task = asyncio.create_task(self._follow(pending, answer, held))
         self._following.add(task)
@@ -260,8 +260,8 @@ class Lookup:
                 await self._name_persons(pending, answer, unblinded)
             else:
                 self._told(pending, answers.look_up(unblinded, held), held)
-        except BekendError as error:
-            self._fault(oin, error)
+        except Exception as error:
+            self._fault(oin, _foreseen(error))
         except asyncio.CancelledError:
             self._fault(oin, DeadlineError("the filter of the answer, or its source's reply, did not come in time"))
             raise
@@ -416,6 +416,14 @@ async def _begin(call: LookupCall, begin: signed_pb2.Signed) -> broker_pb2.Begun
     except BekendError as error:
         raise _BeginFailedError(error) from None
     return reply.begun
+
+
+def _foreseen(error: Exception) -> BekendError:
+    """The fault of one source, which costs the others nothing. Of an unforeseen one the log keeps class and place."""
+    if isinstance(error, BekendError):
+        return error
+    logs.log(logs.ANSWER_FAILED, exception=type(error).__name__, place=logs.place_of(error.__traceback__))
+    return InternalError("an answer could not be handled")
 
 
 def _speaking(manifest: KeyManifest) -> KeyManifest:
