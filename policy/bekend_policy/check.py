@@ -177,7 +177,8 @@ def _limits(checks: _Checks, path: str, purpose: Purpose) -> None:
             f"Kies {purpose.limits.per_officer + 1} tot en met {purpose.limits.per_organisation}.",
         )
     years = purpose.log_years or (checks.agreement.log_years if checks.agreement else 5)
-    justice = {Kind.OM, Kind.POLITIE} & {*purpose.asker.organisations, *purpose.source_terms}
+    parties = (*purpose.asker.organisations, *purpose.source_terms)
+    justice = {Kind.OM, Kind.POLITIE} & {checks.kinds.get(party, party) for party in parties}
     if not (4 if justice else 1) <= years <= 5:
         checks.add(
             path,

@@ -26,7 +26,12 @@ def findings(covenant: Covenant) -> list[Fault]:
     found: list[Fault] = []
     for purpose in signed.purposes.values():
         path = covenant.paths.get(purpose.id, purpose.id)
-        reports = (*_purpose(signed, purpose, allowed[purpose.id]), *_rules(purpose), *_limits(signed, purpose))
+        reports = (
+            *_purpose(signed, purpose, allowed[purpose.id]),
+            *_rules(purpose),
+            *_mandates(signed, purpose),
+            *_limits(signed, purpose),
+        )
         found += [Fault(path, 0, what, remedy) for what, remedy in reports]
     found += _partners(signed, allowed)
     return sorted(set(found))
@@ -38,18 +43,22 @@ def _allowed(covenant: Covenant, purpose: Purpose) -> set[Pair]:
     requesters = covenant.requesters(purpose.id).values()
     for requester, source in product(requesters, covenant.sources(purpose.id)):
         for principal in _principals(requester):
-            asked = Asked(
-                requester=requester.oin,
-                source=source,
-                purpose=purpose.id,
-                on_behalf_of=principal,
-                persons=1,
-                kind_class=signed_pb2.KIND_CLASS_CERTAIN,
-                covenant_hash=covenant.hash,
-            )
-            if requester.oin != source and decide(covenant, asked, covenant.valid_from).allowed:
+            if _may(covenant, purpose, requester.oin, source, principal):
                 pairs |= {(requester.oin, source), *([(principal, source)] if principal else [])}
     return pairs
+
+
+def _may(covenant: Covenant, purpose: Purpose, requester: str, source: str, principal: str | None) -> bool:
+    asked = Asked(
+        requester=requester,
+        source=source,
+        purpose=purpose.id,
+        on_behalf_of=principal,
+        persons=1,
+        kind_class=signed_pb2.KIND_CLASS_CERTAIN,
+        covenant_hash=covenant.hash,
+    )
+    return requester != source and decide(covenant, asked, covenant.valid_from).allowed
 
 
 def _principals(requester: Requester) -> list[str | None]:
@@ -94,17 +103,26 @@ def _rules(purpose: Purpose) -> Iterator[tuple[str, str]]:
         special = [party for party, terms in purpose.source_terms.items() if condition.id in terms.conditions]
         if special and not any(party in asked for party in special):
             yield f"voorwaarde '{condition.id}' hoort bij een bron die nooit antwoordt", "Haal haar weg."
-    for mandate in purpose.asker.mandates:
-        if mandate.requester == mandate.principal:
-            yield f"{mandate.requester} vraagt namens zichzelf: dat mandaat beslist niets", "Haal het weg."
-        if purpose.last_day and mandate.last_day and mandate.last_day > purpose.last_day:
-            yield "een mandaat loopt langer dan het doel", f"Kies tot_en_met {purpose.last_day} of eerder."
     by_oin = {party for party in asked if is_oin(party)}
     if by_oin and len(by_oin) == len(asked) > 1 and len({asked[it] for it in by_oin}) == 1:
         yield (
             "alle bronnen hebben dezelfde regels, elk onder een eigen OIN",
             "Noem de soort één keer, als dat bedoeld is.",
         )
+
+
+def _mandates(covenant: Covenant, purpose: Purpose) -> Iterator[tuple[str, str]]:
+    for mandate in purpose.asker.mandates:
+        if mandate.requester == mandate.principal:
+            yield f"{mandate.requester} vraagt namens zichzelf: dat mandaat beslist niets", "Haal het weg."
+        elif purpose.in_service and not any(
+            _may(covenant, purpose, mandate.requester, source, mandate.principal)
+            for source in covenant.sources(purpose.id)
+        ):
+            what = f"met het mandaat van {mandate.principal} aan {mandate.requester} is niemand te vragen"
+            yield what, "Haal het weg, of kijk met 'bekend policy explain' waarom elke vraag wordt geweigerd."
+        if purpose.last_day and mandate.last_day and mandate.last_day > purpose.last_day:
+            yield "een mandaat loopt langer dan het doel", f"Kies tot_en_met {purpose.last_day} of eerder."
 
 
 def _limits(covenant: Covenant, purpose: Purpose) -> Iterator[tuple[str, str]]:
@@ -114,8 +132,14 @@ def _limits(covenant: Covenant, purpose: Purpose) -> Iterator[tuple[str, str]]:
     if purpose.raised is not None and purpose.raised.per_officer > covenant.totals.per_officer:
         what = "de verhoging komt boven totalen_per_dag uit, dus die grens wordt nooit gehaald"
         yield what, f"Kies ten hoogste {covenant.totals.per_officer}."
+    if purpose.last_day is not None and purpose.last_day > covenant.agreement.last_day:
+        what = "de einddatum ligt na het einde van het convenant en beslist niets"
+        yield what, f"Kies ten hoogste {covenant.agreement.last_day}."
     interval = covenant.interval_of(purpose.id)
     for party, terms in purpose.source_terms.items():
+        if terms.reply_term is not None and terms.reply_term > purpose.result_lifetime:
+            what = f"bron '{party}': een antwoord kan komen nadat de uitkomst al is vervallen"
+            yield what, "Verkort de reactietermijn, of verleng geldigheid_resultaat."
         if interval is not None and terms.mode.by_machine and terms.max_list_age < interval:
             what = f"bron '{party}': de lijst is al te oud voordat een nieuw filter komt"
             yield what, "Maak maximale_ouderdom_lijst langer dan filter_interval."

@@ -9,7 +9,7 @@ from bekend_policy.findings import findings
 from bekend_policy.load import load_covenant
 from typer.testing import CliRunner
 
-from tests.support.covenants import CATALOGUE, edit, example
+from tests.support.covenants import CATALOGUE, HAARLEM, ZVH, edit, example
 
 GGZ = "bron 'ggz' kan nooit antwoorden: geen deelnemer is van die soort"
 """The small example names GGZ and has none."""
@@ -85,6 +85,22 @@ def test_a_list_that_is_too_old_before_its_filter_comes(folder: Path) -> None:
     )
     edit(folder / "afspraken.yaml", "quorum", "filter_interval: PT6H\nquorum")
     assert any("bron 'politie': de lijst is al te oud voordat een nieuw filter komt" in it for it in found(folder))
+
+
+def test_a_term_that_outlasts_the_outcome_and_a_trial_that_outlasts_the_covenant(folder: Path) -> None:
+    path = folder / "doelen" / "zsm-context.yaml"
+    edit(path, "geldigheid_resultaat: PT72H", "geldigheid_resultaat: PT48H")
+    edit(path, r"einddatum: \S+", "einddatum: 2028-01-31")
+    lines = found(folder)
+    assert any("bron 'reclassering': een antwoord kan komen nadat de uitkomst al is vervallen" in it for it in lines)
+    assert not any("bron 'politie': een antwoord" in it for it in lines)
+    assert any("de einddatum ligt na het einde van het convenant en beslist niets" in it for it in lines)
+
+
+def test_a_mandate_with_which_nobody_can_be_asked(folder: Path) -> None:
+    path = folder / "doelen" / "zvh-weging-betrokkenheid.yaml"
+    edit(path, r"(?m)^      mandaat: .*$", '      mandaat: "Besluit"\n      tot_en_met: 2026-10-31')
+    assert any(f"met het mandaat van {HAARLEM} aan {ZVH} is niemand te vragen" in it for it in found(folder))
 
 
 def test_who_asks_but_never_answers_and_who_does_neither(folder: Path) -> None:
