@@ -21,7 +21,7 @@ from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_policy.notes import describe, sign_text
 from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
-from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, stop
+from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, stop, wrong_use
 
 EPILOG = """
 **Voorbeelden**
@@ -236,8 +236,8 @@ def _anchor(value: str) -> str:
     text = path.read_text("utf-8").strip() if "+" not in value and path.is_file() else value.strip()
     try:
         parse_vkey(text)
-    except MalformedError as error:
-        raise typer.BadParameter("--anker is geen openbare sleutel: geef de regel die keygen toonde") from error
+    except MalformedError:
+        wrong_use("--anker is geen openbare sleutel. Geef de regel die keygen toonde, of een bestand ermee.")
     return text
 
 

@@ -254,6 +254,8 @@ def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -
     values: dict[str, object] = {**detail.get("ctx", {}), "name": name, "message": detail["msg"]}
     if values.get("key"):
         place = (*place, str(values["key"]))
+    if document.language == "nl" and "expected" in values:  # pydantic joins a list of choices in English
+        values["expected"] = " of ".join(str(values["expected"]).rsplit(" or ", 1))
     kind = detail["type"]
     if kind == "extra_forbidden":
         known = _known_keys(model, place[:-1])

@@ -11,7 +11,7 @@ from bekend_proto.errors import BekendError
 
 from bekend_policy.faults import CovenantFaults, Fault, YamlFaults
 
-OK, FAULT = 0, 1
+OK, FAULT, WRONG_USE = 0, 1, 2
 
 AsJson = Annotated[bool, typer.Option("--json", help="Eén JSON-object in plaats van tekst.")]
 
@@ -19,7 +19,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Eén JSON-object in plaats
 def must_exist(path: Path) -> None:
     """Wrong use (code 2) when there is nothing at this path."""
     if not path.exists():
-        raise typer.BadParameter(f"{path} bestaat niet")
+        wrong_use(f"{path} bestaat niet. Controleer het pad.")
+
+
+def wrong_use(what: str) -> NoReturn:
+    """Say in Dutch what was typed wrong, without the English frame of typer; leave with code 2."""
+    typer.echo(what, err=True)
+    raise typer.Exit(WRONG_USE)
 
 
 @contextmanager

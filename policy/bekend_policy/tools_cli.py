@@ -18,7 +18,7 @@ from bekend_policy.routes import CERTAIN, Route, day_within, noon
 from bekend_policy.schemas import write_schemas
 from bekend_policy.show import purpose_facts, show_covenant, show_purpose
 from bekend_policy.simulate import read_questions, simulate, simulation_lines
-from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say
+from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, wrong_use
 from bekend_policy.trial import by_table, read_tables, run_tables, trial_lines
 from bekend_policy.words import IdentifierKind
 
@@ -280,7 +280,7 @@ def _load(folder: Path) -> Covenant:
 def _purpose(covenant: Covenant, name: str, *, must: bool = True) -> str:
     full = name if "/" in name else f"{covenant.id}/{name}"
     if must and full not in covenant.purposes:
-        raise typer.BadParameter(f"doel '{name}' bestaat niet; wel: {', '.join(sorted(covenant.purposes))}")
+        wrong_use(f"Doel '{name}' bestaat niet. Kies uit: {', '.join(sorted(covenant.purposes))}.")
     return full
 
 
@@ -291,8 +291,8 @@ def _day(covenant: Covenant, text: str | None) -> date:
 def _wanted(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise typer.BadParameter("--op is geen datum: schrijf jjjj-mm-dd") from error
+    except ValueError:
+        wrong_use("--op is geen datum. Schrijf jjjj-mm-dd.")
 
 
 def _version(covenant: Covenant) -> dict[str, Any]:

@@ -71,8 +71,12 @@ def test_check_as_json_names_file_line_what_and_remedy(tmp_path: Path) -> None:
 
 
 def test_wrong_use_is_code_2(tmp_path: Path) -> None:
-    assert run("check", tmp_path / "nergens").exit_code == 2
-    assert run("verify", example(tmp_path / "convenant"), "--anker", "geen sleutel").exit_code == 2
+    for result, says in (
+        (run("check", tmp_path / "nergens"), f"{tmp_path / 'nergens'} bestaat niet. Controleer het pad.\n"),
+        (run("verify", example(tmp_path / "convenant"), "--anker", "geen sleutel"), "--anker is geen openbare sleutel"),
+    ):
+        assert result.exit_code == 2
+        assert result.stderr.startswith(says)
     assert run("teken").exit_code == 2
 
 

@@ -170,6 +170,13 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     assert files == {"afspraken.yaml", "deelnemers/om.yaml", "doelen/kwaad.yaml"}
 
 
+def test_the_choices_of_a_word_are_told_in_dutch(tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    edit(folder / "deelnemers" / "om.yaml", "soort: om", "soort: openbaar-ministerie")
+    [fault] = (it for it in faults_of(folder) if it.startswith("deelnemers/om.yaml"))
+    assert fault.endswith("'verhuurder' of 'commercieel'.")
+
+
 def test_every_fault_names_a_remedy(tmp_path: Path) -> None:
     for evil in EVIL.iterdir():
         folder = as_it_is(evil, tmp_path / evil.name)

@@ -52,6 +52,7 @@ def test_json_has_the_keys_of_the_file_and_who_that_is() -> None:
 def test_a_purpose_that_is_not_there_is_wrong_use() -> None:
     result = CliRunner().invoke(app, ["show", str(CATALOGUE), "--doel", "bestaat-niet"])
     assert result.exit_code == 2
+    assert result.stderr.startswith("Doel 'bestaat-niet' bestaat niet. Kies uit: kennemerland/nazorg")
 
 
 def test_dutch() -> None:
