@@ -33,6 +33,7 @@ class Part(StrEnum):
     LOOKUPS = "lookups"
     STORAGE = "storage"
     RECORDS = "records"
+    RELEASE = "release"
 
 
 @app.command(epilog=EPILOG)
@@ -44,7 +45,7 @@ def bench(
     ] = False,
     only: Annotated[list[Part] | None, typer.Option(help="Measure this part alone; may be repeated.")] = None,
 ) -> None:
-    """Measure this machine against the floor of the protocol: enrolment, filters, lookups, storage.
+    """Measure this machine against the floor of the protocol: enrolment, filters, lookups, storage, release.
 
     The floor is every operation that the protocol prescribes, at the raw speed of its library, measured in the same
     run. Keep the machine idle meanwhile: what else runs is measured along.

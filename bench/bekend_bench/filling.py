@@ -20,7 +20,7 @@ from bekend_node import pseudonym_file
 from bekend_node.config import NodeConfig, load_config
 from bekend_node.keys import NodeKeys
 from bekend_node.schedule import interval_of, next_switch
-from bekend_node.serving import FreshKey, make_serving, tags_file
+from bekend_node.serving import FreshKey, filter_file, make_serving
 from bekend_node.store import Store
 from bekend_node.store_registers import Generation, Registers
 from bekend_policy.load import load_covenant
@@ -93,7 +93,7 @@ def _fill_filter(config: NodeConfig, keys: NodeKeys, covenant: Covenant, generat
         body_hash=body_hash(body),
         covenant_hash=covenant.hash,
     )
-    tags = tags_file(_folder(config), PURPOSE, version)
+    tags = filter_file(_folder(config), PURPOSE, version, by_hand=False)
     tags.write_bytes(body)
     store = Store.open(config.data)
     serving = make_serving(header, key, tags, keys)

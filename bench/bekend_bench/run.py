@@ -9,13 +9,13 @@ from dataclasses import replace
 from bekend_deploy.processes import ProcessFailed
 from bekend_proto.clock import SystemClock
 
-from bekend_bench import enrolment, floor, lookups, machine, rebuild, records, storage
+from bekend_bench import enrolment, floor, lookups, machine, rebuild, records, release, storage
 from bekend_bench.figures import at_least
 from bekend_bench.floor import Floor
-from bekend_bench.ground import FEW, GROUP, LARGE, MEDIUM, SMALL, SOURCES, ground, populate
+from bekend_bench.ground import FEW, GROUP, LARGE, MEDIUM, REQUESTER, SMALL, SOURCES, ground, populate
 from bekend_bench.report import Report
 
-PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, records.PART)
+PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, records.PART, release.PART)
 """What can be measured beside the floor, which always is."""
 ENROLLED = 50_000
 REBUILT = 500_000
@@ -64,6 +64,11 @@ def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
                 report.figures += lookups.measure_many(field, _now(base), cores, EFFORT, say)
             if storage.PART in parts:
                 report.figures += storage.measure(field)
+    if release.PART in parts:
+        with stage("release"), ground({SMALL: 1}, clock, registers=False) as field:
+            populate(field, clock, enrol=False)
+            field.start([REQUESTER, *field.sources])
+            report.figures += release.measure(field, EFFORT)
     report.seconds = time.monotonic() - began
     return report
 

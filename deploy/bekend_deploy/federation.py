@@ -41,7 +41,6 @@ from bekend_deploy.partners import (
     agreements,
     by_oin,
     partners,
-    served,
 )
 from bekend_deploy.processes import BEKEND, Process, ProcessFailed
 from bekend_deploy.questions import CASES, CONDITIONS, Question, Truth
@@ -257,7 +256,8 @@ class Federation:
 
     def _closed(self, requester: Partner, purpose: str, principal: Partner | None) -> dict[str, str]:
         """Sources of which the requester cannot have the filter now, with the reason."""
-        wanted = [m.oin for m in self.members if purpose in served(self.truth.pairs, m.oin) and m is not requester]
+        by_machine = {pair.oin for pair in self.truth.pairs if pair.purpose == purpose and pair.answers}
+        wanted = [m.oin for m in self.members if m.oin in by_machine and m is not requester]
         request = {"op": "open", "purpose": purpose, "sources": wanted}
         with ControlClient(self.built.nodes[requester.oin].socket) as client:
             reply = client.call(request | ({"on_behalf_of": principal.oin} if principal else {}))

@@ -104,8 +104,8 @@ def agreements(members: Sequence[Partner]) -> tuple[Pair, ...]:
 
 
 def served(pairs: Iterable[Pair], oin: str) -> dict[str, tuple[str, ...]]:
-    """Purposes that a partner answers by machine, with their registers."""
-    return {pair.purpose: pair.registers for pair in pairs if pair.oin == oin and pair.answers}
+    """Purposes for which a partner is a source, by machine or by hand, with their registers."""
+    return {pair.purpose: pair.registers for pair in pairs if pair.oin == oin}
 
 
 def registers_in_use(pairs: Iterable[Pair], oin: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The composition root: the only place where a node is wired, started, reloaded and stopped. Both sides of it.
 
 source      attach -> answer -> store, filters <- registers (written by the enrolling process)
+desk        answer -> desk store -> comparing (a process of its own) -> control socket -> a colleague decides
 requester   control socket -> ask -> broker, store
 shared      covenant, manifests and standing decisions (rules), keys, directory, links to the broker
 """
@@ -23,6 +24,9 @@ from bekend_proto.logs import log
 from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
 
 from bekend_node.answer.answerer import Answerer
+from bekend_node.answer.collects import Collects
+from bekend_node.answer.exchange import Exchanges
+from bekend_node.answer.intake import Intake
 from bekend_node.answer.push import Pusher
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.asking import Asking
@@ -32,6 +36,10 @@ from bekend_node.attach import Attachment
 from bekend_node.broker_link import open_links
 from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
+from bekend_node.desk.comparing import Comparing
+from bekend_node.desk.decisions import Desk
+from bekend_node.desk.hook import DeskHook
+from bekend_node.desk.keeping import Keeping
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
@@ -46,6 +54,7 @@ from bekend_node.status import measure, status_of
 from bekend_node.store import Store
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_deferrals import Deferrals
+from bekend_node.store_desk import DeskStore
 from bekend_node.store_registers import Registers
 from bekend_node.store_retention import RetentionStore
 from bekend_node.suspending import Suspending
@@ -69,6 +78,7 @@ class Node:
         clock: Clock,
         keys: NodeKeys,
         store: Store,
+        desk: DeskStore,
         registers: Registers,
         rules: Rules,
         dev: bool = False,
@@ -77,6 +87,7 @@ class Node:
         self.clock = clock
         self.keys = keys
         self.store = store
+        self.desk_store = desk
         self.registers = registers
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
@@ -91,7 +102,25 @@ class Node:
             older=self.rules.older,
             exchange=self.suspending.exchange,
         )
-        self.filters = Filters(config, keys=keys, rules=self.rules, registers=registers, store=store, clock=clock)
+        self.filters = Filters(
+            config, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
+        )
+        self.hook = DeskHook(config.desk_hook)
+        self.keeping = Keeping(keys, store, desk, clock)
+        self.comparing = Comparing(
+            config,
+            keys=keys,
+            rules=self.rules,
+            filters=self.filters,
+            registers=registers,
+            store=store,
+            desk=desk,
+            clock=clock,
+            waiting=self.hook.waiting,
+        )
+        self.desk = Desk(
+            config.desk_staff, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
+        )
         held = self.suspending.held
         self.witness = Witness(
             oin=config.oin,
@@ -106,8 +135,12 @@ class Node:
         heads = self.witness.heads
         answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held, heads)
         pusher = Pusher(self.rules, self.directory, self.filters, store, clock, held, heads)
+        exchanges = Exchanges(keys, self.rules, store, clock, self.metrics, held)
+        intake = Intake(exchanges, self.directory, self.filters, desk, self.comparing.named)
+        collects = Collects(exchanges, desk, registers)
         self.attachments = tuple(
-            Attachment(link, self.rules, answerer, pusher, self.metrics, self.directory.changed) for link in self.links
+            Attachment(link, self.rules, answerer, pusher, intake, collects, self.metrics, self.directory.changed)
+            for link in self.links
         )
         lines = [GrpcLine(link) for link in self.links]
         self.asker = Asker(self._asking, lines, config.canary_identifier, clock)
@@ -130,6 +163,7 @@ class Node:
                 clock=clock,
             ),
             records=RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock),
+            desk=self.desk,
         )
         self.web = self._pages(config, dev=dev)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
@@ -158,6 +192,11 @@ class Node:
             self._housekeeping(),
             self._measuring(),
             self._witness(),
+            self.comparing.run(),
+            self.keeping.run(),
+            self.hook.run(),
+            self._housekeeping(),
+            self._measuring(),
         ):
             self._run(work)
         for attachment in self.attachments:
@@ -229,6 +268,7 @@ class Node:
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.stop)
         self.registers.close()
+        self.desk_store.close()
         self.store.close()
         self._lock.close()
         log(logs.NODE_STOPPED, oin=self.config.oin)
@@ -326,19 +366,17 @@ async def start_node(config: NodeConfig, clock: Clock, *, dev: bool = False) -> 
     """
     check_certificate(config, clock)
     keys = NodeKeys.load(config.keys, config.oin)
-    store = Store.open(config.data)
-    try:
+    with contextlib.ExitStack() as opened:
+        store = Store.open(config.data)
+        opened.callback(store.close)
+        desk = DeskStore.open(config.data)
+        opened.callback(desk.close)
         registers = Registers.open(config.data)
-    except BaseException:
-        store.close()
-        raise
-    try:
+        opened.callback(registers.close)
         rules = load_rules(config, keys, store, clock)
-        node = Node(config, clock=clock, keys=keys, store=store, registers=registers, rules=rules, dev=dev)
-    except BaseException:
-        registers.close()
-        store.close()
-        raise
+        node = Node(config, clock=clock, keys=keys, store=store, desk=desk, registers=registers, rules=rules, dev=dev)
+        # From here on the node closes them.
+        opened.pop_all()
     try:
         await node.open()
     except BaseException:

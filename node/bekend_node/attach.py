@@ -6,6 +6,8 @@
       |<------------------------- Welcome ---|
       |<--------------- EvaluatedQuestion ---| each answered by itself
       | SealedAnswer or Failure ------------>|
+      |<---- RoutedRelease, RoutedCollect ---| where a colleague decides
+      | RoutedCollected or Failure --------->|
       |<----------------------- PushOrder ---| the filter goes over a stream of its own
       |<---------------- DirectoryChanged ---| something was suspended, or a new version came: fetch it now
 
@@ -16,7 +18,7 @@ broker that comes back is not met by everybody at once.
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +30,8 @@ from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.answer.answerer import Answerer
+from bekend_node.answer.collects import Collects
+from bekend_node.answer.intake import Intake
 from bekend_node.answer.push import Pusher
 from bekend_node.broker_link import BrokerLink
 from bekend_node.metrics import NodeMetrics
@@ -51,6 +55,8 @@ class Attachment:
     rules: RulesInForce
     answerer: Answerer
     pusher: Pusher
+    intake: Intake
+    collects: Collects
     metrics: NodeMetrics
     changed: Callable[[], Coroutine[Any, Any, None]]
     """Fetches the directory, and takes what is suspended; never raises."""
@@ -158,12 +164,21 @@ class Attachment:
                 return
             if message.HasField("question"):
                 self._start(self._question(message.question, call, writing), slots)
-            elif message.HasField("push"):
-                self._start(self.pusher.push(message.push, self.link), slots)
-            elif message.HasField("directory_changed"):
-                self._start(self.changed(), slots)
+            elif (work := self._other(message, call, writing)) is not None:
+                self._start(work, slots)
             else:
                 slots.release()
+
+    def _other(
+        self, message: broker_pb2.AttachResponse, call: "_Call", writing: asyncio.Lock
+    ) -> Coroutine[Any, Any, None] | None:
+        if message.HasField("push"):
+            return self.pusher.push(message.push, self.link)
+        if message.HasField("release"):
+            return self._exchange(self.intake.release(message.release), call, writing)
+        if message.HasField("collect"):
+            return self._exchange(self.collects.collect(message.collect), call, writing)
+        return self.changed() if message.HasField("directory_changed") else None
 
     def _start(self, work: Coroutine[Any, Any, None], slots: asyncio.Semaphore) -> None:
         task = asyncio.ensure_future(work)
@@ -181,10 +196,27 @@ class Attachment:
             request = broker_pb2.AttachRequest(answer=reply)
         else:
             request = broker_pb2.AttachRequest(failure=reply)
-        async with writing:
-            # When the stream is gone, so is whoever waited: the question counts as answered, and is not answered again.
-            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
-                await call.write(request)
+        await _write(request, call, writing)
+
+    async def _exchange(
+        self,
+        work: Awaitable[broker_pb2.RoutedCollected | broker_pb2.Failure],
+        call: "_Call",
+        writing: asyncio.Lock,
+    ) -> None:
+        reply = await work
+        if isinstance(reply, broker_pb2.RoutedCollected):
+            request = broker_pb2.AttachRequest(collected=reply)
+        else:
+            request = broker_pb2.AttachRequest(failure=reply)
+        await _write(request, call, writing)
+
+
+async def _write(request: broker_pb2.AttachRequest, call: "_Call", writing: asyncio.Lock) -> None:
+    async with writing:
+        # When the stream is gone, so is whoever waited: the question counts as answered, and is not answered again.
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            await call.write(request)
 
 
 async def _next(call: "_Call") -> broker_pb2.AttachResponse | None:

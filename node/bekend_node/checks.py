@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 from bekend_policy.faults import YamlFaults
@@ -46,12 +47,26 @@ def check_all(config: NodeConfig, clock: Clock, *, canary: bool) -> Iterator[Fin
             lambda name=name, register=register: load_mapping(register.mapping, name, config.approvers),  # type: ignore[misc]
             "approved by two people",
         )
-    for purpose in rules[0].answered() if rules else ():
-        if not rules[0].decided(purpose, clock.now()):
-            yield Finding(f"standing decision for {purpose}", False, "none in force: have the ondertekenaar sign one")
+    if rules:
+        yield from _decided(rules[0], config, clock.now())
     yield _try("registers", lambda: _registers(config), "pseudonym files are whole")
     yield from asyncio.run(_brokers(config, clock))
     yield from _running(config, rules, canary=canary)
+
+
+def _decided(rules: Rules, config: NodeConfig, now: datetime) -> Iterator[Finding]:
+    """Who decides, under each purpose: a standing decision, or colleagues at the desk."""
+    at_desk = {purpose for colleague in config.desk_staff for purpose in colleague.purposes}
+    for purpose, source in rules.answered().items():
+        if rules.by_machine(source, purpose, now):
+            continue
+        if source.mode.by_machine:
+            detail = "none in force: a colleague decides on each question, until the ondertekenaar signs one"
+            yield Finding(f"standing decision for {purpose}", False, detail)
+        if purpose not in at_desk:
+            yield Finding(
+                f"desk for {purpose}", False, "nobody may decide: name colleagues under `desk_staff` in node.yaml"
+            )
 
 
 def _try(what: str, look: Callable[[], object], good: str) -> Finding:
@@ -104,14 +119,16 @@ def _running(config: NodeConfig, rules: list[Rules], *, canary: bool) -> Iterato
                 yield Finding(f"attached to {broker}", attached, "yes" if attached else "no: see the node's log")
             for purpose, facts in status.get("purposes", {}).items():
                 yield Finding(f"filter for {purpose}", facts["ready"], facts["reason"] or "in service")
-            for purpose in rules[0].answered() if rules and canary else ():
-                yield _canary(client, purpose)
+            for purpose, facts in status.get("purposes", {}).items() if canary else ():
+                yield _canary(client, purpose, by_hand=facts["by_hand"])
     except UnreachableError as fault:
         yield Finding("running node", False, fault.detail)
 
 
-def _canary(client: ControlClient, purpose: str) -> Finding:
+def _canary(client: ControlClient, purpose: str, *, by_hand: bool | None) -> Finding:
     what = f"canary under {purpose}, over the broker"
+    if by_hand:
+        return Finding(what, True, "a colleague decides: looked for at each switch, and not over the broker")
     reply = client.call({"op": "canary", "purpose": purpose})
     if reply["type"] != "result":
         return Finding(what, False, str(reply.get("reason", reply["type"])))

@@ -19,7 +19,7 @@ from bekend_proto.note import parse_note
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bekend_node import alarm_cli, covenant_cli, questions_cli, raise_cli, retention_cli
+from bekend_node import alarm_cli, covenant_cli, desk_cli, questions_cli, raise_cli, retention_cli
 from bekend_node.alarm_cli import alarm_line
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
@@ -46,6 +46,8 @@ EPILOG = """
 
     bekend node covenant fetch --config node.yaml                      a new version of the covenant, and what changes
 
+    bekend node desk list                                              what a colleague here is to decide on
+
     bekend node check --config node.yaml                               everything, up to the canary over the broker
 
     bekend node shield --config node.yaml                              asks for the number; never on the command line
@@ -61,7 +63,7 @@ EPILOG = """
     3   `check` found something that is not as it should be; `status`: a purpose cannot be answered, or an alarm;
         `suspend`, `resume`: a replica of the broker does not know of it yet
 
-    4   a guard stopped it (shrinking, too many refused rows, mapping), or a rule (raise): nothing was changed
+    4   a guard stopped it (shrinking, too many refused rows, mapping), or a rule (raise, desk): nothing was changed
 """
 
 app = typer.Typer(
@@ -79,6 +81,7 @@ app.command("raise")(raise_cli.raise_limit)
 app.add_typer(questions_cli.app)
 app.add_typer(retention_cli.app)
 app.add_typer(alarm_cli.app)
+app.add_typer(desk_cli.app)
 
 
 @app.command()
@@ -328,6 +331,18 @@ def _report_lines(register: str, report: Report) -> Iterator[str]:
     yield "In service from the next switch (the first one of a quarter: at once)."
 
 
+def _purpose_lines(purpose: str, facts: dict[str, Any]) -> Iterator[str]:
+    yield f"{purpose}: {facts['mode']}" + ("" if facts["ready"] else f": cannot be answered: {facts['reason']}")
+    if facts["by_hand"]:
+        yield "  a colleague decides on each question: bekend node desk list"
+    if facts["standing_decision_until"]:
+        yield f"  standing decision until {facts['standing_decision_until']}"
+    if facts["filter_version"]:
+        yield f"  filter {facts['filter_version']} ({facts['epoch']}), lists as of {facts['as_of']}"
+    if facts["next_switch"]:
+        yield f"  next switch {facts['next_switch']}"
+
+
 def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['oin']}, covenant {found['covenant']['id']} version {found['covenant']['version']}"
     for one in found["covenants"][1:]:
@@ -341,13 +356,7 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     for broker, attached in found["brokers"].items():
         yield f"  {'attached to' if attached else 'NOT attached to'} {broker}"
     for purpose, facts in found["purposes"].items():
-        yield f"{purpose}: {facts['mode']}" + ("" if facts["ready"] else f": cannot be answered: {facts['reason']}")
-        if facts["standing_decision_until"]:
-            yield f"  standing decision until {facts['standing_decision_until']}"
-        if facts["filter_version"]:
-            yield f"  filter {facts['filter_version']} ({facts['epoch']}), lists as of {facts['as_of']}"
-        if facts["next_switch"]:
-            yield f"  next switch {facts['next_switch']}"
+        yield from _purpose_lines(purpose, facts)
     waiting = found["deferrals"]["due"] + found["deferrals"]["pending"]
     yield from [f"{waiting} deferral(s) of informing wait for a person: bekend inzage uitstel list"] * bool(waiting)
     for one in found["registers"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from bekend_policy.manifest import is_one_line
-from bekend_policy.scalars import Oin, Whole, rule_fault
+from bekend_policy.scalars import Oin, TrueFalse, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
@@ -32,6 +32,8 @@ def _one_line(value: str) -> str:
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
 """Text that stands in the manifest."""
+PurposeId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,60}/[a-z0-9_-]{1,60}$")]
+"""A purpose's id: covenant/doel."""
 
 SHIELDED = "afgeschermd"
 """The register of persons for whom this node never answers `bekend`; every node has it (protocol section 5)."""
@@ -79,6 +81,17 @@ class LogReader(StrictModel):
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
+class DeskColleague(StrictModel):
+    """Who may decide at the release desk: a user of the operating system, for these purposes. A deputy decides on what
+    was handed over to it, or when it states that the first colleague is absent.
+    """
+
+    user: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    purposes: Annotated[tuple[PurposeId, ...], Field(min_length=1)]
+    deputy: TrueFalse = False
+
+
 class Register(StrictModel):
     """A register of this partner: its approved mapping, and the size that the manifest states (persons)."""
 
@@ -121,6 +134,8 @@ class NodeConfig(StrictModel):
     canary: Annotated[str, AfterValidator(_canary)]
     officers: tuple[Officer, ...] = ()
     log_readers: tuple[LogReader, ...] = ()
+    desk_staff: tuple[DeskColleague, ...] = ()
+    desk_hook: Path | None = None
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | None = None
@@ -145,6 +160,9 @@ class NodeConfig(StrictModel):
         return self.workers or os.cpu_count() or 1
 
 
+_PATHS = ("data", "keys", "covenant", "manifest", "standing_decisions", "privacy_officer", "desk_hook", "socket")
+
+
 def load_config(path: Path) -> NodeConfig:
     """Read and check a configuration file; every path in the result is absolute.
 
@@ -165,9 +183,5 @@ def load_config(path: Path) -> NodeConfig:
         }
     )
     registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
-    paths = {
-        name: at(value)
-        for name in ("data", "keys", "covenant", "manifest", "standing_decisions", "privacy_officer", "socket")
-        if (value := getattr(config, name)) is not None
-    }
+    paths = {name: at(value) for name in _PATHS if (value := getattr(config, name)) is not None}
     return config.model_copy(update={**paths, "tls": tls, "web": web, "registers": registers})

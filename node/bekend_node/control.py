@@ -8,6 +8,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "ask", "purpose": ..., "sources": [...], "kind": "bsn", "identifiers": [...], "case": ..., ...}
     {"op": "raise", "officer": ..., "purpose": ..., "extra": 20, "reason": ...}     another's limit, for 24 hours
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
+    {"op": "desk", "act": "list"}, {"op": "desk", "act": "release", "item": ..., "ground": ...}, ...   the release desk
     {"op": "status"}
     {"op": "log", "form": "ldv", "first": ..., "last": ..., "used_for": ...}    the log, for who may read it
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
@@ -51,6 +52,7 @@ from bekend_node.control_messages import (
     AskRequest,
     CanaryRequest,
     ClearAlarmRequest,
+    DeskRequest,
     LogRequest,
     OpenRequest,
     RaiseRequest,
@@ -62,6 +64,7 @@ from bekend_node.control_messages import (
 )
 from bekend_node.control_purposes import purposes_for
 from bekend_node.control_socket import bind
+from bekend_node.desk.decisions import Desk
 from bekend_node.log_reading import LogReading
 from bekend_node.records.desk import RecordsDesk
 
@@ -98,6 +101,7 @@ class ControlServer:
         clear_alarm: ClearAlarm | None = None,
         log_reading: LogReading | None = None,
         records: RecordsDesk | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -110,6 +114,7 @@ class ControlServer:
         self._clear_alarm = clear_alarm
         self._log_reading = log_reading
         self._records = records
+        self._desk = desk
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -199,6 +204,10 @@ class ControlServer:
         if isinstance(request, LogRequest):
             await self._read_log(connection, request, user.name)
             return
+        if isinstance(request, DeskRequest):
+            # Who may is decided there: a colleague at the desk need not be an officer who asks.
+            await connection.send({"type": "result", **await self._at_desk(request, user.name)})
+            return
         roles = self._officers.get(user.name, [])
         operator = CanaryRequest | StatusRequest | SuspendRequest | ClearAlarmRequest | RecordsRequest
         operating = isinstance(request, operator)
@@ -272,6 +281,22 @@ class ControlServer:
         assert self._clear_alarm is not None
         await self._clear_alarm(request.number, user.name, request.reason)
         return {"type": "result", "cleared": request.number}
+
+    async def _at_desk(self, request: DeskRequest, user: str) -> Mapping[str, Any]:
+        assert self._desk is not None
+        item, absent = request.item, request.absent
+        match request.act:
+            case "list":
+                return self._desk.waiting(user)
+            case "show":
+                return await self._desk.show(user, item, absent=absent)
+            case "ask":
+                return await self._desk.hand_over(user, item, to=request.to, absent=absent)
+            case "undo":
+                return await self._desk.undo(user, item, absent=absent)
+            case "release" | "refuse":
+                decide = self._desk.release if request.act == "release" else self._desk.refuse
+                return await decide(user, item, ground=request.ground, text=request.text, absent=absent)
 
     async def _suspend(self, request: SuspendRequest) -> Reply:
         """Who signed it decides, not who brings it. What is wrong with it goes back in full: it is about no person."""

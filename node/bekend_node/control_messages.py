@@ -64,6 +64,18 @@ class CanaryRequest(_Request):
     purpose: Purpose
 
 
+class DeskRequest(_Request):
+    """A colleague at the release desk looks, or decides. One operation: what was done stands in no log."""
+
+    op: Literal["desk"]
+    act: Literal["list", "show", "release", "refuse", "ask", "undo"]
+    item: Annotated[str, StringConstraints(max_length=20)] = ""
+    ground: Annotated[str, StringConstraints(max_length=40)] | None = None
+    text: Annotated[str, StringConstraints(max_length=4000)] = ""
+    to: Annotated[str, StringConstraints(max_length=100)] | None = None
+    absent: bool = False
+
+
 class StatusRequest(_Request):
     """How is this node doing?"""
 
@@ -142,6 +154,7 @@ Request = (
     | AskRequest
     | RaiseRequest
     | CanaryRequest
+    | DeskRequest
     | StatusRequest
     | SuspendRequest
     | ClearAlarmRequest

@@ -4,14 +4,15 @@ The serving node starts it, writes one JSON object to its standard input, and re
 rows, the sorting and the workers are gone from memory when it ends, and answering goes on meanwhile.
 
 Each worker takes ranges of the first byte of P (uniformly distributed) out of the sorted pseudonym files: union of the
-registers, less `afgeschermd`, less who is past the end month; then W = m * P and its tag (protocol section 6).
+registers, less `afgeschermd`, less who is past the end month; then W = m * P and its tag (protocol section 6). Where a
+colleague decides, W itself, sealed (section 9).
 """
 
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -20,7 +21,7 @@ from pathlib import Path
 from bekend_proto.filter import body_hash, pad_and_sort, size_class, tagger
 from bekend_proto.group import multiply
 
-from bekend_node import pseudonym_file
+from bekend_node import client_file, pseudonym_file
 
 RANGES = 128
 """Ranges of the first byte: an encoded element begins with an even byte."""
@@ -30,7 +31,7 @@ NICENESS = 10
 
 @dataclass(frozen=True)
 class Order:
-    """What to build. `m` is the scalar in hex, `canary` the canary's pseudonym in hex, `out` the tags file to write."""
+    """What to build. `m` is the scalar in hex, `canary` the canary's pseudonym in hex, `out` the file to write."""
 
     files: list[str]
     shielded: list[str]
@@ -42,6 +43,7 @@ class Order:
     version: int
     out: str
     workers: int
+    by_hand: bool = False
 
     def to_json(self) -> bytes:
         """As it is written to the builder's standard input."""
@@ -50,7 +52,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Built:
-    """What was built: number of tags with padding, hash of the body in hex."""
+    """What was built: number of tags with padding, hash of the body in hex. By hand nothing is published: the number is
+    that of the size class, for the moments of the switches, the hash that of nothing.
+    """
 
     tags: int
     body_hash: str
@@ -59,28 +63,35 @@ class Built:
 def build(order: Order) -> Built:
     """Build and write the filter's body. Raises StorageError when a file is missing or cannot be written."""
     pieces: Iterator[bytes]
-    tag_range = partial(_tags_of_range, order)
+    make_range = partial(_range_of, order)
     if order.workers == 1 or sum(pseudonym_file.count(Path(file)) for file in order.files) < 4 * RANGES:
-        joined = [tag_range(number) for number in range(RANGES)]
+        joined = [make_range(number) for number in range(RANGES)]
     else:
         # This process has one thread and no connections: forking it is safe, and costs no start-up per worker.
         with get_context("fork").Pool(order.workers) as pool:
-            pieces = pool.imap_unordered(tag_range, range(RANGES))
+            pieces = pool.imap_unordered(make_range, range(RANGES))
             joined = list(pieces)
-    canary = tagger(order.source, order.purpose, order.version)(
-        multiply(bytes.fromhex(order.m), bytes.fromhex(order.canary))
-    )
-    joined.append(canary)
+    scalar = bytes.fromhex(order.m)
+    joined.append(_maker(order)(multiply(scalar, bytes.fromhex(order.canary))))
+    if order.by_hand:
+        key = client_file.compare_key(scalar, order.source, order.purpose, order.version)
+        write_private(Path(order.out), client_file.seal(key, joined))
+        return Built(size_class(sum(map(len, joined)) // 32), body_hash(b"").hex())
     count = size_class(sum(map(len, joined)) // 8)
     body = pad_and_sort(joined, count)
-    _write(Path(order.out), body)
+    write_private(Path(order.out), [body])
     return Built(count, body_hash(body).hex())
 
 
-def _tags_of_range(order: Order, number: int) -> bytes:
-    """The tags of all pseudonyms whose first byte is 2 * number or 2 * number + 1, joined."""
+def _maker(order: Order) -> Callable[[bytes], bytes]:
+    """What stands in the file for a W: its tag, or itself."""
+    return bytes if order.by_hand else tagger(order.source, order.purpose, order.version)
+
+
+def _range_of(order: Order, number: int) -> bytes:
+    """What the file holds of all pseudonyms whose first byte is 2 * number or 2 * number + 1, joined."""
     scalar = bytes.fromhex(order.m)
-    tag_of = tagger(order.source, order.purpose, order.version)
+    made = _maker(order)
     people = {
         record[:32]
         for file in order.files
@@ -90,7 +101,7 @@ def _tags_of_range(order: Order, number: int) -> bytes:
     for file in order.shielded:
         people.difference_update(record[:32] for record in _range(Path(file), number))
     # Sorted here, by all workers at once: what is left to sort at the end are runs.
-    return b"".join(sorted(tag_of(multiply(scalar, pseudonym)) for pseudonym in people))
+    return b"".join(sorted(made(multiply(scalar, pseudonym)) for pseudonym in people))
 
 
 def _range(path: Path, number: int) -> Iterator[bytes]:
@@ -99,11 +110,12 @@ def _range(path: Path, number: int) -> Iterator[bytes]:
     return pseudonym_file.read(path, start, stop)
 
 
-def _write(path: Path, body: bytes) -> None:
+def write_private(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file of mode 0600 whole, durably."""
     temporary = path.with_suffix(".partial")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(body)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -3,6 +3,8 @@
     not ready --first of an epoch: at once--> serving --switch moment--> serving (new m, new version)
                                                  |
                                                  +--list too old, decision ended, other covenant--> withdrawn
+                                                 |
+                                                 +--answered by hand: for ten minutes, to compare--> before
 
 Whoever answers takes one `Serving` and uses nothing else of this module for that question: a switch in mid-flight
 gives the old version or the new one, never a mix (must-list 6). Imports, shieldings and mode changes wait for the
@@ -13,7 +15,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bekend_policy.model import Covenant
@@ -21,19 +23,21 @@ from bekend_proto import logs
 from bekend_proto.channel import LABEL_FILTER, sign_message
 from bekend_proto.clock import Clock, month_of
 from bekend_proto.errors import BekendError, NotReadyError, StorageError
+from bekend_proto.filter import size_class
 from bekend_proto.logs import log
 from bekend_proto.v1 import signed_pb2
 
-from bekend_node import pseudonym_file
+from bekend_node import client_file, pseudonym_file
 from bekend_node.config import NodeConfig
 from bekend_node.filter_build import Built, Order
 from bekend_node.keys import NodeKeys
 from bekend_node.pseudonym_file import month_number
 from bekend_node.readiness import Inputs, check_still, check_under, inputs_of
 from bekend_node.rules import RulesInForce
-from bekend_node.schedule import interval_of, next_switch
-from bekend_node.serving import FreshKey, Serving, check, make_serving, reopen, tags_file
-from bekend_node.store import Store
+from bekend_node.schedule import RELEASE_SECONDS, interval_of, next_switch
+from bekend_node.serving import FreshKey, Serving, check, filter_file, make_serving, reopen
+from bekend_node.store import FilterRow, Store
+from bekend_node.store_desk import DeskStore
 from bekend_node.store_registers import Registers
 
 LEAST_LEAD = 10.0
@@ -63,6 +67,14 @@ class _Shelf:
     lead: float = LEAST_LEAD
 
 
+@dataclass(frozen=True)
+class _Before:
+    """A filter for answering by hand that serves no more: what was asked under it is still compared with it."""
+
+    serving: Serving
+    until: int
+
+
 class Filters:
     """All filters of this node. `tick` moves them on; `serving` is asked per question, on the same event loop."""
 
@@ -74,6 +86,7 @@ class Filters:
         rules: RulesInForce,
         registers: Registers,
         store: Store,
+        desk: DeskStore,
         clock: Clock,
     ) -> None:
         self._config = config
@@ -81,9 +94,11 @@ class Filters:
         self._rules = rules
         self._registers = registers
         self._store = store
+        self._desk = desk
         self._clock = clock
         self._folder = config.data / "filters"
         self._shelves: dict[str, _Shelf] = {}
+        self._before: dict[tuple[str, int], _Before] = {}
         self._ticking = asyncio.Lock()
 
     def serving(self, purpose: str, covenant: Covenant | None = None) -> Serving:
@@ -100,6 +115,19 @@ class Filters:
         if covenant is not None:
             check_under(shelf.serving, self._rules.now, covenant, now)
         return shelf.serving
+
+    def by_hand(self, purpose: str, version: int) -> Serving:
+        """The filter under which a question was answered by hand, to compare with: that of now, or one before it.
+
+        Raises NotReadyError when its m was destroyed.
+        """
+        shelf = self._shelves.get(purpose)
+        if shelf and shelf.serving and shelf.serving.version == version and shelf.serving.by_hand:
+            return shelf.serving
+        before = self._before.get((purpose, version))
+        if before is None:
+            raise NotReadyError(f"version {version} for {purpose} is gone: nothing is compared with it any more")
+        return before.serving
 
     def header_for(self, serving: Serving, covenant_hash: bytes) -> signed_pb2.Signed:
         """The signed header as it is handed out under this version: for what `serving` gave for that version."""
@@ -123,18 +151,29 @@ class Filters:
             shelf = self._shelves.setdefault(row.purpose, _Shelf())
             # A moment that passed while the node was down is made up for at once.
             shelf.epoch, shelf.version, shelf.next_switch = row.epoch, row.version, max(row.ends, now)
-            if row.ends > now:
-                with contextlib.suppress(BekendError):
-                    serving = reopen(row, self._folder, self._keys)
-                    canary = self._registers.canary(row.purpose, row.epoch)
-                    await asyncio.to_thread(check, serving, self._rules.now.manifest, canary)
-                    shelf.serving, shelf.tags = serving, serving.header.tags
+            with contextlib.suppress(BekendError):
+                await self._restore_one(shelf, row, now)
             if shelf.serving is None:
                 shelf.next_switch = now
+        for row in self._store.filters_before():
+            with contextlib.suppress(BekendError):
+                serving = reopen(row, self._folder, self._keys)
+                self._before[row.purpose, row.version] = _Before(serving, row.ends)
         kept = {shelf.serving.tags for shelf in self._shelves.values() if shelf.serving}
+        kept |= {before.serving.tags for before in self._before.values()}
         for path in self._folder.iterdir():
             if path not in kept:
                 path.unlink()
+
+    async def _restore_one(self, shelf: _Shelf, row: FilterRow, now: int) -> None:
+        serving = reopen(row, self._folder, self._keys)
+        if row.ends > now:
+            canary = self._registers.canary(row.purpose, row.epoch)
+            await asyncio.to_thread(check, serving, self._rules.now.manifest, canary)
+            shelf.serving, shelf.tags = serving, _size_of(serving)
+        elif serving.by_hand:
+            # It ended while the node was down: what was asked under it may wait to be compared.
+            await self._store.withdraw_filter(row.purpose, self._retired(serving, row.ends))
 
     async def run(self) -> None:
         """Tick every second until cancelled."""
@@ -155,6 +194,7 @@ class Filters:
 
     async def _tick_all(self, now: datetime) -> None:
         answered = self._rules.now.answered()
+        await self._forget(int(now.timestamp()))
         for purpose in self._shelves.keys() - answered.keys():
             await self._withdraw(self._shelves[purpose])
         for purpose in answered:
@@ -208,20 +248,42 @@ class Filters:
             # Something ended while it was being built.
             fresh.tags.unlink(missing_ok=True)
             return
-        await self._store.keep_filter(fresh.row(self._keys))
-        shelf.serving, shelf.tags = fresh, fresh.header.tags
+        await self._store.keep_filter(fresh.row(self._keys), self._retired(old, int(now.timestamp())))
+        shelf.serving, shelf.tags = fresh, _size_of(fresh)
         shelf.epoch, shelf.version, shelf.next_switch = fresh.header.epoch, fresh.version, fresh.end
-        if old:
-            old.tags.unlink(missing_ok=True)
+        self._retire(old, int(now.timestamp()))
         log(logs.FILTER_SWITCHED, purpose=fresh.purpose, epoch=shelf.epoch, version=fresh.version, end=fresh.end)
 
     async def _withdraw(self, shelf: _Shelf) -> None:
         old, shelf.serving = shelf.serving, None
         if old is None:
             return
-        await self._store.withdraw_filter(old.purpose)
-        old.tags.unlink(missing_ok=True)
+        now = int(self._clock.now().timestamp())
+        await self._store.withdraw_filter(old.purpose, self._retired(old, now))
+        self._retire(old, now)
         log(logs.FILTER_WITHDRAWN, purpose=old.purpose, version=old.version)
+
+    def _retired(self, old: Serving | None, ended: int) -> FilterRow | None:
+        """What is kept over a restart of a filter for answering by hand that serves no more."""
+        if old is None or not old.by_hand:
+            return None
+        return replace(old.row(self._keys), ends=ended + RELEASE_SECONDS)
+
+    def _retire(self, old: Serving | None, ended: int) -> None:
+        if old is None:
+            return
+        if old.by_hand:
+            self._before[old.purpose, old.version] = _Before(old, ended + RELEASE_SECONDS)
+        else:
+            old.tags.unlink(missing_ok=True)
+
+    async def _forget(self, now: int) -> None:
+        """Destroy the m of filters before, once no D under them can come, and those that came were compared."""
+        for (purpose, version), before in tuple(self._before.items()):
+            if before.until <= now and not self._desk.is_comparing(purpose, version):
+                await self._store.forget_filter_before(purpose, version)
+                before.serving.tags.unlink(missing_ok=True)
+                del self._before[purpose, version]
 
     async def _build(self, purpose: str, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
         """Build from these inputs; from what took their place when an import switches meanwhile.
@@ -254,7 +316,7 @@ class Filters:
             if pseudonym_file.count(self._registers.file(generation.id)) != generation.persons:
                 raise StorageError(f"the file of register {generation.register} is damaged: import it again")
         key = FreshKey.draw(self._keys.evaluation_key(purpose, inputs.epoch).secret)
-        tags = tags_file(self._folder, purpose, version)
+        file = filter_file(self._folder, purpose, version, by_hand=inputs.by_hand)
         order = Order(
             files=[str(self._registers.file(g.id)) for g in inputs.generations],
             shielded=[str(self._registers.file(g.id)) for g in inputs.shielded],
@@ -264,8 +326,9 @@ class Filters:
             source=self._config.oin,
             purpose=purpose,
             version=version,
-            out=str(tags),
+            out=str(file),
             workers=self._config.worker_count,
+            by_hand=inputs.by_hand,
         )
         try:
             async with asyncio.timeout(LONGEST_START + sum(g.persons for g in generations) / SLOWEST):
@@ -279,20 +342,20 @@ class Filters:
             source=self._config.oin,
             purpose=purpose,
             epoch=inputs.epoch,
-            mode=signed_pb2.FILTER_MODE_AUTOMATIC,
+            mode=signed_pb2.FILTER_MODE_MANUAL if inputs.by_hand else signed_pb2.FILTER_MODE_AUTOMATIC,
             version=version,
             as_of=inputs.as_of.isoformat(),
             kinds=sorted({g.kind for g in inputs.generations}),
             end=next_switch(self._config.oin, interval, version),
-            tags=built.tags,
+            tags=0 if inputs.by_hand else built.tags,
             body_hash=bytes.fromhex(built.body_hash),
             covenant_hash=rules.covenant.hash,
         )
-        serving = make_serving(header, key, tags, self._keys)
+        serving = make_serving(header, key, file, self._keys)
         try:
             await asyncio.to_thread(check, serving, rules.manifest, canary)
         except BekendError:
-            tags.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
             raise
         # Twice what this took: the next one is ready at its moment.
         shelf.lead = max(LEAST_LEAD, 2 * (loop.time() - began))
@@ -318,6 +381,11 @@ async def run_builder(order: Order) -> Built:
     if process.returncode:
         raise StorageError(f"the filter for {order.purpose} could not be built: it is tried again")
     return Built(**json.loads(output))
+
+
+def _size_of(serving: Serving) -> int:
+    """The size class by which the next interval is chosen. A header for answering by hand does not state it."""
+    return size_class(client_file.count(serving.tags)) if serving.by_hand else serving.header.tags
 
 
 def _lapsed(serving: Serving, rules: RulesInForce, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
     signing.key          Ed25519 seed: signs Questions, Answers, filter headers, enrolments
     state.key            seals what must survive a restart on disk (the filter's m)
+    desk.key             seals what waits for a colleague at the desk (section 9); in no backup of anything
     root-2026Q4.key      root of k[i,p,e] for one epoch; destroyed when the epoch's overlap is over
 
 The folder is kept apart from the data, so that a backup of the one holds nothing of the other
@@ -33,6 +34,7 @@ EPOCH_AHEAD = timedelta(days=14)
 MANIFEST_LIFE = timedelta(days=365)
 SHIELDED_SIZE = 1000
 """Stated size of `afgeschermd` unless it is configured."""
+DESK = "desk.key"
 _ROOT = re.compile(r"^root-([0-9]{4}Q[1-4])\.key$")
 
 
@@ -89,8 +91,8 @@ class NodeKeys:
 
     @classmethod
     def create(cls, folder: Path, oin: str, now: datetime) -> "NodeKeys":
-        """Make signing key, state key and the root of the present epoch. Raises KeysError when one exists."""
-        for name in ("signing.key", "state.key"):
+        """Make signing key, state key, desk key and the root of the present epoch. Raises KeysError when one exists."""
+        for name in ("signing.key", "state.key", DESK):
             create_secret(folder / name)
         create_secret(root_file(folder, epoch_of(now)))
         return cls.load(folder, oin)
@@ -128,6 +130,18 @@ class NodeKeys:
     def state_box(self) -> SecretBox:
         """Seals what this node keeps on disk over a restart."""
         return SecretBox(self.state)
+
+    @property
+    def has_desk(self) -> bool:
+        """Whether there is a desk key: nodes of before manual release make one with `bekend node desk init`."""
+        return "desk_box" in self.__dict__ or (self.folder / DESK).exists()
+
+    @cached_property
+    def desk_box(self) -> SecretBox:
+        """Seals what waits for a colleague at the desk. Raises KeysError, with the remedy, when there is no key."""
+        if not self.has_desk:
+            raise KeysError(f"{self.folder / DESK} is missing: run `bekend node desk init`")
+        return SecretBox(read_secret(self.folder / DESK))
 
 
 def root_file(folder: Path, epoch: str) -> Path:

@@ -16,6 +16,9 @@ class NodeMetrics:
         self._refused = Counter(
             "bekend_node_refusals_total", "Questions of partners that got no answer.", ["code"], registry=registry
         )
+        self._exchanged = Counter(
+            "bekend_node_exchanges_total", "Releases and collects that were replied to.", ["kind"], registry=registry
+        )
         self._attached = Gauge(
             "bekend_node_attached", "Whether the node is attached to a replica.", ["broker"], registry=registry
         )
@@ -72,6 +75,10 @@ class NodeMetrics:
     def refused(self, code: Code) -> None:
         """One more question got no answer."""
         self._refused.labels(code_name(code)).inc()
+
+    def exchanged(self, kind: str) -> None:
+        """One more release or collect was replied to."""
+        self._exchanged.labels(kind).inc()
 
     def attached(self, broker: str, *, now: bool) -> None:
         """Attached to a replica, or not any more."""

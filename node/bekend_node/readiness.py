@@ -1,15 +1,18 @@
 """May this purpose be answered now, and from what: the conditions that a filter rests on.
 
-Every named register has a generation in the epoch and is young enough, a standing decision holds where one is needed,
-`afgeschermd` is at hand if it ever held somebody, and the epoch's key and canary are there. Anything else is
-`geen antwoord`, never a smaller set (must-list 23).
+Every named register has a generation in the epoch and is young enough, `afgeschermd` is at hand if it ever held
+somebody, and the epoch's key and canary are there. Anything else is `geen antwoord`, never a smaller set (must-list
+23).
+
+By machine or by hand (section 9) is decided when a filter is built: a standing decision that ends, or comes, changes it
+from the next switch. One that ended is `geen antwoord` until then.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from bekend_policy.model import Covenant, Mode, Source
+from bekend_policy.model import Covenant, Source
 from bekend_proto.clock import day_of
 from bekend_proto.errors import NotReadyError
 
@@ -31,17 +34,22 @@ class Inputs:
     generations: tuple[Generation, ...]
     shielded: tuple[Generation, ...]
     as_of: date
+    by_hand: bool
+    """A colleague decides: the mode says so, or no standing decision is in force."""
 
 
 def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, now: datetime) -> Inputs:
     """The newest served epoch for which everything is there. Raises NotReadyError with the reason and the remedy."""
-    source = _source(purpose, rules, now)
+    source = _source(purpose, rules)
+    by_hand = not rules.by_machine(source, purpose, now)
+    if by_hand and not keys.has_desk:
+        raise NotReadyError(f"{purpose} is answered by hand, and the desk has no key: run `bekend node desk init`")
     mine = [g for g in registers.generations() if g.purpose == purpose]
     shielding = registers.is_shielding()
     fault: NotReadyError | None = None
     for epoch in served_epochs(now):
         try:
-            inputs = _of_epoch(epoch, source, mine, now, shielding=shielding)
+            inputs = _of_epoch(epoch, source, mine, now, shielding=shielding, by_hand=by_hand)
             if epoch not in keys.epochs() or registers.canary(purpose, epoch) is None:
                 raise NotReadyError(f"the key or the canary of {epoch} for {purpose} is missing: import again")
         except NotReadyError as error:
@@ -54,7 +62,8 @@ def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, 
 
 def check_still(serving: Serving, rules: Rules, now: datetime) -> None:
     """Raise NotReadyError when a filter that is in service may not answer any more."""
-    source = _source(serving.purpose, rules, now)
+    source = _source(serving.purpose, rules)
+    _check_mode(serving, source, rules, now)
     if _registers_behind(serving, rules) != set(source.registers):
         raise NotReadyError("the filter was built under another covenant: the next switch brings a new one")
     if _is_old(serving.as_of, source, now):
@@ -72,12 +81,11 @@ def check_under(serving: Serving, rules: Rules, covenant: Covenant, now: datetim
     a register too few would make a miss of somebody who is known.
     """
     source = covenant.sources(serving.purpose).get(rules.oin)
-    if source is None or not source.mode.by_machine:
-        raise NotReadyError(f"{serving.purpose} is not answered by machine under the covenant of the question")
+    if source is None:
+        raise NotReadyError(f"{serving.purpose} is not answered under the covenant of the question")
+    _check_mode(serving, source, rules, now)
     if _registers_behind(serving, rules) != set(source.registers):
         raise NotReadyError(f"the covenant of the question names other registers for {serving.purpose} than the filter")
-    if source.mode is Mode.STANDING and not rules.has_decision(serving.purpose, now):
-        raise NotReadyError(f"no standing decision is in force for {serving.purpose}: have the ondertekenaar sign one")
     if _is_old(serving.as_of, source, now):
         raise NotReadyError(f"a register for {serving.purpose} is older than the covenant of the question allows")
 
@@ -91,16 +99,27 @@ def _registers_behind(serving: Serving, rules: Rules) -> set[str] | None:
     return None
 
 
-def _source(purpose: str, rules: Rules, now: datetime) -> Source:
+def _check_mode(serving: Serving, source: Source, rules: Rules, now: datetime) -> None:
+    """A filter with tags answers by machine, and needs what that needs; one without is for a colleague with a term."""
+    if serving.by_hand:
+        if source.reply_term is None:
+            raise NotReadyError(f"{serving.purpose} is not answered by hand: the next switch brings another filter")
+    elif not rules.by_machine(source, serving.purpose, now):
+        raise NotReadyError(
+            f"no standing decision is in force for {serving.purpose}: a colleague decides from the next switch on"
+        )
+
+
+def _source(purpose: str, rules: Rules) -> Source:
     source = rules.answered().get(purpose)
     if source is None:
-        raise NotReadyError(f"{purpose} is not answered by machine under this covenant")
-    if not rules.decided(purpose, now):
-        raise NotReadyError(f"no standing decision is in force for {purpose}: have the ondertekenaar sign one")
+        raise NotReadyError(f"{purpose} is not answered by this node under this covenant")
     return source
 
 
-def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datetime, *, shielding: bool) -> Inputs:
+def _of_epoch(
+    epoch: str, source: Source, mine: Sequence[Generation], now: datetime, *, shielding: bool, by_hand: bool
+) -> Inputs:
     here = {g.register: g for g in mine if g.epoch == epoch}
     for register in source.registers:
         if register not in here:
@@ -117,7 +136,7 @@ def _of_epoch(epoch: str, source: Source, mine: Sequence[Generation], now: datet
         raise NotReadyError(
             "the registers of this purpose hold different kinds of identifier: import them with one kind"
         )
-    return Inputs(epoch, named, shielded, min(g.as_of for g in named))
+    return Inputs(epoch, named, shielded, min(g.as_of for g in named), by_hand)
 
 
 def _is_old(as_of: date, source: Source, now: datetime) -> bool:

@@ -51,15 +51,12 @@ class Rules:
         raise CovenantError("the requester goes by a version of the covenant that this node does not hold")
 
     def answered(self) -> dict[str, Source]:
-        """Purposes that this node answers by machine (with a standing decision where the mode asks one)."""
-        return {purpose: source for purpose, source in self.covenant.served_by(self.oin) if source.mode.by_machine}
+        """Purposes for which this node is a source, by machine or by hand."""
+        return dict(self.covenant.served_by(self.oin))
 
-    def decided(self, purpose: str, now: datetime) -> bool:
-        """Whether the purpose may be answered now: a standing decision is there and valid, where one is needed."""
-        source = self.answered().get(purpose)
-        if source is None:
-            return False
-        return source.mode is not Mode.STANDING or self.has_decision(purpose, now)
+    def by_machine(self, source: Source, purpose: str, now: datetime) -> bool:
+        """Whether this source answers by machine now: where the mode asks a standing decision, with a valid one."""
+        return source.mode.by_machine and (source.mode is not Mode.STANDING or self.has_decision(purpose, now))
 
     def has_decision(self, purpose: str, now: datetime) -> bool:
         """Whether a standing decision for this purpose is in force."""

@@ -9,6 +9,8 @@ from hashlib import blake2b
 
 from bekend_proto.collecting import FIRST_COLLECT
 
+RELEASE_SECONDS = 600
+"""How long after its Question a D is taken: so long a filter for answering by hand outlives its switch (section 9)."""
 _STEPS = (
     (1 << 17, timedelta(minutes=15)),
     (1 << 20, timedelta(hours=1)),

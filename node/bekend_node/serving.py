@@ -7,12 +7,13 @@ from pathlib import Path
 
 from bekend_policy.manifest import KeyManifest
 from bekend_proto.channel import LABEL_FILTER, parse_strict, sign_message
-from bekend_proto.errors import MalformedError, NotReadyError
+from bekend_proto.errors import MalformedError, NotReadyError, StorageError
 from bekend_proto.filter import ClosedFilter, m_hash, tag
 from bekend_proto.group import multiply, multiply_base, random_scalar, scalar_multiply
 from bekend_proto.v1 import signed_pb2
 from nacl.exceptions import CryptoError
 
+from bekend_node import client_file
 from bekend_node.keys import NodeKeys
 from bekend_node.store import FilterRow
 
@@ -24,6 +25,7 @@ class Serving:
     header: signed_pb2.FilterHeader
     signed: signed_pb2.Signed
     tags: Path
+    """File of the tags; of a filter for answering by hand, the clients' W (client_file.py)."""
     m: bytes = field(repr=False)
     scalar: bytes = field(repr=False)
 
@@ -31,6 +33,16 @@ class Serving:
     def purpose(self) -> str:
         """The purpose that it answers."""
         return self.header.purpose
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a colleague decides: the header goes out alone, without tags."""
+        return self.header.mode == signed_pb2.FILTER_MODE_MANUAL
+
+    @property
+    def compare_key(self) -> bytes:
+        """Opens the clients' W of a filter for answering by hand."""
+        return client_file.compare_key(self.m, self.header.source, self.purpose, self.version)
 
     @property
     def version(self) -> int:
@@ -112,7 +124,8 @@ def reopen(row: FilterRow, folder: Path, keys: NodeKeys) -> Serving:
         raise NotReadyError("the kept filter cannot be opened with the keys at hand") from fault
     scalar = scalar_multiply(m, keys.evaluation_key(row.purpose, row.epoch).secret)
     signed = signed_pb2.Signed(payload=row.payload, signature=row.signature)
-    return Serving(header, signed, tags_file(folder, row.purpose, row.version), m, scalar)
+    by_hand = header.mode == signed_pb2.FILTER_MODE_MANUAL
+    return Serving(header, signed, filter_file(folder, row.purpose, row.version, by_hand=by_hand), m, scalar)
 
 
 def check(serving: Serving, manifest: KeyManifest, canary: bytes | None) -> None:
@@ -125,18 +138,34 @@ def check(serving: Serving, manifest: KeyManifest, canary: bytes | None) -> None
     # M was made from m*k, here it is made from m and K: a k that is not the announced one shows.
     if announced is None or multiply(serving.m, announced) != header.m or multiply_base(serving.scalar) != header.m:
         raise NotReadyError(f"M for {header.purpose} does not belong to the K of the signed manifest")
+    if canary is None:
+        raise NotReadyError(f"no canary is enrolled for {header.purpose}: import a register again")
+    found = _finds_by_hand if serving.by_hand else _finds
+    if not found(serving, multiply(serving.m, canary)):
+        raise NotReadyError(f"the canary is missed in the filter for {header.purpose}: it is not published")
+
+
+def _finds(serving: Serving, w: bytes) -> bool:
+    """Whether W is found as a requester does it, in a body that is the header's."""
+    header = serving.header
     try:
         closed = ClosedFilter(serving.body())
     except MalformedError as fault:
         raise NotReadyError(f"the filter for {header.purpose} is damaged: it is built again") from fault
     if closed.hash != header.body_hash or len(closed) != header.tags:
         raise NotReadyError(f"the filter for {header.purpose} is not the one of its header: it is built again")
-    if canary is None:
-        raise NotReadyError(f"no canary is enrolled for {header.purpose}: import a register again")
-    if not closed.contains(tag(multiply(serving.m, canary), header.source, header.purpose, header.version)):
-        raise NotReadyError(f"the canary is missed in the filter for {header.purpose}: it is not published")
+    return closed.contains(tag(w, header.source, header.purpose, header.version))
 
 
-def tags_file(folder: Path, purpose: str, version: int) -> Path:
-    """Where the tags of a version are kept."""
-    return folder / f"{purpose.replace('/', '~')}-{version}.tags"
+def _finds_by_hand(serving: Serving, w: bytes) -> bool:
+    """Whether W is among the clients' as a D is compared, in a file that opens from its first chunk to its last."""
+    try:
+        # Every chunk is opened, wherever W is: a damaged one would miss persons in silence.
+        return sum(w in set(chunk) for chunk in client_file.read(serving.tags, serving.compare_key)) > 0
+    except StorageError as fault:
+        raise NotReadyError(fault.detail) from fault
+
+
+def filter_file(folder: Path, purpose: str, version: int, *, by_hand: bool) -> Path:
+    """Where the tags of a version are kept, or the clients' W when a colleague decides."""
+    return folder / f"{purpose.replace('/', '~')}-{version}.{'clients' if by_hand else 'tags'}"

@@ -58,8 +58,8 @@ def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
     if config.desk is None:
         raise KeysError("the manifest names a desk for officers elsewhere (FG-11): set `desk` in node.yaml")
     keys = NodeKeys.load(config.keys, config.oin)
-    purposes = [purpose for purpose, source in covenant.served_by(config.oin) if source.mode.by_machine]
     opening, signing = officer_keys(config)
+    purposes = [purpose for purpose, _ in covenant.served_by(config.oin)]
     return draft_manifest(
         keys,
         purposes,

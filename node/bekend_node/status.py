@@ -31,7 +31,8 @@ def status_of(
     deferrals: Sequence[Deferral] = (),
     now: datetime,
 ) -> dict[str, Any]:
-    """Per purpose: mode, standing decision's end, filter version, next switch, what is wrong; lists; replicas; rows.
+    """Per purpose: mode, whether a colleague decides now, standing decision's end, filter version, next switch, what is
+    wrong; lists; replicas; rows.
 
     And the versions of the covenant held, the standing decisions with their ends, what is suspended, and the logs.
     """
@@ -127,6 +128,7 @@ def _purpose(rules: Rules, filters: Filters, purpose: str, mode: str) -> dict[st
     return {
         "mode": mode,
         "standing_decision_until": _moment(decision.valid_until) if decision else None,
+        "by_hand": serving.by_hand if serving else None,
         "ready": reason is None,
         "reason": reason,
         "filter_version": serving.version if serving else None,

@@ -14,6 +14,9 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     covenant     the highest version gone by: an older one is never taken back
     suspension   the newest note of each signer about each thing, verified when it came
     filter       per purpose the filter in service: its signed header, and m sealed under the state key
+    filter_before  filters for answering by hand that were replaced, for ten minutes: what came under them is compared
+    awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise
+    desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
     own_record   the requester's own sealed records (protocol section 8)
     decision     what was decided about a lookup before anything left, or about a message that was refused
     log_read     who read the log, when and what for
@@ -28,8 +31,9 @@ There is no column for a hit: nothing here says what was answered.
 import asyncio
 import contextlib
 import json
+import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -117,6 +121,19 @@ _BY_AGE = """
 CREATE INDEX answered_at ON answered (at);
 CREATE INDEX own_record_at ON own_record (at);
 """
+_BY_HAND = """
+CREATE TABLE filter_before (
+  purpose TEXT NOT NULL, version INTEGER NOT NULL, epoch TEXT NOT NULL, ends INTEGER NOT NULL,
+  payload BLOB NOT NULL, signature BLOB NOT NULL, m BLOB NOT NULL, PRIMARY KEY (purpose, version)
+) WITHOUT ROWID;
+CREATE TABLE awaiting (
+  question_id BLOB PRIMARY KEY REFERENCES answered, until INTEGER NOT NULL, sealed BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX awaiting_until ON awaiting (until);
+CREATE TABLE desk_record (
+  id INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL
+);
+"""
 MIGRATIONS = (
     Migration(1, "start", _START),
     Migration(2, "suspensions", _SUSPENSION),
@@ -129,6 +146,7 @@ MIGRATIONS = (
     Migration(9, "consents", store_consent.DDL),
     Migration(10, "answers still to come", store_pending.DDL),
     Migration(11, "retention", RETENTION_DDL + _BY_AGE),
+    Migration(12, "answering by hand", _BY_HAND),
 )
 
 
@@ -162,6 +180,17 @@ class AnsweredQuestion:
     signature: bytes
     sealed: tuple[bytes, ...]
     rule: str = ""
+    awaiting: "Awaiting | None" = None
+    """Where a colleague decides."""
+
+
+@dataclass(frozen=True)
+class Awaiting:
+    """What later messages about a question need, sealed under the state key. `until` in milliseconds since 1970."""
+
+    question_id: bytes
+    until: int
+    sealed: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -237,6 +266,8 @@ class Store:
                 "INSERT INTO sealed VALUES (?, ?, ?)",
                 [(question.question_id, person, sealed) for person, sealed in enumerate(question.sealed)],
             )
+            if question.awaiting is not None:
+                conn.execute("INSERT INTO awaiting VALUES (?, ?, ?)", astuple(question.awaiting))
 
         await self._database.write(write)
 
@@ -354,21 +385,89 @@ class Store:
         """The filters that were in service last."""
         return self._database.read(lambda conn: [FilterRow(*row) for row in conn.execute("SELECT * FROM filter")])
 
-    async def keep_filter(self, row: FilterRow) -> None:
-        """Put a filter in the place of its predecessor, whose m is gone with that (secure_delete)."""
+    def filters_before(self) -> list[FilterRow]:
+        """The filters for answering by hand that were replaced, with the moments at which their m is destroyed."""
+        return self._database.read(
+            lambda conn: [
+                FilterRow(*row)
+                for row in conn.execute(
+                    "SELECT purpose, epoch, version, ends, payload, signature, m FROM filter_before ORDER BY version"
+                )
+            ]
+        )
+
+    async def keep_filter(self, row: FilterRow, before: FilterRow | None = None) -> None:
+        """Put a filter in the place of its predecessor, whose m is gone with that (secure_delete).
+
+        `before`: the predecessor, when it goes on to be compared with until its `ends`.
+        """
+
+        def write(conn: Connection) -> None:
+            conn.execute("INSERT OR REPLACE INTO filter VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(row))
+            _keep_before(conn, before)
+
+        await self._database.write(write)
+        await self._empty_wal()
+
+    async def withdraw_filter(self, purpose: str, before: FilterRow | None = None) -> None:
+        """Destroy header and m of the filter in service; that its epoch had one stays known. `before` as above."""
+
+        def write(conn: Connection) -> None:
+            conn.execute("UPDATE filter SET payload = NULL, signature = NULL, m = NULL WHERE purpose = ?", (purpose,))
+            _keep_before(conn, before)
+
+        await self._database.write(write)
+        await self._empty_wal()
+
+    async def forget_filter_before(self, purpose: str, version: int) -> None:
+        """Destroy the m of a filter that was replaced."""
         await self._database.write(
-            lambda conn: conn.execute("INSERT OR REPLACE INTO filter VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(row))
+            lambda conn: conn.execute("DELETE FROM filter_before WHERE purpose = ? AND version = ?", (purpose, version))
         )
         await self._empty_wal()
 
-    async def withdraw_filter(self, purpose: str) -> None:
-        """Destroy header and m of the filter in service; that its epoch had one stays known."""
-        await self._database.write(
-            lambda conn: conn.execute(
-                "UPDATE filter SET payload = NULL, signature = NULL, m = NULL WHERE purpose = ?", (purpose,)
-            )
+    def awaiting(self, question_id: bytes) -> Awaiting | None:
+        """What is kept of a question that a colleague decides on; None when there is none, or its term is long over."""
+
+        def read(conn: Connection) -> Awaiting | None:
+            row = conn.execute(
+                "SELECT question_id, until, sealed FROM awaiting WHERE question_id = ?", (question_id,)
+            ).fetchone()
+            return Awaiting(*row) if row else None
+
+        return self._database.read(read)
+
+    async def forget_awaiting(self, before: datetime) -> None:
+        """Destroy what is kept of questions whose term ended before a moment: their channels are gone with it."""
+        limit = milliseconds(before)
+        if await self._database.write(
+            lambda conn: conn.execute("DELETE FROM awaiting WHERE until < ?", (limit,)).rowcount
+        ):
+            await self._empty_wal()
+
+    async def keep_desk_record(self, sealed: bytes, at: datetime, *, name: bytes | None = None) -> None:
+        """Put on the record what was done at the desk, and its hash in the log, in one durable transaction.
+
+        With a name that is there already nothing is done: a comparison that a crash cut short comes again.
+        """
+        moment = milliseconds(at)
+        entry = blake2b(sealed, digest_size=32, person=b"bekend1-desk").digest()
+
+        def write(conn: Connection) -> None:
+            kept = conn.execute(
+                "INSERT INTO desk_record (name, at, sealed) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (secrets.token_bytes(16) if name is None else name, moment, sealed),
+            ).rowcount
+            if kept:
+                append_log(conn, "desk", entry, moment)
+
+        await self._database.write(write)
+
+    def desk_records(self) -> list[bytes]:
+        """What was done at the desk, oldest first, as only the privacy officer can open it."""
+        return self._database.read(
+            lambda conn: [bytes(row[0]) for row in conn.execute("SELECT sealed FROM desk_record ORDER BY id")]
         )
-        await self._empty_wal()
 
     async def _empty_wal(self) -> None:
         """Older pages stand in the -wal file until it is emptied, and with them the m that was replaced."""
@@ -474,6 +573,14 @@ class Store:
                 table: int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - fixed names
                 for table in ("answered", "sealed", "log", "own_record")
             }
+        )
+
+
+def _keep_before(conn: Connection, row: FilterRow | None) -> None:
+    if row is not None:
+        conn.execute(
+            "INSERT OR REPLACE INTO filter_before VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (row.purpose, row.version, row.epoch, row.ends, row.payload, row.signature, row.m),
         )
 
 

@@ -29,13 +29,16 @@ RELEASE_LENGTH = 4096
 
 _PADDED = 4024
 
+LOCATOR_PERSON = b"bekend1-locator"
+"""Personalisation of the locator, for who compares a whole list of W with one."""
+
 PAYLOAD_LIMIT = _PADDED - 2
 """Octets of payload that D holds at most."""
 
 
 def locator(w: bytes, context: bytes) -> bytes:
     """What the source looks for among its own clients' W; `context` is that of the sealed record."""
-    return blake(32, b"bekend1-locator", context, w)
+    return blake(32, LOCATOR_PERSON, context, w)
 
 
 def release_key(w: bytes, context: bytes) -> bytes:

@@ -157,8 +157,7 @@ async def test_a_restart_goes_on_with_the_same_filter_until_its_end(scene: Scene
     async with scene.home.node(scene.port) as node:
         before = node.filters.serving(ZSM_CONTEXT)
         held = await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)
-    files = {path.name: path for path in (scene.home.data / "filters").iterdir()}
-    assert list(files) == [before.tags.name]
+    assert list((scene.home.data / "filters").glob("*.tags")) == [before.tags]
     stored = b"".join(path.read_bytes() for path in scene.home.data.rglob("*") if path.is_file())
     assert before.m not in stored
     async with scene.home.node(scene.port) as node:
@@ -209,13 +208,13 @@ async def test_must_14_a_filter_that_misses_the_canary_is_never_published(
     async with scene.home.node(scene.port) as node:
         assert "being built" in not_ready(node)
         assert await scene.bit() == "not_ready"
-        assert list((scene.home.data / "filters").iterdir()) == []
+        assert list((scene.home.data / "filters").glob("*.tags")) == []
 
 
 async def test_a_pseudonym_file_that_lost_persons_makes_no_filter(scene: Scene) -> None:
     await scene.home.enrol_all(scene.port, [KNOWN, UNKNOWN])
-    file = next(path for path in (scene.home.data / "pseudonyms").iterdir() if path.stat().st_size == 3 * RECORD)
-    os.truncate(file, 2 * RECORD)
+    for file in (scene.home.data / "pseudonyms").iterdir():
+        os.truncate(file, 2 * RECORD)
     async with scene.home.node(scene.port) as node:
         await node.filters.settle()
         assert "is being built" in not_ready(node)
@@ -255,7 +254,7 @@ async def test_must_14_an_m_that_does_not_belong_to_the_announced_k_is_never_pub
         await node.filters.tick()
         await node.filters.settle()
         not_ready(node)
-        assert list((scene.home.data / "filters").iterdir()) == []
+        assert list((scene.home.data / "filters").glob("*.tags")) == []
 
 
 # --- lists
@@ -287,7 +286,7 @@ async def test_must_23_a_list_that_grew_too_old_is_not_answered(scene: Scene) ->
         assert "older than the covenant allows" in not_ready(node)
         assert await scene.bit() == "not_ready"
         await node.filters.tick()
-        assert list((scene.home.data / "filters").iterdir()) == []
+        assert list((scene.home.data / "filters").glob("*.tags")) == []
         # A newer list waits for its moment, like every import.
         await scene.home.enrol_all(scene.port, [KNOWN])
         await node.filters.tick()
@@ -388,7 +387,7 @@ async def test_fg_21_a_new_epoch_starts_empty_and_the_old_one_is_destroyed(scene
     await scene.home.enrol_all(scene.port, [KNOWN])
     old_epoch = epoch_of(scene.federation.clock.now())
     async with scene.home.node(scene.port) as node:
-        (old,) = node.registers.generations()
+        old = next(it for it in node.registers.generations() if it.purpose == ZSM_CONTEXT)
         file = node.registers.file(old.id)
         pseudonyms = file.read_bytes()
         await _into_next_epoch(scene, node)
@@ -403,7 +402,7 @@ async def test_fg_21_a_new_epoch_starts_empty_and_the_old_one_is_destroyed(scene
         await node.filters.tick()
         await node.filters.settle()
         assert await scene.bit() is True
-        (new,) = node.registers.generations()
+        new = next(it for it in node.registers.generations() if it.purpose == ZSM_CONTEXT)
         assert node.registers.file(new.id).read_bytes()[34:66] not in pseudonyms
 
 
@@ -427,34 +426,44 @@ async def test_in_the_overlap_the_old_epoch_serves_until_the_new_one_is_there(sc
 # --- decisions and covenants
 
 
-async def test_without_a_standing_decision_there_is_no_answer(tmp_path: Path, authority: Authority) -> None:
+async def test_when_a_standing_decision_ends_a_colleague_decides_from_the_next_switch(
+    tmp_path: Path, authority: Authority
+) -> None:
     federation = Federation.create(tmp_path, authority)
     home = NodeHome.create(federation, RECLASSERING.oin)
     om = federation.parties[OM.oin]
-    home.write_decisions(first=-30, last=0)
     async with federation.broker() as broker, home.node(broker.port) as node:
         await home.enrol_all(broker.port, [KNOWN])
         await node.filters.tick()
         await node.filters.settle()
         assert await bit(om, RECLASSERING.oin, ZSM_CONTEXT, KNOWN) is True
-        federation.clock.advance(timedelta(days=1))
-        await home.enrol_all(broker.port, [KNOWN])
-        assert "no standing decision" in not_ready(node)
+        home.write_decisions(first=-30, last=-1)
+        assert await node.reload()
+        await node.attachments[0].attached.wait()
+        # Until then there is no answer.
+        not_ready(node)
         assert await bit(om, RECLASSERING.oin, ZSM_CONTEXT, KNOWN) == "not_ready"
         await node.filters.tick()
+        assert "waits for its moment" in not_ready(node)
+        await _past_two_moments(federation, node)
+        assert node.filters.serving(ZSM_CONTEXT).by_hand
         home.write_decisions()
         assert await node.reload()
         await node.attachments[0].attached.wait()
         await node.filters.tick()
-        # It begins at the next moment, not when it was signed.
-        assert "waits for its moment" in not_ready(node)
-        for _ in range(2):
-            moment = node.filters.next_switch(ZSM_CONTEXT)
-            assert moment is not None
-            federation.clock.advance(timedelta(seconds=moment - federation.clock.now().timestamp()))
-            await node.filters.tick()
-            await node.filters.settle()
+        # A decision begins at the next moment too, not when it was signed.
+        assert node.filters.serving(ZSM_CONTEXT).by_hand
+        await _past_two_moments(federation, node)
         assert await bit(om, RECLASSERING.oin, ZSM_CONTEXT, KNOWN) is True
+
+
+async def _past_two_moments(federation: Federation, node: Node) -> None:
+    for _ in range(2):
+        moment = node.filters.next_switch(ZSM_CONTEXT)
+        assert moment is not None
+        federation.clock.advance(timedelta(seconds=moment - federation.clock.now().timestamp()))
+        await node.filters.tick()
+        await node.filters.settle()
 
 
 async def test_a_decision_of_somebody_else_or_changed_counts_for_nothing(tmp_path: Path, authority: Authority) -> None:
@@ -465,7 +474,8 @@ async def test_a_decision_of_somebody_else_or_changed_counts_for_nothing(tmp_pat
     async with federation.broker() as broker, home.node(broker.port) as node:
         await home.enrol_all(broker.port, [KNOWN])
         await node.filters.tick()
-        assert "no standing decision" in not_ready(node)
+        await node.filters.settle()
+        assert node.filters.serving(ZSM_CONTEXT).by_hand
 
 
 async def test_another_covenant_withdraws_what_was_built_under_the_old(scene: Scene) -> None:

@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 from bekend_broker.app import Broker
-from bekend_deploy.partners import POLITIE, ZSM_CONTEXT
+from bekend_deploy.partners import POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_node.cli import app
 from bekend_node.terminal import faults
 from bekend_policy.manifest import parse_manifest
@@ -70,7 +70,7 @@ def test_init_writes_a_commented_configuration_and_keys_once(tmp_path: Path) -> 
     assert 'oin: "00000099000000002000"' in text
     assert text.count("#") > 20
     kept = {file.name: file.read_bytes() for file in (tmp_path / "keys").iterdir()}
-    assert set(kept) == {"signing.key", "state.key", f"root-{epoch_of(datetime.now(UTC))}.key"}
+    assert set(kept) == {"signing.key", "state.key", "desk.key", f"root-{epoch_of(datetime.now(UTC))}.key"}
     again = runner.invoke(app, words)
     assert again.exit_code == 1
     assert "never overwritten" in again.output + again.stderr
@@ -83,7 +83,7 @@ async def test_manifest_writes_the_next_number_for_the_ondertekenaar(shell: Shel
     path = Path(json.loads(output)["manifest"])
     manifest = parse_manifest(path.read_text())
     assert (manifest.number, manifest.oin) == (shell.home.party.number + 1, POLITIE.oin)
-    assert {purpose for _, purpose, _ in manifest.evaluation_keys} == {ZSM_CONTEXT}
+    assert {purpose for _, purpose, _ in manifest.evaluation_keys} == {ZSM_CONTEXT, ZVH_WEIGHING}
     assert manifest.contact == "Loket, loket@partner.example"
 
 

@@ -21,7 +21,7 @@ def keys(tmp_path: Path) -> NodeKeys:
 
 
 def test_keys_are_files_of_their_owner_alone(keys: NodeKeys) -> None:
-    assert {path.name for path in keys.folder.iterdir()} == {"signing.key", "state.key", "root-2026Q4.key"}
+    assert {path.name for path in keys.folder.iterdir()} == {"signing.key", "state.key", "desk.key", "root-2026Q4.key"}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in keys.folder.iterdir())
     assert stat.S_IMODE(keys.folder.stat().st_mode) == 0o700
 

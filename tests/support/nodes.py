@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import getpass
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -149,6 +150,7 @@ class NodeHome:
                 for number, key in enumerate(self.approvers)
             ],
             "workers": 1,
+            "desk_staff": [{"user": getpass.getuser(), "name": "A. de Vries", "purposes": self.purposes}],
             **self.settings,
         }
 

@@ -14,6 +14,7 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 
 from bekend_node.answer import decisions
 from bekend_node.answer.evaluate import Channel, answer
+from bekend_node.answer.pending import pending_of
 from bekend_node.answer.question import (
     Sender,
     check_admitted,
@@ -97,6 +98,10 @@ class Answerer:
         )
         # (8): replay, budgets, log and E durable, in one transaction. No record, no answer.
         hashed = question_hash(message.question)
+        awaiting = None
+        if serving.by_hand:
+            pending = pending_of(question, hashed, received, covenant=covenant, serving=serving, channel=channel.open)
+            awaiting = pending.seal(self.keys.state_box)
         await self.store.admit_answer(
             AnsweredQuestion(
                 question_id=question.question_id,
@@ -109,6 +114,7 @@ class Answerer:
                 signature=message.question.signature,
                 sealed=sealed,
                 rule=decision.rule,
+                awaiting=awaiting,
             ),
             budgets(question, covenant, now),
             now,

@@ -124,6 +124,9 @@ def _pieces(
 ) -> Iterator[broker_pb2.PushRequest]:
     box = channel.open.seal_to_requester(0, header.SerializeToString(deterministic=True))
     first = broker_pb2.FilterPiece(x25519=channel.x25519, mlkem=channel.mlkem, box=box)
+    if serving.by_hand:
+        yield broker_pb2.PushRequest(fetch_id=fetch.fetch_id, piece=first)
+        return
     # Mapped before anything is awaited: a switch meanwhile takes the file away, not what is mapped of it.
     with serving.body() as body:
         yield broker_pb2.PushRequest(fetch_id=fetch.fetch_id, piece=first)

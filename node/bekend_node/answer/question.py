@@ -99,8 +99,6 @@ def check_admitted(
     decision = decide(covenant, asked, now)
     if not decision.allowed:
         raise RefusedError(decision.rule, decision.reason)
-    if decision.mode is None or not decision.mode.by_machine:
-        raise RefusedError("modus", "Deze bron antwoordt onder dit doel niet automatisch.")
     return covenant, decision
 
 

@@ -112,7 +112,7 @@ class Enroller:
         purposes = self.rules.purposes_of(task.register)
         if not purposes:
             raise GuardError(
-                "register", f"no purpose that {self.config.oin} answers by machine names the register {task.register!r}"
+                "register", f"no purpose that {self.config.oin} answers names the register {task.register!r}"
             )
         fitting = [it for it in purposes if source.kind in self.rules.covenant.purposes[it].kinds]
         for purpose in purposes:

@@ -1,0 +1,94 @@
+"""(R8) The requester collects: at its fixed moments, with a number that only grows, told what stands there then.
+
+The number is durable before the reply, with what becomes of each person by it: a release that was told can not be
+undone, a refusal is final, what is over is erased. The work is the same whatever stands there: every matter is opened,
+every client looked for in every register, everything written again at one length.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bekend_proto import logs
+from bekend_proto.clock import FRESHNESS, milliseconds
+from bekend_proto.collecting import check_collect
+from bekend_proto.errors import StaleError
+from bekend_proto.group import random_element
+from bekend_proto.logs import log
+from bekend_proto.v1 import broker_pb2
+from bekend_proto.v1.signed_pb2 import ReleaseState
+
+from bekend_node.answer.exchange import Exchanges
+from bekend_node.answer.pending import Pending
+from bekend_node.desk.belonging import belongs
+from bekend_node.desk.matter import Matter, open_matter
+from bekend_node.schedule import collect_moment
+from bekend_node.store_desk import DeskStore, Exchange
+from bekend_node.store_registers import Registers
+
+
+@dataclass(frozen=True)
+class Collects:
+    """Replies to collects."""
+
+    exchanges: Exchanges
+    desk: DeskStore
+    registers: Registers
+
+    async def collect(self, message: broker_pb2.RoutedCollect) -> broker_pb2.RoutedCollected | broker_pb2.Failure:
+        """The sealed reply, or why there is none; never raises but for cancellation."""
+        return await self.exchanges.answer("collect", message.exchange_id, self._collect(message))
+
+    async def _collect(self, message: broker_pb2.RoutedCollect) -> bytes:
+        now = self.exchanges.clock.now()
+        pending = self.exchanges.pending(message.question_id, now)
+        check_collect(pending.open_channel(0), message.number, pending.parties.question_hash, message.box)
+        interval = timedelta(seconds=pending.interval)
+        if now + FRESHNESS < _moment(collect_moment(pending.requester, interval, pending.asked, message.number), now):
+            raise StaleError("this collect comes before its moment")
+        # (R8): what is told, and its number, durable before the reply.
+        states = await self._told(pending, message.number, now)
+        log(logs.COLLECTED, requester=pending.requester, purpose=pending.purpose)
+        return self.exchanges.reply(pending, message.number + 1, states)
+
+    async def _told(self, pending: Pending, number: int, now: datetime) -> "list[ReleaseState.ValueType]":
+        box = self.exchanges.keys.desk_box
+        before = [open_matter(box, sealed) for sealed in self.desk.matters(pending.id)]
+        present = await asyncio.to_thread(self._belonging, pending, before, now)
+        is_over = milliseconds(now) >= pending.until
+        states: list[ReleaseState.ValueType] = []
+
+        def take(exchange: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
+            if number <= exchange.highest:
+                raise StaleError("a collect with this number, or a later one, was answered before")
+            kept = []
+            for one, pseudonym in zip(sealed, before, strict=True):
+                matter = open_matter(box, one)
+                # Released since the registers were looked into: told at the next moment.
+                knows = matter.pseudonym == pseudonym.pseudonym and matter.pseudonym in present
+                state, after = matter.collected(is_over=is_over, belongs=knows)
+                states.append(state)
+                kept.append(after.seal(box))
+            return replace(exchange, highest=number), kept
+
+        await self.desk.change(pending.id, take)
+        return states
+
+    def _belonging(self, pending: Pending, matters: list[Matter], now: datetime) -> set[bytes]:
+        """The pseudonyms that are still clients, and not shielded. For who has none a random one is looked for."""
+        return {
+            matter.pseudonym
+            for matter in matters
+            if belongs(
+                matter.pseudonym or random_element(),
+                pending.purpose,
+                pending.epoch,
+                rules=self.exchanges.rules.now,
+                registers=self.registers,
+                now=now,
+            )
+        }
+
+
+def _moment(seconds: int, now: datetime) -> datetime:
+    return datetime.fromtimestamp(seconds, now.tzinfo)

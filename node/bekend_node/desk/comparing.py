@@ -1,0 +1,252 @@
+"""Has what came compared, off the reply path and in batches, and puts what comes of it in desk.db.
+
+What was kept and not compared, because the node stopped or the machine did, is compared when it runs again. What cannot
+be compared is a fault: its requester gets no answer, and never the authenticated end of a term.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import groupby, islice
+
+from bekend_proto import logs
+from bekend_proto.clock import Clock
+from bekend_proto.errors import BekendError, KeysError, NotReadyError, StorageError
+from bekend_proto.group import multiply
+from bekend_proto.logs import log
+from bekend_proto.records import record_context
+
+from bekend_node.answer.pending import Pending, open_pending
+from bekend_node.config import NodeConfig
+from bekend_node.desk.belonging import belongs
+from bekend_node.desk.compare import Compared, Named, Order
+from bekend_node.desk.matter import Matter, Stage, open_matter
+from bekend_node.filters import Filters
+from bekend_node.keys import NodeKeys
+from bekend_node.rules import RulesInForce
+from bekend_node.serving import Serving
+from bekend_node.store import Store
+from bekend_node.store_desk import DeskStore, Exchange
+from bekend_node.store_registers import Registers
+
+AT_ONCE = 32
+"""Questions per comparison: one reading of the file for all of them."""
+ATTEMPTS = 3
+RETRY_SECONDS = 5.0
+WORKERS = 2
+"""Processes that share a comparison; questions come first."""
+LONGEST = 600.0
+"""Seconds that one comparison may take."""
+
+
+class Comparing:
+    """Compares. `waiting` is called when something waits for a colleague, or for the privacy officer."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        keys: NodeKeys,
+        rules: RulesInForce,
+        filters: Filters,
+        registers: Registers,
+        store: Store,
+        desk: DeskStore,
+        clock: Clock,
+        waiting: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._rules = rules
+        self._filters = filters
+        self._registers = registers
+        self._store = store
+        self._desk = desk
+        self._clock = clock
+        self._waiting = waiting
+        self._named = asyncio.Event()
+        # What came before a stop waits since then.
+        self._named.set()
+        self._failed: dict[bytes, int] = {}
+        self._comparing = asyncio.Lock()
+
+    def named(self) -> None:
+        """Something came in."""
+        self._named.set()
+
+    async def run(self) -> None:
+        """Compare what comes, until cancelled."""
+        while True:
+            await self._named.wait()
+            self._named.clear()
+            if not await self.compare_all():
+                await asyncio.sleep(RETRY_SECONDS)
+                self._named.set()
+
+    async def compare_all(self) -> bool:
+        """Compare everything that waits now. False when something could not be, and is to be tried again."""
+        async with self._comparing:
+            waiting = [one for one in self._desk.exchanges() if not one.compared]
+            waiting.sort(key=_version)
+            done = True
+            for (purpose, version), group in groupby(waiting, _version):
+                each = iter(group)
+                while batch := list(islice(each, AT_ONCE)):
+                    done &= await self._batch(purpose, version, batch)
+            await asyncio.to_thread(self._desk.erase)
+            return done
+
+    async def _batch(self, purpose: str, version: int, batch: Sequence[Exchange]) -> bool:
+        try:
+            await self._compare(purpose, version, batch)
+        except NotReadyError as fault:
+            return await self._give_up(purpose, batch, fault)
+        except (BekendError, OSError) as fault:
+            for one in batch:
+                self._failed[one.question_id] = self._failed.get(one.question_id, 0) + 1
+            if max(self._failed[one.question_id] for one in batch) >= ATTEMPTS:
+                return await self._give_up(purpose, batch, fault)
+            log(logs.COMPARE_FAILED, purpose=purpose, detail=str(fault))
+            return False
+        return True
+
+    async def _compare(self, purpose: str, version: int, batch: Sequence[Exchange]) -> None:
+        serving = self._filters.by_hand(purpose, version)
+        places: list[tuple[Pending, int]] = []
+        named: list[Named] = []
+        for exchange in batch:
+            pending = self._pending(exchange)
+            for person, sealed in enumerate(self._desk.matters(exchange.question_id)):
+                matter = open_matter(self._keys.desk_box, sealed)
+                if matter.stage is Stage.NAMED:
+                    places.append((pending, person))
+                    named.append(self._described(pending, person, matter, serving))
+        results = await self._in_process(serving, named) if named else []
+        judged = [await self._judged(*place, one) for place, one in zip(places, results, strict=True)]
+        for exchange in batch:
+            await self._put(exchange, {
+                person: one
+                for (pending, person), one in zip(places, judged, strict=True)
+                if pending.id == exchange.question_id
+            })  # fmt: skip
+            self._failed.pop(exchange.question_id, None)
+        log(logs.COMPARED, purpose=purpose, persons=len(named))
+
+    def _pending(self, exchange: Exchange) -> Pending:
+        kept = self._store.awaiting(exchange.question_id)
+        if kept is None:
+            raise NotReadyError("what is kept of this question is gone: node.db and desk.db do not belong together")
+        return open_pending(self._keys.state_box, kept)
+
+    def _described(self, pending: Pending, person: int, matter: Matter, serving: Serving) -> Named:
+        facts = {
+            "at": self._clock.now().isoformat(timespec="seconds"),
+            "question": pending.question_id,
+            "question_hash": pending.question_hash,
+            "person": person,
+            "requester": pending.requester,
+            "purpose": pending.purpose,
+        }
+        context = record_context(pending.requester, pending.source, pending.purpose, pending.id, person)
+        evaluated = multiply(serving.scalar, bytes.fromhex(pending.received[person]))
+        return Named(context.hex(), matter.message.hex(), pending.elements[person], evaluated.hex(), facts)
+
+    async def _in_process(self, serving: Serving, named: list[Named]) -> list[Compared]:
+        officer = self._rules.now.manifest.privacy_officer
+        if officer is None:
+            raise KeysError("the manifest names no privacy officer: see `privacy_officer` in node.yaml")
+        order = Order(
+            file=str(serving.tags),
+            key=serving.compare_key.hex(),
+            m=serving.m.hex(),
+            desk_key=bytes(self._keys.desk_box).hex(),
+            privacy_officer=officer.hex(),
+            workers=min(WORKERS, self._config.worker_count),
+            named=named,
+        )
+        try:
+            async with asyncio.timeout(LONGEST):
+                return await run_compare(order)
+        except TimeoutError:
+            raise StorageError("comparing did not get ready: it is tried again") from None
+
+    async def _judged(self, pending: Pending, person: int, one: Compared) -> tuple[bytes, Compared]:
+        """What is kept of it: of an own client that left, or was shielded, since the filter was built, nothing."""
+        if one.record:
+            # The same again after a crash: recorded once.
+            name = blake2b(f"{one.stage}:{pending.question_hash}:{person}".encode(), digest_size=16).digest()
+            await self._store.keep_desk_record(bytes.fromhex(one.record), self._clock.now(), name=name)
+        if not one.pseudonym or await self._belongs(pending, bytes.fromhex(one.pseudonym)):
+            return bytes.fromhex(one.sealed), one
+        return Matter(Stage.NOTHING).seal(self._keys.desk_box), Compared(Stage.NOTHING, "")
+
+    async def _belongs(self, pending: Pending, pseudonym: bytes) -> bool:
+        return await asyncio.to_thread(
+            belongs,
+            pseudonym,
+            pending.purpose,
+            pending.epoch,
+            rules=self._rules.now,
+            registers=self._registers,
+            now=self._clock.now(),
+        )
+
+    async def _put(self, exchange: Exchange, judged: dict[int, tuple[bytes, Compared]]) -> None:
+        box = self._keys.desk_box
+
+        def put(now: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
+            # What was withdrawn meanwhile stays ended.
+            fresh = [
+                judged[person][0] if person in judged and open_matter(box, one).stage is Stage.NAMED else one
+                for person, one in enumerate(sealed)
+            ]
+            return replace(now, compared=True), fresh
+
+        await self._desk.change(exchange.question_id, put)
+        if any(one.stage in {Stage.OPEN, Stage.MISNAMED} for _, one in judged.values()):
+            self._waiting()
+
+    async def _give_up(self, purpose: str, batch: Sequence[Exchange], fault: Exception) -> bool:
+        """Mark as failed what cannot be compared any more; its D is erased."""
+        log(logs.COMPARE_FAILED, purpose=purpose, detail=f"given up: {fault}")
+        box = self._keys.desk_box
+
+        def fail(now: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
+            kept = [open_matter(box, one) for one in sealed]
+            ended = [one.erased(Stage.FAILED) if one.stage is Stage.NAMED else one for one in kept]
+            return replace(now, compared=True), [one.seal(box) for one in ended]
+
+        for exchange in batch:
+            self._failed.pop(exchange.question_id, None)
+            with contextlib.suppress(BekendError):
+                await self._desk.change(exchange.question_id, fail)
+        return True
+
+
+async def run_compare(order: Order) -> list[Compared]:
+    """Compare in a process of its own. Raises StorageError; the cause is on standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bekend_node.desk.compare",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, _ = await process.communicate(order.to_json())
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise StorageError("the messages that name persons could not be compared: it is tried again")
+    return [Compared(**one) for one in json.loads(output)]
+
+
+def _version(exchange: Exchange) -> tuple[str, int]:
+    return exchange.purpose, exchange.version

@@ -1,0 +1,61 @@
+"""Tells that something waits at the desk, and nothing else: a program of the operator's, without arguments or input.
+
+At most once in five minutes; what comes meanwhile is told together, at the end of them.
+"""
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+from bekend_proto import logs
+from bekend_proto.logs import log
+
+PAUSE_SECONDS = 300.0
+LONGEST = 30.0
+"""Seconds that the program may run."""
+
+
+class DeskHook:
+    """`waiting` is called whenever something waits; `path` is the program, or None."""
+
+    def __init__(self, path: Path | None, pause: float = PAUSE_SECONDS) -> None:
+        self._path = path
+        self._pause = pause
+        self._called = asyncio.Event()
+
+    def waiting(self) -> None:
+        """Something waits."""
+        self._called.set()
+
+    async def run(self) -> None:
+        """Run the program when called, until cancelled."""
+        while True:
+            await self._called.wait()
+            self._called.clear()
+            if self._path is not None:
+                await self._run_once(self._path)
+            await asyncio.sleep(self._pause)
+
+    async def _run_once(self, path: Path) -> None:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                path,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+            )
+        except OSError as fault:
+            log(logs.DESK_HOOK_FAILED, detail=f"it could not be started: {fault.strerror}")
+            return
+        try:
+            async with asyncio.timeout(LONGEST):
+                code = await process.wait()
+            if code:
+                log(logs.DESK_HOOK_FAILED, detail=f"it ended with exit code {code}")
+        except TimeoutError:
+            log(logs.DESK_HOOK_FAILED, detail=f"it ran longer than {LONGEST:.0f} s and was stopped")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()

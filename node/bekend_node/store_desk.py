@@ -1,0 +1,172 @@
+"""What waits at the release desk, in `desk.db`: apart from node.db, in no backup, erased when it is over (section 9).
+
+    exchange   one row per question whose persons were named: which number was answered last, what is done
+    matter     one row per person: what is kept about it, sealed under the desk key, always of one length
+
+Whatever comes of a person - nothing, an item for a colleague, a decision - its row is there from the message that
+names it until an hour after the term, and only what is sealed in it changes: rows and sizes tell nothing. What was
+replaced is overwritten (secure_delete), and gone from the -wal file when that was emptied.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from sqlite3 import Connection, IntegrityError
+
+from bekend_proto.collecting import COLLECTED_BOX
+from bekend_proto.durable import Database, Migration
+from bekend_proto.errors import InternalError, StaleError, StorageError
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "start",
+        """
+CREATE TABLE exchange (
+  question_id BLOB PRIMARY KEY, until INTEGER NOT NULL, purpose TEXT NOT NULL, version INTEGER NOT NULL,
+  compared INTEGER NOT NULL, highest INTEGER NOT NULL, withdrawal BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE matter (
+  question_id BLOB NOT NULL REFERENCES exchange ON DELETE CASCADE, person INTEGER NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (question_id, person)
+) WITHOUT ROWID;
+""",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question whose persons were named. `until` in milliseconds since 1970, `highest` the last number answered,
+    `withdrawal` the reply to a withdrawal, or as many zero octets: the broker saw both.
+    """
+
+    question_id: bytes
+    until: int
+    purpose: str
+    version: int
+    compared: bool = False
+    highest: int = 0
+    withdrawal: bytes = bytes(COLLECTED_BOX)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the consent was withdrawn."""
+        return any(self.withdrawal)
+
+
+Change = Callable[[Exchange, list[bytes]], tuple[Exchange, Sequence[bytes]]]
+"""What is to stand in place of an exchange and its matters. Raises to leave everything as it was."""
+
+
+class DeskStore:
+    """The desk's database. Every write is durable when it returns; StorageError means nothing was written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._is_dirty = False
+
+    @classmethod
+    def open(cls, folder: Path) -> "DeskStore":
+        """Open or create `desk.db` in the data folder."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(Database.open(folder / "desk.db", MIGRATIONS))
+
+    def close(self) -> None:
+        """Finish writing and close."""
+        self._database.close()
+
+    async def begin(self, exchange: Exchange, sealed: Sequence[bytes]) -> None:
+        """Keep what named the persons of a question. Raises StaleError when they were named before, StorageError."""
+
+        def write(conn: Connection) -> None:
+            try:
+                conn.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(exchange))
+            except IntegrityError as fault:
+                raise StaleError("the persons of this question were named before") from fault
+            conn.executemany(
+                "INSERT INTO matter VALUES (?, ?, ?)",
+                [(exchange.question_id, person, one) for person, one in enumerate(sealed)],
+            )
+
+        await self._database.write(write)
+
+    async def change(self, question_id: bytes, change: Change) -> Exchange:
+        """Read, change and write one exchange in one durable transaction; returns it as it is then.
+
+        Raises StaleError when there is none, what `change` raises, StorageError; then nothing was written.
+        """
+
+        def write(conn: Connection) -> Exchange:
+            exchange = _exchange(conn, question_id)
+            if exchange is None:
+                raise StaleError("the persons of this question were not named, or its term is long over")
+            before = _matters(conn, question_id)
+            fresh, after = change(exchange, before)
+            if [len(one) for one in after] != [len(one) for one in before] or fresh.question_id != question_id:
+                raise InternalError("what is kept of a person has one length")
+            conn.execute(
+                "UPDATE exchange SET compared = ?, highest = ?, withdrawal = ? WHERE question_id = ?",
+                (fresh.compared, fresh.highest, fresh.withdrawal, question_id),
+            )
+            conn.executemany(
+                "UPDATE matter SET sealed = ? WHERE question_id = ? AND person = ?",
+                [(one, question_id, person) for person, one in enumerate(after)],
+            )
+            return fresh
+
+        fresh = await self._database.write(write)
+        self._is_dirty = True
+        return fresh
+
+    def exchange(self, question_id: bytes) -> Exchange | None:
+        """One exchange, or None."""
+        return self._database.read(lambda conn: _exchange(conn, question_id))
+
+    def exchanges(self) -> list[Exchange]:
+        """All exchanges, by deadline."""
+        return self._database.read(
+            lambda conn: [_row(row) for row in conn.execute("SELECT * FROM exchange ORDER BY until, question_id")]
+        )
+
+    def matters(self, question_id: bytes) -> list[bytes]:
+        """What is kept about each person of a question, sealed, in the order of the question."""
+        return self._database.read(lambda conn: _matters(conn, question_id))
+
+    def is_comparing(self, purpose: str, version: int) -> bool:
+        """Whether something that came under this version of a filter was not compared yet."""
+        return any(not one.compared and (one.purpose, one.version) == (purpose, version) for one in self.exchanges())
+
+    async def forget(self, before: int) -> int:
+        """Remove exchanges whose term ended before a moment (milliseconds since 1970); how many there were."""
+        gone = await self._database.write(
+            lambda conn: conn.execute("DELETE FROM exchange WHERE until < ?", (before,)).rowcount
+        )
+        self._is_dirty = self._is_dirty or gone > 0
+        return int(gone)
+
+    def erase(self) -> None:
+        """Empty the -wal file, where older copies of what was changed still stand. Blocks; does nothing when clean."""
+        if not self._is_dirty:
+            return
+        self._is_dirty = False
+        try:
+            self._database.truncate_wal()
+        except StorageError:
+            # A reader in the way: the next time empties it.
+            self._is_dirty = True
+
+
+def _exchange(conn: Connection, question_id: bytes) -> Exchange | None:
+    row = conn.execute("SELECT * FROM exchange WHERE question_id = ?", (question_id,)).fetchone()
+    return _row(row) if row else None
+
+
+def _row(row: Sequence[object]) -> Exchange:
+    found = Exchange(*row)  # type: ignore[arg-type]
+    return replace(found, compared=bool(found.compared))
+
+
+def _matters(conn: Connection, question_id: bytes) -> list[bytes]:
+    rows = conn.execute("SELECT sealed FROM matter WHERE question_id = ? ORDER BY person", (question_id,))
+    return [bytes(row[0]) for row in rows]

@@ -1,0 +1,247 @@
+"""The source side of section 9 over a real broker: named, compared, decided, collected, and nothing else to be seen."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
+from bekend_node import filters
+from bekend_node.filter_build import Built, Order
+from bekend_node.schedule import RELEASE_SECONDS
+from bekend_proto.collecting import FIRST_COLLECT
+from bekend_proto.errors import NotReadyError, RefusedError, StaleError
+from bekend_proto.filter import tag
+from bekend_proto.group import random_element
+
+from tests.support.federation import PEOPLE
+from tests.support.nodes import bit, fetch
+from tests.support.pki import Authority
+from tests.support.releasing import (
+    CLIENT,
+    CLOSED,
+    KNOWN,
+    OTHER,
+    STRANGER,
+    USER,
+    WAITING,
+    Scene,
+    items,
+    let_go,
+    refuse,
+    scene_of,
+)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
+    async with scene_of(tmp_path, authority) as made:
+        yield made
+
+
+# --- filters
+
+
+async def test_by_hand_the_header_goes_out_alone(scene: Scene) -> None:
+    async with scene.node() as node:
+        serving = node.filters.serving(ZVH_WEIGHING)
+        assert serving.by_hand
+        pieces = await scene.haarlem.fetch(POLITIE.oin, ZVH_WEIGHING)
+    assert len(pieces) == 1
+    assert (serving.header.tags, serving.header.end - serving.header.version <= 900) == (0, True)
+
+
+async def test_must_20_a_w_from_a_manual_answer_matches_in_no_filter(scene: Scene) -> None:
+    """Not in the automatic one of that moment or of any other, under either purpose's name."""
+    async with scene.node() as node:
+        before = await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)
+        asked = await scene.ask()
+        w = asked.w()
+        moment = node.filters.next_switch(ZSM_CONTEXT)
+        assert moment is not None
+        scene.advance(seconds=moment - scene.federation.clock.now().timestamp())
+        for _ in range(2):
+            await node.filters.tick()
+            await node.filters.settle()
+        after = await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)
+        assert after.header.version > before.header.version
+        assert await bit(scene.om, POLITIE.oin, ZSM_CONTEXT, CLIENT, after) is True
+        for held in (before, after):
+            for purpose in (ZSM_CONTEXT, ZVH_WEIGHING):
+                for version in (held.header.version, asked.answer.filter_version):
+                    assert not held.body.contains(tag(w, POLITIE.oin, purpose, version))
+
+
+async def test_must_14_clients_that_were_touched_are_not_served(scene: Scene) -> None:
+    async with scene.node() as node:
+        serving = node.filters.serving(ZVH_WEIGHING)
+    body = bytearray(serving.tags.read_bytes())
+    body[-1] ^= 1
+    serving.tags.write_bytes(body)
+    async with scene.node() as node:
+        with pytest.raises(NotReadyError, match="waits for its moment"):
+            node.filters.serving(ZVH_WEIGHING)
+        scene.advance(seconds=2)
+        await node.filters.tick()
+        # Built anew, under another m.
+        assert node.filters.serving(ZVH_WEIGHING).m != serving.m
+
+
+async def test_must_14_clients_that_miss_the_canary_are_never_put_into_service(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = filters.run_builder
+
+    async def without(order: Order) -> Built:
+        return await real(replace(order, canary=random_element().hex()))
+
+    monkeypatch.setattr(filters, "run_builder", without)
+    async with scene.node() as node:
+        await node.filters.settle()
+        with pytest.raises(NotReadyError):
+            node.filters.serving(ZVH_WEIGHING)
+        assert not list((scene.home.data / "filters").iterdir())
+
+
+async def test_without_a_desk_key_nothing_is_answered_by_hand(scene: Scene) -> None:
+    (scene.home.folder / "keys" / "desk.key").unlink()
+    async with scene.node() as node:
+        with pytest.raises(NotReadyError, match="desk init"):
+            node.filters.serving(ZVH_WEIGHING)
+        assert await bit(scene.om, POLITIE.oin, ZSM_CONTEXT, CLIENT) is True
+
+
+# --- from naming to collecting
+
+
+async def test_fg_41_a_released_person_is_known_and_stays_so(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node, CLIENT, STRANGER)
+        (name,) = items(node)
+        seen = await node.desk.show(USER, name, absent=False)
+        assert seen["person"] == {"kind": "bsn", "value": CLIENT.value}
+        assert seen["requester"] == HAARLEM.name
+        assert seen["grounds"]
+        assert seen["requester_grounds"]
+        assert (seen["desk"], "weging" in seen["justification"]) == ("loket@zvh.example.nl", True)
+        await let_go(node, name)
+        assert await asked.collect_at(FIRST_COLLECT) == [KNOWN, WAITING]
+        assert items(node) == []
+        assert await asked.collect_last() == [KNOWN, CLOSED]
+        assert [one["what"] for one in scene.records(node)] == ["shown", "released"]
+        assert scene.records(node)[1]["value"] == CLIENT.value
+    assert set(asked.boxes) == {512}
+
+
+async def test_fg_12_refused_unknown_and_undecided_end_alike(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node, CLIENT, STRANGER, PEOPLE[3])
+        refused, _ = items(node)
+        await refuse(node, refused)
+        assert await asked.collect_at(FIRST_COLLECT) == [WAITING] * 3
+        assert await asked.collect_last() == [CLOSED] * 3
+
+
+async def test_a_decision_is_undone_until_it_was_collected(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node)
+        (name,) = items(node)
+        await let_go(node, name)
+        await node.desk.undo(USER, name, absent=False)
+        assert await asked.collect_at(FIRST_COLLECT) == [WAITING]
+        await let_go(node, name)
+        with pytest.raises(RefusedError, match="al-beslist"):
+            await refuse(node, name)
+        assert await asked.collect_at(FIRST_COLLECT + 1) == [KNOWN]
+        with pytest.raises(RefusedError, match="onbekend-verzoek"):
+            await node.desk.undo(USER, name, absent=False)
+        assert [one["what"] for one in scene.records(node)] == ["released", "undone", "released"]
+
+
+async def test_fg_36_who_is_shielded_or_left_since_is_not_told(scene: Scene) -> None:
+    """Released, and then shielded: it holds at once, before the next switch."""
+    async with scene.node() as node:
+        asked = await scene.named(node, CLIENT, OTHER)
+        for name in items(node):
+            await let_go(node, name)
+        port = scene.broker.port
+        await scene.home.enrol(port, "afgeschermd", scene.home.csv("afgeschermd", [CLIENT]), confirm_shrink=True)
+        # The other one is not in the newest list any more.
+        await scene.home.enrol_all(port, [CLIENT, *PEOPLE[3:]])
+        assert await asked.collect_at(FIRST_COLLECT) == [WAITING, WAITING]
+        # Lifted again: it stays as if it was refused.
+        await scene.home.enrol(port, "afgeschermd", scene.home.csv("afgeschermd", []), confirm_shrink=True)
+        assert await asked.collect_last() == [CLOSED, CLOSED]
+
+
+async def test_fg_36_a_shielded_person_makes_no_item_and_cannot_be_released(scene: Scene) -> None:
+    async with scene.node() as node:
+        first = await scene.named(node, CLIENT)
+        (name,) = items(node)
+        await scene.home.enrol(
+            scene.broker.port, "afgeschermd", scene.home.csv("afgeschermd", [CLIENT]), confirm_shrink=True
+        )
+        with pytest.raises(RefusedError, match="niet-in-lijst"):
+            await let_go(node, name)
+        await refuse(node, name)
+        # Its W still stands in the filter of now.
+        await scene.named(node, CLIENT)
+        assert [one for one in items(node) if one != name] == []
+        assert await first.collect_last() == [CLOSED]
+
+
+async def test_what_was_told_stays_told_also_when_the_person_leaves(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node)
+        await let_go(node, *items(node))
+        assert await asked.collect_at(FIRST_COLLECT) == [KNOWN]
+        await scene.home.enrol_all(scene.broker.port, PEOPLE[3:])
+        assert await asked.collect_last() == [KNOWN]
+
+
+async def test_fg_10_a_withdrawal_ends_what_is_open_and_what_was_released(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node, CLIENT, OTHER)
+        one, _ = items(node)
+        await let_go(node, one)
+        assert await asked.withdraw() == [WAITING, WAITING]
+        # Its reply got lost, say: the same comes again.
+        assert await asked.withdraw() == [WAITING, WAITING]
+        assert items(node) == []
+        assert await asked.collect_at(FIRST_COLLECT) == [WAITING, WAITING]
+        assert await asked.collect_last() == [CLOSED, CLOSED]
+
+
+async def test_a_withdrawal_that_comes_before_the_comparison_ends_it(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.ask(CLIENT)
+        await asked.release()
+        await asked.withdraw()
+        await node.comparing.compare_all()
+        assert items(node) == []
+
+
+async def test_the_filter_before_is_compared_with_for_ten_minutes_over_a_restart(scene: Scene) -> None:
+    async with scene.node() as node:
+        moment = node.filters.next_switch(ZVH_WEIGHING)
+        assert moment is not None
+        scene.advance(seconds=moment - 60 - scene.federation.clock.now().timestamp())
+        asked, late = await scene.ask(CLIENT), await scene.ask(OTHER)
+        old = node.filters.serving(ZVH_WEIGHING)
+        await scene.switch(node)
+        assert node.filters.serving(ZVH_WEIGHING).version == moment
+    async with scene.node() as node:
+        assert await asked.release() == [WAITING]
+        await node.comparing.compare_all()
+        assert len(items(node)) == 1
+        scene.advance(seconds=RELEASE_SECONDS + 1)
+        await node.filters.tick()
+        with pytest.raises(NotReadyError, match="gone"):
+            node.filters.by_hand(ZVH_WEIGHING, old.version)
+        assert not old.tags.exists()
+        assert node.store.filters_before() == []
+        with pytest.raises(StaleError):
+            await late.release()
+        # What was compared in time is decided on.
+        await let_go(node, *items(node))
+        assert await asked.collect_last() == [KNOWN]
