@@ -81,6 +81,7 @@ def compare(order: Order) -> list[Compared]:
     path, key = Path(order.file), bytes.fromhex(order.key)
     count = client_file.count_chunks(path)
     wanted = [(bytes.fromhex(one.context), bytes.fromhex(one.message)[:32]) for one in order.named]
+    # (R4): every D against every client's W: no end before the end of the file, whatever is found.
     find = partial(_find, path, key, count, wanted)
     if order.workers == 1 or count == 1:
         found = [find(number) for number in range(count)]

@@ -256,6 +256,8 @@ class Desk:
 
     # --- what is done
 
+    # (R5): on the record before it counts.
+
     async def _record(self, item: Item, named: Named, what: str, *, absent: bool, **more: str) -> None:
         """Sealed to the privacy officer, and durable, before it counts."""
         now = self._clock.now()
