@@ -8,6 +8,7 @@ import calendar
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -121,6 +122,7 @@ def _day(value: str) -> date | None:
         return None
 
 
+@lru_cache(maxsize=128)
 def plus_months(day: date, months: int) -> date:
     """The same day so many months later (or earlier), or the last day of that month where it has no such day."""
     years, month = divmod(day.month - 1 + months, 12)

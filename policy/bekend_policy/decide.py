@@ -19,7 +19,7 @@ Steps 3 to 5 depend on the covenant alone and are remembered per combination.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from weakref import WeakKeyDictionary
 
 from bekend_proto.clock import day_of
@@ -102,12 +102,8 @@ def decide(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
             routes[key] = route
     if not route.allowed:
         return route
-    purpose = covenant.purposes[asked.purpose]
-    if purpose.last_day is not None or asked.on_behalf_of:
-        refused = _dates(purpose, asked, now)
-        if refused is not None:
-            return refused
-    return _question(purpose, asked, route, now)
+    purpose, today = covenant.purposes[asked.purpose], day_of(now)
+    return _dates(purpose, asked, today) or _question(purpose, asked, route, today)
 
 
 def _canary(covenant: Covenant, asked: Asked) -> Decision:
@@ -237,9 +233,8 @@ def _untested(purpose: Purpose, source: Source) -> Decision | None:
     )
 
 
-def _dates(purpose: Purpose, asked: Asked, now: datetime) -> Decision | None:
+def _dates(purpose: Purpose, asked: Asked, today: date) -> Decision | None:
     """Step 6: what ends while the covenant goes on."""
-    today = day_of(now)
     if purpose.last_day is not None and today > purpose.last_day:
         return _deny(
             "einddatum",
@@ -283,7 +278,7 @@ def attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
     return tuple(attests)
 
 
-def _question(purpose: Purpose, asked: Asked, route: Decision, now: datetime) -> Decision:
+def _question(purpose: Purpose, asked: Asked, route: Decision, today: date) -> Decision:
     """Steps 7 and 8: what differs from question to question."""
     if not 1 <= asked.persons <= purpose.max_persons:
         return _deny(
@@ -297,10 +292,10 @@ def _question(purpose: Purpose, asked: Asked, route: Decision, now: datetime) ->
             "Dit doel staat alleen zekere kenmerken toe, zoals het BSN; een naam kan meer personen aanwijzen",
             "Stel eerst het BSN vast.",
         )
-    return _own_question(purpose, asked, route, now)
+    return _own_question(purpose, asked, route, today)
 
 
-def _own_question(purpose: Purpose, asked: Asked, route: Decision, now: datetime) -> Decision:
+def _own_question(purpose: Purpose, asked: Asked, route: Decision, today: date) -> Decision:
     """Step 8: at the requester."""
     if asked.sources is not None and not 1 <= asked.sources <= purpose.max_sources:
         return _deny("bronnen", f"U kiest ten hoogste {purpose.max_sources} partners per vraag", "Kies er minder.")
@@ -321,7 +316,7 @@ def _own_question(purpose: Purpose, asked: Asked, route: Decision, now: datetime
         )
     if asked.attested is None:
         return route
-    return _justified(purpose, asked) or _conditions(purpose, asked.attested, route, now) or route
+    return _justified(purpose, asked) or _conditions(purpose, asked.attested, route, today) or route
 
 
 def _justified(purpose: Purpose, asked: Asked) -> Decision | None:
@@ -330,12 +325,12 @@ def _justified(purpose: Purpose, asked: Asked) -> Decision | None:
     return None if fault is None else _deny(*fault, article="AVG 5(1)(c), 6")
 
 
-def _conditions(purpose: Purpose, attested: frozenset[str], route: Decision, now: datetime) -> Decision | None:
+def _conditions(purpose: Purpose, attested: frozenset[str], route: Decision, today: date) -> Decision | None:
     statements, conditions = stated(attested), {it.id: it for it in purpose.conditions}
     failing = [
         (id_, why)
         for id_ in route.attests
-        if (why := _condition_fails(conditions.get(id_), id_, statements, now)) is not None
+        if (why := _condition_fails(conditions.get(id_), id_, statements, today)) is not None
     ]
     if not failing:
         return None
@@ -353,10 +348,10 @@ def _conditions(purpose: Purpose, attested: frozenset[str], route: Decision, now
 
 
 def _condition_fails(
-    condition: Condition | None, id_: str, statements: dict[str, list[str]], now: datetime
+    condition: Condition | None, id_: str, statements: dict[str, list[str]], today: date
 ) -> str | None:
     if condition is not None:
-        return why_not(condition, statements, day_of(now))
+        return why_not(condition, statements, today)
     return None if id_ in statements else "niet bevestigd"
 
 

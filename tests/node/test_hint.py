@@ -7,7 +7,18 @@ import re
 
 import pytest
 from bekend_node.ask import hint as module
-from bekend_node.ask.hint import COMPLEX, HOUSE_CASE, NOTHING, ONE_SECTOR, RADICAL, ROUTING, SECTORS, SEVERAL, hint
+from bekend_node.ask.hint import (
+    COMPLEX,
+    HOUSE_CASE,
+    NOTHING,
+    ONE_SECTOR,
+    RADICAL,
+    ROUTING,
+    SECTORS,
+    SEVERAL,
+    TABLE,
+    hint,
+)
 from bekend_policy.terms import Frame, Kind
 
 ROUTE = "https://zvh.example/ave"
@@ -19,7 +30,8 @@ ROUTE = "https://zvh.example/ave"
         ("veilig_thuis", set(), NOTHING),
         ("veilig_thuis", {"rvdk"}, ONE_SECTOR),
         ("veilig_thuis", {"rvdk", "gi"}, ONE_SECTOR),
-        ("veilig_thuis", {"zvh"}, ONE_SECTOR),
+        ("veilig_thuis", {"zvh"}, TABLE),
+        ("veilig_thuis", {"zvh", "rvdk"}, ONE_SECTOR),
         ("veilig_thuis", {"rvdk", "ggz"}, SEVERAL),
         ("veilig_thuis", {"burgemeester", "politie"}, SEVERAL),
         ("veilig_thuis", {"politie", "ggz"}, COMPLEX),

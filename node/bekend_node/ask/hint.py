@@ -19,6 +19,7 @@ SECTORS: Final[Mapping[str, frozenset[str]]] = {
 
 NOTHING: Final = "Geen uitsluitsel. Dit betekent niet dat niemand betrokken is."
 ONE_SECTOR: Final = "Eerst afstemmen binnen deze sector. Opschalen ligt niet voor de hand."
+TABLE: Final = "De persoon is bekend bij een samenwerkingsverband. Stem eerst daarmee af."
 SEVERAL: Final = "Afstemming tussen genoemde partners; bespreek met betrokkene."
 COMPLEX: Final = "Mogelijk samenwerking uit meerdere domeinen nodig (Bgs 2.20(1)(d)). Toets zelf a, b en c:"
 CRITERIA: Final = (
@@ -61,4 +62,6 @@ def _by_sector(frame: str, kinds: Collection[str], route_map: str | None) -> tup
             return (HOUSE_CASE, SUSPICION)
         way = (f"De route in deze regio: {route_map}",) if route_map else ()
         return (COMPLEX, *CRITERIA, *TO_HOUSE, *way, SUSPICION)
+    if not sectors:
+        return (TABLE,)
     return (SEVERAL,) if len(sectors) > 1 else (ONE_SECTOR,)
