@@ -159,7 +159,7 @@ def test_fg_33_a_source_tells_who_asked_when_for_what_and_what_was_learned(
         (line,) = letter["asked_of_us"]
         assert line["requester"] == OM.name
         assert line["purpose"].startswith("ZSM-contextcheck")
-        assert "RO 124" in line["grounds"]
+        assert "Wet op de rechterlijke organisatie (RO): 124" in line["grounds"]
         assert (line["learned"] == "bekend") is (asked[name][POLITIE.oin] == "bekend")
         assert line["learned"] in {"bekend", "niets"}
         assert letter["asked_by_us"] == []

@@ -12,7 +12,7 @@ from typing import Final
 
 from bekend_policy.deferring import About, Deferral, State
 from bekend_policy.model import Covenant
-from bekend_policy.terms import Purpose
+from bekend_policy.terms import Ground, Purpose
 from bekend_proto.clock import AMSTERDAM, day_of, from_milliseconds
 from bekend_proto.errors import RefusedError
 
@@ -22,6 +22,24 @@ from bekend_node.records.own import OwnAnswers
 from bekend_node.records.periods import Learned, Registration, learned
 
 _UNKNOWN_PURPOSE: Final = "een doel uit een eerdere afspraak"
+
+LAWS: Final = {
+    "AVG": "Algemene verordening gegevensbescherming",
+    "Bgs": "Besluit gegevensverwerking door samenwerkingsverbanden",
+    "Bpg": "Besluit politiegegevens",
+    "Pbw": "Penitentiaire beginselenwet",
+    "RO": "Wet op de rechterlijke organisatie",
+    "Sr": "Wetboek van Strafrecht",
+    "Sv": "Wetboek van Strafvordering",
+    "UAVG": "Uitvoeringswet AVG",
+    "WG-PGA": "Wet gegevensverwerking persoonsgerichte aanpak radicalisering en terroristische activiteiten",
+    "WGS": "Wet gegevensverwerking door samenwerkingsverbanden",
+    "Wjsg": "Wet justitiële en strafvorderlijke gegevens",
+    "Wmo 2015": "Wet maatschappelijke ondersteuning 2015",
+    "Wpg": "Wet politiegegevens",
+    "Wvggz": "Wet verplichte geestelijke gezondheidszorg",
+}
+"""Short form of a law in a covenant -> its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +165,7 @@ def _asked_of_us(one: Asked, covenants: Covenants, own: str, registration: Regis
         requester=covenants.name(one.requester),
         on_behalf_of=covenants.name(one.on_behalf_of) if one.on_behalf_of else None,
         purpose=purpose.title if purpose else _UNKNOWN_PURPOSE,
-        grounds=tuple(dict.fromkeys(map(str, grounds))),
+        grounds=in_full(grounds),
         informing=purpose.informing if purpose else None,
         learned=learned(registration, source, day_of(moment)),
     )
@@ -166,9 +184,20 @@ def _asked_by_us(one: OwnAnswers, covenants: Covenants) -> AskedByUs:
         role=one.role,
         on_behalf_of=covenants.name(one.on_behalf_of) if one.on_behalf_of else None,
         purpose=purpose.title if purpose else _UNKNOWN_PURPOSE,
-        grounds=tuple(dict.fromkeys(map(str, grounds))),
+        grounds=in_full(grounds),
         informing=purpose.informing if purpose else None,
         answers=tuple(sorted((covenants.name(oin), _kind(outcome)) for oin, outcome in answers.items())),
+    )
+
+
+def in_full(grounds: Iterable[Ground]) -> tuple[str, ...]:
+    """Grounds as a citizen can look them up: a line per law, by its name where the covenant has its short form."""
+    articles: dict[str, list[str]] = {}
+    for ground in grounds:
+        articles.setdefault(ground.law, []).append(ground.article)
+    return tuple(
+        f"{f'{LAWS[law]} ({law})' if law in LAWS else law}: {'; '.join(dict.fromkeys(found))}"
+        for law, found in articles.items()
     )
 
 
