@@ -200,6 +200,15 @@ def test_a_lookup_that_broke_off_says_that_nothing_was_recorded(archive: Archive
     assert [one.outcomes for one in found] == [{RECLASSERING: None}]
 
 
+def test_what_a_colleague_at_the_source_decided_later_counts(archive: Archive) -> None:
+    waiting = OutcomeKind.PENDING
+    archive.own([BEN, ANN], {RECLASSERING: [waiting, waiting]}, late={RECLASSERING: ["geen_uitsluitsel", "bekend"]})
+    archive.own([ANN], {RECLASSERING: [waiting]})
+    found, faults = own(archive)
+    assert faults == []
+    assert sorted(str(one.outcomes[RECLASSERING]) for one in found) == ["bekend", "in_behandeling"]
+
+
 def test_must_22_a_seed_that_does_not_give_what_was_sent_is_a_breach(archive: Archive) -> None:
     archive.own([ANN], {RECLASSERING: [HIT]}, seed=b"s" * 32)
     found, faults = own(archive)

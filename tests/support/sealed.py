@@ -20,8 +20,9 @@ from bekend_node.records.letter import Facts, letter_html, letter_json
 from bekend_node.records.periods import Registration
 from bekend_node.records.reply import reply_bytes
 from bekend_node.records.request import make_request, parse_request, request_hash
-from bekend_node.store import AnsweredQuestion, OwnRecord, Store
+from bekend_node.store import AnsweredQuestion, Store
 from bekend_node.store_export import write_export
+from bekend_node.store_own import OwnRecord
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.officer_key import OfficerKey
 from bekend_proto import channel, dleq, group, oprf
@@ -130,6 +131,7 @@ class Archive:
         role: str = "officier",
         with_outcomes: bool = True,
         seed: bytes | None = None,
+        late: Mapping[str, Sequence[str]] | None = None,
     ) -> bytes:
         """A lookup of the own organisation: its two own records, as the asking side writes them. Gives the begin id."""
         moment = moment or self.now - timedelta(hours=2)
@@ -146,7 +148,7 @@ class Archive:
             elements=secret.begin_elements,
         )  # fmt: skip
         signed = channel.sign_message(SigningKey.generate(), channel.LABEL_BEGIN, begin)
-        content = {
+        content: dict[str, Any] = {
             "kind": "bekend/1 lookup", "begin_id": begin_id.hex(), "time": moment.isoformat(), "officer": "jansen",
             "officer_name": "J. Jansen", "role": role, "case": case, "justification": None, "attested": [],
             "requester": self.oin, "on_behalf_of": None, "purpose": purpose, "covenant_hash": bytes(32).hex(),
@@ -162,12 +164,18 @@ class Archive:
         box = own_record.OfficerBox(self.officer.opening.public_key)
         records = [OwnRecord(begin_id, own_record.KIND_LOOKUP, own_record._seal(box, content))]
         if with_outcomes:
-            told = [
+            outcomes_told = [
                 Outcome(j, source, source, kind, "2026-12-01", "")
                 for source, kinds in outcomes.items()
                 for j, kind in enumerate(kinds)
             ]
-            records.append(own_record.outcomes_record(box, begin_id, 0, told))
+            records.append(own_record.outcomes_record(box, begin_id, 0, outcomes_told))
+        for one in content["questions"]:
+            if one["source"] in (late or {}):
+                told = [{"person": j, "outcome": what.ljust(16)} for j, what in enumerate((late or {})[one["source"]])]
+                what = {"kind": "bekend/1 late", "outcomes": told}
+                id_ = bytes.fromhex(one["question_id"])
+                records.append(OwnRecord(id_, own_record.KIND_LATE, own_record._seal(box, what)))
         asyncio.run(self.store.admit_asking(records=records, at=moment))
         return begin_id
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from bekend_policy.load import load_covenant
 from bekend_policy.manifest import open_manifest
 from bekend_policy.model import Covenant
 from bekend_policy.officer_key import OfficerKey
+from bekend_policy.retention import shortest_term, years_before
 from bekend_policy.sign import verify_covenant
 from bekend_proto.clock import day_of, milliseconds, month_start
 from bekend_proto.errors import KeysError, ProofError
@@ -21,6 +23,9 @@ from bekend_node.records.periods import Registration
 from bekend_node.records.reply import finish
 from bekend_node.records.request import Asked, open_secret
 from bekend_node.store_export import Export, Progress
+
+_MARGIN: Final = timedelta(days=1)
+"""Retention runs by the hour: what is a day short of its term must still be there."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,12 @@ def answer(given: Given, now: datetime, progress: Callable[[str], Progress]) -> 
         deferrals = export.deferrals()
     values = finish(asked, given.reply, broker.record_keys)
     openers = [key.opening for key in given.keys]
-    since = _since(covenant, now)
     part = open_all(
         given.export,
         openers,
         values,
         asked.oin,
-        kept_since=milliseconds(datetime(since.year, since.month, since.day, tzinfo=UTC)),
+        kept_since=milliseconds(years_before(now, shortest_term(covenant)) + _MARGIN),
         progress=progress("vragen"),
         workers=given.workers,
     )
@@ -81,7 +85,7 @@ def answer(given: Given, now: datetime, progress: Callable[[str], Progress]) -> 
         desk=own_manifest.desk,
         asked_on=day_of(asked.made),
         written_on=today,
-        since=max(since, month_start(min(values)).date()),
+        since=month_start(min(values)).date(),
         registration_given=given.registration is not None,
     )
     return facts, findings
@@ -118,10 +122,3 @@ def _check_months(part: Part, known: Collection[str]) -> None:
         raise ProofError(
             f"in het antwoord ontbreekt {', '.join(left_out)}: de brief zou niet volledig zijn. Maak een nieuw verzoek"
         )
-
-
-def _since(covenant: Covenant, now: datetime) -> date:
-    """How far the shortest term of the covenant reaches back: from there on every question must still be there."""
-    years = [covenant.agreement.log_years, *(one.log_years for one in covenant.purposes.values() if one.log_years)]
-    today = day_of(now)
-    return date(today.year - min(years), today.month, 1)

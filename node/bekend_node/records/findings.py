@@ -17,6 +17,7 @@ from bekend_proto.clock import AMSTERDAM, day_of, from_milliseconds
 from bekend_proto.errors import RefusedError
 
 from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.ask.pending import Told
 from bekend_node.records.opening import Asked, Fault
 from bekend_node.records.own import OwnAnswers
 from bekend_node.records.periods import Learned, Registration, learned
@@ -202,6 +203,8 @@ def in_full(grounds: Iterable[Ground]) -> tuple[str, ...]:
 
 
 def _kind(outcome: str | None) -> OutcomeKind | None:
+    if outcome == Told.WITHDRAWN:
+        return OutcomeKind.NO_ANSWER
     try:
         return OutcomeKind(outcome) if outcome else None
     except ValueError:

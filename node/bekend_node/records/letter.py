@@ -29,6 +29,7 @@ OUTCOMES: Final = {
     OutcomeKind.INCONCLUSIVE: "Niets. Dit zegt niet of u bij deze organisatie bekend was.",
     OutcomeKind.NO_ANSWER: "Er kwam geen antwoord.",
     OutcomeKind.NOT_ASKED: "Niet gevraagd.",
+    OutcomeKind.PENDING: "Daar moest een medewerker nog beslissen. Wij hebben geen antwoord vastgelegd.",
     None: "Wij hebben niet vastgelegd wat er terugkwam.",
 }
 _WPG: Final = "artikel 25 van de Wet politiegegevens"

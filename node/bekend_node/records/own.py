@@ -22,7 +22,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
 from bekend_node.ask import blinds
-from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
+from bekend_node.ask.own_record import KIND_LATE, KIND_LOOKUP, KIND_OUTCOMES
 from bekend_node.records.opening import Breach, Fault, spread
 from bekend_node.store_export import Export, ExportedRecord, Progress
 
@@ -173,18 +173,24 @@ def reproduce(lookup: OwnLookup, officers: Mapping[str, bytes], record_key: byte
 
 
 def _answers(lookup: OwnLookup, person: int, export: Export, boxes: Sequence["SealedBox[PrivateKey]"]) -> OwnAnswers:
-    record = export.own_record(lookup.begin_id, KIND_OUTCOMES)
     told: dict[str, str | None] = dict.fromkeys(lookup.questions)
-    if record is not None:
-        content = _content(record, boxes, KIND_OUTCOMES)
-        try:
+    record = export.own_record(lookup.begin_id, KIND_OUTCOMES)
+    try:
+        if record is not None:
             told |= {
                 str(one["source"]): str(one["outcome"]).strip()
-                for one in content["outcomes"]
+                for one in _content(record, boxes, KIND_OUTCOMES)["outcomes"]
                 if one["person"] == person and one["source"] in told
             }
-        except (KeyError, TypeError):
-            raise MalformedError("a record of outcomes that is not built as they are") from None
+        # What a colleague at the source decided came later, per Question.
+        for source, (question_id, _) in lookup.questions.items():
+            late = export.own_record(question_id, KIND_LATE)
+            lines = _content(late, boxes, KIND_LATE)["outcomes"] if late is not None else ()
+            for one in lines:
+                if one["person"] == person:
+                    told[source] = str(one["outcome"]).strip()
+    except (KeyError, TypeError):
+        raise MalformedError("a record of outcomes that is not built as they are") from None
     return OwnAnswers(
         lookup_time=lookup.time,
         role=lookup.role,
