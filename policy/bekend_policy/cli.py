@@ -71,7 +71,7 @@ PassphraseFile = Annotated[
 @app.command()
 def keygen(
     file: Annotated[Path, typer.Argument(metavar="BESTAND", help="Nieuw sleutelbestand.")],
-    name: Annotated[str, typer.Option("--naam", help="bekend/<oin>/ondertekenaar, .../jurist of .../beheerder.")],
+    name: Annotated[str, typer.Option("--naam", help="bekend/OIN/ondertekenaar, .../jurist of .../beheerder.")],
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
