@@ -177,7 +177,7 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
                 "attests": list(decision.attests),
             },
             f"{'Mag' if decision.allowed else 'Mag niet'} ({decision.rule}). {decision.reason}",
-            *([f"Artikel: {decision.article}"] if decision.article else []),
+            *([f"Artikel: {decision.article}"] if decision.article not in decision.reason else []),
             *([decision.remedy] if decision.remedy else []),
             *([decision.nearest] if decision.nearest else []),
             *(f"De vrager staat in voor: {condition}" for condition in decision.attests),

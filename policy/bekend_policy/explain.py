@@ -211,7 +211,7 @@ def explain_lines(covenant: Covenant, asked: Asked, found: Explanation) -> Itera
     decision = found.decision
     yield ""
     yield f"{'Mag' if decision.allowed else 'Mag niet'} ({decision.rule}). {decision.reason.rstrip('.')}."
-    if decision.article:
+    if decision.article not in decision.reason:  # "nooit" says why in the words of the file, article and all
         yield f"Artikel: {decision.article}."
     if decision.remedy:
         yield decision.remedy

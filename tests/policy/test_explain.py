@@ -67,3 +67,9 @@ def test_the_command_says_why_with_the_article() -> None:
     facts = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert (facts["allowed"], facts["rule"]) == (False, "nooit")
     assert [step["rule"] for step in facts["steps"]] == rules()
+
+
+def test_a_reason_that_names_its_article_is_not_told_twice() -> None:
+    words = ["explain", str(CATALOGUE), "--van", OM, "--aan", HAARLEM, "--doel", "zsm-context"]
+    said = CliRunner().invoke(app, words).stdout
+    assert said.count("Wmo 5.2.1(2)") == 1
