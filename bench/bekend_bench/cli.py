@@ -33,6 +33,7 @@ class Part(StrEnum):
     LOOKUPS = "lookups"
     STORAGE = "storage"
     RECORDS = "records"
+    RECOVERY = "recovery"
     RELEASE = "release"
 
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from bekend_deploy.processes import ProcessFailed
-from bekend_proto.clock import SystemClock
+from bekend_proto.clock import Clock, SystemClock
 
-from bekend_bench import enrolment, floor, lookups, machine, rebuild, records, release, storage
-from bekend_bench.figures import at_least
+from bekend_bench import enrolment, floor, lookups, machine, rebuild, records, recovery, release, storage
+from bekend_bench.figures import Figure, at_least
 from bekend_bench.floor import Floor
 from bekend_bench.ground import FEW, GROUP, LARGE, MEDIUM, REQUESTER, SMALL, SOURCES, ground, populate
 from bekend_bench.report import Report
 
-PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, records.PART, release.PART)
+PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, records.PART, recovery.PART, release.PART)
 """What can be measured beside the floor, which always is."""
 ENROLLED = 50_000
 REBUILT = 500_000
@@ -26,6 +26,7 @@ Failed = (ProcessFailed, lookups.WrongOutcomeError)
 """What ends a run: a process that fell over, a partner that did not answer."""
 
 Say = Callable[[str], None]
+Stage = Callable[[str], contextlib.AbstractContextManager[None]]
 
 
 def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
@@ -47,9 +48,6 @@ def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
         with stage("rebuild"):
             report.figures += rebuild.measure(_now(base), cores, MEDIUM)
             report.figures += rebuild.measure(_now(base), cores, LARGE if full else REBUILT, at_least(0.90))
-    if records.PART in parts:
-        with stage("records"):
-            report.figures += records.measure(_now(base))
     if enrolment.PART in parts:
         with stage("enrolment"), ground({ENROLLED: 1}, clock, registers=True) as field:
             report.figures += enrolment.measure(field, _now(base), cores)
@@ -69,8 +67,19 @@ def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
             populate(field, clock, enrol=False)
             field.start([REQUESTER, *field.sources])
             report.figures += release.measure(field, EFFORT)
+    report.figures += _accountability(parts, stage, base, clock)
     report.seconds = time.monotonic() - began
     return report
+
+
+def _accountability(parts: Collection[str], stage: Stage, base: Floor, clock: Clock) -> Iterator[Figure]:
+    """What answering citizens costs, and what a loss of the roots does."""
+    if records.PART in parts:
+        with stage("records"):
+            yield from records.measure(_now(base))
+    if recovery.PART in parts:
+        with stage("recovery"), ground({ENROLLED: 1}, clock, registers=True) as field:
+            yield from recovery.measure(field, clock)
 
 
 def _now(base: Floor) -> Floor:

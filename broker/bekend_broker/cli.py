@@ -15,7 +15,7 @@ from bekend_proto.clock import SystemClock
 from bekend_proto.errors import InternalError
 
 from bekend_broker import app as composition
-from bekend_broker import covenants, log_export_cli, retention_cli
+from bekend_broker import backup_cli, covenants, log_export_cli, retention_cli
 from bekend_broker.checks import Finding, check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
@@ -38,6 +38,8 @@ EPILOG = """
     bekend broker serve --config broker/broker.yaml       run; SIGTERM drains, SIGHUP reloads
 
     bekend broker covenant add convenant-2 --config ...   a new version beside the present one
+
+    bekend broker backup-keys keys.backup --config ...    the roots, for two persons together
 
     bekend broker suspend stil.note --config ...          the kill switch, in force within a second
 
@@ -71,6 +73,8 @@ covenant_app = typer.Typer(
 app.add_typer(covenant_app)
 app.add_typer(log_export_cli.app)
 app.add_typer(retention_cli.app)
+app.command("backup-keys")(backup_cli.backup_keys)
+app.command("restore-keys")(backup_cli.restore_keys)
 
 
 @app.command()
