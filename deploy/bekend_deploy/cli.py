@@ -26,6 +26,8 @@ class Part:
 PARTS: dict[str, Part] = {
     "demo": Part("bekend_deploy.demo_cli", "A whole federation on this machine, with synthetic people. Start here."),
     "lookup": Part("bekend_node.lookup_cli", "Ask which partners know a person."),
+    "antwoorden": Part("bekend_node.late_cli", "See answers that came after a lookup had ended."),
+    "toestemming": Part("bekend_node.consent_cli", "Record, show and withdraw a consent."),
     "node": Part("bekend_node.cli", "Set up, fill and run the node of one partner."),
     "broker": Part("bekend_broker.cli", "Set up and run the broker of a federation."),
     "policy": Part("bekend_policy.cli", "Check, sign and verify the covenant."),
@@ -58,7 +60,7 @@ EPILOG = """
 
     4   refused by the covenant or a guard; nothing was changed
 
-    5   `bekend lookup` alone: the node cannot be reached, or cannot ask now
+    5   `bekend lookup`, `antwoorden`, `toestemming`: the node cannot be reached, or cannot ask now
 
     130 stopped with Ctrl-C
 

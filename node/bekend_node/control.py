@@ -14,6 +14,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
     {"op": "clear_alarm", "number": 1, "reason": ...}           the operator looked into an alarm about a log
     {"op": "access", "request": ...}                            relay the privacy officer's access request
+    {"op": "answers" | "consent" | "consents" | "withdraw", ...}     later answers, and consents: see control_late.py
     {"op": "defer" | "defer-list" | "defer-approve" | "defer-end", ...}     informing a person, deferred
 
 A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
@@ -48,11 +49,13 @@ from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.config import Officer
+from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import (
     AskRequest,
     CanaryRequest,
     ClearAlarmRequest,
     DeskRequest,
+    LateRequest,
     LogRequest,
     OpenRequest,
     RaiseRequest,
@@ -115,6 +118,7 @@ class ControlServer:
         self._log_reading = log_reading
         self._records = records
         self._desk = desk
+        self._late = LateDesk(asker, covenant, oin)
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -223,6 +227,8 @@ class ControlServer:
             await self._ask(connection, request, self._in_role(roles, request.purpose))
         elif isinstance(request, RaiseRequest):
             await connection.send(await self._raise(request, roles))
+        elif isinstance(request, LateRequest):
+            await connection.send(await self._late.handle(request, roles))
         else:
             await connection.send(self._purposes(roles))
 
@@ -315,7 +321,9 @@ class ControlServer:
         chosen = self._asker.openable(request.purpose, request.sources, request.on_behalf_of, officer.role)
         faults = await self._asker.open_purpose(request.purpose, chosen, request.on_behalf_of)
         filters = {oin: code or "ok" for oin, code in faults.items()}
-        return {"type": "result", "filters": filters, "budget": self._left(officer, request.purpose)}
+        answers = await self._asker.expectations(request.purpose, chosen)
+        budget = self._left(officer, request.purpose)
+        return {"type": "result", "filters": filters, "answers": answers, "budget": budget}
 
     def _left(self, officer: OfficerRef, purpose: str) -> Reply:
         """What the officer has left today: under the purpose, and over all purposes together."""

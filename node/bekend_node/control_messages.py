@@ -7,6 +7,7 @@ from bekend_proto.errors import MalformedError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
+Case = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Purpose = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 
@@ -147,6 +148,43 @@ class DeferListRequest(_Request):
     op: Literal["defer-list"]
 
 
+class AnswersRequest(_Request):
+    """What came after a lookup had ended: of the officer's own questions, or of a case."""
+
+    op: Literal["answers"]
+    case: Case | None = None
+    receipts: bool = False
+
+
+class ConsentRequest(_Request):
+    """Put a consent on record. The date of birth is for the check of who may consent, and is kept nowhere."""
+
+    op: Literal["consent"]
+    purpose: Purpose
+    case: Case
+    partners: Annotated[list[Oin], Field(min_length=1, max_length=64)]
+    giver: Literal["zelf", "vertegenwoordiger", "beiden"]
+    date: Day
+    scope: Annotated[str, StringConstraints(max_length=2000)]
+    born: Annotated[Day, Field(repr=False)]
+
+
+class ConsentsRequest(_Request):
+    """The consents of a case."""
+
+    op: Literal["consents"]
+    case: Case
+
+
+class WithdrawRequest(_Request):
+    """Withdraw the consents of a case, for these partners or (none named) for all."""
+
+    op: Literal["withdraw"]
+    case: Case
+    partners: Annotated[list[Oin], Field(max_length=64)] = []
+
+
+LateRequest = AnswersRequest | ConsentRequest | ConsentsRequest | WithdrawRequest
 RecordsRequest = AccessRelayRequest | DeferRequest | DeferApproveRequest | DeferEndRequest | DeferListRequest
 Request = (
     PurposesRequest
@@ -160,6 +198,7 @@ Request = (
     | ClearAlarmRequest
     | LogRequest
     | RecordsRequest
+    | LateRequest
 )
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 

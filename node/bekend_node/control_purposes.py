@@ -46,6 +46,7 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
                 "kind": str(partners[source.oin].kind),
                 "mode": str(source.mode),
                 "automatic": source.mode.by_machine,
+                "reply_seconds": int(source.reply_term.total_seconds()) if source.reply_term else None,
             }
             for source in covenant.sources(purpose.id).values()
             if source.oin != oin

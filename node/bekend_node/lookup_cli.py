@@ -18,7 +18,7 @@ from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
-from bekend_node.lookup_view import PROVES_NOTHING, left_line, print_hints, print_standing, show
+from bekend_node.lookup_view import PROVES_NOTHING, left_line, print_hints, print_standing, show, when_lines
 
 ANSWERED: Final = 0
 USAGE: Final = 2
@@ -51,17 +51,15 @@ def lookup(
 
         bekend lookup --doel zsm/zsm-context --zaak 01/234567-26 --partner 00000099000000001000
 
-    **Uitkomsten**: bekend; geen uitsluitsel (bewijst niets); geen antwoord (vraag het later opnieuw); niet bevraagd.
+    **Uitkomsten**: bekend; geen uitsluitsel (bewijst niets); geen antwoord (vraag het later opnieuw); niet bevraagd;
+    in behandeling (een collega bij de partner beslist: kijk later met bekend antwoorden).
 
-    **Exitcodes**: 0 alle gevraagde partners antwoordden; 2 verkeerd gebruik; 3 van minstens een partner kwam geen
-    antwoord; 4 geweigerd volgens een regel; 5 de node is niet bereikbaar of kan nu niet vragen.
+    **Exitcodes**: 0 alle gevraagde partners antwoordden, of beslissen nog; 2 verkeerd gebruik; 3 van minstens een
+    partner kwam geen antwoord; 4 geweigerd volgens een regel; 5 de node is niet bereikbaar of kan nu niet vragen.
     """
     if bon is not None and (bon.exists() or not bon.parent.is_dir()):
-        _stop(USAGE, f"{bon}: dit bestand bestaat al, of de map bestaat niet. Kies een nieuw bestand.")
-    try:
-        path = load_config(config).socket
-    except (YamlFaults, BekendError, OSError) as error:
-        _stop(USAGE, f"De configuratie {config} kan niet worden gelezen: {error}")
+        stop(USAGE, f"{bon}: dit bestand bestaat al, of de map bestaat niet. Kies een nieuw bestand.")
+    path = socket_of(config)
     request = {
         "op": "ask",
         "purpose": doel,
@@ -80,19 +78,28 @@ def lookup(
             _check_choice(purpose, partner or [])
             # Before a person is named: the timing of the filters tells nothing about one.
             opened = client.call({"op": "open", "purpose": doel, "sources": partner or [], "on_behalf_of": namens})
-            if not as_json and "budget" in opened:
+            if not as_json and opened["type"] == "result":
+                sys.stderr.write("".join(f"{line}\n" for line in when_lines(purpose, opened["answers"])))
                 sys.stderr.write(left_line(opened["budget"]) + "\n")
             persons = _persons(soort, int(purpose["max_persons"]))
             raise typer.Exit(_ask(client, {**request, "identifiers": persons}, purpose, bon, as_json=as_json))
     except UnreachableError as error:
-        _stop(UNREACHABLE, f"De node is niet bereikbaar. {error.detail}")
+        stop(UNREACHABLE, f"De node is niet bereikbaar. {error.detail}")
+
+
+def socket_of(config: Path) -> Path:
+    """The control socket of the node that this configuration names. Ends the command when it cannot be read."""
+    try:
+        return load_config(config).socket
+    except (YamlFaults, BekendError, OSError) as error:
+        stop(USAGE, f"De configuratie {config} kan niet worden gelezen: {error}")
 
 
 def _purpose(client: ControlClient, wanted: str) -> dict[str, Any]:
     """The purpose, if this officer's role may use it. Ends the command when not."""
     reply = client.call({"op": "purposes"})
     if reply["type"] != "result":
-        _end_with(reply)
+        end_with(reply)
     found: dict[str, Any] | None = next((one for one in reply["purposes"] if one["id"] == wanted), None)
     if found is None:
         _no_purpose(client, wanted, reply)
@@ -104,9 +111,9 @@ def _no_purpose(client: ControlClient, wanted: str, reply: dict[str, Any]) -> No
     if wanted:
         refusal = client.call({"op": "open", "purpose": wanted, "sources": []})
         if refusal["type"] == "refused":
-            _end_with(refusal)
+            end_with(refusal)
     choices = "\n".join(f"  {one['id']}  {one['title']}" for one in reply["purposes"]) or "  (geen)"
-    _stop(USAGE, f"Kies een doel met --doel. U ({reply['officer']}) kunt kiezen uit:\n{choices}")
+    stop(USAGE, f"Kies een doel met --doel. U ({reply['officer']}) kunt kiezen uit:\n{choices}")
 
 
 def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
@@ -114,21 +121,21 @@ def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
     if partners:
         return
     lines = "\n".join(f"  --partner {one['oin']}  {one['name']} ({one['mode']})" for one in purpose["sources"])
-    _stop(USAGE, f"Kies zelf welke partners u vraagt. Voor dit doel kunt u kiezen uit:\n{lines}")
+    stop(USAGE, f"Kies zelf welke partners u vraagt. Voor dit doel kunt u kiezen uit:\n{lines}")
 
 
 def _persons(kind: str, most: int) -> list[str]:
     """The numbers, from a prompt or stdin. Ends the command for a number that is none, without repeating it."""
     numbers = list(_prompted(most) if sys.stdin.isatty() else _lines(most))
     if not numbers:
-        _stop(USAGE, "Er is geen nummer ingevuld.")
+        stop(USAGE, "Er is geen nummer ingevuld.")
     if len(numbers) > most:
-        _stop(USAGE, f"Voor dit doel vraagt u naar hoogstens {most} personen tegelijk.")
+        stop(USAGE, f"Voor dit doel vraagt u naar hoogstens {most} personen tegelijk.")
     for index, number in enumerate(numbers, 1):
         try:
             parse_identifier(kind, number)
         except InvalidIdentifier as error:
-            _stop(USAGE, f"Persoon {index}: {error}")
+            stop(USAGE, f"Persoon {index}: {error}")
     return numbers
 
 
@@ -176,9 +183,9 @@ def _ask(
         print_standing(purpose, outcomes)
         print_hints(purpose, outcomes, persons)
     if last["type"] != "receipt":
-        _end_with(last, purpose, as_json=as_json)
+        end_with(last, purpose, as_json=as_json)
     if receipt is not None:
-        _write_receipt(receipt, last["receipt"])
+        write_receipt(receipt, last["receipt"])
     if as_json:
         answer = {"purpose": request["purpose"], "persons": persons, "outcomes": outcomes, "budget": last["budget"]}
         sys.stdout.write(json.dumps({**answer, "note": PROVES_NOTHING}, ensure_ascii=False) + "\n")
@@ -194,7 +201,8 @@ def _exit_code(outcomes: list[dict[str, Any]]) -> int:
     return REFUSED if kinds <= {"niet_bevraagd"} else ANSWERED
 
 
-def _write_receipt(path: Path, receipt: dict[str, Any]) -> None:
+def write_receipt(path: Path, receipt: dict[str, Any]) -> None:
+    """Write a receipt to a new file for the officer alone; a file that cannot be written is a sentence, not the end."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -206,7 +214,7 @@ def _write_receipt(path: Path, receipt: dict[str, Any]) -> None:
         sys.stderr.write(f"Het ontvangstbewijs kon niet worden geschreven: {path} ({error.strerror}).\n")
 
 
-def _end_with(reply: dict[str, Any], purpose: dict[str, Any] | None = None, *, as_json: bool = False) -> NoReturn:
+def end_with(reply: dict[str, Any], purpose: dict[str, Any] | None = None, *, as_json: bool = False) -> NoReturn:
     """End on a refusal or a fault of the node."""
     refused = reply["type"] == "refused"
     if as_json:
@@ -220,7 +228,7 @@ def _end_with(reply: dict[str, Any], purpose: dict[str, Any] | None = None, *, a
     if purpose is not None and reply.get("rule") == "budget" and purpose.get("raise"):
         roles = " of ".join(purpose["raise"]["roles"])
         text += f"\nEen collega met de rol {roles} kan uw grens voor 24 uur verhogen: bekend node raise."
-    _stop(REFUSED if refused else UNREACHABLE, text)
+    stop(REFUSED if refused else UNREACHABLE, text)
 
 
 def _stated(condition: dict[str, Any]) -> str:
@@ -228,6 +236,7 @@ def _stated(condition: dict[str, Any]) -> str:
     return f"{condition['id']}=<{condition['value']}>" if condition.get("value") else str(condition["id"])
 
 
-def _stop(code: int, text: str) -> NoReturn:
+def stop(code: int, text: str) -> NoReturn:
+    """End the command with a sentence and an exit code."""
     sys.stderr.write(text + "\n")
     raise typer.Exit(code)

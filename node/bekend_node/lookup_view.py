@@ -5,7 +5,7 @@ about the person).
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ _LOOKS: Final = {
     "geen_uitsluitsel": ("○", "o", "geen uitsluitsel", "default"),
     "geen_antwoord": ("✕", "x", "geen antwoord", "bold yellow"),
     "niet_bevraagd": ("–", "-", "niet bevraagd", "dim"),
+    "in_behandeling": ("…", "...", "in behandeling", "bold"),
 }
 
 
@@ -50,7 +51,10 @@ def print_notes(console: Console, seen: list[dict[str, Any]]) -> None:
     """Who answered, and what the outcomes do not prove (FG-27)."""
     asked = {one["oin"] for one in seen if one["outcome"] != "niet_bevraagd"}
     silent = {one["oin"] for one in seen if one["outcome"] == "geen_antwoord"}
-    console.print(f"{len(asked - silent)} van {len(asked)} gevraagde partners hebben geantwoord.")
+    waiting = {one["oin"] for one in seen if one["outcome"] == "in_behandeling"}
+    console.print(f"{len(asked - silent - waiting)} van {len(asked)} gevraagde partners hebben geantwoord.")
+    if waiting:
+        console.print(f"Van {len(waiting)} komt het antwoord later. Kijk met: bekend antwoorden.")
     kinds = {one["outcome"] for one in seen}
     if "geen_uitsluitsel" in kinds:
         console.print(PROVES_NOTHING)
@@ -71,6 +75,18 @@ def left_line(budget: dict[str, Any]) -> str:
     return text
 
 
+def when_lines(purpose: dict[str, Any], answers: dict[str, dict[str, str | None]]) -> Iterator[str]:
+    """Before a person is named: which partner answers at once, and until when a colleague elsewhere may take."""
+    names = {one["oin"]: one["name"] for one in purpose["sources"]}
+    for oin, one in answers.items():
+        if one["until"] is None:
+            yield f"{names[oin]}: antwoordt direct."
+            continue
+        until = datetime.fromisoformat(one["until"]).astimezone(AMSTERDAM)
+        hours = f" Bereikbaar: {one['opening_hours']}." if one["opening_hours"] else ""
+        yield f"{names[oin]}: een collega beslist, uiterlijk {until:%d-%m-%Y %H:%M}.{hours}"
+
+
 def print_standing(purpose: dict[str, Any], seen: list[dict[str, Any]]) -> None:
     """On what footing was answered: standing decisions, and grounds that no lawyer has tested yet."""
     console = Console(highlight=False, soft_wrap=True)
@@ -88,7 +104,7 @@ def print_standing(purpose: dict[str, Any], seen: list[dict[str, Any]]) -> None:
 
 def print_hints(purpose: dict[str, Any], seen: list[dict[str, Any]], persons: int) -> None:
     """The next lawful step per person, as text, once something was answered; computed here and kept nowhere."""
-    if all(one["outcome"] in {"niet_bevraagd", "geen_antwoord"} for one in seen):
+    if all(one["outcome"] in {"niet_bevraagd", "geen_antwoord", "in_behandeling"} for one in seen):
         return
     kinds = {one["oin"]: one["kind"] for one in purpose["sources"]}
     console = Console(highlight=False, soft_wrap=True)

@@ -308,7 +308,7 @@ def _own_question(purpose: Purpose, asked: Asked, route: Decision, today: date) 
             f"De rol '{asked.role}' mag onder dit doel niet vragen",
             f"Toegestane rollen: {', '.join(purpose.asker.roles)}.",
         )
-    if asked.case_reference is not None and not _case_fits(purpose.case_pattern, asked.case_reference):
+    if asked.case_reference is not None and not case_fits(purpose.case_pattern, asked.case_reference):
         return _deny(
             "zaaknummer",
             f"Het zaaknummer ontbreekt of heeft niet de vorm die dit doel vraagt: {purpose.case.description}",
@@ -355,7 +355,8 @@ def _condition_fails(
     return None if id_ in statements else "niet bevestigd"
 
 
-def _case_fits(pattern: str, reference: str) -> bool:
+def case_fits(pattern: str, reference: str) -> bool:
+    """Whether a case reference has the form that a purpose asks."""
     compiled = _patterns.get(pattern) or _patterns.setdefault(pattern, re.compile(pattern, re.ASCII))
     return len(reference) <= 64 and compiled.fullmatch(reference) is not None
 

@@ -74,3 +74,12 @@ def signed(folder: Path, change: Callable[[Path], object] = lambda _: None) -> C
     """The example, changed, signed by everybody and verified by the OM."""
     change(example(folder))
     return verify_covenant(load_covenant(sign_all(folder)), key_of(OM).vkey, NOW)
+
+
+def with_consent(folder: Path) -> None:
+    """Veilig Thuis is asked with consent under the weighing."""
+    edit(
+        folder / "doelen" / "zvh-weging-betrokkenheid.yaml",
+        r"  veilig_thuis:\n    modus: handmatig\n",
+        "  veilig_thuis:\n    modus: toestemming\n    mits: [toestemming-ggz]\n",
+    )

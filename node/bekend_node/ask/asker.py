@@ -9,7 +9,7 @@ outcomes.receipt
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -25,10 +25,12 @@ from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
 from bekend_node.ask.collector import Collector
-from bekend_node.ask.consent import Consent, ConsentBook
+from bekend_node.ask.consent import Consent, ConsentBook, Given
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
+from bekend_node.ask.late import LateAnswers, late_answers
 from bekend_node.ask.lookup import Lookup
 from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
 from bekend_node.receipt import ReceiptFile
@@ -158,11 +160,51 @@ class Asker:
             raise
         return self._start(asking, inquiry, made, officer_spends(asking.store, asking.covenant, inquiry, now))
 
+    async def expectations(self, purpose: str, sources: Sequence[str]) -> dict[str, dict[str, str | None]]:
+        """Per source: until when a colleague there may take (ISO 8601), None when it answers at once; opening hours."""
+        asking = self._asking()
+        return {oin: await self._expected(asking, purpose, oin) for oin in sources}
+
+    async def _expected(self, asking: Asking, purpose: str, oin: str) -> dict[str, str | None]:
+        source, held = asking.covenant.sources(purpose)[oin], self.shelf.at_hand(purpose, oin)
+        by_hand = held.by_hand if held is not None else not source.mode.by_machine
+        until = self._clock.now() + source.reply_term if by_hand and source.reply_term is not None else None
+        try:
+            hours = (await asking.manifest_of(oin)).opening_hours
+        except BekendError:
+            hours = None
+        return {"until": until.isoformat(timespec="seconds") if until is not None else None, "opening_hours": hours}
+
+    async def late_answers(self, wanted: Callable[[PendingQuestion], bool]) -> list[LateAnswers]:
+        """What came of the wanted questions after their lookups had ended, and what is still to come."""
+        return await late_answers(self._asking(), wanted)
+
+    async def record_consent(self, given: Given, officer: OfficerRef) -> list[Consent]:
+        """Put a consent on record. Raises RefusedError (rule, Dutch reason), StorageError; then nothing was written."""
+        asking, now = self._asking(), self._clock.now()
+        return await self.consents.record(asking.covenant, given, now, user=officer.user, role=officer.role)
+
+    async def withdraw_consent(
+        self, case: str, partners: Sequence[str], purposes: Collection[str], officer: OfficerRef
+    ) -> list[Consent]:
+        """Withdraw standing consents of a case, end what rests on them here, and begin to tell the sources.
+
+        Raises RefusedError when there is none, StorageError.
+        """
+        now = self._clock.now()
+        found = await self.consents.withdraw(case, partners, purposes, now, user=officer.user, role=officer.role)
+        await self.collector.withdraw()
+        return found
+
     @property
     def consents(self) -> ConsentBook:
         """The consents that officers of this node recorded."""
         asking = self._asking()
         return ConsentBook(asking.store.consents, asking.case_key, asking.state)
+
+    def asking(self) -> Asking:
+        """This node as it is now."""
+        return self._asking()
 
     def budget(self, user: str, purpose: str) -> Budget:
         """What an officer has left today, under a purpose of the covenant or (ALL_PURPOSES) in all."""

@@ -13,7 +13,7 @@ person of its case, so a case in which several persons are asked about needs a c
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -151,14 +151,16 @@ class ConsentBook:
         return [one for one in self.of_case(given.case) if one.id in ids]
 
     async def withdraw(
-        self, case: str, partners: Sequence[str], now: datetime, *, user: str, role: str
+        self, case: str, partners: Sequence[str], purposes: Collection[str], now: datetime, *, user: str, role: str
     ) -> list[Consent]:
-        """Withdraw the standing consents of a case, of these partners or (none named) of all.
+        """Withdraw the standing consents of a case under these purposes, of these partners or (none named) of all.
 
         Raises RefusedError when there is none.
         """
         found = [
-            one for one in self.of_case(case) if one.withdrawn_at is None and (not partners or one.partner in partners)
+            one
+            for one in self.of_case(case)
+            if one.withdrawn_at is None and one.purpose in purposes and (not partners or one.partner in partners)
         ]
         if not found:
             raise RefusedError(RULE, "Er is bij deze zaak geen toestemming die nog geldt.")
