@@ -23,6 +23,7 @@ from tests.support.covenants import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, 
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 COMMAND = (sys.executable, "-c", "from bekend_node.lookup_cli import app; app(prog_name='bekend lookup')")
+OTHER_COMMAND = "from bekend_node.{0} import app; app(prog_name='bekend {0}')"
 
 
 @dataclass
@@ -50,9 +51,13 @@ class Desk:
         )
         self.server = ControlServer(stage.asker, officers, lambda: stage.covenant, OM, dict)
 
-    async def run(self, *options: str, stdin: str = f"{PERSON.value}\n") -> Ended:
+    async def run(
+        self, *options: str, stdin: str = f"{PERSON.value}\n", app: str = "", verb: str | None = None
+    ) -> Ended:
+        command = (sys.executable, "-c", OTHER_COMMAND.format(app)) if app else COMMAND
         process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *command,
+            *([verb] if verb else []),
             *("--config", str(self.config), *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
