@@ -54,6 +54,11 @@ class Item:
         return f"{self.pending.question_id[:8]}-{self.person + 1}"
 
     @property
+    def is_there(self) -> bool:
+        """Whether there is something to decide, or a decision to undo: what it named was not erased."""
+        return self.matter.stage in _WORDS and bool(self.matter.message)
+
+    @property
     def until(self) -> datetime:
         """The end of the term."""
         return from_milliseconds(self.pending.until)
@@ -87,7 +92,7 @@ class Desk:
         own = self._own(user)
         found = list(self._items(own))
         return {
-            "items": [self._summary(item) for item in found if item.matter.stage in _WORDS],
+            "items": [self._summary(item) for item in found if item.is_there],
             "privacy_officer": any(item.matter.stage is Stage.MISNAMED for item in found),
         }
 
@@ -163,7 +168,7 @@ class Desk:
         async with self._deciding:
             item = self._item(user, name)
             self._check_turn(item, absent=absent)
-            if item.matter.stage not in {Stage.RELEASED, Stage.REFUSED} or not item.matter.message:
+            if item.matter.stage not in {Stage.RELEASED, Stage.REFUSED}:
                 raise RefusedError("niet-beslist", "Over dit verzoek is niets beslist dat nog terug kan.")
             await self._record(item, self._named(item), "undone", absent=absent)
             return await self._put(item, replace(item.matter, stage=Stage.OPEN))
@@ -195,7 +200,7 @@ class Desk:
 
     def _item(self, user: str, name: str) -> Item:
         for item in self._items(self._own(user)):
-            if item.name == name and item.matter.stage in _WORDS:
+            if item.name == name and item.is_there:
                 return item
         raise RefusedError(
             "onbekend-verzoek",
