@@ -138,7 +138,7 @@ class Checkpoints:
 
         def work(connection: sqlite3.Connection) -> None:
             kept = log_table.checkpoints(connection, checkpoint.size, checkpoint.size)
-            if not kept or parse_note(kept[0][1]).text != checkpoint.text():
+            if not kept or parse_note(kept[0][2]).text != checkpoint.text():
                 raise StaleError("this checkpoint is not kept here")
             log_table.keep_cosignature(connection, checkpoint.size, lines[-1])
 

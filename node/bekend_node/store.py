@@ -550,6 +550,21 @@ class Store:
             ]
         )
 
+    def answered_records(self, first: int, until: int) -> list[tuple[bytes, bytes, list[bytes]]]:
+        """Payload, signature and sealed records of the questions answered in this span (milliseconds), oldest first."""
+
+        def read(conn: Connection) -> list[tuple[bytes, bytes, list[bytes]]]:
+            found: dict[bytes, tuple[bytes, bytes, list[bytes]]] = {}
+            for name, payload, signature, sealed in conn.execute(
+                "SELECT question_id, payload, signature, sealed FROM answered JOIN sealed USING (question_id)"
+                " WHERE at >= ? AND at < ? ORDER BY at, question_id, person",
+                (first, until),
+            ):
+                found.setdefault(name, (payload, signature, []))[2].append(sealed)
+            return list(found.values())
+
+        return self._database.read(read)
+
     def own_records(self, kind: str) -> list[OwnRecord]:
         """Own sealed records of one kind, oldest first."""
         return self._database.read(

@@ -235,12 +235,12 @@ def newest_checkpoint(connection: sqlite3.Connection) -> tuple[int, bytes] | Non
     return None if row is None else (int(row[0]), bytes(row[1]))
 
 
-def checkpoints(connection: sqlite3.Connection, first: int, end: int) -> list[tuple[int, bytes]]:
-    """Size and note of the own checkpoints of these sizes, both ends included."""
+def checkpoints(connection: sqlite3.Connection, first: int, end: int) -> list[tuple[int, int, bytes]]:
+    """Size, time and note of the own checkpoints of these sizes, both ends included."""
     rows = connection.execute(
-        "SELECT size, note FROM checkpoint WHERE size >= ? AND size <= ? ORDER BY size", (first, end)
+        "SELECT size, at, note FROM checkpoint WHERE size >= ? AND size <= ? ORDER BY size", (first, end)
     )
-    return [(int(size), bytes(note)) for size, note in rows]
+    return [(int(size), int(at), bytes(note)) for size, at, note in rows]
 
 
 def keep_cosignature(connection: sqlite3.Connection, size: int, line: NoteSignature) -> bool:

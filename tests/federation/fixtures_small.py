@@ -5,7 +5,7 @@ import resource
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,8 +155,13 @@ class Small:
 
 
 @contextmanager
-def small_federation(folder: Path, settings: Settings | None = None) -> Iterator[Small]:
-    """Broker, OM, police and reclassering as processes, enrolled, with their filters at hand."""
+def small_federation(
+    folder: Path, settings: Settings | None = None, prepare: Callable[[Federation], None] = lambda _: None
+) -> Iterator[Small]:
+    """Broker, OM, police and reclassering as processes, enrolled, with their filters at hand.
+
+    `prepare` changes what stands on disk before anything starts.
+    """
     environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
     with (
         patch.object(processes, "BEKEND", LAUNCHER),
@@ -164,6 +169,7 @@ def small_federation(folder: Path, settings: Settings | None = None) -> Iterator
         Federation.build(folder, persons=PERSONS, seed=3, settings=settings) as federation,
     ):
         small = Small(federation)
+        prepare(federation)
         federation.start_broker()
         for partner in TRIO:
             federation._launch(partner.oin)

@@ -141,7 +141,7 @@ def test_one_checkpoint_an_hour_is_kept_for_ever(logged: Database) -> None:
     for number in range(1, 200):
         at = number * hour // 4
         logged.write_sync(lambda c, n=number, at=at: log_table.keep_checkpoint(c, n, b"note", at))  # type: ignore[misc]
-    kept = [size for size, _ in logged.read(lambda c: log_table.checkpoints(c, 0, 1000))]
+    kept = [size for size, _, _ in logged.read(lambda c: log_table.checkpoints(c, 0, 1000))]
     # Those of the last 48 hours, and the first of each hour before.
     assert kept == [1, 4, *range(7, 200)]
 
