@@ -21,7 +21,7 @@ from bekend_proto.ledger.exported import Export
 from bekend_proto.ledger.findings import Finding
 from bekend_proto.ledger.keys import Keys
 from bekend_proto.ledger.reconcile import MARGIN, reconcile
-from bekend_proto.ledger.verify import Verified, verify
+from bekend_proto.ledger.verify import SKEW, Verified, verify
 
 FAULT: Final = 1
 NOT_GOOD: Final = 3
@@ -179,9 +179,9 @@ def _verify_all(files: Sequence[Path], key_file: Path) -> list[Verified]:
 
 
 def _period(exports: Sequence[Export], since: datetime | None, until: datetime | None) -> tuple[int, int]:
-    """What was asked for, or what all exports were made for."""
+    """What was asked for, or what all exports were made for, up to two minutes before the first was made."""
     first = max(0 if one.since == 0 else one.since + MARGIN for one in exports)
-    end = min(one.until - MARGIN for one in exports)
+    end = min(min(one.until - MARGIN, one.made - SKEW) for one in exports)
     if since is not None:
         first = milliseconds(since.replace(tzinfo=UTC))
     if until is not None:

@@ -55,6 +55,7 @@ def export_node(path: Path, since: datetime, until: datetime, now: datetime, *, 
     with closing(NodeStore.open(config.data)) as store:
         asyncio.run(store.write(lambda c: log_table.append(c, [_reading(first, end, now, records=records)])))
         kept = store.answered_records(first, end) if records else []
+        promises = store.promises_between(first - MARGIN, end + MARGIN)
         made = store.read(
             lambda c: make_export(
                 c,
@@ -63,7 +64,7 @@ def export_node(path: Path, since: datetime, until: datetime, now: datetime, *, 
                 since=first,
                 until=end,
                 made=milliseconds(now),
-                promises=store.promises_between(first - MARGIN, end + MARGIN),
+                promises=promises,
                 records=[Record(Signed(payload=p, signature=s), tuple(sealed)) for p, s, sealed in kept],
             )
         )

@@ -101,6 +101,7 @@ class Witness:
     _seen: dict[str, Checkpoint] = field(default_factory=dict)
     _notes: dict[str, bytes] = field(default_factory=dict, repr=False)
     _ahead: dict[bytes, int] = field(default_factory=dict)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self._replicas = [_Replica(link) for link in self.links]
@@ -118,15 +119,17 @@ class Witness:
             await asyncio.sleep(self.seconds)
 
     async def round(self) -> None:
-        """One look at every replica."""
-        for replica in self._replicas:
-            try:
-                await self._look(replica)
-                await self._settle(replica)
-                await self._compare(replica)
-                await self._show(replica)
-            except BekendError as fault:
-                logs.log(logs.CHECKPOINT_REFUSED, origin=replica.origin or replica.link.address, detail=fault.detail)
+        """One look at every replica; two at once wait for each other."""
+        async with self._looking:
+            for replica in self._replicas:
+                try:
+                    await self._look(replica)
+                    await self._settle(replica)
+                    await self._compare(replica)
+                    await self._show(replica)
+                except BekendError as fault:
+                    origin = replica.origin or replica.link.address
+                    logs.log(logs.CHECKPOINT_REFUSED, origin=origin, detail=fault.detail)
 
     def alarms(self) -> list[Alarm]:
         """Open alarms, oldest first."""

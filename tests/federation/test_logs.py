@@ -10,19 +10,29 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from bekend_deploy import log_cli
 from bekend_deploy.federation import Federation
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, RECLASSERING, Partner
 from bekend_proto import log_table
 from bekend_proto.checkpoint import NO_CHECKPOINT, log_origin
 from bekend_proto.log_table import Entry
 from bekend_proto.v1.signed_pb2 import Question
+from typer.testing import CliRunner
 
 from tests.federation.fixtures_small import SOURCES, TRIO, Small, small_federation
 
 BOTH = dict.fromkeys(SOURCES, "bekend")
 ORIGIN = log_origin(BROKER_OIN, "main")
+
+
+class Later:
+    """Ten minutes from now: nothing of the lookups is under way any more when their logs are exported."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(minutes=10)
 
 
 def often(federation: Federation) -> None:
@@ -34,9 +44,9 @@ def often(federation: Federation) -> None:
             file.write("\ncheckpoint_seconds: 0.2\n")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    with small_federation(tmp_path_factory.mktemp("logs"), prepare=often) as made:
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Small]:
+    with small_federation(tmp_path / "federation", prepare=often) as made:
         yield made
 
 
@@ -80,7 +90,8 @@ class Exports:
         folder.mkdir()
         self.keys = folder.with_suffix(".keys")
         now = datetime.now(UTC)
-        self.period = ("--from", f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}", "--until", f"{now:%Y-%m-%dT%H:%M:%S}")
+        moments = (f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in (now - timedelta(hours=1), now + timedelta(minutes=1)))
+        self.period = tuple(zip(("--from", "--until"), moments, strict=True))
         code, found, _ = bekend("log", "keys", "--node", small.built.nodes[OM.oin].config)
         assert code == 0
         self.keys.write_text("\n".join(found["keys"]), encoding="utf-8")
@@ -91,8 +102,10 @@ class Exports:
     def make(self, name: str, *words: str | Path) -> Path:
         out = self.folder / f"{name}.export"
         out.unlink(missing_ok=True)
-        code, found, error = bekend("log", "export", *words, *self.period, "--out", out)
-        assert code == 0, (found, error)
+        options = [word for pair in self.period for word in pair]
+        with patch.object(log_cli, "SystemClock", Later):
+            done = CliRunner().invoke(log_cli.app, ["export", *map(str, words), *options, "--out", str(out)])
+        assert done.exit_code == 0, done.output
         return out
 
     def verify(self) -> tuple[int, dict[str, Any]]:
@@ -161,6 +174,7 @@ def test_fg_29_a_source_that_hides_a_question_is_found(small: Small, tmp_path: P
 
 
 def test_fg_29_a_broker_that_forks_its_log_is_caught(small: Small, tmp_path: Path) -> None:
+    assert small.told() == BOTH
     small.process(OM).ready(lambda: settled(small))
     small.process(None).stop()
 

@@ -58,7 +58,7 @@ def log_of(entries: Iterable[Entry]) -> sqlite3.Connection:
 
 
 def export(oin: str, entries: Iterable[Entry], since: int, until: int, **more: object) -> Export:
-    return make_export(log_of(entries), origin(oin), KEYS[oin], since=since, until=until, made=NOW, **more)  # type: ignore[arg-type]
+    return make_export(log_of(entries), origin(oin), KEYS[oin], since=since, until=until, made=NOW + SKEW, **more)  # type: ignore[arg-type]
 
 
 def verified(made: Export, keys: Keys | None = None) -> Verified:
@@ -438,6 +438,8 @@ def test_exports_that_do_not_reach_over_the_period_are_refused() -> None:
     exports = list(exports_of(small()).values())
     with pytest.raises(MalformedError, match="does not reach"):
         reconcile(exports, HONEST, NOW - DAY, NOW + 2)
+    with pytest.raises(MalformedError, match="within two minutes"):
+        reconcile([replace(one, made=NOW + 1) for one in exports], HONEST, NOW - DAY, NOW)
     with pytest.raises(MalformedError, match="of a node"):
         reconcile(exports[:1], HONEST, NOW - DAY, NOW)
     with pytest.raises(MalformedError, match="one of each"):
@@ -448,7 +450,12 @@ def test_the_same_question_at_two_replicas_is_found() -> None:
     logs = small()
     exports = exports_of(logs)
     second = make_export(
-        log_of(logs[BROKER][3:4]), log_origin(BROKER, "second"), KEYS[BROKER], since=NOW - DAY, until=NOW, made=NOW
+        log_of(logs[BROKER][3:4]),
+        log_origin(BROKER, "second"),
+        KEYS[BROKER],
+        since=NOW - DAY,
+        until=NOW,
+        made=NOW + SKEW,
     )
     found = reconciled([*exports.values(), second])
     assert {one.kind for one in found.findings} == {Kind.DUPLICATE}

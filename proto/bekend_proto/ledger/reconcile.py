@@ -137,6 +137,9 @@ def _check_cover(exports: Sequence[Export], since: int, until: int) -> None:
         late = export.until >= until + MARGIN
         if not early or not late:
             raise MalformedError(f"{export.log}: the export does not reach over the period: make it with the same one")
+        if export.made < until + SKEW:
+            # What was under way then stands in one log already, and not in another yet.
+            raise MalformedError(f"{export.log} was exported within two minutes of the period's end: end it earlier")
 
 
 def _missing(books: _Books, since: int, until: int) -> Iterator[tuple[_Place, Entry]]:
