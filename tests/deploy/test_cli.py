@@ -74,7 +74,7 @@ def test_a_mistyped_part_is_wrong_use() -> None:
 def test_first_word_completes() -> None:
     shown = subprocess.run(
         [sys.executable, "-c", "from bekend_deploy.cli import main; main()"],
-        env={"_BEKEND_COMPLETE": "complete_bash", "COMP_WORDS": "bekend loo", "COMP_CWORD": "1"},
+        env={"_BEKEND_COMPLETE": "complete_bash", "COMP_WORDS": "bekend lo", "COMP_CWORD": "1"},
         capture_output=True,
         text=True,
         timeout=60,
