@@ -31,6 +31,7 @@ PARTS: dict[str, Part] = {
     "node": Part("bekend_node.cli", "Set up, fill and run the node of one partner."),
     "broker": Part("bekend_broker.cli", "Set up and run the broker of a federation."),
     "policy": Part("bekend_policy.cli", "Check, sign and verify the covenant."),
+    "zaak": Part("bekend_node.zaak_cli", "Tell the node that a case was not taken in: results are destroyed."),
     "log": Part("bekend_deploy.log_cli", "Read, export, verify and compare the logs of broker and nodes."),
     "receipt": Part("bekend_node.receipt_cli", "Check an answer receipt, off line."),
     "inzage": Part("bekend_node.records.cli", "Answer a citizen's access request; defer informing (privacy officer)."),

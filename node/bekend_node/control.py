@@ -9,6 +9,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "raise", "officer": ..., "purpose": ..., "extra": 20, "reason": ...}     another's limit, for 24 hours
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "desk", "act": "list"}, {"op": "desk", "act": "release", "item": ..., "ground": ...}, ...   the release desk
+    {"op": "lapse", "case": ...}                                a case was not taken in: destroy what came
     {"op": "status"}
     {"op": "log", "form": "ldv", "first": ..., "last": ..., "used_for": ...}    the log, for who may read it
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
@@ -55,6 +56,7 @@ from bekend_node.control_messages import (
     CanaryRequest,
     ClearAlarmRequest,
     DeskRequest,
+    LapseRequest,
     LateRequest,
     LogRequest,
     OpenRequest,
@@ -225,6 +227,9 @@ class ControlServer:
             await connection.send(await self._open_purpose(request, self._in_role(roles, request.purpose)))
         elif isinstance(request, AskRequest):
             await self._ask(connection, request, self._in_role(roles, request.purpose))
+        elif isinstance(request, LapseRequest):
+            found = await self._asker.lapse(request.case, roles[0].user)
+            await connection.send({"type": "result", "lookups": found.lookups, "questions": found.questions})
         elif isinstance(request, RaiseRequest):
             await connection.send(await self._raise(request, roles))
         elif isinstance(request, LateRequest):

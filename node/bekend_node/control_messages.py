@@ -98,6 +98,13 @@ class ClearAlarmRequest(_Request):
     reason: Annotated[str, StringConstraints(min_length=10, max_length=1000)]
 
 
+class LapseRequest(_Request):
+    """A case was not taken in: destroy what came of its questions."""
+
+    op: Literal["lapse"]
+    case: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class LogRequest(_Request):
     """Read the log of processing or decisions, day by day."""
 
@@ -197,6 +204,7 @@ Request = (
     | SuspendRequest
     | ClearAlarmRequest
     | LogRequest
+    | LapseRequest
     | RecordsRequest
     | LateRequest
 )

@@ -3,10 +3,11 @@
     answered questions, their sealed records   at the end of the term between requester, source and purpose
     own records of lookups, sealed             the same
     decisions                                  the same
-    readings of the log, imports               five years
+    readings of the log, imports, lapsed cases five years
     the log, its tree, checkpoints             never: hashes, which stay verifiable
 
-What came of a lookup is held in the clear nowhere; see `lapsing.py` for what waits for late answers.
+What came of a lookup is held in the clear nowhere. What waits for late answers has its own end (`ask/pending.py`), and
+goes at once when its case is not taken in (`ask/lapsing.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ class Retention:
         """What belongs to no purpose: after the longest term."""
         end = years_before(now, MOST)
         self._registers.forget_imported(milliseconds(end))
-        gone = await self._rows.forget_reads(milliseconds(end))
+        gone = await self._rows.forget_acts(milliseconds(end))
         before = bounded(end, kept, now, audit=self._audited(covenant))
         return gone if before == NEVER else gone + await self._rows.destroy_rest(milliseconds(before))
 

@@ -19,6 +19,7 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
     own_record   the requester's own sealed records (protocol section 8)
     decision     what was decided about a lookup before anything left, or about a message that was refused
+    lapsed       cases that were not taken in, under a keyed hash
     log_read     who read the log, when and what for
     deferral     see store_deferrals.py
     pending      questions to sources where a colleague decides, until their answers have had their lifetime
@@ -117,6 +118,9 @@ CREATE TABLE promise (
 );
 CREATE INDEX promise_open ON promise (id) WHERE proved IS NULL;
 """
+_LAPSED = """
+CREATE TABLE lapsed (at INTEGER NOT NULL, case_tag TEXT NOT NULL, by TEXT NOT NULL, lookups INTEGER NOT NULL);
+"""
 _BY_AGE = """
 CREATE INDEX answered_at ON answered (at);
 CREATE INDEX own_record_at ON own_record (at);
@@ -147,6 +151,7 @@ MIGRATIONS = (
     Migration(10, "answers still to come", store_pending.DDL),
     Migration(11, "retention", RETENTION_DDL + _BY_AGE),
     Migration(12, "answering by hand", _BY_HAND),
+    Migration(13, "cases not taken in", _LAPSED),
 )
 
 

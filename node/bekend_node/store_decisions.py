@@ -3,13 +3,15 @@
 Writing them belongs to the transactions of store.py.
 """
 
+import json
 from collections.abc import Iterator
 from sqlite3 import Connection
 
 from bekend_policy.decided import Decided
 from bekend_proto.clock import from_milliseconds
 from bekend_proto.decision_table import decisions_between
-from bekend_proto.durable import Database
+from bekend_proto.durable import Database, append_log
+from bekend_proto.octets import blake
 from bekend_proto.read_table import LogRead, append_read, reads_between
 from bekend_proto.v1 import signed_pb2
 
@@ -44,6 +46,24 @@ class Decisions:
             return sorted(found, key=lambda one: one.at)
 
         return self._database.read(read)
+
+    def of_case(self, case: str, since: int) -> int:
+        """How many lookups of a case there were since a moment; `case` is its keyed hash (hex)."""
+        return self._database.read(
+            lambda conn: sum(
+                1 for one in _rows(conn, since, 1 << 62) if one.stated is not None and one.stated.case == case
+            )
+        )
+
+    async def keep_lapse(self, case: str, by: str, lookups: int, at: int) -> None:
+        """Put on the record that a case was not taken in: a row, and its hash in the log."""
+        row = (at, case, by, lookups)
+
+        def write(conn: Connection) -> None:
+            conn.execute("INSERT INTO lapsed VALUES (?, ?, ?, ?)", row)
+            append_log(conn, "lapsed", blake(32, b"bekend1-lapsed", json.dumps(row).encode()), at)
+
+        await self._database.write(write)
 
     async def keep_read(self, read: LogRead) -> None:
         """Put a reading of the log on the record. Raises StorageError: then nothing may be shown."""

@@ -82,9 +82,13 @@ class RetentionStore:
             )
         )
 
-    async def forget_reads(self, before: int) -> int:
-        """Forget readings of the log that are older; how many there were."""
-        return await self._database.write(lambda conn: forget_reads(conn, before))
+    async def forget_acts(self, before: int) -> int:
+        """Forget readings of the log, and cases that lapsed, that are older; how many there were."""
+
+        def write(conn: Connection) -> int:
+            return forget_reads(conn, before) + conn.execute("DELETE FROM lapsed WHERE at < ?", (before,)).rowcount
+
+        return await self._database.write(write)
 
     async def leave_no_copy(self) -> bool:
         """Empty the -wal file, where pages stand as they were; False when a reader is in the way: try again."""

@@ -83,6 +83,7 @@ FILTER_MISSED = _event("filter-missed", "warning", "source", "purpose", "code", 
 CONTROL_OPENED = _event("control-opened", "info", "socket")
 CONTROL_REFUSED = _event("control-refused", "warning", "user", "operation", "code", "rule")
 CONTROL_FAILED = _event("control-failed", "error", "operation", "exception", "place")
+CASE_LAPSED = _event("case-lapsed", "warning", "by", "lookups", "questions")
 LOG_READ = _event("log-read", "warning", "user", "form", "used_for")
 ACCESS_RELAYED = _event("access-relayed", "info", "broker", "months")
 COLLECT_MISSED = _event("collect-missed", "warning", "source", "purpose", "code", "detail")

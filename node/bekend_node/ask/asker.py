@@ -27,6 +27,7 @@ from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, offi
 from bekend_node.ask.collector import Collector
 from bekend_node.ask.consent import Consent, ConsentBook, Given
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
+from bekend_node.ask.lapsing import Lapsed, lapse
 from bekend_node.ask.late import LateAnswers, late_answers
 from bekend_node.ask.lookup import Lookup
 from bekend_node.ask.outcomes import Outcome
@@ -35,6 +36,7 @@ from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
+from bekend_node.store_decisions import Decisions
 
 CANARY_OFFICER = OfficerRef(user="bekend-node", name="bekend node check", role="")
 
@@ -210,6 +212,14 @@ class Asker:
         """What an officer has left today, under a purpose of the covenant or (ALL_PURPOSES) in all."""
         asking = self._asking()
         return budget_of(asking.store, asking.covenant, user, purpose, self._clock.now())
+
+    async def lapse(self, case: str, by: str) -> Lapsed:
+        """A case was not taken in: destroy what came of its questions (Bgs 1.16(1)(b)).
+
+        Raises RefusedError when no lookup of the case is known, StorageError.
+        """
+        asking = self._asking()
+        return await lapse(asking, Decisions(asking.store.database), case, by)
 
     async def raise_limit(self, officer: str, purpose: str, extra: int, *, by: OfficerRef, reason: str) -> datetime:
         """Let an officer ask about `extra` more persons a day under a purpose; returns when that ends, in 24 hours.

@@ -31,6 +31,7 @@ from bekend_node.store_own import OwnRecord
 KIND_LOOKUP: Final = "lookup"
 KIND_OUTCOMES: Final = "outcomes"
 KIND_LATE: Final = "late"
+KIND_LAPSED: Final = "lapsed"
 ROOM: Final = 1024
 """Records are a multiple of this long."""
 OfficerBox = SealedBox[PublicKey]
@@ -111,10 +112,13 @@ def outcomes_record(box: OfficerBox, begin_id: bytes, expires: int, outcomes: It
     return OwnRecord(begin_id, KIND_OUTCOMES, _seal(box, content))
 
 
-def late_record(box: OfficerBox, one: PendingQuestion) -> OwnRecord:
-    """What came of one Question after the lookup had ended; moments are milliseconds since 1970."""
+def late_record(box: OfficerBox, one: PendingQuestion, kind: str = KIND_LATE) -> OwnRecord:
+    """What came of one Question after the lookup had ended; moments are milliseconds since 1970.
+
+    `kind`: KIND_LATE at its end, KIND_LAPSED when its case was not taken in.
+    """
     content = {
-        "kind": "bekend/1 late",
+        "kind": f"bekend/1 {kind}",
         "begin_id": one.begin_id.hex(),
         "question_id": one.question_id.hex(),
         "source": one.source,
@@ -125,7 +129,7 @@ def late_record(box: OfficerBox, one: PendingQuestion) -> OwnRecord:
             for person, (told, at) in enumerate(one.told)
         ],
     }
-    return OwnRecord(one.question_id, KIND_LATE, _seal(box, content))
+    return OwnRecord(one.question_id, kind, _seal(box, content))
 
 
 def _seal(box: OfficerBox, content: dict[str, Any]) -> bytes:

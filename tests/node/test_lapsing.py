@@ -1,0 +1,101 @@
+"""A case that is not taken in: FG-32."""
+
+import asyncio
+import json
+import os
+import pwd
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from bekend_node.ask.own_record import KIND_LAPSED, KIND_LATE, KIND_OUTCOMES
+from bekend_node.ask.pending import Told, open_pending
+from bekend_node.config import Officer
+from bekend_node.control import ControlServer
+from bekend_node.control_client import ControlClient
+from bekend_proto.errors import RefusedError
+from nacl.public import SealedBox
+
+from tests.support.asking import PERSON, ZSM_CASE, Stage, zsm
+from tests.support.covenants import OM, VEILIG_THUIS
+
+QUARTER = timedelta(minutes=15)
+DAYS = 24 * 4
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path)
+    made.sources[VEILIG_THUIS].by_hand = True
+    made.sources[VEILIG_THUIS].known = (PERSON,)
+    yield made
+    await made.close()
+
+
+async def quarters(stage: Stage, count: int) -> None:
+    for _ in range(count):
+        stage.clock.advance(QUARTER)
+        await stage.asker.collector.tick()
+        await stage.asker.collector.settle()
+
+
+def told(stage: Stage) -> list[Told]:
+    return [one for row in stage.store.pending.all() for one, _ in open_pending(stage.state, row).told]
+
+
+async def test_fg_32_what_came_is_destroyed_at_once_and_stays_sealed_for_the_officer(stage: Stage) -> None:
+    await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
+    stage.exchange.release()
+    await quarters(stage, 1)
+    assert told(stage) == [Told.KNOWN]
+    found = await stage.asker.lapse(f" {ZSM_CASE} ", "jansen")
+    assert (found.lookups, found.questions) == (1, 1)
+    assert told(stage) == [Told.DESTROYED]
+    (record,) = stage.store.own_records(KIND_LAPSED)
+    opened = json.loads(SealedBox(stage.own.officer).decrypt(record.sealed))
+    assert opened["outcomes"][0]["outcome"].strip() == "bekend"
+    assert len(stage.store.own_records(KIND_OUTCOMES)) == 1
+
+
+async def test_fg_32_what_comes_after_it_is_dropped_and_collecting_looks_the_same(stage: Stage) -> None:
+    await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
+    await stage.asker.lapse(ZSM_CASE, "jansen")
+    stage.exchange.release()
+    await quarters(stage, 3)
+    assert told(stage) == [Told.DESTROYED]
+    assert len(stage.line.collects) == 3
+    await quarters(stage, 2 * DAYS)
+    assert told(stage) == []
+    (late,) = stage.store.own_records(KIND_LATE)
+    assert b"bekend  " not in SealedBox(stage.own.officer).decrypt(late.sealed)
+
+
+async def test_a_case_that_nobody_asked_about_is_refused_and_twice_is_harmless(stage: Stage) -> None:
+    with pytest.raises(RefusedError, match="zaak-onbekend") as refused:
+        await stage.asker.lapse("99/999999-99", "jansen")
+    assert refused.value.rule == "zaak-onbekend"
+    await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
+    await stage.asker.lapse(ZSM_CASE, "jansen")
+    await stage.asker.lapse(ZSM_CASE, "jansen")
+    assert len(stage.store.own_records(KIND_LAPSED)) == 1
+
+
+async def test_the_command_says_it_over_the_socket_and_no_case_number_is_kept(stage: Stage, tmp_path: Path) -> None:
+    await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    officer = Officer(user=user, name="J. Jansen", role="officier")
+    server = ControlServer(stage.asker, (officer,), lambda: stage.covenant, OM, lambda: {"oin": OM})
+    await server.start(tmp_path / "control" / "node.sock")
+
+    def call() -> dict[str, object]:
+        with ControlClient(tmp_path / "control" / "node.sock") as client:
+            return client.call({"op": "lapse", "case": ZSM_CASE})
+
+    try:
+        assert await asyncio.to_thread(call) == {"type": "result", "lookups": 1, "questions": 1}
+    finally:
+        await server.stop()
+    row = stage.store.database.read(lambda c: c.execute("SELECT by, lookups FROM lapsed").fetchall())
+    assert row == [(user, 1)]
+    assert ZSM_CASE.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "data").glob("node.db*"))
