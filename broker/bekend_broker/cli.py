@@ -15,7 +15,7 @@ from bekend_proto.clock import SystemClock
 from bekend_proto.errors import InternalError
 
 from bekend_broker import app as composition
-from bekend_broker import backup_cli, covenants, log_export_cli, retention_cli
+from bekend_broker import backup_cli, breach_cli, covenants, log_export_cli, retention_cli
 from bekend_broker.checks import Finding, check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
@@ -75,6 +75,7 @@ app.add_typer(log_export_cli.app)
 app.add_typer(retention_cli.app)
 app.command("backup-keys")(backup_cli.backup_keys)
 app.command("restore-keys")(backup_cli.restore_keys)
+app.command("breach")(breach_cli.breach)
 
 
 @app.command()
