@@ -3,6 +3,7 @@
     answered questions, their sealed records   at the end of the term between requester, source and purpose
     own records of lookups, sealed             the same
     decisions                                  the same
+    records of the desk, sealed                five years, and not before an audit
     readings of the log, imports, lapsed cases five years
     the log, its tree, checkpoints             never: hashes, which stay verifiable
 

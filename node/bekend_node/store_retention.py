@@ -73,14 +73,15 @@ class RetentionStore:
         return await self._database.write(write)
 
     async def destroy_rest(self, before: int) -> int:
-        """Destroy own records that belong to no decision and are older; how many there were."""
-        return await self._database.write(
-            lambda conn: (
-                conn.execute(
-                    "DELETE FROM own_record WHERE at < ? AND id NOT IN (SELECT trace FROM decision)", (before,)
-                ).rowcount
-            )
-        )
+        """Destroy own records of no decision, and those of the desk, that are older; how many there were."""
+
+        def write(conn: Connection) -> int:
+            gone = conn.execute(
+                "DELETE FROM own_record WHERE at < ? AND id NOT IN (SELECT trace FROM decision)", (before,)
+            ).rowcount
+            return gone + conn.execute("DELETE FROM desk_record WHERE at < ?", (before,)).rowcount
+
+        return await self._database.write(write)
 
     async def forget_acts(self, before: int) -> int:
         """Forget readings of the log, and cases that lapsed, that are older; how many there were."""

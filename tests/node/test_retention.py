@@ -193,13 +193,21 @@ async def test_fg_31_decisions_and_readings_go_too(stage: Stage, house: House) -
 async def test_own_records_of_before_decisions_were_kept_go_after_the_longest_term(stage: Stage, house: House) -> None:
     await lookup(stage)
     stage.store.database.write_sync(lambda conn: conn.execute("DELETE FROM decision"))
+    desk = secrets.token_bytes(300)
+    stage.store.database.write_sync(
+        lambda conn: conn.execute(
+            "INSERT INTO desk_record (name, at, sealed) VALUES (?, ?, ?)", (bytes(16), milliseconds(NOW), desk)
+        )
+    )
     house.note(audited=END.date())
     stage.clock.set(END - timedelta(days=1))
     await house.retention.tidy()
     assert len(stage.store.own_records(KIND_LOOKUP)) == 1
+    assert desk in house.bytes_on_disk()
     stage.clock.set(END + timedelta(days=1))
     await house.retention.tidy()
     assert stage.store.own_records(KIND_LOOKUP) == []
+    assert desk not in house.bytes_on_disk()
 
 
 async def test_a_partner_that_is_neither_police_nor_om_needs_no_audit(stage: Stage, tmp_path: Path) -> None:
