@@ -223,19 +223,23 @@ class ControlServer:
             await connection.send(await self._clear(request, user))
         elif operating:
             await connection.send(await self._operate(request, roles))
-        elif isinstance(request, OpenRequest):
-            await connection.send(await self._open_purpose(request, self._in_role(roles, request.purpose)))
         elif isinstance(request, AskRequest):
             await self._ask(connection, request, self._in_role(roles, request.purpose))
-        elif isinstance(request, LapseRequest):
-            found = await self._asker.lapse(request.case, roles[0].user)
-            await connection.send({"type": "result", "lookups": found.lookups, "questions": found.questions})
-        elif isinstance(request, RaiseRequest):
-            await connection.send(await self._raise(request, roles))
-        elif isinstance(request, LateRequest):
-            await connection.send(await self._late.handle(request, roles))
         else:
-            await connection.send(self._purposes(roles))
+            await connection.send(await self._for_officer(request, roles))
+
+    async def _for_officer(self, request: Request, roles: list[OfficerRef]) -> Reply:
+        """What an officer wants besides asking."""
+        if isinstance(request, OpenRequest):
+            return await self._open_purpose(request, self._in_role(roles, request.purpose))
+        if isinstance(request, LapseRequest):
+            found = await self._asker.lapse(request.case, roles[0].user)
+            return {"type": "result", "lookups": found.lookups, "questions": found.questions}
+        if isinstance(request, RaiseRequest):
+            return await self._raise(request, roles)
+        if isinstance(request, LateRequest):
+            return await self._late.handle(request, roles)
+        return self._purposes(roles)
 
     async def _read_log(self, connection: "_Connection", request: LogRequest, user: str) -> None:
         """Lines `records`, a day at a time, then one `result`. Who may read is no question of being an officer."""
