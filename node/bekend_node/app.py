@@ -234,6 +234,8 @@ class Node:
         self._awaited.look(self.clock.now())
         try:
             check_certificate(self.config, self.clock)
+            if self.web is not None:
+                self.web.renew()
             self.rules.reload(self.config, self.keys, self.store, self.clock)
         except (BekendError, YamlFaults) as fault:
             log(logs.NODE_RELOAD_REFUSED, detail=str(fault))

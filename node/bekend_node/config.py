@@ -5,15 +5,16 @@ all reported at once with file and line. Paths are relative to the configuration
 """
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from bekend_policy.manifest import is_one_line
 from bekend_policy.scalars import Oin, TrueFalse, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
 """host:port"""
@@ -99,8 +100,49 @@ class Register(StrictModel):
     size: Annotated[Whole, Field(ge=1, le=20_000_000)]
 
 
+Claim = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""Name of a claim in an ID token; one that lies deeper is written with dots."""
+
+
+class SignIn(StrictModel):
+    """Sign-in with the organisation's own provider: OpenID Connect, found by its issuer's address.
+
+    This node proves itself with a key (private_key_jwt, NL GOV profile), never with a shared secret. `roles` says which
+    value at `roles_claim` gives which role here. At least one of `acr`, `amr` and `acrs` names the levels of
+    authentication that count as more than one factor (FG-45).
+    """
+
+    issuer: Annotated[str, StringConstraints(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s?#]+$")]
+    client_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    key: Path
+    certificate: Path | None = None
+    authorities: Path | None = None
+    user_claim: Claim = "sub"
+    name_claim: Claim = "name"
+    roles_claim: Claim = "realm_access.roles"
+    roles: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
+    acr: tuple[str, ...] = ()
+    amr: tuple[str, ...] = ()
+    acrs: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _more_than_a_password(self) -> "SignIn":
+        if self.acr or self.amr or self.acrs:
+            return self
+        raise rule_fault(
+            "sign-in asks for no second factor",
+            "Name under acr, amr or acrs the values of your provider that stand for more than one factor (FG-45).",
+        )
+
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """Claim -> the values of which it must hold one; every claim in here is demanded."""
+        named = {"acr": self.acr, "amr": self.amr, "acrs": self.acrs}
+        return {claim: values for claim, values in named.items() if values}
+
+
 class Web(StrictModel):
-    """The pages: where they listen, what they are called, and whose colours they wear.
+    """The pages: where they listen, what they are called, how people sign in, and whose colours they wear.
 
     Without a certificate they listen on loopback alone, behind a proxy of the own organisation that has one.
     """
@@ -110,6 +152,7 @@ class Web(StrictModel):
     certificate: Path | None = None
     key: Path | None = None
     theme_css: Path | None = None
+    sign_in: SignIn | None = None
 
 
 class NodeConfig(StrictModel):
@@ -175,13 +218,20 @@ def load_config(path: Path) -> NodeConfig:
         return folder / value.expanduser()
 
     tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
-    web = config.web and config.web.model_copy(
-        update={
-            name: at(value)
-            for name in ("certificate", "key", "theme_css")
-            if (value := getattr(config.web, name)) is not None
-        }
-    )
+    web = config.web and _web_at(config.web, at)
     registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
-    paths = {name: at(value) for name in _PATHS if (value := getattr(config, name)) is not None}
+    paths = _paths_at(config, _PATHS, at)
     return config.model_copy(update={**paths, "tls": tls, "web": web, "registers": registers})
+
+
+def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:
+    found: dict[str, Any] = _paths_at(web, ("certificate", "key", "theme_css"), at)
+    if web.sign_in is not None:
+        paths = _paths_at(web.sign_in, ("key", "certificate", "authorities"), at)
+        found["sign_in"] = web.sign_in.model_copy(update=paths)
+    return web.model_copy(update=found)
+
+
+def _paths_at(model: StrictModel, names: Sequence[str], at: Callable[[Path], Path]) -> dict[str, Path]:
+    """Those of the named paths that are configured, made absolute."""
+    return {name: at(value) for name in names if (value := getattr(model, name)) is not None}

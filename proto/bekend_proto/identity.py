@@ -131,20 +131,38 @@ def require_tls13(context: PeerContext) -> None:
 
 def read_tls(files: TlsFiles, clock: Clock) -> TlsMaterial:
     """Read and check TLS files. Raises TlsFilesError, naming the file and the remedy, never a value."""
-    certificate = _read(files.certificate, "the certificate")
-    key = _read(files.key, "the private key", private=True)
-    authorities = _read(files.authorities, "the authorities' certificates")
-    leaf = _check_certificate(files.certificate, certificate, clock)
+    certificate, key = read_pair(files.certificate, files.key, clock)
+    authorities = read_pem(files.authorities, "the authorities' certificates")
     try:
         oin = oin_of_certificate(certificate)
     except UnknownPartnerError as error:
         raise TlsFilesError(f"{files.certificate}: {error.detail}") from None
-    _check_key(files, key, leaf)
     try:
         x509.load_pem_x509_certificates(authorities)
     except ValueError:
         raise TlsFilesError(f"{files.authorities} holds no PEM certificates of authorities") from None
     return TlsMaterial(certificate, key, authorities, oin)
+
+
+def read_pair(certificate: Path, key: Path, clock: Clock) -> tuple[bytes, bytes]:
+    """A certificate that is valid now and its key, whatever the certificate names. Raises TlsFilesError."""
+    chain = read_pem(certificate, "the certificate")
+    private = read_pem(key, "the private key", private=True)
+    leaf = _check_certificate(certificate, chain, clock)
+    _check_key(certificate, key, private, leaf)
+    return chain, private
+
+
+def read_pem(path: Path, what: str, *, private: bool = False) -> bytes:
+    """What is in a PEM file; a private one must be closed to others. Raises TlsFilesError, which names the remedy."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if private and mode & 0o077:
+                raise TlsFilesError(f"{path} may be read by others (mode {mode:04o}): chmod 600 {path}")
+            return file.read()
+    except OSError as error:
+        raise TlsFilesError(f"{path}: {what} cannot be read ({error.strerror}): check the path") from None
 
 
 def server_credentials(files: TlsFiles, clock: Clock | None = None) -> grpc.ServerCredentials:
@@ -223,17 +241,6 @@ def _identity_of(path: Path) -> tuple[int, int, int] | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _read(path: Path, what: str, *, private: bool = False) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if private and mode & 0o077:
-                raise TlsFilesError(f"{path} may be read by others (mode {mode:04o}): chmod 600 {path}")
-            return file.read()
-    except OSError as error:
-        raise TlsFilesError(f"{path}: {what} cannot be read ({error.strerror}): check the path") from None
-
-
 def _check_certificate(path: Path, pem: bytes, clock: Clock) -> x509.Certificate:
     try:
         leaf = x509.load_pem_x509_certificate(pem)
@@ -251,14 +258,14 @@ def _check_certificate(path: Path, pem: bytes, clock: Clock) -> x509.Certificate
     return leaf
 
 
-def _check_key(files: TlsFiles, pem: bytes, leaf: x509.Certificate) -> None:
+def _check_key(certificate: Path, path: Path, pem: bytes, leaf: x509.Certificate) -> None:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
-        raise TlsFilesError(f"{files.key} holds no unencrypted PEM private key") from None
+        raise TlsFilesError(f"{path} holds no unencrypted PEM private key") from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
-        raise TlsFilesError(f"{files.key} is not the key of {files.certificate}: put the pair there that belongs")
+        raise TlsFilesError(f"{path} is not the key of {certificate}: put the pair there that belongs")
 
 
 def _is_loopback(address: str) -> bool:

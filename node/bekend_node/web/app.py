@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from bekend_node.web.guard import BODY_LIMIT, Guard
-from bekend_node.web.pages import STATIC, NotSignedIn, Pages, see_other, take_cookie
+from bekend_node.web.pages import PROVIDER_SESSION, STATIC, NotSignedIn, Pages, give_cookie, see_other, take_cookie
 from bekend_node.web.sessions import Sessions
 
 
@@ -33,10 +33,18 @@ def build(origin: str, pages: Pages, sessions: Sessions, routes: Sequence[BaseRo
 
     async def sign_out(request: Request) -> Response:
         session = pages.session(request)
+        left = None
         if session is not None:
+            left = session.state.get(PROVIDER_SESSION)
             sessions.end(session)
         response = see_other("/inloggen?uitgelogd")
-        take_cookie(response)
+        if left is None:
+            take_cookie(response)
+        else:
+            # A session of nobody, to end the provider's too.
+            fresh = sessions.begin()
+            fresh.state[PROVIDER_SESSION] = left
+            give_cookie(response, fresh)
         return response
 
     async def not_signed_in(request: Request, _: Exception) -> Response:

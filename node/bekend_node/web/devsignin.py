@@ -18,7 +18,8 @@ def routes(pages: Pages, sessions: Sessions, people: Sequence[Person]) -> list[R
     known = {one.user: one for one in people}
 
     async def choose(request: Request) -> Response:
-        return pages.render(request, "inloggen.html.j2", people=people, signed_out="uitgelogd" in request.query_params)
+        signed_out = "uitgelogd" in request.query_params
+        return pages.render(request, "inloggen.html.j2", people=people, signed_out=signed_out, leaving=False, fault="")
 
     async def chosen(request: Request) -> Response:
         form = await request.form()

@@ -128,6 +128,8 @@ class OfficerPages:
 
         async def events() -> AsyncIterator[str]:
             async for _ in running.changes():
+                if not self.pages.is_open(request):
+                    return
                 html = self.pages.fragment(
                     request, "uitkomsten.html.j2", **self._shown(running, request.path_params["id"])
                 )

@@ -18,6 +18,9 @@ from bekend_node.web.texts import Texts
 
 STATIC: Final = Path(__file__).with_name("static")
 
+PROVIDER_SESSION: Final = "provider_session"
+"""Key in a session's state: the ID token, which names the provider's own session when that is to end."""
+
 Page = Callable[[Request], Awaitable[Response]]
 
 
@@ -75,6 +78,11 @@ class Pages:
         assert session is not None
         return session, person
 
+    def is_open(self, request: Request) -> bool:
+        """Whether somebody is signed in still. A page that waits asks this, and is no sign that somebody is there."""
+        session = self._sessions.peek(request.cookies.get(COOKIE))
+        return session is not None and session.person is not None
+
     def in_role(self, request: Request, role: str) -> tuple[Session, Person]:
         """The same, for people with this role. Raises NotSignedIn, HTTPException 403."""
         session, person = self.signed_in(request)
@@ -88,7 +96,7 @@ class Pages:
 
     def fragment(self, request: Request, template: str, **values: Any) -> str:
         """The text of a template, whole page or part of one."""
-        session = self.session(request)
+        session = self._sessions.peek(request.cookies.get(COOKIE))
         person = session.person if session else None
         common = {"site": self._site(), "person": person, "menu": self._menu_of(person, request.url.path)}
         return self._templates.get_template(template).render({**common, **values})

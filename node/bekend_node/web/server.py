@@ -3,11 +3,35 @@
 import asyncio
 import contextlib
 import socket
-from pathlib import Path
+from typing import Any, Final
 
 import uvicorn
 from bekend_proto.errors import StorageError
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from bekend_node.web.tls import PageTls
+
+HEAD_SECONDS: Final = 10.0
+"""How long a new connection may take before its first request is there."""
+
+CONNECTIONS: Final = 1_000
+"""At once; more are told to come back."""
+
+_HEAD_BYTES: Final = 16 * 1024
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 as h11 reads it: strict about lengths and line ends. A connection that asks nothing is closed."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Wait for the head of a request, not for ever."""
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_SECONDS, self._close_when_silent)
+
+    def _close_when_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -19,16 +43,20 @@ class _Server(uvicorn.Server):
 class WebServer:
     """One listening address. `start` returns when it is served; `stop` lets requests under way end."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, certificate: Path | None, key: Path | None) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, tls: PageTls | None) -> None:
         self._address = (host, port)
+        self._tls = tls
         # No access log: addresses say who looked at what.
         self._server = _Server(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
-                ssl_certfile=certificate,
-                ssl_keyfile=key,
+                http=_Protocol,
+                ws="none",
+                h11_max_incomplete_event_size=_HEAD_BYTES,
+                limit_concurrency=CONNECTIONS,
+                ssl_context_factory=tls.context if tls else None,
                 access_log=False,
                 log_config=None,
                 lifespan="off",
@@ -55,6 +83,11 @@ class WebServer:
                 "choose another address under `web` in node.yaml"
             ) from fault
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+
+    def renew(self) -> None:
+        """Show the certificate that stands in the file now. Raises TlsFilesError; then the old one is shown."""
+        if self._tls is not None:
+            self._tls.renew()
 
     async def stop(self) -> None:
         """Take no more requests, end those under way within a few seconds."""

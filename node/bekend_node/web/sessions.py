@@ -17,7 +17,10 @@ COOKIE: Final = "__Host-bekend"
 IDLE: Final = timedelta(minutes=30)
 WHOLE: Final = timedelta(hours=8)
 AT_MOST: Final = 2_000
-"""Sessions at once; the one that was quiet longest makes room."""
+"""Sessions of people at once, and as many of nobody yet: of each kind the one that was quiet longest makes room.
+
+Whoever is not signed in can so push out nobody who is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,7 @@ class Sessions:
 
     def begin(self) -> Session:
         """A new session of nobody yet."""
-        self._forget()
-        if len(self._open) >= AT_MOST:
-            del self._open[min(self._open.values(), key=lambda one: one.seen).id]
-        now = self._clock.now()
-        session = Session(secrets.token_urlsafe(32), now, now)
-        self._open[session.id] = session
-        return session
+        return self._begin(None)
 
     def find(self, id_: str | None) -> Session | None:
         """The session with this id, if it has not ended; being looked for counts as being used."""
@@ -68,23 +65,36 @@ class Sessions:
             return None
         now = self._clock.now()
         if self._over(session, now):
-            del self._open[session.id]
+            self.end(session)
             return None
         session.seen = now
         return session
 
+    def peek(self, id_: str | None) -> Session | None:
+        """The same, without being used by it: an open stream keeps no session open."""
+        session = self._open.get(id_ or "")
+        return None if session is None or self._over(session, self._clock.now()) else session
+
     def sign_in(self, session: Session, person: Person) -> Session:
         """The session of somebody who signed in, under a new id: one that was planted beforehand is worth nothing."""
         self.end(session)
-        fresh = self.begin()
-        fresh.person = person
-        return fresh
+        return self._begin(person)
 
     def end(self, session: Session) -> None:
         """Sign out: what the session held is gone."""
         self._open.pop(session.id, None)
         session.shelf.clear()
         session.state.clear()
+
+    def _begin(self, person: Person | None) -> Session:
+        self._forget()
+        alike = [one for one in self._open.values() if (one.person is None) == (person is None)]
+        if len(alike) >= AT_MOST:
+            self.end(min(alike, key=lambda one: one.seen))
+        now = self._clock.now()
+        session = Session(secrets.token_urlsafe(32), now, now, person)
+        self._open[session.id] = session
+        return session
 
     def _forget(self) -> None:
         now = self._clock.now()

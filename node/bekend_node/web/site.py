@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from bekend_policy.model import Covenant
 from bekend_proto.clock import Clock
@@ -16,8 +17,11 @@ from bekend_node.web import devsignin
 from bekend_node.web.app import build
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import MenuItem, Pages, Site, see_other
+from bekend_node.web.provider import Provider
 from bekend_node.web.server import WebServer
 from bekend_node.web.sessions import Person, Sessions
+from bekend_node.web.signin import SignInPages
+from bekend_node.web.tls import PageTls
 
 MENU = (MenuItem("/bevragen", "menu.bevragen"),)
 
@@ -35,11 +39,13 @@ def pages_of(
 ) -> WebServer:
     """The pages of a node, ready to start. `dev`: whoever reaches them picks an officer of node.yaml.
 
-    Raises KeysError when they would be served without sign-in, or beyond this machine without TLS.
+    Raises KeysError when they would be served without sign-in, or beyond this machine without TLS; TlsFilesError for
+    a key or certificate that cannot be used.
     """
     host, _, port = config.listen.rpartition(":")
     host = host.strip("[]")
-    _check_safe(config, host, dev=dev)
+    check_safe(config, host, dev=dev)
+    tls = PageTls(config.certificate, config.key, clock) if config.certificate and config.key else None
     sessions = Sessions(clock)
     pages = Pages(
         lambda: Site(covenant().participants[oin].name, dev=dev, demo=covenant().demo, theme=config.theme_css),
@@ -53,19 +59,43 @@ def pages_of(
         return see_other(MENU[0].path)
 
     routes = [
-        *devsignin.routes(pages, sessions, _people(officers)),
+        *_sign_in(config, pages, sessions, officers, clock, dev=dev),
         Route("/", first, methods=["GET"]),
         *officer.routes(),
     ]
     app = build(config.origin, pages, sessions, routes)
-    return WebServer(app, host, int(port), certificate=config.certificate, key=config.key)
+    return WebServer(app, host, int(port), tls)
 
 
-def _check_safe(config: Web, host: str, *, dev: bool) -> None:
-    if not dev:
-        raise KeysError("the pages have no way to sign in: configure one under `web`, or use --dev for a trial")
-    if not _is_loopback(host):
-        raise KeysError(f"--dev serves pages without sign-in, so on loopback alone: not at {config.listen}")
+def check_safe(config: Web, host: str, *, dev: bool) -> None:
+    """Refuse pages that anybody could use, or that would travel in the open. Raises KeysError."""
+    name = urlsplit(config.origin).hostname or ""
+    if dev:
+        if not (_is_loopback(host) and _is_loopback(name)):
+            raise KeysError(
+                f"--dev serves pages without sign-in, so on loopback alone: not at {config.listen} as {config.origin}"
+            )
+        return
+    if config.sign_in is None:
+        raise KeysError("the pages have no way to sign in: configure `sign_in` under `web`, or use --dev for a trial")
+    if not config.origin.startswith("https://"):
+        raise KeysError(f"`origin` under `web` is {config.origin}: people sign in over https alone")
+    if (config.certificate is None) is not (config.key is None):
+        raise KeysError("`certificate` and `key` under `web` belong together: give both, or none")
+    if config.certificate is None and not _is_loopback(host):
+        raise KeysError(
+            f"the pages would travel without TLS at {config.listen}: give `certificate` and `key` under `web`, or "
+            "listen on loopback behind a proxy of your own"
+        )
+
+
+def _sign_in(
+    config: Web, pages: Pages, sessions: Sessions, officers: Sequence[Officer], clock: Clock, *, dev: bool
+) -> list[Route]:
+    if dev or config.sign_in is None:
+        return devsignin.routes(pages, sessions, _people(officers))
+    provider = Provider(config.sign_in, config.origin, clock)
+    return SignInPages(pages, sessions, provider, config.sign_in, clock).routes()
 
 
 def _people(officers: Sequence[Officer]) -> list[Person]:
