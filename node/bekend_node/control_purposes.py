@@ -3,6 +3,7 @@
 from typing import Any
 
 from bekend_policy.decide import JUSTIFICATION
+from bekend_policy.deferring import longest_review
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.terms import CheckedBy
 
@@ -28,6 +29,10 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
         "trial_until": str(purpose.last_day) if purpose.untested else None,
         "open_question": purpose.open_question,
         "description": purpose.description,
+        "informing": purpose.informing,
+        "deferral": {"ground": purpose.deferral.ground, "days": longest_review(purpose).days}
+        if purpose.deferral
+        else None,
         "kinds": sorted(str(kind) for kind in purpose.kinds),
         "max_persons": purpose.max_persons,
         "max_sources": purpose.max_sources,

@@ -100,6 +100,16 @@ def print_standing(purpose: dict[str, Any], seen: list[dict[str, Any]]) -> None:
         console.print(f"De grondslag van dit doel is niet (geheel) getoetst: op proef tot en met {until}.")
         if purpose.get("open_question"):
             console.print(f"Open vraag: {purpose['open_question']}", markup=False)
+    _print_informing(console, purpose)
+
+
+def _print_informing(console: Console, purpose: dict[str, Any]) -> None:
+    """When the person is told, and whether that may wait (AVG 13 and 14; FG-34)."""
+    if purpose.get("informing"):
+        console.print(f"De persoon informeren: {purpose['informing']}", markup=False)
+    if found := purpose.get("deferral"):
+        text = f"Uitstel kan ({found['ground']}), hoogstens {found['days']} dagen: bekend inzage uitstel."
+        console.print(text, markup=False)
 
 
 def print_hints(purpose: dict[str, Any], seen: list[dict[str, Any]], persons: int) -> None:

@@ -20,7 +20,6 @@ from bekend_deploy.pki import Authority, TlsPaths
 from bekend_deploy.processes import BEKEND, Process, free_ports
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Mode
-from nacl.public import PrivateKey
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = "00000099000000009000"
@@ -77,6 +76,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     it = Installation(tmp_path_factory.mktemp("eerste"))
     (it.folder / "pass").write_text("paard batterij nietje juist\n")
     (it.folder / "pass").chmod(0o600)
+    (it.folder / "pass-2").write_text("lamp gordijn fiets regen\n")
+    (it.folder / "pass-2").chmod(0o600)
     now = datetime.now(UTC)
     authority = Authority(it.folder / "pki", now)
     port = free_ports(1)[0]
@@ -153,7 +154,10 @@ def _node(it: Installation, name: str, oin: str, keys: dict[str, str], tls: TlsP
     folder = it.folder / name
     folder.mkdir()
     config = folder / "node.yaml"
-    (folder / "privacy-officer.pub").write_text(bytes(PrivateKey.generate().public_key).hex() + "\n")
+    made = it.folder / f"sleutels-{name}"
+    pair = ("--wachtwoord-functionaris", it.folder / "pass", "--wachtwoord-plaatsvervanger", it.folder / "pass-2")
+    it.bekend("inzage", "sleutel", "maken", made, "--oin", oin, *pair)
+    shutil.copy(made / "privacy-officer.pub", folder)
     options = ("--oin", oin, "--anchor", keys[name], "--broker", f"127.0.0.1:{port}", "--covenant", "../convenant")
     it.bekend("node", "init", "--config", config, *options)
     it.edit(
