@@ -195,8 +195,6 @@ class Node:
             self.comparing.run(),
             self.keeping.run(),
             self.hook.run(),
-            self._housekeeping(),
-            self._measuring(),
         ):
             self._run(work)
         for attachment in self.attachments:
