@@ -6,6 +6,7 @@ Sources: protocol section 2 (who learns what), AVG 30 and 35, and the risks that
 from dataclasses import dataclass
 
 from bekend_policy.model import Covenant, Mode, Purpose
+from bekend_policy.processing_log import activity_id
 from bekend_policy.wording import asker, count, ground, listed, on_day, party, term
 
 WHO_LEARNS = (
@@ -113,6 +114,7 @@ def processing(covenant: Covenant, purpose: Purpose) -> Processing:
         purpose,
         (
             ("Verwerkingsverantwoordelijken", listed(dict.fromkeys([*askers, *answering]))),
+            ("Kenmerk", f"{activity_id('<OIN van uw organisatie>', purpose.id)} (zo verwijst het logboek ernaar)"),
             ("Contact FG", "in te vullen door elke organisatie"),
             ("Verwerker", f"{covenant.agreement.operator.name} (makelaar)"),
             ("Doel", purpose.description.strip()),
