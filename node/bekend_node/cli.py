@@ -358,10 +358,14 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"  {'attached to' if attached else 'NOT attached to'} {broker}"
     for purpose, facts in found["purposes"].items():
         yield from _purpose_lines(purpose, facts)
-    waiting = found["deferrals"]["due"] + found["deferrals"]["pending"]
-    yield from [f"{waiting} deferral(s) of informing wait for a person: bekend inzage uitstel list"] * bool(waiting)
+    yield from _waiting(found["deferrals"])
     for one in found["registers"]:
         yield f"register {one['register']} for {one['purpose']} in {one['epoch']}: as of {one['as_of']}"
+
+
+def _waiting(deferrals: dict[str, int]) -> Iterator[str]:
+    if count := deferrals["due"] + deferrals["pending"]:
+        yield f"{count} deferral(s) of informing wait for a person: bekend inzage uitstel list"
 
 
 class _Bars:
