@@ -148,6 +148,12 @@ def cosign(note: bytes, oin: str, key: SigningKey, seconds: int) -> bytes:
 
 def cosigned_at(note: Note, oin: str, keys: Iterable[bytes]) -> int | None:
     """When this partner cosigned, in seconds since 1970; None when it did not, under none of these keys."""
+    found = cosignature_of(note, oin, keys)
+    return None if found is None else int.from_bytes(found[:8], "big")
+
+
+def cosignature_of(note: Note, oin: str, keys: Iterable[bytes]) -> bytes | None:
+    """This partner's cosignature, time and signature, 72 octets; None when it has none that holds under these keys."""
     name = witness_name(oin)
     ids = {key_id(name, key, COSIGNATURE): key for key in keys}
     for line in note.signatures:
@@ -159,7 +165,7 @@ def cosigned_at(note: Note, oin: str, keys: Iterable[bytes]) -> int | None:
             VerifyKey(key).verify(_cosigned(note.text, seconds), line.signature[8:])
         except (BadSignatureError, ValueError):
             continue
-        return seconds
+        return line.signature
     return None
 
 
