@@ -1,7 +1,7 @@
 """Which Questions an audit looks at: one in twenty, by a draw that everybody can make again (protocol section 8).
 
     selected   BLAKE2b(32, "bekend1-sample", lp(text of the checkpoint) || cosignatures || question hash)  <  2^256 / 20
-    cosignatures   lp(OIN) || cosignature (72 octets) of each witness, by OIN, without the Question's requester and source
+    cosignatures   lp(OIN) || cosignature, 72 octets, of each witness by OIN, but the Question's requester and source
 
 Nobody whose Question it is can steer the draw. The checkpoint is later than all Questions of the period, so a requester
 signed them before it; the broker fixes the text before a witness signs it, so it cannot try texts until one suits; and
@@ -55,7 +55,7 @@ class Draw:
 
     def selects(self, requester: str, source: str, question_hash: bytes) -> bool:
         """Whether this Question is drawn."""
-        return self.value(requester, source, question_hash) * ONE_IN < 1 << 256
+        return _is_low(self.value(requester, source, question_hash))
 
     def _seed(self, requester: str, source: str) -> bytes:
         return _seed(self.checkpoint.text(), self.cosignatures, requester, source)
@@ -141,5 +141,9 @@ def sample(found: Iterable[Entry], draw: Draw) -> list[Selected]:
 def _drawn(found: Iterable[Entry], draw: Draw) -> Iterator[Selected]:
     for one in found:
         value = draw.value(one.requester, one.source, one.hash)
-        if value * ONE_IN < 1 << 256:
+        if _is_low(value):
             yield Selected(value, one.hash, one.requester, one.source, one.at)
+
+
+def _is_low(value: int) -> bool:
+    return value * ONE_IN < 1 << 256
