@@ -15,7 +15,7 @@ from bekend_policy.decision_log import decision_records
 from bekend_policy.load import load_covenant
 from bekend_policy.log_output import days_of, write_records
 from bekend_policy.log_use import Days, check_use
-from bekend_policy.processing_log import passed_on_records
+from bekend_policy.processing_log import access_record, passed_on_records
 from bekend_proto import trace as traces
 from bekend_proto.clock import SystemClock, milliseconds
 from bekend_proto.errors import RefusedError
@@ -78,6 +78,9 @@ def _export(form: str, days: Days, used_for: str, *, config: Path, trace: str, j
 
 
 def _records(form: str, decisions: Decisions, settings: BrokerConfig, day: Days) -> Iterator[dict[str, Any]]:
+    if form == "ldv":
+        for entry, at in decisions.accesses(*day.span):
+            yield access_record(settings.oin, entry, at, traces.BROKER)
     for one in decisions.between(*day.span):
         if form == "adl":
             yield from decision_records(one, traces.BROKER, settings.oin)

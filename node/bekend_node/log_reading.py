@@ -7,7 +7,7 @@ from typing import Any, Literal
 from bekend_policy.decision_log import decision_records
 from bekend_policy.log_use import Days, check_use
 from bekend_policy.model import Covenant
-from bekend_policy.processing_log import answered_records, import_record, lookup_records
+from bekend_policy.processing_log import access_record, answered_records, import_record, lookup_records
 from bekend_proto import logs, trace
 from bekend_proto.clock import Clock, milliseconds
 from bekend_proto.errors import RefusedError
@@ -74,6 +74,8 @@ class LogReading:
         broker = self._covenant().broker_oin
         for one in self._decisions.of_others(first, until):
             yield from answered_records(one, self._oin, broker)
+        for entry, at in self._decisions.exports(first, until):
+            yield access_record(self._oin, entry, at, trace.SOURCE)
         for it in self._registers.imported_between(first, until):
             yield import_record(
                 oin=self._oin, trace_id=it.import_id, register=it.register, purpose=it.purpose, at=it.at, full=it.full

@@ -6,6 +6,7 @@ Writing them belongs to the transactions of store.py.
 import json
 from collections.abc import Iterator
 from sqlite3 import Connection
+from typing import Final
 
 from bekend_policy.decided import Decided
 from bekend_proto.clock import from_milliseconds
@@ -17,6 +18,9 @@ from bekend_proto.v1 import signed_pb2
 
 from bekend_node.answer.decisions import decided
 from bekend_node.ask.own_record import KIND_OUTCOMES
+
+EXPORT: Final = "export"
+"""Kind of log entry: sealed records were exported, for an access request or an audit."""
 
 
 class Decisions:
@@ -46,6 +50,14 @@ class Decisions:
             return sorted(found, key=lambda one: one.at)
 
         return self._database.read(read)
+
+    def exports(self, first: int, until: int) -> list[tuple[bytes, int]]:
+        """Hash and moment of the log entries of exports of sealed records."""
+        return self._database.read(
+            lambda conn: conn.execute(
+                "SELECT hash, at FROM log WHERE kind = ? AND at >= ? AND at < ? ORDER BY seq", (EXPORT, first, until)
+            ).fetchall()
+        )
 
     def of_case(self, case: str, since: int) -> int:
         """How many lookups of a case there were since a moment; `case` is its keyed hash (hex)."""

@@ -4,6 +4,7 @@
     broker      one per question that it passed on, without a person
     source      one per question that it answered, without a person
     source      one per import, without a person
+    both        one per access request, without a person: records exported at a node, an evaluation at the broker
 
 They are made when the log is read, from rows that were durable before anything was disclosed. A party that does not
 know the person names none (0 persons is allowed).
@@ -20,6 +21,8 @@ from bekend_policy.decided import About, Decided
 
 Record = dict[str, Any]
 
+ACCESS: Final = "inzage"
+"""The activity of answering access requests; no purpose id reads so."""
 SEALED_TYPE: Final = "urn:bekend:eigen-vastlegging"
 """Type of a `data_subject_id`: the person with this number in the own record under this id, which only the own privacy
 officer can open. The id is fresh per lookup: two lookups about one person have nothing in common."""
@@ -82,6 +85,21 @@ def answered_records(decided: Decided, oin: str, broker: str) -> Iterator[Record
                 activity=activity_id(oin, decided.purpose),
                 caller=(trace.BROKER, one.source, broker),
             )
+
+
+def access_record(oin: str, entry_hash: bytes, at: int, party: str) -> Record:
+    """An access request was worked on. Its trace is named after the log entry, which is about no person."""
+    what = {
+        trace.SOURCE: "verzegelde vastleggingen uitgelezen voor een inzageverzoek",
+        trace.BROKER: "inzageverzoek doorgerekend onder de maandsleutels",
+    }
+    return _record(
+        entry_hash[:16],
+        (party, ACCESS),
+        name=what[party],
+        times=(at, at),
+        activity=activity_id(oin, ACCESS),
+    )
 
 
 def import_record(*, oin: str, trace_id: bytes, register: str, purpose: str, at: int, full: bool) -> Record:

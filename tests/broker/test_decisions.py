@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bekend_broker.log import ACCESS
 from bekend_broker.store import MIGRATIONS
+from bekend_broker.store_decisions import Decisions
 from bekend_deploy.partners import VELSEN, ZSM_CONTEXT
 from bekend_policy.decided import Decided
 from bekend_policy.decision_log import LOOKUP, Verdict, decision_records, replay
 from bekend_policy.model import Covenant
-from bekend_policy.processing_log import passed_on_records, system_of
+from bekend_policy.processing_log import access_record, passed_on_records, system_of
 from bekend_policy.sign import verify_covenant
 from bekend_proto import trace
 from bekend_proto.decision_table import REFUSALS_A_DAY, DecisionRow, append_decision, decisions_between
-from bekend_proto.durable import Database
+from bekend_proto.durable import Database, append_log
 from bekend_proto.errors import RefusedError
 from bekend_proto.v1 import broker_pb2, signed_pb2
 
@@ -101,3 +103,15 @@ def test_refusals_of_one_partner_fill_no_disk(tmp_path: Path) -> None:
 
 def _refusal(name: bytes, *, at: int, by: str) -> DecisionRow:
     return DecisionRow(at, name, by, "", True, "{}")
+
+
+def test_fg_28_an_access_request_is_a_processing_about_nobody_that_the_broker_knows(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "broker.db", MIGRATIONS)
+    try:
+        database.write_sync(lambda c: append_log(c, ACCESS, bytes(range(32)), 1_800_000_000_000))
+        ((entry, at),) = Decisions(database).accesses(1_800_000_000_000, 1_800_000_000_001)
+    finally:
+        database.close()
+    record = access_record("00000099000000009000", entry, at, trace.BROKER)
+    check_ldv(record)
+    assert "dpl.core.data_subject_id" not in record["attributes"]

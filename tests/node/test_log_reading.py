@@ -17,11 +17,14 @@ from bekend_deploy.questions import CASES, CONDITIONS, ROLES
 from bekend_node.app import Node
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.control_client import ControlClient
+from bekend_node.records.export import LOG_KIND
 from bekend_policy.decision_log import LOOKUP, Verdict, replay
 from bekend_policy.load import load_covenant
 from bekend_policy.log_use import LAWFUL, uses
 from bekend_policy.sign import verify_covenant
 from bekend_proto import trace
+from bekend_proto.clock import milliseconds
+from bekend_proto.durable import append_log
 from typer.testing import CliRunner
 
 from tests.support.covenants import CATALOGUE
@@ -121,6 +124,12 @@ async def test_fg_28_each_party_has_its_processing_and_only_the_requester_a_pers
     (answer,) = [it for it in answered if "beantwoord" in it["name"]]
     assert answer["parent_span_id"] == trace.span_of(bytes.fromhex(answer["trace_id"]), trace.BROKER, POLITIE.oin).hex()
     assert [it for it in answered if "ingelezen" in it["name"]]
+    # An export of sealed records, as for an access request, is a processing about nobody that the node knows.
+    store = both.nodes[POLITIE.oin].store
+    now = milliseconds(both.federation.clock.now())
+    await store.database.write(lambda conn: append_log(conn, LOG_KIND, bytes(range(32)), now))
+    (access,) = [it for it in await both.records(POLITIE.oin, "ldv") if "inzageverzoek" in it["name"]]
+    check_ldv(access)
     # One trace, and no more than that.
     (one,) = await both.records(POLITIE.oin, "ldv", trace_id=answer["trace_id"])
     assert one == answer
