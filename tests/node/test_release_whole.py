@@ -1,0 +1,114 @@
+"""A question that a colleague answers, whole: the real node that asks, the real broker, the real source and its desk."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from bekend_deploy.partners import HAARLEM, POLITIE, ZVH_WEIGHING
+from bekend_deploy.questions import CASES, CONDITIONS
+from bekend_node.app import Node
+from bekend_node.ask.outcomes import Outcome, OutcomeKind
+from bekend_node.ask.pending import open_pending
+from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.schedule import next_switch
+from bekend_proto.identifiers import Identifier
+
+from tests.support.nodes import NodeHome
+from tests.support.pki import Authority
+from tests.support.releasing import CLIENT, OTHER, STRANGER, Scene, items, let_go, refuse, scene_of
+
+OFFICER = OfficerRef("devries", "A. de Vries", "procesregisseur")
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
+    async with scene_of(tmp_path, authority) as made:
+        yield made
+
+
+@pytest.fixture
+def haarlem_home(scene: Scene) -> NodeHome:
+    """What the node that asks finds on its disk."""
+    return NodeHome.create(scene.federation, HAARLEM.oin)
+
+
+async def ask(node: Node, *persons: Identifier) -> list[Outcome]:
+    inquiry = Inquiry(
+        purpose=ZVH_WEIGHING,
+        persons=persons,
+        sources=(POLITIE.oin,),
+        officer=OFFICER,
+        case_reference=CASES[ZVH_WEIGHING],
+        attested=frozenset(CONDITIONS[ZVH_WEIGHING]),
+        justification="nodig: wie erbij moet; middel: alleen deze vraag; minder: kan hier niet",
+    )
+    return [outcome async for outcome in node.asker.ask(inquiry) if outcome.oin == POLITIE.oin]
+
+
+async def moments(scene: Scene, node: Node, count: int) -> None:
+    """Let the requester's next moments pass, each to its end."""
+    interval = scene.federation.covenant.collect_interval
+    for _ in range(count):
+        now = int(scene.federation.clock.now().timestamp())
+        scene.advance(seconds=next_switch(HAARLEM.oin, interval, now) - now + interval.total_seconds() - 1)
+        await node.asker.collector.tick()
+        await node.asker.collector.settle()
+
+
+async def late(node: Node) -> list[OutcomeKind]:
+    found = await node.asker.late_answers(lambda _: True)
+    return [outcome.outcome for one in found for outcome in one.outcomes]
+
+
+async def test_a_family_is_asked_about_and_each_answer_comes_when_it_is_there(
+    scene: Scene, haarlem_home: NodeHome
+) -> None:
+    async with scene.node() as police, haarlem_home.node(scene.broker.port) as haarlem:
+        told = await ask(haarlem, CLIENT, STRANGER, OTHER)
+        assert [one.outcome for one in told] == [OutcomeKind.PENDING] * 3
+        await police.comparing.compare_all()
+        first, second = items(police)
+        await let_go(police, first)
+        await refuse(police, second)
+        await moments(scene, haarlem, 1)
+        assert sorted(await late(haarlem)) == ["bekend", "in_behandeling", "in_behandeling"]
+        term = scene.federation.covenant.sources(ZVH_WEIGHING)[POLITIE.oin].reply_term
+        assert term is not None
+        await moments(scene, haarlem, 3)
+        scene.advance(seconds=(term - timedelta(hours=1)).total_seconds())
+        await moments(scene, haarlem, 3)
+        assert sorted(await late(haarlem)) == ["bekend", "geen_uitsluitsel", "geen_uitsluitsel"]
+        assert channels(haarlem) == [None]
+
+
+async def test_it_goes_on_over_a_restart_of_the_node_that_asks(scene: Scene, haarlem_home: NodeHome) -> None:
+    async with scene.node() as police:
+        async with haarlem_home.node(scene.broker.port) as haarlem:
+            await ask(haarlem, CLIENT)
+            await moments(scene, haarlem, 1)
+        await police.comparing.compare_all()
+        (item,) = items(police)
+        await let_go(police, item)
+        async with haarlem_home.node(scene.broker.port) as haarlem:
+            await moments(scene, haarlem, 1)
+            assert await late(haarlem) == [OutcomeKind.KNOWN]
+
+
+async def test_it_goes_on_over_a_restart_of_the_source(scene: Scene, haarlem_home: NodeHome) -> None:
+    async with haarlem_home.node(scene.broker.port) as haarlem:
+        async with scene.node() as police:
+            await ask(haarlem, CLIENT)
+            await police.comparing.compare_all()
+            (item,) = items(police)
+            await let_go(police, item)
+        await moments(scene, haarlem, 1)
+        assert await late(haarlem) == [OutcomeKind.PENDING]
+        async with scene.node():
+            await moments(scene, haarlem, 1)
+        assert await late(haarlem) == [OutcomeKind.KNOWN]
+
+
+def channels(node: Node) -> list[bytes | None]:
+    """What is kept of the channels of its pending questions."""
+    return [open_pending(node.keys.state_box, row).kept for row in node.store.pending.all()]
