@@ -38,10 +38,10 @@ from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
 from bekend_node.desk.comparing import Comparing
 from bekend_node.desk.decisions import Desk
-from bekend_node.desk.hook import DeskHook
 from bekend_node.desk.keeping import Keeping
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
+from bekend_node.hook import Hook
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
 from bekend_node.locks import SERVE, locked
 from bekend_node.log_reading import LogReading
@@ -105,7 +105,8 @@ class Node:
         self.filters = Filters(
             config, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
         )
-        self.hook = DeskHook(config.desk_hook)
+        self.hook = Hook(config.desk_hook, logs.DESK_HOOK_FAILED)
+        self.late_hook = Hook(config.late_hook, logs.LATE_HOOK_FAILED)
         self.keeping = Keeping(keys, store, desk, clock)
         self.comparing = Comparing(
             config,
@@ -143,7 +144,7 @@ class Node:
             for link in self.links
         )
         lines = [GrpcLine(link) for link in self.links]
-        self.asker = Asker(self._asking, lines, config.canary_identifier, clock)
+        self.asker = Asker(self._asking, lines, config.canary_identifier, clock, self.late_hook.waiting)
         self.deferrals = Deferrals(store.database)
         relay = Relay(lambda: self.rules.now.manifest, self.links, store, clock)
         self.control = ControlServer(
@@ -195,6 +196,7 @@ class Node:
             self.comparing.run(),
             self.keeping.run(),
             self.hook.run(),
+            self.late_hook.run(),
         ):
             self._run(work)
         for attachment in self.attachments:

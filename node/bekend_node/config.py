@@ -179,6 +179,7 @@ class NodeConfig(StrictModel):
     log_readers: tuple[LogReader, ...] = ()
     desk_staff: tuple[DeskColleague, ...] = ()
     desk_hook: Path | None = None
+    late_hook: Path | None = None
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | None = None
@@ -203,7 +204,8 @@ class NodeConfig(StrictModel):
         return self.workers or os.cpu_count() or 1
 
 
-_PATHS = ("data", "keys", "covenant", "manifest", "standing_decisions", "privacy_officer", "desk_hook", "socket")
+_HOOKS = ("desk_hook", "late_hook")
+_PATHS = ("data", "keys", "covenant", "manifest", "standing_decisions", "privacy_officer", *_HOOKS, "socket")
 
 
 def load_config(path: Path) -> NodeConfig:

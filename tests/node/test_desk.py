@@ -18,8 +18,9 @@ from bekend_node.cli import app
 from bekend_node.config import DeskColleague
 from bekend_node.desk.decisions import Desk
 from bekend_node.desk.grounds import refusal_grounds, release_grounds
-from bekend_node.desk.hook import DeskHook
+from bekend_node.hook import Hook
 from bekend_policy.model import Mode
+from bekend_proto import logs
 from bekend_proto.collecting import FIRST_COLLECT
 from bekend_proto.errors import RefusedError
 from bekend_proto.v1 import signed_pb2
@@ -231,7 +232,7 @@ async def test_the_hook_is_run_without_content_and_not_more_often_than_it_may(tm
     program, told = tmp_path / "tell", tmp_path / "told"
     program.write_text(f'#!/bin/sh\necho "$# $(cat | wc -c)" >> {told}\n')
     program.chmod(0o700)
-    hook = DeskHook(program, pause=3600)
+    hook = Hook(program, logs.DESK_HOOK_FAILED, pause=3600)
     task = asyncio.ensure_future(hook.run())
     for _ in range(3):
         hook.waiting()
@@ -250,13 +251,13 @@ async def test_a_hook_that_is_not_there_or_fails_is_logged_and_stops_nothing(
     failing.write_text("#!/bin/sh\nexit 3\n")
     failing.chmod(0o700)
     for path in (tmp_path / "none", failing):
-        await DeskHook(path)._run_once(path)
+        await Hook(path, logs.DESK_HOOK_FAILED)._run_once(path)
     assert capsys.readouterr().err.count("desk-hook-failed") == 2
 
 
 async def test_the_hook_hears_of_an_item_and_of_nothing_else(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(DeskHook, "waiting", lambda _: calls.append(1))
+    monkeypatch.setattr(Hook, "waiting", lambda _: calls.append(1))
     async with scene.node() as node:
         await scene.named(node, PEOPLE[1])
         assert calls == []

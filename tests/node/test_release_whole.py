@@ -1,4 +1,4 @@
-"""A question that a colleague answers, whole: the real node that asks, the real broker, the real source and its desk."""
+"""A question that a colleague answers, whole: the real node that asks, the broker, the source and its desk."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -171,7 +171,14 @@ class Lookup:
             # (5): every Question signed, the own record and the log entries durable, and only then sent.
             pending = [messages.make_question(asking.key, facts, secret, record_keys, one) for one in drafts]
             record = own_record.lookup_record(
-                box, begin_id, facts, inquiry=self._inquiry, secret=secret, exchanged=(begin, begun), pending=pending
+                box,
+                begin_id,
+                facts,
+                inquiry=self._inquiry,
+                secret=secret,
+                exchanged=(begin, begun),
+                pending=pending,
+                consents=self._plan.consents,
             )
             at = milliseconds(facts.time)
             entries = [Entry(ASKED, one.question_hash, at, asking.oin, one.source.oin) for one in pending]

@@ -12,7 +12,7 @@ every outcome takes the same room.
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from bekend_policy.manifest import KeyManifest
@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 from nacl.public import PublicKey, SealedBox
 
 from bekend_node.ask.blinds import Blinds
+from bekend_node.ask.consent import Consent
 from bekend_node.ask.messages import Facts, Pending
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.pending import PendingQuestion
@@ -56,6 +57,7 @@ def lookup_record(
     secret: Blinds,
     exchanged: tuple[signed_pb2.Signed, broker_pb2.Begun],
     pending: Iterable[Pending],
+    consents: Mapping[str, Consent],
 ) -> OwnRecord:
     """All that an audit needs to make `A0`, `A_i`, `U` and `E_i` again, byte for byte.
 
@@ -86,6 +88,7 @@ def lookup_record(
                 "question_id": one.question_id.hex(),
                 "question_hash": one.question_hash.hex(),
                 "case_salt": one.salt.hex(),
+                "consent": consents[one.source.oin].reference if one.source.oin in consents else None,
             }
             for one in pending
         ],

@@ -1,4 +1,6 @@
-"""Tells that something waits at the desk, and nothing else: a program of the operator's, without arguments or input.
+"""Tells that something waits, at the desk or for an officer, and nothing else: a program of the operator's.
+
+It gets no arguments and no input.
 
 At most once in five minutes; what comes meanwhile is told together, at the end of them.
 """
@@ -8,19 +10,19 @@ import contextlib
 import os
 from pathlib import Path
 
-from bekend_proto import logs
-from bekend_proto.logs import log
+from bekend_proto.logs import Event, log
 
 PAUSE_SECONDS = 300.0
 LONGEST = 30.0
 """Seconds that the program may run."""
 
 
-class DeskHook:
-    """`waiting` is called whenever something waits; `path` is the program, or None."""
+class Hook:
+    """`waiting` is called whenever something waits. `path` is the program, or None; `failed` is logged for its faults."""
 
-    def __init__(self, path: Path | None, pause: float = PAUSE_SECONDS) -> None:
+    def __init__(self, path: Path | None, failed: Event, pause: float = PAUSE_SECONDS) -> None:
         self._path = path
+        self._failed = failed
         self._pause = pause
         self._called = asyncio.Event()
 
@@ -47,15 +49,15 @@ class DeskHook:
                 env={name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             )
         except OSError as fault:
-            log(logs.DESK_HOOK_FAILED, detail=f"it could not be started: {fault.strerror}")
+            log(self._failed, detail=f"it could not be started: {fault.strerror}")
             return
         try:
             async with asyncio.timeout(LONGEST):
                 code = await process.wait()
             if code:
-                log(logs.DESK_HOOK_FAILED, detail=f"it ended with exit code {code}")
+                log(self._failed, detail=f"it ended with exit code {code}")
         except TimeoutError:
-            log(logs.DESK_HOOK_FAILED, detail=f"it ran longer than {LONGEST:.0f} s and was stopped")
+            log(self._failed, detail=f"it ran longer than {LONGEST:.0f} s and was stopped")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
