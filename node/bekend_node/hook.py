@@ -18,7 +18,7 @@ LONGEST = 30.0
 
 
 class Hook:
-    """`waiting` is called whenever something waits. `path` is the program, or None; `failed` is logged for its faults."""
+    """`waiting` is called whenever something waits. `path` is the program, or None; `failed` logs its faults."""
 
     def __init__(self, path: Path | None, failed: Event, pause: float = PAUSE_SECONDS) -> None:
         self._path = path
