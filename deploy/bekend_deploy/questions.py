@@ -23,6 +23,7 @@ from bekend_deploy.partners import (
 from bekend_deploy.population import Population
 
 KNOWN, INCONCLUSIVE, NO_ANSWER, NOT_ASKED = "bekend", "geen_uitsluitsel", "geen_antwoord", "niet_bevraagd"
+PENDING = "in_behandeling"
 OUTCOMES = (KNOWN, INCONCLUSIVE, NO_ANSWER, NOT_ASKED)
 
 CASES = {ZSM_CONTEXT: "01/234567-26", ZSM_LOCAL: "01/234567-26", ZVH_WEIGHING: "ZVH-2026-0042"}

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from bekend_deploy.federation import Answered, Federation
@@ -23,6 +24,7 @@ from bekend_deploy.questions import (
     KNOWN,
     NO_ANSWER,
     NOT_ASKED,
+    PENDING,
     Question,
     Truth,
     broken_question,
@@ -79,12 +81,20 @@ def test_people_in_a_register_that_the_purpose_does_not_name_stay_unknown(federa
     assert federation.lookup(VELSEN, ZVH_WEIGHING, [person]).outcome(HAARLEM.oin) == KNOWN
 
 
-def test_never_and_manual_sources_are_not_asked_and_say_why(federation: Federation, truth: Truth) -> None:
+def test_a_source_that_never_answers_is_not_asked_and_says_why(federation: Federation, truth: Truth) -> None:
     answered = federation.lookup(OM, ZSM_CONTEXT, [truth.population.fixed.everywhere])
     assert answered.outcome(HAARLEM.oin) == NOT_ASKED
     assert "nooit" in answered.reason(HAARLEM.oin)
-    assert answered.outcome(VEILIG_THUIS.oin) == NOT_ASKED
-    assert "handmatig" in answered.reason(VEILIG_THUIS.oin)
+
+
+def test_a_source_where_a_colleague_decides_is_asked_and_says_until_when(federation: Federation, truth: Truth) -> None:
+    sources = [POLITIE.oin, VEILIG_THUIS.oin]
+    answered = federation.lookup(OM, ZSM_CONTEXT, [truth.population.fixed.everywhere], sources=sources)
+    assert answered.outcome(POLITIE.oin) == KNOWN
+    assert answered.outcome(VEILIG_THUIS.oin) == PENDING
+    pending = next(one for one in answered.outcomes if one["oin"] == VEILIG_THUIS.oin)
+    assert datetime.fromisoformat(pending["until"]) > datetime.now(UTC) + timedelta(hours=23)
+    assert "collega" in pending["reason"]
 
 
 def test_a_source_that_the_officer_did_not_choose_is_not_asked(federation: Federation, truth: Truth) -> None:
