@@ -23,6 +23,8 @@ class Heads:
     """72 octets, for Questions and Answers."""
     stopped: str = ""
     """Why nothing is asked or answered; empty when nothing is wrong."""
+    unpromised: int = 0
+    """Lookups with an Answer to which the broker gave no promise, since the last look."""
     heard: dict[bytes, str] = field(default_factory=dict, repr=False)
     """Checkpoints that were not compared yet, and the OIN of who carried it first."""
     _agreed: dict[bytes, None] = field(default_factory=dict, repr=False)

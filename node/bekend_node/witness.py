@@ -234,6 +234,9 @@ class Witness:
         head = self._seen.get(replica.origin)
         if head is None or self.heads.stopped:
             return
+        if self.heads.unpromised:
+            self.heads.unpromised = 0
+            await self._alarm(head.origin, PROMISE, "an Answer came, and no promise with it", b"")
         due: list[tuple[int, signed_pb2.InclusionPromise]] = []
         settled: list[int] = []
         for number, signed in self.store.open_promises(PROMISES):

@@ -236,6 +236,16 @@ async def test_fg_29_a_promise_that_is_not_kept_is_an_alarm_that_stops_nothing(s
     assert await stage.lookup() == ["bekend"]
 
 
+async def test_fg_29_a_broker_that_promises_nothing_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await stage.lookup()
+    await stage.look()
+    assert stage.alarms() == []
+    monkeypatch.setattr(stage.broker._checkpoints, "promise", lambda *_: None)
+    assert await stage.lookup() == ["bekend"]
+    await stage.look()
+    assert stage.alarms() == [("promise", False)]
+
+
 async def test_fg_29_a_promise_of_an_entry_that_never_comes_is_an_alarm_after_minutes(stage: Stage) -> None:
     await stage.lookup()
     await owe(stage, 5000)

@@ -12,7 +12,7 @@ from bekend_proto import channel, log_table, merkle, note
 from bekend_proto.checkpoint import Checkpoint, cosign, log_id, log_origin, witness_vkey
 from bekend_proto.durable import LOG_DDL
 from bekend_proto.errors import MalformedError
-from bekend_proto.ledger.exported import Export, Record, read_export
+from bekend_proto.ledger.exported import Export, Masked, Record, read_export
 from bekend_proto.ledger.exporting import make_export
 from bekend_proto.ledger.findings import Finding, Kind
 from bekend_proto.ledger.keys import Keys
@@ -92,7 +92,7 @@ def test_an_export_of_any_period_holds_and_comes_back(first: int, last: int) -> 
 
 def full_export() -> Export:
     """With every kind of line."""
-    connection = log_of(some(9))
+    connection = log_of([*some(9), Entry("desk", bytes(32), NOW - DAY + 9000), Entry("begin", bytes(32), NOW - 1000)])
     head = Checkpoint(origin(BROKER), 5, merkle.root(5, log_table.reader(connection)))
     log_table.keep_checkpoint(connection, 5, head.sign(KEYS[BROKER]), NOW)
     signed = note.parse_note(cosign(head.sign(KEYS[BROKER]), NODES[2], KEYS[NODES[2]], 1_795_000_000))
@@ -111,6 +111,15 @@ def test_a_full_export_holds_and_names_its_witnesses() -> None:
     found = verify("file", OCTETS, HONEST)
     assert found.findings == ()
     assert found.witnesses == {NODES[2]}
+
+
+def test_fg_13_the_work_at_a_desk_has_no_name_in_an_export() -> None:
+    """A release is decided about a match alone: that it was decided says that there was one."""
+    assert b"desk" not in OCTETS
+    assert [type(one) for one in FULL.entries[-2:]] == [Masked, Entry]
+    assert FULL.entries[-2].leaf() == Entry("desk", bytes(32), NOW - DAY + 9000).leaf()
+    other = (*FULL.entries[:-2], Masked(bytes(32), NOW - DAY + 9000), FULL.entries[-1])
+    assert Kind.ROOT in kinds(verified(replace(FULL, entries=other)))
 
 
 def test_every_changed_octet_of_a_file_is_found() -> None:
@@ -143,6 +152,7 @@ def test_a_file_is_believed_under_keys_that_were_given_alone() -> None:
 def test_what_the_owner_changes_and_signs_anew_breaks_the_tree() -> None:
     """The exporter signs the file: the entries must still be those of the checkpoint."""
     entry = FULL.entries[3]
+    assert isinstance(entry, Entry)
     changed = [
         replace(FULL, entries=(*FULL.entries[:3], replace(entry, **change), *FULL.entries[4:]))
         for change in ({"at": entry.at + 1}, {"hash": bytes(32)}, {"source": NODES[4]}, {"kind": "begin"})
@@ -152,7 +162,9 @@ def test_what_the_owner_changes_and_signs_anew_breaks_the_tree() -> None:
         assert Kind.ROOT in kinds(verified(one))
     assert Kind.ROOT in kinds(verified(replace(FULL, left=(bytes(32),) * len(FULL.left), right=(bytes(32),))))
     # A new checkpoint over other entries than an older, witnessed one.
-    fresh = make_export(log_of(changed[0].entries), FULL.log, KEYS[BROKER], since=0, until=NOW, made=NOW)
+    fresh = make_export(
+        log_of(entry for _, entry in changed[0].shown), FULL.log, KEYS[BROKER], since=0, until=NOW, made=NOW
+    )
     assert Kind.REWRITTEN in kinds(verified(replace(fresh, held=FULL.held)))
 
 

@@ -295,6 +295,8 @@ class Lookup:
         if self._begin_id is not None:
             record = own_record.outcomes_record(box, self._begin_id, expires, self._outcomes)
             now = asking.clock.now()
+            if self._answered and self._promise is None:
+                asking.heads.unpromised += 1
             told = [
                 Entry(TOLD, self._hashes[oin], milliseconds(now), asking.oin, oin)
                 for oin in self._hashes

@@ -4,6 +4,7 @@
     {"checkpoint":"..."}                 the log as it stood when this was made, a signed note
     {"left":["..."],"right":["..."]}     hashes of the subtrees before and after the entries
     {"i":0,"kind":"question","requester":"...","source":"...","hash":"...","at":...}
+    {"i":1,"leaf":"...","at":...}        an entry that is nobody else's business: its leaf's hash alone
     {"held":"..."}                       an own checkpoint of the period, with its cosignatures
     {"seen":"..."}                       the last checkpoint that this party saw of another log
     {"promise":"...","signature":"..."}  what the broker promised this party
@@ -34,6 +35,21 @@ from bekend_proto.v1.signed_pb2 import Signed
 KIND: Final = "bekend/1 log export"
 _HEADER: Final = ("kind", "log", "size", "first", "end", "since", "until", "made")
 _ENTRY: Final = ("i", "kind", "requester", "source", "hash", "at")
+_MASKED: Final = ("i", "leaf", "at")
+SHOWN: Final = frozenset({"question", "asked", "told", "answered", "begin", "fetch", "enrolment"})
+"""Kinds of entry that an export shows. What else a party logs, such as the work at a desk, could tell of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """An entry of which an export shows the leaf's hash alone, and the time as the exporter states it."""
+
+    hash: bytes
+    at: int
+
+    def leaf(self) -> bytes:
+        """The hash of the leaf."""
+        return self.hash
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class Export:
     checkpoint: bytes
     left: tuple[bytes, ...]
     right: tuple[bytes, ...]
-    entries: tuple[Entry, ...] = field(repr=False)
+    entries: tuple[Entry | Masked, ...] = field(repr=False)
     held: tuple[bytes, ...] = ()
     seen: tuple[bytes, ...] = ()
     promises: tuple[Signed, ...] = ()
@@ -80,6 +96,11 @@ class Export:
     def is_node(self) -> bool:
         """Whether it is the log of a node; else of a replica of the broker."""
         return self.log == log_origin(self.owner, NODE_LOG)
+
+    @property
+    def shown(self) -> list[tuple[int, Entry]]:
+        """Number and text of the entries that are shown."""
+        return [(n, one) for n, one in enumerate(self.entries, self.first) if isinstance(one, Entry)]
 
     @cached_property
     def leaves(self) -> tuple[bytes, ...]:
@@ -120,6 +141,9 @@ class Export:
         yield {"checkpoint": self.checkpoint.decode()}
         yield {"left": [one.hex() for one in self.left], "right": [one.hex() for one in self.right]}
         for index, e in enumerate(self.entries, self.first):
+            if isinstance(e, Masked):
+                yield dict(zip(_MASKED, (index, e.hash.hex(), e.at), strict=True))
+                continue
             yield dict(zip(_ENTRY, (index, e.kind, e.requester, e.source, e.hash.hex(), e.at), strict=True))
         for note in self.held:
             yield {"held": note.decode()}
@@ -174,9 +198,13 @@ def _build(objects: list[dict[str, Any]]) -> Export:
     return export
 
 
-def _entry(index: int, one: dict[str, Any]) -> Entry:
-    if tuple(one) != _ENTRY or one["i"] != index or type(one["i"]) is not int or type(one["at"]) is not int:
+def _entry(index: int, one: dict[str, Any]) -> Entry | Masked:
+    if tuple(one) not in {_ENTRY, _MASKED} or one["i"] != index or type(one["i"]) is not int:
         raise MalformedError(f"entry {index} is missing, or not of its one form")
+    if type(one["at"]) is not int or not 0 <= one["at"] < 2**63:
+        raise MalformedError(f"entry {index} has no time")
+    if "leaf" in one:
+        return Masked(_hash(one["leaf"]), one["at"])
     return Entry(one["kind"], _hash(one["hash"]), one["at"], one["requester"], one["source"])
 
 

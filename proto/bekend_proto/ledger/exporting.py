@@ -8,8 +8,9 @@ from nacl.signing import SigningKey
 
 from bekend_proto import log_table, merkle
 from bekend_proto.checkpoint import Checkpoint, merge
-from bekend_proto.ledger.exported import Export, Record
+from bekend_proto.ledger.exported import SHOWN, Export, Masked, Record
 from bekend_proto.ledger.reconcile import MARGIN
+from bekend_proto.log_table import Entry
 from bekend_proto.v1.signed_pb2 import Signed
 
 _HOUR: Final = 3_600_000
@@ -45,12 +46,16 @@ def make_export(
         checkpoint=Checkpoint(origin, size, merkle.root(size, read)).sign(key),
         left=hashes(0, first),
         right=hashes(end, size),
-        entries=tuple(log_table.entries(connection, first, end)),
+        entries=tuple(map(_masked, log_table.entries(connection, first, end))),
         held=tuple(_held(connection, first, end)),
         seen=tuple(note for _, (_, note) in sorted(log_table.seen(connection).items())),
         promises=tuple(promises),
         records=tuple(records),
     )
+
+
+def _masked(entry: Entry) -> Entry | Masked:
+    return entry if entry.kind in SHOWN else Masked(entry.leaf(), entry.at)
 
 
 def _held(connection: sqlite3.Connection, first: int, end: int) -> Iterator[bytes]:

@@ -57,7 +57,7 @@ class _Books:
 
     def __post_init__(self) -> None:
         for export in self.exports:
-            for entry in export.entries:
+            for _, entry in export.shown:
                 self.held.setdefault(_Place(export.log, entry.kind), {}).setdefault(entry.hash, entry)
         self.nodes = {export.owner: export for export in self.exports if export.is_node}
         self.brokers = [export for export in self.exports if not export.is_node]

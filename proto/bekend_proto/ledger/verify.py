@@ -112,7 +112,7 @@ def _order(export: Export) -> Iterator[Finding]:
     """5: an entry twice, or dated well before one that stands before it."""
     seen: set[tuple[str, bytes]] = set()
     latest = 0
-    for index, entry in enumerate(export.entries, export.first):
+    for index, entry in export.shown:
         name = entry.kind, entry.hash
         if name in seen:
             yield Finding(Kind.DUPLICATE, export.log, entry.hash.hex(), f"entry {index} stands there a second time")
@@ -148,7 +148,7 @@ def _record(export: Export, record: Record, keys: Keys) -> Iterator[Finding]:
     except (BekendError, ValueError) as fault:
         yield Finding(Kind.RECORD, export.log, name.hex(), f"its Question does not hold: {fault}")
         return
-    logged = [entry for entry in export.entries if entry.kind == "answered" and entry.hash == name]
+    logged = [entry for _, entry in export.shown if entry.kind == "answered" and entry.hash == name]
     if not any((entry.requester, entry.source) == (question.requester, question.source) for entry in logged):
         yield Finding(Kind.RECORD, export.log, name.hex(), "its Question is not in the log")
     hashes = [seal_hash(one) for one in record.sealed]
