@@ -22,7 +22,7 @@ TRUSTED = vkeys(BROKER, *FOUR)
 
 def week(count: int = 400) -> Export:
     """A day of Questions, and an entry of after it."""
-    after = Entry("exported", random.Random(1).randbytes(32), UNTIL + 700_000)
+    after = Entry("begin", random.Random(1).randbytes(32), UNTIL + 700_000)
     return export(BROKER, [*some(count, SINCE), after], SINCE, UNTIL)
 
 
@@ -139,13 +139,14 @@ def test_a_checkpoint_of_another_history_or_log_is_refused() -> None:
     draw = open_draw(note_over(made), TRUSTED)
     with pytest.raises((ProofError, MalformedError)):
         questions(other, draw, SINCE, UNTIL)
-    changed = [replace(made.entries[0], at=made.entries[0].at + 1), *made.entries[1:]]
+    entries = [entry for _, entry in made.shown]
+    changed = [replace(entries[0], at=entries[0].at + 1), *entries[1:]]
     with pytest.raises(ProofError, match="another history"):
         questions(export(BROKER, changed, SINCE, UNTIL), draw, SINCE, UNTIL)
     with pytest.raises(MalformedError, match="cover"):
         questions(made, draw, SINCE - 2 * DAY, UNTIL)
     with pytest.raises(MalformedError):
-        questions(export(NODES[0], made.entries, SINCE, UNTIL), draw, SINCE, UNTIL)
+        questions(export(NODES[0], entries, SINCE, UNTIL), draw, SINCE, UNTIL)
 
 
 def test_a_question_to_oneself_is_about_nobody() -> None:

@@ -119,7 +119,8 @@ def questions(export: Export, draw: Draw, since: int, until: int) -> list[Entry]
     inside = [(n, one) for n, one in enumerate(export.entries, export.first) if since <= one.at < until]
     if any(n >= size for n, _ in inside):
         raise ProofError("the checkpoint does not cover the whole period: take a later one")
-    return [one for _, one in inside if one.kind == QUESTION and one.requester != one.source]
+    shown = [one for _, one in inside if isinstance(one, Entry)]
+    return [one for one in shown if one.kind == QUESTION and one.requester != one.source]
 
 
 def sample(found: Iterable[Entry], draw: Draw) -> list[Selected]:
