@@ -179,13 +179,9 @@ class Export:
         ):
             yield ExportedQuestion(number, payload, signature, tuple(sealed.get(number, ())))
 
-    def is_logged(self, entry: bytes) -> bool:
-        """Whether the node's log holds this hash."""
-        return bool(self._all("SELECT 1 FROM logged WHERE hash = ?", entry))
-
-    def logged_since(self, at: int) -> set[bytes]:
-        """The hashes of answered Questions that came into the node's log from this moment (milliseconds) on."""
-        return {bytes(row[0]) for row in self._all("SELECT hash FROM logged WHERE at >= ?", at)}
+    def logged(self) -> dict[bytes, int]:
+        """The hashes of answered Questions in the node's log, each with its moment (milliseconds)."""
+        return dict(self._all("SELECT hash, at FROM logged"))
 
     def read_own(self, kind: str, first: int, last: int) -> Iterator[ExportedRecord]:
         """Own records of one kind whose numbers lie in this range."""

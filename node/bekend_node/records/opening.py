@@ -116,14 +116,16 @@ def open_all(
     """
     with Export.open(path) as export:
         total = export.questions()
-        logged = export.logged_since(kept_since)
+        logged = export.logged()
     found = Part()
     secrets = tuple(bytes(key) for key in keys)
     for part in spread(total, workers, progress, open_part, path, secrets, dict(values), oin):
         found.add(part)
     found.faults += _transplanted(found)
-    gone = logged - set(found.hashes)
-    found.faults += [Fault(Breach.GONE, entry.hex()) for entry in sorted(gone)]
+    added = (one for one in found.asked.values() if bytes.fromhex(one.hash) not in logged)
+    found.faults += [_fault(Breach.NOT_LOGGED, one) for one in added]
+    gone = logged.keys() - set(found.hashes)
+    found.faults += [Fault(Breach.GONE, entry.hex()) for entry in sorted(gone) if logged[entry] >= kept_since]
     return found
 
 
@@ -135,13 +137,12 @@ def open_part(  # noqa: PLR0917 - called by a pool
     found = Part()
     with Export.open(path) as export:
         for one in export.read_questions(first, last):
-            _open_question(found, export, boxes, values, oin, one)
+            _open_question(found, boxes, values, oin, one)
     return found
 
 
-def _open_question(  # noqa: PLR0917 - one step of open_part
+def _open_question(
     found: Part,
-    export: Export,
     boxes: list["SealedBox[PrivateKey]"],
     values: Mapping[str, bytes],
     oin: str,
@@ -162,7 +163,7 @@ def _open_question(  # noqa: PLR0917 - one step of open_part
         question.covenant_hash,
         question.time,
     )
-    if not export.is_logged(entry) or question.source != oin:
+    if question.source != oin:
         found.faults.append(_fault(Breach.NOT_LOGGED, asked))
     if question.requester == question.source:
         return  # the node's own canary: nobody
