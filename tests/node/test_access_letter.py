@@ -81,6 +81,13 @@ def test_every_letter_explains_what_may_be_left_out(archive: Archive) -> None:
         assert "niet aan dit bestand" in data
 
 
+def test_fg_33_what_was_learned_before_a_case_lapsed_is_told(archive: Archive) -> None:
+    archive.own([ANN], {OM: [OutcomeKind.NO_ANSWER]}, late={OM: ["vernietigd"]}, lapsed={OM: ["bekend"]})
+    _, data = archive.letter(ANN)
+    (line,) = json.loads(data)["asked_by_us"]
+    assert [one["outcome"] for one in line["answers"]] == ["bekend"]
+
+
 def defer(archive: Archive, **changes: Any) -> Deferral:
     """A deferral in force, unless the changes say otherwise: put on the record as the node does."""
     facts: dict[str, Any] = {

@@ -132,6 +132,7 @@ class Archive:
         with_outcomes: bool = True,
         seed: bytes | None = None,
         late: Mapping[str, Sequence[str]] | None = None,
+        lapsed: Mapping[str, Sequence[str]] | None = None,
     ) -> bytes:
         """A lookup of the own organisation: its two own records, as the asking side writes them. Gives the begin id."""
         moment = moment or self.now - timedelta(hours=2)
@@ -170,12 +171,13 @@ class Archive:
                 for j, kind in enumerate(kinds)
             ]
             records.append(own_record.outcomes_record(box, begin_id, 0, outcomes_told))
-        for one in content["questions"]:
-            if one["source"] in (late or {}):
-                told = [{"person": j, "outcome": what.ljust(16)} for j, what in enumerate((late or {})[one["source"]])]
-                what = {"kind": "bekend/1 late", "outcomes": told}
-                id_ = bytes.fromhex(one["question_id"])
-                records.append(OwnRecord(id_, own_record.KIND_LATE, own_record._seal(box, what)))
+        for kind, came in ((own_record.KIND_LATE, late), (own_record.KIND_LAPSED, lapsed)):
+            for one in content["questions"]:
+                if one["source"] in (came or {}):
+                    told = [{"person": j, "outcome": it.ljust(16)} for j, it in enumerate((came or {})[one["source"]])]
+                    id_ = bytes.fromhex(one["question_id"])
+                    what = {"kind": f"bekend/1 {kind}", "outcomes": told}
+                    records.append(OwnRecord(id_, kind, own_record._seal(box, what)))
         asyncio.run(self.store.admit_asking(records=records, at=moment))
         return begin_id
 

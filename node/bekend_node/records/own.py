@@ -22,7 +22,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
 from bekend_node.ask import blinds
-from bekend_node.ask.own_record import KIND_LATE, KIND_LOOKUP, KIND_OUTCOMES
+from bekend_node.ask.own_record import KIND_LAPSED, KIND_LATE, KIND_LOOKUP, KIND_OUTCOMES
 from bekend_node.records.opening import Breach, Fault, spread
 from bekend_node.store_export import Export, ExportedRecord, Progress
 
@@ -182,13 +182,14 @@ def _answers(lookup: OwnLookup, person: int, export: Export, boxes: Sequence["Se
                 for one in _content(record, boxes, KIND_OUTCOMES)["outcomes"]
                 if one["person"] == person and one["source"] in told
             }
-        # What a colleague at the source decided came later, per Question.
+        # What a colleague at the source decided came later, per Question; of a case that lapsed, what came before that.
         for source, (question_id, _) in lookup.questions.items():
-            late = export.own_record(question_id, KIND_LATE)
-            lines = _content(late, boxes, KIND_LATE)["outcomes"] if late is not None else ()
-            for one in lines:
-                if one["person"] == person:
-                    told[source] = str(one["outcome"]).strip()
+            for kind in (KIND_LATE, KIND_LAPSED):
+                late = export.own_record(question_id, kind)
+                lines = _content(late, boxes, kind)["outcomes"] if late is not None else ()
+                for one in lines:
+                    if one["person"] == person:
+                        told[source] = str(one["outcome"]).strip()
     except (KeyError, TypeError):
         raise MalformedError("a record of outcomes that is not built as they are") from None
     return OwnAnswers(
