@@ -223,6 +223,7 @@ class Node:
             suspensions=self.suspending.held,
             witness=self.witness,
             deferrals=self.deferrals.all(),
+            retention_waits=self.retention.waiting_rows,
             now=self.clock.now(),
         )
 
@@ -341,6 +342,7 @@ class Node:
                 log(logs.EPOCH_DESTROYED, epoch=epoch)
         await self.store.forget_budgets(day_of(now) - timedelta(days=1))
         await self.retention.tidy()
+        self.metrics.retention_waits(self.retention.waiting_rows)
 
     async def _measuring(self) -> None:
         while True:

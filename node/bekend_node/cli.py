@@ -359,6 +359,8 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     for purpose, facts in found["purposes"].items():
         yield from _purpose_lines(purpose, facts)
     yield from _waiting(found["deferrals"])
+    if rows := found["retention_waits"]:
+        yield f"{rows} rows past their term wait for an audit, or for a claim: bekend node retention show"
     for one in found["registers"]:
         yield f"register {one['register']} for {one['purpose']} in {one['epoch']}: as of {one['as_of']}"
 

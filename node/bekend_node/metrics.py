@@ -43,6 +43,11 @@ class NodeMetrics:
             ["state"],
             registry=registry,
         )
+        self._retention = Gauge(
+            "bekend_node_retention_waiting_rows",
+            "Rows past their term that stay until an audit covers them, or a claim is over.",
+            registry=registry,
+        )
         self._manifest = Gauge(
             "bekend_node_manifest_end_timestamp_seconds", "End of the own key manifest.", registry=registry
         )
@@ -98,6 +103,10 @@ class NodeMetrics:
         """How many deferrals stand how."""
         for state, number in tally.items():
             self._deferrals.labels(state).set(number)
+
+    def retention_waits(self, rows: int) -> None:
+        """So many rows past their term wait for an audit, or for the end of a claim."""
+        self._retention.set(rows)
 
     def ends(self, manifest: float, covenant: float) -> None:
         """When manifest and covenant end, in seconds."""

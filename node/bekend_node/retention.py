@@ -61,6 +61,11 @@ class Retention:
         self.waiting: tuple[Waiting, ...] = ()
         """What was past its term and had to stay when it was looked at last."""
 
+    @property
+    def waiting_rows(self) -> int:
+        """How many rows are past their term and had to stay."""
+        return sum(one.count for one in self.waiting)
+
     async def tidy(self) -> int:
         """Destroy what is past its term now; how many rows there were. Raises StorageError: then the next time does."""
         now = self._clock.now()

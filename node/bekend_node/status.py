@@ -29,6 +29,7 @@ def status_of(
     suspensions: Suspensions,
     witness: Witness,
     deferrals: Sequence[Deferral] = (),
+    retention_waits: int = 0,
     now: datetime,
 ) -> dict[str, Any]:
     """Per purpose: mode, whether a colleague decides now, standing decision's end, filter version, next switch, what is
@@ -106,6 +107,7 @@ def status_of(
             ],
         },
         "deferrals": tally(deferrals, day_of(now)),
+        "retention_waits": retention_waits,
         "rows": store.counts(),
         "now": _moment(now),
     }

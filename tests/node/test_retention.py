@@ -136,6 +136,7 @@ async def test_fg_31_nothing_goes_before_the_audit_that_the_law_demands(stage: S
     await house.retention.tidy()
     assert len(stage.store.own_records(KIND_LOOKUP)) == 1
     assert [(it.requester, it.purpose) for it in house.retention.waiting] == [(OM, ZSM)]
+    assert house.retention.waiting_rows == 1
     # An audit up to the day before does not cover it; that of the day itself does.
     day = NOW.astimezone(AMSTERDAM).date()
     house.note(audited=day - timedelta(days=1))
