@@ -6,6 +6,9 @@ from bekend_policy.decide import JUSTIFICATION
 from bekend_policy.deferring import longest_review
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.terms import CheckedBy
+from bekend_policy.words import ConditionForm
+
+from bekend_node.ask.consent import consent_partners
 
 
 def purposes_for(covenant: Covenant, oin: str, role: str) -> list[dict[str, Any]]:
@@ -20,6 +23,7 @@ def purposes_for(covenant: Covenant, oin: str, role: str) -> list[dict[str, Any]
 def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
     requester = covenant.requesters(purpose.id)[oin]
     partners = covenant.participants
+    with_consent = consent_partners(covenant, purpose)
     names = {one.oin: one.name for one in partners.values()}
     return {
         "id": purpose.id,
@@ -51,6 +55,7 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
                 "kind": str(partners[source.oin].kind),
                 "mode": str(source.mode),
                 "automatic": source.mode.by_machine,
+                "consent": source.oin in with_consent,
                 "reply_seconds": int(source.reply_term.total_seconds()) if source.reply_term else None,
             }
             for source in covenant.sources(purpose.id).values()
@@ -60,11 +65,14 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
 
 
 def _conditions(purpose: Purpose) -> list[dict[str, str]]:
-    """What the officer confirms: the conditions that only the requester can check."""
+    """What the officer confirms: the conditions that only the requester can check.
+
+    A consent is not confirmed but recorded (`bekend toestemming`): see `consent` beside each source.
+    """
     found = [
         {"id": one.id, "text": one.text, **({"value": one.example} if one.example else {})}
         for one in purpose.conditions
-        if one.checked_by is CheckedBy.REQUESTER
+        if one.checked_by is CheckedBy.REQUESTER and one.form is not ConditionForm.CONSENT
     ]
     if purpose.justification and all(one["id"] != JUSTIFICATION for one in found):
         found.append({"id": JUSTIFICATION, "text": "De motivering staat in het dossier."})

@@ -120,8 +120,13 @@ def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
     """FG-09: the officer chooses; "all" is no default."""
     if partners:
         return
-    lines = "\n".join(f"  --partner {one['oin']}  {one['name']} ({one['mode']})" for one in purpose["sources"])
+    lines = "\n".join(f"  --partner {one['oin']}  {one['name']} ({_mode(one)})" for one in purpose["sources"])
     stop(USAGE, f"Kies zelf welke partners u vraagt. Voor dit doel kunt u kiezen uit:\n{lines}")
+
+
+def _mode(source: dict[str, Any]) -> str:
+    """How a source answers, and what it takes to ask it."""
+    return f"{source['mode']}, alleen met toestemming" if source["consent"] else str(source["mode"])
 
 
 def _persons(kind: str, most: int) -> list[str]:

@@ -19,7 +19,16 @@ from bekend_node.control_client import ControlClient
 from bekend_proto.errors import StorageError, UnreachableError
 
 from tests.support.asking import CANARY, PERSON, ZSM_CASE, Stage
-from tests.support.covenants import HAARLEM, OM, POLITIE, RECLASSERING, ZSM, ZVH_WEIGHING
+from tests.support.covenants import (
+    HAARLEM,
+    OM,
+    POLITIE,
+    RECLASSERING,
+    VEILIG_THUIS,
+    ZSM,
+    ZVH_WEIGHING,
+    with_consent,
+)
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 ME = Officer(user=USER, name="J. Jansen", role="officier")
@@ -138,6 +147,39 @@ async def test_a_purpose_names_what_the_officer_needs_to_know(desk: Desk) -> Non
     assert modes[HAARLEM] == "nooit"
     assert {one["id"] for one in zsm["confirm"]} == {"verdachte", "motivering"}
     assert zsm["max_persons"] == 1
+    terms = {source["oin"]: (source["reply_seconds"], source["consent"]) for source in zsm["sources"]}
+    assert terms[POLITIE] == (None, False)
+    assert terms[VEILIG_THUIS] == (24 * 3600, False)
+
+
+async def test_fg_10_a_consent_is_recorded_and_not_confirmed(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, with_consent)
+    desk = Desk(stage, tmp_path, (ALSO_ME,))
+    await desk.server.start(desk.path)
+    (weighing,) = (await desk.call(op="purposes"))["purposes"]
+    assert [source["oin"] for source in weighing["sources"] if source["consent"]] == [VEILIG_THUIS]
+    assert {one["id"] for one in weighing["confirm"]} == {"positieve-toets", "bgs-2-20", "motivering"}
+    await desk.server.stop()
+    await stage.close()
+
+
+async def test_fg_38_a_date_of_birth_is_quoted_nowhere(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    consent = {"op": "consent", "purpose": ZVH_WEIGHING, "case": "ZVH-2026-0123", "partners": [VEILIG_THUIS]}
+    more = {"giver": "zelf", "date": "2026-11-20", "scope": "x"}
+    for born in ("1990-05-17", "17-05-1990", "1990-13-17"):
+        reply = await desk.call(**consent, **more, born=born)
+        assert reply["type"] in {"refused", "error"}
+        assert born not in json.dumps(reply) + capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "operation", [{"op": "answers"}, {"op": "consents", "case": "x"}, {"op": "withdraw", "case": "x"}]
+)
+async def test_who_is_no_officer_sees_no_later_answers(stage: Stage, tmp_path: Path, operation: dict[str, str]) -> None:
+    desk = Desk(stage, tmp_path, (Officer(user="iemand-anders", name="X", role="officier"),))
+    await desk.server.start(desk.path)
+    assert (await desk.call(**operation))["rule"] == "onbekende-gebruiker"
+    await desk.server.stop()
 
 
 async def test_open_fetches_filters_and_says_which_are_at_hand(desk: Desk) -> None:

@@ -25,7 +25,7 @@ from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
 from bekend_node.ask.collector import Collector
-from bekend_node.ask.consent import Consent, ConsentBook, Given
+from bekend_node.ask.consent import Consent, ConsentBook, Given, consent_partners
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
 from bekend_node.ask.lapsing import Lapsed, lapse
 from bekend_node.ask.late import LateAnswers, late_answers
@@ -152,7 +152,7 @@ class Asker:
         """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left."""
         asking = self._now()
         now = self._clock.now()
-        consents = self.consents.standing(inquiry.case_reference or "", inquiry.purpose)
+        consents = self._consents_of(asking, inquiry)
         try:
             found = plan(asking.covenant, asking.oin, inquiry, now, consents)
             check_texts(asking, inquiry, found)
@@ -197,6 +197,13 @@ class Asker:
         found = await self.consents.withdraw(case, partners, purposes, now, user=officer.user, role=officer.role)
         await self.collector.withdraw()
         return found
+
+    def _consents_of(self, asking: Asking, inquiry: Inquiry) -> dict[str, Consent]:
+        """The standing consents of the case, where a source of the purpose is asked with one."""
+        purpose = asking.covenant.purposes.get(inquiry.purpose)
+        if purpose is None or not consent_partners(asking.covenant, purpose):
+            return {}
+        return self.consents.standing(inquiry.case_reference or "", purpose.id)
 
     @property
     def consents(self) -> ConsentBook:
