@@ -7,6 +7,7 @@ from datetime import timedelta
 from bekend_proto.errors import MalformedError
 from bekend_proto.note import note_name, parse_vkey
 
+from bekend_policy.audited import AUDITOR, oin_of
 from bekend_policy.directions import UNCONNECTED, Pairing, denials, frame_fits, is_no_law
 from bekend_policy.faults import Fault
 from bekend_policy.scalars import is_oin, is_slug
@@ -130,6 +131,9 @@ def _pinned(checks: _Checks) -> Iterator[tuple[str, tuple[str | int, ...], str, 
     if checks.agreement is not None:
         operator = checks.agreement.operator
         yield AGREEMENT, ("beheerder", "sleutel"), note_name(operator.oin, "beheerder"), operator.key
+        auditor = checks.agreement.auditor_signer
+        if auditor is not None:
+            yield AGREEMENT, ("auditor_ondertekent",), note_name(oin_of(auditor), AUDITOR), auditor
 
 
 def _agreement(checks: _Checks, agreement: Agreement) -> None:
@@ -145,6 +149,10 @@ def _agreement(checks: _Checks, agreement: Agreement) -> None:
             "de beheerder is zelf deelnemer: dan ziet één partij beide helften van de sleutels",
             "Kies een andere organisatie als beheerder.",
         )
+    auditor = agreement.auditor_signer
+    if auditor is not None and oin_of(auditor) in {*checks.kinds, agreement.operator.oin}:
+        what = "de auditor is zelf deelnemer of beheerder: niemand toetst zichzelf"
+        checks.add(AGREEMENT, ("auditor_ondertekent",), what, "Kies een andere organisatie als auditor.")
 
 
 def _purpose(checks: _Checks, path: str, purpose: Purpose) -> None:

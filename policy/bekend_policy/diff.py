@@ -148,6 +148,8 @@ def _agreement(old: Covenant, new: Covenant) -> Iterator[Change]:
             "de beheerder": f"{agreement.operator.name} (OIN {agreement.operator.oin})",
             "de sleutel van de beheerder": agreement.operator.key,
             "de auditor": agreement.auditor or "",
+            "de sleutel van de auditor": agreement.auditor_key.hex() if agreement.auditor_key else "",
+            "de sleutel waarmee de auditor ondertekent": agreement.auditor_signer or "",
             "het totaal per dag": limits(agreement.totals),
             "de bewaartermijn van het logboek": f"{agreement.log_years} jaar",
             "demo": "ja" if agreement.demo else "nee",

@@ -45,6 +45,8 @@ def show_covenant(covenant: Covenant) -> Iterator[str]:
     yield f"Beheerder van de makelaar: {agreement.operator.name}."
     if agreement.auditor:
         yield f"Auditor: {agreement.auditor}."
+        if agreement.auditor_key:
+            yield f"  Sleutel van de auditor: {agreement.auditor_key.hex()}"
     yield f"Het logboek blijft {count(agreement.log_years, 'jaar', 'jaar')} bewaard."
     yield ""
     yield "Deelnemers"

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from bekend_policy.conditions import Condition
-from bekend_policy.scalars import Day, Duration, JaNee, Oin, Slug, Text, Whole, Years, is_oin, rule_fault
+from bekend_policy.scalars import Day, Duration, Hex32, JaNee, Oin, Slug, Text, Whole, Years, is_oin, rule_fault
 from bekend_policy.strict_yaml import StrictModel
 from bekend_policy.words import CheckedBy, Frame, GroundStatus, IdentifierKind, Kind, Mode
 
@@ -349,6 +349,10 @@ class Agreement(StrictModel):
     quorum: Annotated[Whole, Field(ge=1)]
     operator: Operator = Field(alias="beheerder")
     auditor: Text | None = None
+    auditor_key: Hex32 | None = Field(default=None, alias="auditor_sleutel")
+    """X25519: what the auditor alone may read is sealed to it (protocol section 8)."""
+    auditor_signer: str | None = Field(default=None, alias="auditor_ondertekent", max_length=200)
+    """Ed25519: the auditor signs what came of an audit."""
     route_map: Annotated[str, Field(pattern=r"^https://[!-~]+$", max_length=200)] | None = Field(
         default=None, alias="routekaart"
     )
@@ -372,6 +376,8 @@ class Agreement(StrictModel):
             raise rule_fault("geldig_tot_en_met ligt voor geldig_vanaf", "Verbeter de datums.", "geldig_tot_en_met")
         _check_interval(self.filter_interval)
         self._check_collecting()
+        if self.auditor is None and (self.auditor_key or self.auditor_signer):
+            raise rule_fault("er staat een sleutel van een auditor, en geen auditor", "Vul 'auditor:' in.", "auditor")
         return self
 
     def _check_collecting(self) -> None:
