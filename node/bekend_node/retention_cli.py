@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from bekend_policy.audited import audited_until, open_audited
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_policy.retention import Kept, needs_audit, open_kept, parse_kept, parties_of, term_years
@@ -39,6 +40,10 @@ def draft(
     audited: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day that the audit covered.")
     ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--result", help="A result that the auditor signed (`bekend audit toets`), in its place; often."),
+    ] = None,
     claim: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Keep everything up to and including this day.")
     ] = None,
@@ -49,8 +54,10 @@ def draft(
         settings = load_config(config)
         with _rows(settings) as rows:
             newest = rows.newest_note()
-        number = 1 + (parse_kept(parse_note(newest).text).number if newest else 0)
-        kept = Kept(settings.oin, number, _day(audited), _day(claim), reason)
+        before = parse_kept(parse_note(newest).text) if newest else None
+        number = 1 + (before.number if before else 0)
+        until = _day(audited) or (_audited(settings, results, before) if results else None)
+        kept = Kept(settings.oin, number, until, _day(claim), reason)
         path = config.resolve().parent / f"bewaarbesluit-{number}"
         write_atomic(path, kept.text().encode())
         say(
@@ -123,6 +130,13 @@ def _rows(settings: NodeConfig) -> Iterator[RetentionStore]:
         yield RetentionStore(store.database)
     finally:
         store.close()
+
+
+def _audited(settings: NodeConfig, results: list[Path], before: Kept | None) -> date:
+    """The last day of results that join what was audited before, each signed by the auditor of the covenant."""
+    covenant = load_covenant(settings.covenant)
+    found = [open_audited(one.read_bytes(), covenant) for one in results]
+    return audited_until(found, settings.oin, before.audited if before else None)
 
 
 def _day(moment: datetime | None) -> date | None:
