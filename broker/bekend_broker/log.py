@@ -8,7 +8,7 @@ import sqlite3
 from datetime import datetime
 
 from bekend_proto import log_table
-from bekend_proto.channel import question_hash
+from bekend_proto.channel import begin_hash, question_hash
 from bekend_proto.clock import milliseconds
 from bekend_proto.log_table import Entry
 from bekend_proto.octets import blake
@@ -20,8 +20,8 @@ FETCH = "fetch"
 ENROLMENT = "enrolment"
 ACCESS = "access"
 
+_NAMED = {QUESTION: question_hash, BEGIN: begin_hash}
 _PERSONS = {
-    BEGIN: b"bekend1-begin",
     FETCH: b"bekend1-fetch",
     ENROLMENT: b"bekend1-enrol",
     ACCESS: b"bekend1-access",
@@ -30,8 +30,8 @@ _PERSONS = {
 
 def entry_hash(kind: str, signed: Signed) -> bytes:
     """BLAKE2b-256 of a signed message, personalised per kind; of a Question the one that all parties log."""
-    if kind == QUESTION:
-        return question_hash(signed)
+    if kind in _NAMED:
+        return _NAMED[kind](signed)
     return blake(32, _PERSONS[kind], signed.payload + signed.signature)
 
 

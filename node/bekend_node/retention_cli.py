@@ -34,7 +34,7 @@ app = typer.Typer(
 
 
 @app.command()
-def draft(
+def draft(  # noqa: PLR0917 - options have names on the command line
     reason: Annotated[str, typer.Option(help="Where the audit's report or the claim is found. In Dutch.")],
     config: Config = Path("node.yaml"),
     audited: Annotated[

@@ -131,6 +131,11 @@ def question_hash(signed: Signed) -> bytes:
     return blake(32, b"bekend1-question", signed.payload + signed.signature)
 
 
+def begin_hash(signed: Signed) -> bytes:
+    """BLAKE2b-256 of a signed Begin: its name in the broker's log."""
+    return blake(32, b"bekend1-begin", signed.payload + signed.signature)
+
+
 def case_commitment(salt: bytes, case: str, officer: str) -> bytes:
     """BLAKE2b-256 commitment to case reference and officer. Raises InternalError unless the salt has 32 octets."""
     data = lp(case.encode("utf-8")) + lp(officer.encode("utf-8"))

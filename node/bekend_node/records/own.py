@@ -42,9 +42,13 @@ class OwnLookup:
     identifiers: tuple[Identifier, ...] = field(repr=False)
     seed: bytes = field(repr=False)
     begin: signed_pb2.Begin
+    signed: signed_pb2.Signed
+    """Begin as it was sent."""
     begun: broker_pb2.Begun
     questions: Mapping[str, tuple[bytes, str]]
     """Source -> question id, and hash of the Question in hex."""
+    salts: Mapping[str, bytes] = field(repr=False)
+    """Source -> salt of the commitment to case and officer."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,11 @@ def own_part(
 
 def open_lookup(record: ExportedRecord, boxes: Sequence["SealedBox[PrivateKey]"]) -> OwnLookup:
     """A lookup's own record. Raises MalformedError when no key opens it, or it is none."""
-    content = _content(record, boxes, KIND_LOOKUP)
+    return parse_lookup(content_of(record, boxes, KIND_LOOKUP))
+
+
+def parse_lookup(content: Mapping[str, Any]) -> OwnLookup:
+    """What the own record of a lookup says. Raises MalformedError, which quotes nothing of it."""
     try:
         signed = parse_strict(signed_pb2.Signed, _octets(content["begin"]))
         return OwnLookup(
@@ -128,10 +136,12 @@ def open_lookup(record: ExportedRecord, boxes: Sequence["SealedBox[PrivateKey]"]
             identifiers=tuple(parse_identifier(one["kind"], one["value"]) for one in content["identifiers"]),
             seed=bytes.fromhex(content["seed"]),
             begin=parse_strict(signed_pb2.Begin, signed.payload),
+            signed=signed,
             begun=parse_strict(broker_pb2.Begun, _octets(content["begun"])),
             questions={
                 one["source"]: (bytes.fromhex(one["question_id"]), one["question_hash"]) for one in content["questions"]
             },
+            salts={one["source"]: bytes.fromhex(one["case_salt"]) for one in content["questions"]},
         )
     except (KeyError, TypeError, ValueError, InvalidIdentifier):
         raise MalformedError("an own record that is not built as they are") from None
@@ -179,14 +189,14 @@ def _answers(lookup: OwnLookup, person: int, export: Export, boxes: Sequence["Se
         if record is not None:
             told |= {
                 str(one["source"]): str(one["outcome"]).strip()
-                for one in _content(record, boxes, KIND_OUTCOMES)["outcomes"]
+                for one in content_of(record, boxes, KIND_OUTCOMES)["outcomes"]
                 if one["person"] == person and one["source"] in told
             }
         # What a colleague at the source decided came later, per Question; of a case that lapsed, what came before that.
         for source, (question_id, _) in lookup.questions.items():
             for kind in (KIND_LATE, KIND_LAPSED):
                 late = export.own_record(question_id, kind)
-                lines = _content(late, boxes, kind)["outcomes"] if late is not None else ()
+                lines = content_of(late, boxes, kind)["outcomes"] if late is not None else ()
                 for one in lines:
                     if one["person"] == person:
                         told[source] = str(one["outcome"]).strip()
@@ -204,7 +214,8 @@ def _answers(lookup: OwnLookup, person: int, export: Export, boxes: Sequence["Se
     )
 
 
-def _content(record: ExportedRecord, boxes: Sequence["SealedBox[PrivateKey]"], kind: str) -> dict[str, Any]:
+def content_of(record: ExportedRecord, boxes: Sequence["SealedBox[PrivateKey]"], kind: str) -> dict[str, Any]:
+    """The content of an own record of this kind. Raises MalformedError when no key opens it, or it is another."""
     for box in boxes:
         try:
             content = json.loads(box.decrypt(record.sealed))
