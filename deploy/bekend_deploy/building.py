@@ -232,6 +232,7 @@ def _node(
             **({"web": {"listen": f"127.0.0.1:{pages}", "origin": f"http://127.0.0.1:{pages}"}} if pages else {}),
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
             "officers": _officers(partner),
+            "desk_staff": _desk_staff(partner, pairs),
             "registers": {
                 register: {"mapping": f"mappings/{register}.note", "size": str(size)}
                 for register, size in sizes.items()
@@ -243,13 +244,23 @@ def _node(
     return NodeFiles(partner, folder, config, tls, imports, off_line, metrics, pages)
 
 
+def _user() -> str:
+    """Whoever runs the demo, as the nodes' sockets see it."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _desk_staff(partner: Partner, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Who decides at the desk: the user who runs the demo, for what may be answered by hand."""
+    purposes = [pair.purpose for pair in pairs if pair.oin == partner.oin and pair.mode != "automatisch"]
+    return [{"user": _user(), "name": f"Demo-collega {partner.name}", "purposes": purposes}] if purposes else []
+
+
 def _officers(partner: Partner) -> list[dict[str, str]]:
     """Whoever runs the demo is the officer of every partner that may ask."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = str(os.getuid())
-    return [{"user": user, "name": f"Demo-medewerker {partner.name}", "role": ROLES.get(partner.kind, "medewerker")}]
+    return [{"user": _user(), "name": f"Demo-medewerker {partner.name}", "role": ROLES.get(partner.kind, "medewerker")}]
 
 
 def _write_mapping(path: Path, register: str, kind: str, approvers: tuple[SigningKey, SigningKey]) -> None:
