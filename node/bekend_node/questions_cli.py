@@ -6,12 +6,16 @@ with the privacy officer.
 """
 
 import json
+import os
+import pwd
 import sys
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from bekend_proto.clock import day_of, from_milliseconds, milliseconds, month_start
+from bekend_policy.log_use import INTERNAL_CONTROL
+from bekend_proto.clock import SystemClock, add_months, day_of, from_milliseconds, milliseconds, month_start
+from bekend_proto.read_table import LogRead, append_read
 from bekend_proto.v1 import signed_pb2
 
 from bekend_node.config import load_config
@@ -34,18 +38,29 @@ def questions(
             raise typer.BadParameter("--month reads YYYY-MM") from error
         store = Store.open(load_config(config).data)
         try:
+            _put_on_record(store, month)
             for line in question_lines(store, month):
                 sys.stdout.write(line + "\n")
         finally:
             store.close()
 
 
+def _put_on_record(store: Store, month: str) -> None:
+    """That the log was read, by whom and what for, before anything is shown (FG-30)."""
+    first, until = _span(month)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    read = LogRead(milliseconds(SystemClock().now()), user, "questions", INTERNAL_CONTROL, first, until)
+    store.database.write_sync(lambda conn: append_read(conn, read))
+
+
+def _span(month: str) -> tuple[int, int]:
+    first = month_start(month)
+    return milliseconds(first), milliseconds(month_start(add_months(month, 1)))
+
+
 def question_lines(store: Store, month: str) -> Iterator[str]:
     """A line per question of this month, oldest first; the node's own canary is left out."""
-    first = month_start(month)
-    year, number = first.year + first.month // 12, first.month % 12 + 1
-    until = first.replace(year=year, month=number)
-    for payload in store.answered_between(milliseconds(first), milliseconds(until)):
+    for payload in store.answered_between(*_span(month)):
         asked = signed_pb2.Question.FromString(payload)  # checked before it was stored
         if asked.requester != asked.source:
             record = {

@@ -9,7 +9,8 @@ from bekend_proto.errors import RefusedError
 
 from bekend_policy.model import Covenant
 
-LAWFUL: Final = ("rechtmatigheidscontrole", "interne controle", "beveiliging", "gerechtelijke procedure")
+INTERNAL_CONTROL: Final = "interne controle"
+LAWFUL: Final = ("rechtmatigheidscontrole", INTERNAL_CONTROL, "beveiliging", "gerechtelijke procedure")
 """WGS 1.8(4): what the record of disclosures is for, and nothing else."""
 
 

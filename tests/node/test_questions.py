@@ -1,14 +1,20 @@
 """`bekend node questions`: what was asked, never about whom, in the form that `bekend policy simulate` reads."""
 
+import asyncio
 import secrets
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from pathlib import Path
 
+from bekend_node import questions_cli
 from bekend_node.questions_cli import question_lines
 from bekend_node.store import AnsweredQuestion, Store
+from bekend_policy.log_use import INTERNAL_CONTROL
 from bekend_policy.simulate import read_questions
 from bekend_proto.clock import milliseconds
+from bekend_proto.read_table import reads_between
 from bekend_proto.v1 import signed_pb2
+from typer.testing import CliRunner
 
 OM, POLITIE, ZVH = "00000099000000001000", "00000099000000002000", "00000099000000007000"
 PURPOSE = "kennemerland/zsm-context"
@@ -57,3 +63,20 @@ async def test_questions_of_a_month_without_persons_and_without_answers(tmp_path
         (ZVH, 1, OM, date(2026, 11, 5)),
     ]
     assert all(set(line.split('"')[1::2]) & {"elements", "time", "question_id"} == set() for line in lines)
+
+
+async def test_fg_30_writing_the_questions_of_a_month_is_itself_on_the_record(tmp_path: Path) -> None:
+    config = tmp_path / "node.yaml"
+    sample = files("bekend_node").joinpath("node.example.yaml").read_text("utf-8")
+    config.write_text(sample)
+    ran = await asyncio.to_thread(
+        CliRunner().invoke, questions_cli.app, ["--month", "2026-11", "--config", str(config)]
+    )
+    assert ran.exit_code == 0, ran.output
+    store = Store.open(tmp_path / "data")
+    try:
+        (read,) = store.database.read(lambda conn: reads_between(conn, 0, 1 << 62))
+        assert (read.log, read.used_for) == ("questions", INTERNAL_CONTROL)
+        assert store.counts()["log"] == 1
+    finally:
+        store.close()
