@@ -190,7 +190,8 @@ class ControlServer:
             operation = request.op
             await self._dispatch(connection, request, user)
         except RefusedError as error:
-            _log_refusal(user.name, operation, "refused", error.rule)
+            # At the desk the rule alone may tell what became of a request: there it goes to the colleague only.
+            _log_refusal(user.name, operation, "refused", error.rule if operation != "desk" else operation)
             await connection.send({"type": "refused", "rule": error.rule, "reason": error.reason})
         except BudgetError as error:
             _log_refusal(user.name, operation, code_name(error.code), "budget")

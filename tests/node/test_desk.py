@@ -299,7 +299,7 @@ async def _on_a_terminal(scene: Scene, *words: str) -> str:
     return shown.decode()
 
 
-async def test_list_show_decide_and_undo_at_the_command_line(scene: Scene) -> None:
+async def test_list_show_decide_and_undo_at_the_command_line(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     async with scene.node() as node:
         code, output, _ = await _bekend(scene, "list")
         assert (code, output) == (0, "Er wacht niets.\n")
@@ -325,6 +325,10 @@ async def test_list_show_decide_and_undo_at_the_command_line(scene: Scene) -> No
         assert await asked.collect_at(FIRST_COLLECT) == [WAITING]
         code, _, errors = await _bekend(scene, "undo", name)
         assert (code, "onbekend-verzoek" in errors) == (4, True)
+    # No line of the log tells what was decided, or why something was not.
+    logged = capsys.readouterr().err
+    assert '"control-refused"' in logged
+    assert not any(word in logged for word in ("onbekend-verzoek", "grond", "geheim", "vrijgegeven", "geweigerd"))
 
 
 def test_desk_init_makes_a_key_once(tmp_path: Path) -> None:
