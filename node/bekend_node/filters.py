@@ -13,8 +13,6 @@ next moment, so that a switch tells nothing (must-list 21).
 
 import asyncio
 import contextlib
-import json
-import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -28,6 +26,7 @@ from bekend_proto.logs import log
 from bekend_proto.v1 import signed_pb2
 
 from bekend_node import client_file, pseudonym_file
+from bekend_node.child import run_child
 from bekend_node.config import NodeConfig
 from bekend_node.filter_build import Built, Order
 from bekend_node.keys import NodeKeys
@@ -364,23 +363,8 @@ class Filters:
 
 async def run_builder(order: Order) -> Built:
     """Build a filter's body in a process of its own. Raises StorageError; the cause is on standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bekend_node.filter_build",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, _ = await process.communicate(order.to_json())
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise StorageError(f"the filter for {order.purpose} could not be built: it is tried again")
-    return Built(**json.loads(output))
+    failed = f"the filter for {order.purpose} could not be built: it is tried again"
+    return Built(**await run_child("bekend_node.filter_build", order.to_json(), failed))
 
 
 def _size_of(serving: Serving) -> int:

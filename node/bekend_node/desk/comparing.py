@@ -6,8 +6,6 @@ be compared is a fault: its requester gets no answer, and never the authenticate
 
 import asyncio
 import contextlib
-import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -21,6 +19,7 @@ from bekend_proto.logs import log
 from bekend_proto.records import record_context
 
 from bekend_node.answer.pending import Pending, open_pending
+from bekend_node.child import run_child
 from bekend_node.config import NodeConfig
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.compare import Compared, Named, Order
@@ -229,23 +228,8 @@ class Comparing:
 
 async def run_compare(order: Order) -> list[Compared]:
     """Compare in a process of its own. Raises StorageError; the cause is on standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bekend_node.desk.compare",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, _ = await process.communicate(order.to_json())
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise StorageError("the messages that name persons could not be compared: it is tried again")
-    return [Compared(**one) for one in json.loads(output)]
+    failed = "the messages that name persons could not be compared: it is tried again"
+    return [Compared(**one) for one in await run_child("bekend_node.desk.compare", order.to_json(), failed)]
 
 
 def _version(exchange: Exchange) -> tuple[str, int]:
