@@ -35,6 +35,7 @@ PARTS: dict[str, Part] = {
     "log": Part("bekend_deploy.log_cli", "Read, export, verify and compare the logs of broker and nodes."),
     "receipt": Part("bekend_node.receipt_cli", "Check an answer receipt, off line."),
     "inzage": Part("bekend_node.records.cli", "Answer a citizen's access request; defer informing (privacy officer)."),
+    "audit": Part("bekend_node.audit.cli", "The audit by sample (privacy officer, auditor)."),
     "bench": Part("bekend_bench.cli", "Measure this machine against the floor of the protocol."),
 }
 

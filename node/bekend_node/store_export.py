@@ -1,6 +1,6 @@
 """An export: what the privacy officer takes along from `node.db`, as one SQLite file that is written once.
 
-    meta       what it is, of whom, from when; the own and the broker's key manifest (signed notes)
+    meta       what it is, of whom, from when; the key manifests of all that the node knows (signed notes)
     question   answered Questions as they came, numbered from 1 by time
     sealed     their sealed records
     logged     the hashes of answered Questions in the node's log

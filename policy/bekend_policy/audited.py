@@ -4,7 +4,7 @@
     wie: "00000099000000001000"        whose Questions were audited
     van: 2026-11-16                    first and last day, in Amsterdam
     tot_en_met: 2026-11-22
-    trekking: "<64 hex digits>"        SHA-256 of the cosigned checkpoints by which the Questions were drawn
+    trekking: "<64 hex digits>"        SHA-256 over the cosigned checkpoints by which they were drawn
     zonder: []                         witnesses that the draw did without
     vragen: 2501                       Questions of the period
     getrokken: 130
@@ -36,7 +36,7 @@ AUDITOR: Final = "auditor"
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """What an audituitslag says. `draw`: SHA-256 of the texts of the checkpoints, one after the other."""
+    """What an audituitslag says. `draw`: SHA-256 over the checkpoints and the cosignatures that counted."""
 
     by: str
     first: date

@@ -122,7 +122,7 @@ def test_a_signature_of_another_is_no_cosignature() -> None:
 def test_a_checkpoint_that_is_not_later_is_refused() -> None:
     made = week()
     early = open_draw(note_over(made, seconds=UNTIL // 1000 - 1), TRUSTED)
-    with pytest.raises(ProofError, match="before the period had ended"):
+    with pytest.raises(ProofError, match="voordat de periode"):
         questions(made, early, SINCE, UNTIL)
     # Signed later, but over fewer entries: some Questions could still be written after it.
     head = checkpoint_of(made.checkpoint)
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_is_not_later_is_refused() -> None:
     older = Checkpoint(head.origin, size, made.roots([size])[size]).sign(KEYS[BROKER])
     for oin in FOUR:
         older = cosign(older, oin, KEYS[oin], LATER)
-    with pytest.raises(ProofError, match="whole period"):
+    with pytest.raises(ProofError, match="hele periode"):
         questions(made, open_draw(older, TRUSTED), SINCE, UNTIL)
 
 
@@ -141,9 +141,9 @@ def test_a_checkpoint_of_another_history_or_log_is_refused() -> None:
         questions(other, draw, SINCE, UNTIL)
     entries = [entry for _, entry in made.shown]
     changed = [replace(entries[0], at=entries[0].at + 1), *entries[1:]]
-    with pytest.raises(ProofError, match="another history"):
+    with pytest.raises(ProofError, match="andere geschiedenis"):
         questions(export(BROKER, changed, SINCE, UNTIL), draw, SINCE, UNTIL)
-    with pytest.raises(MalformedError, match="cover"):
+    with pytest.raises(MalformedError, match="omvat niet"):
         questions(made, draw, SINCE - 2 * DAY, UNTIL)
     with pytest.raises(MalformedError):
         questions(export(NODES[0], entries, SINCE, UNTIL), draw, SINCE, UNTIL)

@@ -207,7 +207,7 @@ class Archive:
         path.unlink(missing_ok=True)
         meta = {
             "oin": self.oin.encode(), "made": b"0", "manifest": self.manifest(),
-            "broker_manifest": self.broker_manifest(),
+            "broker_manifest": self.broker_manifest(), "manifests": b"[]",
         }  # fmt: skip
         write_export(self.store, path, meta)
         return path

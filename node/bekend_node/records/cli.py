@@ -2,17 +2,14 @@
 
 import base64
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from bekend_policy.officer_key import OfficerKey, open_officer_key
+from bekend_policy.officer_key import open_officer_key
 from bekend_policy.passphrase import destroy
 from bekend_proto.clock import AMSTERDAM, SystemClock, from_milliseconds
 from bekend_proto.v1 import broker_pb2
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bekend_node.records import deferral_cli, keys_cli
 from bekend_node.records.answer import Given, answer
@@ -28,13 +25,15 @@ from bekend_node.records.terminal import (
     AsJson,
     Config,
     PassphraseFile,
+    anchor_of,
+    bars,
     called,
     faults,
+    officer_keys,
     passphrase,
     person,
     say,
 )
-from bekend_node.store_export import Progress as Report
 
 EPILOG = """
 **Voorbeelden**
@@ -149,8 +148,8 @@ def export(
     from bekend_node.config import load_config  # noqa: PLC0415
     from bekend_node.records.export import export as write  # noqa: PLC0415
 
-    with faults(as_json), _bars() as bars:
-        counts = write(load_config(config), out, SystemClock(), bars("vragen"))
+    with faults(as_json), bars(_STAGES) as stage:
+        counts = write(load_config(config), out, SystemClock(), stage("vragen"))
         say(
             as_json,
             {"export": str(out), **counts},
@@ -187,17 +186,17 @@ def answer_command(  # noqa: PLR0917 - options have names on the command line
     """
     with faults(as_json):
         given = Given(
-            keys=_keys(key_files, passphrase_files or []),
+            keys=officer_keys(key_files, passphrase_files or []),
             secret=read_file(private_file(file)),
             reply=read_file(reply),
             export=exported,
             covenants=covenants,
-            anchor=_anchor(anchor),
+            anchor=anchor_of(anchor),
             registration=load_registration(registration) if registration else None,
             workers=workers,
         )
-        with _bars() as bars:
-            facts, findings = answer(given, SystemClock().now(), bars)
+        with bars(_STAGES) as stage:
+            facts, findings = answer(given, SystemClock().now(), stage)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         page, data = folder / "brief.html", folder / "brief.json"
         write_together({page: letter_html(facts, findings), data: letter_json(facts, findings)})
@@ -211,19 +210,6 @@ def answer_command(  # noqa: PLR0917 - options have names on the command line
 def private_file(file: Path) -> Path:
     """Where the secret of a request stands."""
     return file.with_name(f"{file.name}.geheim")
-
-
-def _keys(files: list[Path], passphrases: list[Path]) -> list[OfficerKey]:
-    given: list[Path | None] = [*passphrases, *[None] * (len(files) - len(passphrases))]
-    return [
-        open_officer_key(path, passphrase(secret, f"Wachtwoord van {path.name}"))
-        for path, secret in zip(files, given, strict=False)
-    ]
-
-
-def _anchor(value: str) -> str:
-    path = Path(value)
-    return path.read_text("utf-8").strip() if "+" not in value and path.is_file() else value.strip()
 
 
 def _facts(page: Path, data: Path, findings: Findings) -> dict[str, Any]:
@@ -260,25 +246,6 @@ def _fault_line(fault: Fault) -> str:
     when = f" van {from_milliseconds(fault.time).astimezone(AMSTERDAM):%d-%m-%Y %H:%M}" if fault.time else ""
     who = f", gesteld door {fault.requester}" if fault.requester else ""
     return f"{fault.what}. Vraag {fault.question[:16]}…{when}{who}"
-
-
-@contextmanager
-def _bars() -> Iterator[Any]:
-    """A bar per stage, on a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, auto_refresh=False) as progress:
-
-        def stage(name: str) -> Report:
-            task = progress.add_task(_STAGES[name], total=None)
-
-            def report(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-                progress.refresh()
-
-            return report
-
-        yield stage
 
 
 _STAGES = {"vragen": "Beantwoorde vragen", "eigen": "Eigen vragen"}

@@ -44,6 +44,7 @@ def export(config: NodeConfig, path: Path, clock: Clock, progress: Progress = la
             "made": str(now).encode("ascii"),
             "manifest": config.manifest.read_bytes(),
             "broker_manifest": held[1],
+            "manifests": json.dumps([note.hex() for _, note in store.manifests().values()]).encode("ascii"),
         }
         write_export(store, path, meta, progress)
         counts = store.counts()

@@ -47,11 +47,11 @@ def file_bytes(kind: str, **fields: Any) -> bytes:
     return (json.dumps({"kind": kind, **fields}, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def read_file(path: Path) -> bytes:
-    """The octets of a file, at most one more than is allowed. Raises MalformedError."""
+def read_file(path: Path, *, whole: bool = False) -> bytes:
+    """The octets of a file, at most one more than is allowed, or all of them. Raises MalformedError."""
     try:
         with path.open("rb") as file:
-            return file.read(MAXIMUM + 1)
+            return file.read(-1 if whole else MAXIMUM + 1)
     except OSError as error:
         raise MalformedError(f"{path} kan niet worden gelezen ({error.strerror}): controleer het pad") from error
 

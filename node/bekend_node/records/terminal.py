@@ -2,15 +2,20 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from bekend_policy.officer_key import OfficerKey, open_officer_key
 from bekend_policy.terminal import AsJson, faults_shown, say
 from bekend_proto.errors import KeysError, RefusedError, UnreachableError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bekend_node.store_export import Progress as Report
 
 USAGE: Final = 2
 NOT_GOOD: Final = 3
@@ -21,7 +26,8 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option("--wachtwoordbestand", help="Bestand met het wachtwoord (mode 0600); anders wordt het gevraagd."),
 ]
-__all__ = ["AsJson", "Config", "PassphraseFile", "called", "faults", "passphrase", "person", "say", "stop"]
+__all__ = ["AsJson", "Config", "PassphraseFile", "anchor_of", "bars", "called", "faults", "officer_keys", "passphrase",
+           "person", "say", "stop"]  # fmt: skip
 
 
 @contextmanager
@@ -54,6 +60,40 @@ def passphrase(file: Path | None, question: str = "Wachtwoord", *, new: bool = F
     if os.stat(file).st_mode & 0o077:
         raise KeysError(f"ook anderen mogen {file} lezen: draai 'chmod 600 {file}'")
     return file.read_text("utf-8").split("\n", 1)[0]
+
+
+def officer_keys(files: Sequence[Path], passphrases: Sequence[Path]) -> list[OfficerKey]:
+    """The officer's keys, the present one first; a passphrase that no file holds is asked for. Raises KeysError."""
+    given: list[Path | None] = [*passphrases, *[None] * (len(files) - len(passphrases))]
+    return [
+        open_officer_key(path, passphrase(secret, f"Wachtwoord van {path.name}"))
+        for path, secret in zip(files, given, strict=False)
+    ]
+
+
+def anchor_of(value: str) -> str:
+    """A verification key as it was typed, or from a file."""
+    path = Path(value)
+    return path.read_text("utf-8").strip() if "+" not in value and path.is_file() else value.strip()
+
+
+@contextmanager
+def bars(names: Mapping[str, str]) -> Iterator[Callable[[str], Report]]:
+    """A bar per stage, on a terminal; `names` says what each stage is called."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, auto_refresh=False) as progress:
+
+        def stage(name: str) -> Report:
+            task = progress.add_task(names[name], total=None)
+
+            def report(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+                progress.refresh()
+
+            return report
+
+        yield stage
 
 
 def person(kind: str) -> Identifier:

@@ -7,11 +7,14 @@ Nobody whose Question it is can steer the draw. The checkpoint is later than all
 signed them before it; the broker fixes the text before a witness signs it, so it cannot try texts until one suits; and
 what requester and source sign counts for no Question of theirs. Every witness of whom a key is given must have signed,
 but those that the auditor names as absent, so that nobody chooses which cosignatures count.
+
+Faults are in Dutch: privacy officers and auditors read them.
 """
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from typing import Final
 
 from bekend_proto.checkpoint import Checkpoint, cosignature_of, open_checkpoint, owner_of
@@ -48,6 +51,11 @@ class Draw:
     def earliest(self) -> int:
         """When the first of the witnesses signed, in milliseconds."""
         return min(int.from_bytes(value[:8], "big") for _, value in self.cosignatures) * 1000
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the checkpoint's text and every cosignature that counts: two draws with one digest are the same."""
+        return sha256(self._seed("", "")).digest()
 
     def value(self, requester: str, source: str, question_hash: bytes) -> int:
         """A number of 256 bits for one Question."""
@@ -91,10 +99,10 @@ def open_draw(note: bytes, keys: Keys, absent: Collection[str] = ()) -> Draw:
     found = {oin: cosignature_of(parsed, oin, keys.partners[oin]) for oin in witnesses if oin not in absent}
     missing = [oin for oin, value in found.items() if value is None]
     if missing:
-        raise SignatureError(f"no cosignature of {', '.join(missing)} stands below this checkpoint")
+        raise SignatureError(f"onder dit controlepunt ontbreekt de medeondertekening van {', '.join(missing)}")
     counted = tuple((oin, value) for oin, value in found.items() if value is not None)
     if len(counted) < LEAST_WITNESSES or 2 * len(counted) <= len(witnesses):
-        raise KeysError(f"a draw takes the cosignatures of {LEAST_WITNESSES} nodes and of more than half of all")
+        raise KeysError(f"voor een trekking tekenen ten minste {LEAST_WITNESSES} nodes mee, en meer dan de helft")
     return Draw(checkpoint, counted, tuple(oin for oin in witnesses if oin in absent))
 
 
@@ -106,19 +114,19 @@ def questions(export: Export, draw: Draw, since: int, until: int) -> list[Entry]
     """
     size = draw.checkpoint.size
     if export.log != draw.checkpoint.origin:
-        raise MalformedError(f"the checkpoint is of {draw.checkpoint.origin}, the export of {export.log}")
+        raise MalformedError(f"het controlepunt is van {draw.checkpoint.origin}, de export van {export.log}")
     if export.since > since or export.until < until:
-        raise MalformedError("the export does not cover the period: export the whole of it")
+        raise MalformedError("de export omvat niet de hele periode: maak een export van de hele periode")
     root = export.roots([size]).get(size)
     if root is None:
-        raise MalformedError("the checkpoint lies outside the export: export until after the moment of the checkpoint")
+        raise MalformedError("het controlepunt valt buiten de export: maak een export tot na het controlepunt")
     if root != draw.checkpoint.root:
-        raise ProofError("the checkpoint is of another history than the export")
+        raise ProofError("het controlepunt hoort bij een andere geschiedenis dan de export")
     if draw.earliest < until:
-        raise ProofError("a witness signed this checkpoint before the period had ended: take a later one")
+        raise ProofError("een node tekende dit controlepunt voordat de periode voorbij was: neem een later")
     inside = [(n, one) for n, one in enumerate(export.entries, export.first) if since <= one.at < until]
     if any(n >= size for n, _ in inside):
-        raise ProofError("the checkpoint does not cover the whole period: take a later one")
+        raise ProofError("het controlepunt omvat niet de hele periode: neem een later")
     shown = [one for _, one in inside if isinstance(one, Entry)]
     return [one for one in shown if one.kind == QUESTION and one.requester != one.source]
 
