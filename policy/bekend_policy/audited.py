@@ -19,7 +19,7 @@ It lets a bewaarbesluit be drafted (retention.py): what was audited, and found g
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Annotated, Final
+from typing import Final
 
 from bekend_proto.errors import KeysError, MalformedError, SignatureError
 from bekend_proto.note import open_note, parse_vkey
@@ -67,9 +67,6 @@ class Audited:
         )
 
 
-Count = Annotated[Whole, Field(lt=2**53)]
-
-
 class _File(StrictModel):
     kind: str = Field(alias="soort")
     by: Oin = Field(alias="wie")
@@ -77,12 +74,12 @@ class _File(StrictModel):
     last: Day = Field(alias="tot_en_met")
     draw: Hex32 = Field(alias="trekking")
     absent: tuple[Oin, ...] = Field(alias="zonder")
-    questions: Count = Field(alias="vragen")
-    drawn: Count = Field(alias="getrokken")
-    tested: Count = Field(alias="getoetst")
-    unanswered: Count = Field(alias="onbeantwoord")
-    untested: Count = Field(alias="niet_getoetst")
-    breaches: Count = Field(alias="inbreuken")
+    questions: Whole = Field(alias="vragen")
+    drawn: Whole = Field(alias="getrokken")
+    tested: Whole = Field(alias="getoetst")
+    unanswered: Whole = Field(alias="onbeantwoord")
+    untested: Whole = Field(alias="niet_getoetst")
+    breaches: Whole = Field(alias="inbreuken")
 
 
 def parse_audited(text: str) -> Audited:

@@ -54,7 +54,7 @@ class Draw:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the checkpoint's text and every cosignature that counts: two draws with one digest are the same."""
+        """SHA-256 of the text and every cosignature that counts: draws with one digest are the same."""
         return sha256(self._seed("", "")).digest()
 
     def value(self, requester: str, source: str, question_hash: bytes) -> int:
