@@ -195,7 +195,7 @@ def _node(
     keys = node_keys.NodeKeys.create(folder / "keys", partner.oin, now)
     used = registers_in_use(pairs, partner.oin)
     files = population.write(folder / "import", partner.oin)
-    sizes = {register: len(population.registers[partner.oin, register]) for register in used}
+    sizes = {register: max(1, len(population.registers[partner.oin, register])) for register in used}
     desk = {"desk": f"Loket {partner.name}, loket@{partner.slug}.example", "opening_hours": "werkdagen 9-17 uur"}
     officer = off_line.privacy_officer
     (folder / "privacy-officer.pub").write_text(officer.public_file, encoding="ascii")
