@@ -229,7 +229,7 @@ def _node(
             "tls": _tls(tls, folder),
             "metrics": f"127.0.0.1:{metrics}",
             "socket": "node.sock",
-            **({"web": {"listen": f"127.0.0.1:{pages}", "origin": f"http://127.0.0.1:{pages}"}} if pages else {}),
+            **({"web": _pages(folder, population, pages)} if pages else {}),
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
             "officers": _officers(partner),
             "desk_staff": _desk_staff(partner, pairs),
@@ -258,9 +258,23 @@ def _desk_staff(partner: Partner, pairs: Sequence[Pair]) -> list[dict[str, Any]]
     return [{"user": _user(), "name": f"Demo-collega {partner.name}", "purposes": purposes}] if purposes else []
 
 
+def _pages(folder: Path, population: Population, port: int) -> dict[str, str]:
+    """Pages for a trial, with the fixed persons to practise with."""
+    fixed = population.fixed
+    shows = {
+        fixed.everywhere: "Bekend bij elke partner die direct antwoordt.",
+        fixed.nowhere: "Bij niemand bekend: u ziet 'geen uitsluitsel'.",
+        fixed.expired: "Was bekend, maar dat is te lang geleden: u ziet 'geen uitsluitsel'.",
+    }
+    persons = [{"person": f"{population.kind}:{number}", "shows": text} for number, text in shows.items()]
+    _dump(folder / "oefenen.yaml", {"persons": persons})
+    return {"listen": f"127.0.0.1:{port}", "origin": f"http://127.0.0.1:{port}", "practice": "oefenen.yaml"}
+
+
 def _officers(partner: Partner) -> list[dict[str, str]]:
     """Whoever runs the demo is the officer of every partner that may ask."""
-    return [{"user": _user(), "name": f"Demo-medewerker {partner.name}", "role": ROLES.get(partner.kind, "medewerker")}]
+    name = f"Demo-medewerker {partner.name}"
+    return [{"user": _user(), "name": name, "role": role} for role in (ROLES.get(partner.kind, "medewerker"), "beheer")]
 
 
 def _write_mapping(path: Path, register: str, kind: str, approvers: tuple[SigningKey, SigningKey]) -> None:

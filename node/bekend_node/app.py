@@ -288,6 +288,7 @@ class Node:
             covenant=self.rules.covenant,
             officers=config.officers,
             contact=self._contact,
+            status=self.status,
             clock=self.clock,
             dev=dev,
         )

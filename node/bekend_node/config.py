@@ -152,6 +152,7 @@ class Web(StrictModel):
     certificate: Path | None = None
     key: Path | None = None
     theme_css: Path | None = None
+    practice: Path | None = None
     sign_in: SignIn | None = None
 
 
@@ -227,7 +228,7 @@ def load_config(path: Path) -> NodeConfig:
 
 
 def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:
-    found: dict[str, Any] = _paths_at(web, ("certificate", "key", "theme_css"), at)
+    found: dict[str, Any] = _paths_at(web, ("certificate", "key", "theme_css", "practice"), at)
     if web.sign_in is not None:
         paths = _paths_at(web.sign_in, ("key", "certificate", "authorities"), at)
         found["sign_in"] = web.sign_in.model_copy(update=paths)

@@ -186,7 +186,10 @@ class TestProvider:
         endpoint = self.server.get_endpoint("session")
         info = endpoint.unpack_signed_jwt(request.query_params["sjwt"])
         endpoint.do_verified_logout(alla=True, **info)
-        return RedirectResponse(info["redirect_uri"], 302)
+        response = RedirectResponse(info["redirect_uri"], 302)
+        for cookie in endpoint.kill_cookies():
+            response.delete_cookie(cookie["name"])
+        return response
 
 
 def _configuration(provider: TestProvider) -> dict[str, Any]:

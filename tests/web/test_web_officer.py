@@ -213,3 +213,35 @@ def test_a_page_is_under_100_kb_in_all(new_page: NewPage, federation: Federation
     sizes = {answer.url: answer.request.sizes()["responseBodySize"] for answer in answers}
     kept = sum(size for url, size in sizes.items() if "/static/" in url)
     assert all(size + kept < 100_000 for size in sizes.values())
+
+
+def test_who_practises_finds_the_test_persons(new_page: NewPage, federation: Federation, pictures: Path) -> None:
+    page = sign_in(new_page())
+    page.click("text=Toon de testpersonen")
+    fixed = federation.population.fixed
+    assert {str(fixed.everywhere), str(fixed.nowhere), str(fixed.expired)} <= set(
+        page.locator(".nummer").all_inner_texts()
+    )
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.screenshot(path=pictures / f"oefenen-{width}-{scheme}.png", full_page=True)
+            assert_looks_right(page)
+
+
+def test_outcomes_on_paper_say_what_they_do_not_prove(
+    new_page: NewPage, federation: Federation, pictures: Path
+) -> None:
+    page = at_form(new_page)
+    fill_in(page, str(federation.population.fixed.everywhere), HAARLEM.oin, VELSEN.oin)
+    page.click(ASK)
+    outcomes(page)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 990})
+    page.screenshot(path=pictures / "uitkomst-papier.png", full_page=True)
+    page.pdf(path=pictures / "uitkomst-papier.pdf", format="A4")
+    shown = page.inner_text("body")
+    assert "bewijst niets" in shown
+    assert "Zaak 01/234567-26" in shown
+    assert not any(page.is_visible(one) for one in (".menu", ".wie-uit", ".knoppen", ".banner"))

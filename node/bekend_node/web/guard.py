@@ -5,15 +5,20 @@ come from a page of this site: browsers say so themselves (Sec-Fetch-Site, and O
 travel in forms, and it works without script.
 """
 
+import asyncio
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_LIMIT: Final = 64 * 1024
 """Octets of a form at most: eight persons and their texts need a quarter of it."""
+
+BODY_SECONDS: Final = 20.0
+"""How long a form may take to come in."""
 
 CONTENT_POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -61,11 +66,16 @@ class Guard:
                     headers["strict-transport-security"] = _HSTS
             await send(message)
 
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # RFC 9112, section 6.1: a proxy in front may have believed the other one. Nothing may follow here.
+            await PlainTextResponse("", status_code=400, headers={"connection": "close"})(scope, receive, guarded)
+            return
+        refusal = self._refusal(scope["method"], headers)
         if refusal is not None:
             await PlainTextResponse(refusal, status_code=403)(scope, receive, guarded)
             return
-        await self._app(scope, receive, guarded)
+        await self._app(scope, _hurried(receive), guarded)
 
     def _refusal(self, method: str, headers: Headers) -> str | None:
         """Why a request is not taken, in Dutch; None when it is."""
@@ -80,3 +90,23 @@ class Guard:
         if site is not None:
             return site == "same-origin"
         return headers.get("origin") == self._origin
+
+
+def _hurried(receive: Receive) -> Receive:
+    """The same, but a body that takes too long ends the request; after it, waiting may take for ever (streams)."""
+    end = asyncio.get_running_loop().time() + BODY_SECONDS
+    whole = False
+
+    async def hurried() -> Message:
+        nonlocal whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
+        whole = not message.get("more_body", False)
+        return message
+
+    return hurried

@@ -26,7 +26,7 @@ Page = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class MenuItem:
-    """One entry of the menu, for people with one of these roles; every officer's role when `roles` is None."""
+    """One entry of the menu, for people with one of these roles; when None, with a role that no other entry names."""
 
     path: str
     text: str
@@ -40,14 +40,17 @@ class Site:
     organisation: str
     dev: bool
     demo: bool
-    theme: Path | None = None
+    theme: str = ""
+    """Address of the partner's own style sheet; none when empty."""
+    practice: bool = False
+    """Whether there is a page of test persons."""
 
 
 class Pages:
     """Renders templates for whoever is signed in."""
 
     def __init__(self, site: Callable[[], Site], sessions: Sessions, menu: Sequence[MenuItem]) -> None:
-        self._site = site
+        self.site = site
         self._sessions = sessions
         self._menu = tuple(menu)
         self._texts = Texts("nl")
@@ -98,22 +101,28 @@ class Pages:
         """The text of a template, whole page or part of one."""
         session = self._sessions.peek(request.cookies.get(COOKIE))
         person = session.person if session else None
-        common = {"site": self._site(), "person": person, "menu": self._menu_of(person, request.url.path)}
+        common = {"site": self.site(), "person": person, "menu": self._menu_of(person, request.url.path)}
         return self._templates.get_template(template).render({**common, **values})
 
     def failed(self, request: Request, status: int) -> HTMLResponse:
         """The page for what went wrong: says what to do, never what was asked."""
-        key = f"fout.{status}" if status in {403, 404, 405, 413} else "fout.500"
+        key = f"fout.{status}" if status in {403, 404, 405, 408, 413} else "fout.500"
         return self.render(request, "fout.html.j2", status, message=self._texts(key))
 
+    def first_of(self, person: Person) -> str:
+        """Where somebody starts: the first entry of the own menu."""
+        return next((one.path for one in self._shown_to(person)), self._menu[0].path)
+
     def _menu_of(self, person: Person | None, path: str) -> list[dict[str, object]]:
-        if person is None:
-            return []
-        shown = [one for one in self._menu if one.roles is None or one.roles & set(person.roles)]
         return [
             {"path": one.path, "text": one.text, "here": path == one.path or path.startswith(one.path + "/")}
-            for one in shown
+            for one in (self._shown_to(person) if person else ())
         ]
+
+    def _shown_to(self, person: Person) -> list[MenuItem]:
+        named = {role for one in self._menu for role in one.roles or ()}
+        asks = bool(set(person.roles) - named)
+        return [one for one in self._menu if (asks if one.roles is None else one.roles & set(person.roles))]
 
 
 class NotSignedIn(Exception):  # noqa: N818 - no fault: the way to sign in follows

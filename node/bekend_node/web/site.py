@@ -1,7 +1,8 @@
 """The composition of the pages: which parts of the node each role's pages stand on."""
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from bekend_policy.model import Covenant
@@ -13,17 +14,22 @@ from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
 from bekend_node.config import Officer, Web
-from bekend_node.web import devsignin
+from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import MenuItem, Pages, Site, see_other
+from bekend_node.web.practice import PracticePages
 from bekend_node.web.provider import Provider
 from bekend_node.web.server import WebServer
 from bekend_node.web.sessions import Person, Sessions
 from bekend_node.web.signin import SignInPages
+from bekend_node.web.theme import Theme
 from bekend_node.web.tls import PageTls
 
-MENU = (MenuItem("/bevragen", "menu.bevragen"),)
+MENU = (
+    MenuItem("/bevragen", "menu.bevragen"),
+    MenuItem("/beheer", "menu.beheer", frozenset({operator.ROLE})),
+)
 
 
 def pages_of(
@@ -34,34 +40,45 @@ def pages_of(
     covenant: Callable[[], Covenant],
     officers: Sequence[Officer],
     contact: Callable[[str], str | None],
+    status: Callable[[], Mapping[str, Any]],
     clock: Clock,
     dev: bool,
 ) -> WebServer:
     """The pages of a node, ready to start. `dev`: whoever reaches them picks an officer of node.yaml.
 
     Raises KeysError when they would be served without sign-in, or beyond this machine without TLS; TlsFilesError for
-    a key or certificate that cannot be used.
+    a key or certificate that cannot be used; StorageError or YamlFaults for a theme or a practice file.
     """
     host, _, port = config.listen.rpartition(":")
     host = host.strip("[]")
     check_safe(config, host, dev=dev)
     tls = PageTls(config.certificate, config.key, clock) if config.certificate and config.key else None
+    theme = Theme(config.theme_css) if config.theme_css else None
     sessions = Sessions(clock)
-    pages = Pages(
-        lambda: Site(covenant().participants[oin].name, dev=dev, demo=covenant().demo, theme=config.theme_css),
-        sessions,
-        MENU,
-    )
+
+    def site() -> Site:
+        now = covenant()
+        return Site(
+            now.participants[oin].name,
+            dev=dev,
+            demo=now.demo,
+            theme=theme.address if theme else "",
+            practice=now.demo and config.practice is not None,
+        )
+
+    pages = Pages(site, sessions, MENU)
     officer = OfficerPages(pages, asker, covenant, oin, contact, clock)
 
     async def first(request: Request) -> Response:
-        pages.person(request)
-        return see_other(MENU[0].path)
+        return see_other(pages.first_of(pages.person(request)))
 
     routes = [
         *_sign_in(config, pages, sessions, officers, clock, dev=dev),
         Route("/", first, methods=["GET"]),
         *officer.routes(),
+        *operator.OperatorPages(pages, status).routes(),
+        *(PracticePages(pages, config.practice).routes() if config.practice else ()),
+        *(theme.routes() if theme else ()),
     ]
     app = build(config.origin, pages, sessions, routes)
     return WebServer(app, host, int(port), tls)
