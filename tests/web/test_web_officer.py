@@ -99,6 +99,8 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_was_asked(new_page: NewPa
     page = at_form(new_page)
     fill_in(page, "999990018", HAARLEM.oin)
     page.click(ASK)
+    assert page.title().startswith("Fout")
+    assert page.evaluate("document.activeElement.id") == "fouten"
     assert page.get_attribute("#persoon-1", "aria-invalid") == "true"
     assert "11-proef" in page.inner_text("#persoon-1-fout") or "BSN" in page.inner_text("#persoon-1-fout")
     assert page.is_checked(f"input[value='{HAARLEM.oin}']")

@@ -33,6 +33,8 @@ WELL: dict[str, Any] = {
     "registers": [],
     "suspensions": [],
     "log": {"seen": {"bekend/log": 12}, "stopped": None, "alarms": []},
+    "deferrals": {"due": 0, "pending": 0},
+    "retention_waits": 0,
     "rows": {"log": 4},
     "now": "2026-11-26T09:00:00Z",
 }
@@ -70,6 +72,8 @@ def test_the_operators_page_is_for_operators() -> None:
     [
         ({"brokers": {"broker.example:8443": False}}, "Not attached to broker.example:8443"),
         ({"log": WELL["log"] | {"stopped": "x"}}, "The log stopped this node"),
+        ({"deferrals": {"due": 1, "pending": 1}}, "2 deferral(s)"),
+        ({"retention_waits": 3}, "3 rows past their term"),
         (
             {
                 "log": WELL["log"]

@@ -50,4 +50,7 @@ def _attention(status: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         for purpose, facts in status["purposes"].items()
         if not facts["ready"]
     ]
+    deferrals = status["deferrals"]["due"] + status["deferrals"]["pending"]
+    found += [("status.deferrals", {"number": deferrals})] * bool(deferrals)
+    found += [("status.retention", {"number": status["retention_waits"]})] * bool(status["retention_waits"])
     return found
