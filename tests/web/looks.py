@@ -1,7 +1,11 @@
 """What every page must be, whatever it shows: usable with WCAG 2.2 AA, and laid out so that it can be read."""
 
+from pathlib import Path
+
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
+
+from tests.web.conftest import WIDTHS
 
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -40,3 +44,13 @@ def assert_looks_right(page: Page) -> None:
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _RULES}})
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate(_LAYOUT) == []
+
+
+def assert_looks_right_everywhere(page: Page, pictures: Path, name: str) -> None:
+    """The same at every width, light and dark; a picture of each is kept under `name`."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.screenshot(path=pictures / f"{name}-{width}-{scheme}.png", full_page=True)
+            assert_looks_right(page)

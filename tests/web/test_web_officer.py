@@ -11,7 +11,7 @@ from bekend_deploy.partners import HAARLEM, OM, VELSEN
 from playwright.sync_api import Page, Request, Response
 
 from tests.web.conftest import WIDTHS, NewPage
-from tests.web.looks import assert_looks_right
+from tests.web.looks import assert_looks_right, assert_looks_right_everywhere
 
 ASK = "button:has-text('Vraag het de partners')"
 LOCAL = "/bevragen/demo/zsm-lokale-context"
@@ -224,12 +224,7 @@ def test_who_practises_finds_the_test_persons(new_page: NewPage, federation: Fed
     assert {str(fixed.everywhere), str(fixed.nowhere), str(fixed.expired)} <= set(
         page.locator(".nummer").all_inner_texts()
     )
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.screenshot(path=pictures / f"oefenen-{width}-{scheme}.png", full_page=True)
-            assert_looks_right(page)
+    assert_looks_right_everywhere(page, pictures, "oefenen")
 
 
 def test_outcomes_on_paper_say_what_they_do_not_prove(

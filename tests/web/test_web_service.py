@@ -19,8 +19,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.support.pki import Authority
 from tests.support.provider import CLIENT, MFA, TestProvider, running
-from tests.web.conftest import WIDTHS
-from tests.web.looks import assert_looks_right
+from tests.web.looks import assert_looks_right, assert_looks_right_everywhere
 from tests.web.signing_in import ROLES, USERS, make_key, sign_in_at
 from tests.web.test_web_officer import ASK, fill_in, outcomes
 
@@ -138,13 +137,8 @@ def test_signing_out_asks_the_provider_again(page: Page) -> None:
 )
 def test_fg_45_who_may_not_come_in_reads_why(page: Page, pictures: Path, user: str, text: str) -> None:
     sign_in(page, user)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            assert text in page.inner_text("[role=alert]")
-            page.screenshot(path=pictures / f"inloggen-{user}-{width}-{scheme}.png", full_page=True)
-            assert_looks_right(page)
+    assert text in page.inner_text("[role=alert]")
+    assert_looks_right_everywhere(page, pictures, f"inloggen-{user}")
 
 
 def test_going_back_to_a_used_callback_signs_nobody_in_twice(page: Page) -> None:
@@ -162,12 +156,7 @@ def test_the_operator_sees_how_the_node_stands(page: Page, pictures: Path) -> No
     assert page.url.endswith("/beheer")
     assert page.get_attribute("html", "lang") == "en"
     assert "attached" in page.inner_text("main")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.screenshot(path=pictures / f"beheer-{width}-{scheme}.png", full_page=True)
-            assert_looks_right(page)
+    assert_looks_right_everywhere(page, pictures, "beheer")
 
 
 def test_who_is_no_operator_does_not(page: Page) -> None:
