@@ -5,7 +5,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from html import unescape
 from pathlib import Path
 
 import httpx2
@@ -153,7 +152,7 @@ def test_going_back_to_a_used_callback_signs_nobody_in_twice(page: Page) -> None
 
 def test_the_operator_sees_how_the_node_stands(page: Page, pictures: Path) -> None:
     sign_in(page, "bakker")
-    assert page.url.endswith("/beheer")
+    page.click("text=Beheer")
     assert page.get_attribute("html", "lang") == "en"
     assert "attached" in page.inner_text("main")
     assert_looks_right_everywhere(page, pictures, "beheer")
@@ -172,7 +171,7 @@ def test_pages_wear_the_partners_colours(page: Page, pictures: Path) -> None:
 
 HOSTILE = {
     "script": "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>",
-    "template": "{{ 7 * 7 }}{% raw %}${7*7}",
+    "template": "{{ 7919 * 7907 }}{% raw %}${7919*7907}",
     "null": "01/234567-26\x00\x01\x02",
     "long": "x" * 50_000,
     "too-long": "x" * 100_000,
@@ -228,12 +227,12 @@ def filled_in(federation: Federation) -> dict[str, str | list[str]]:
     }
 
 
-def assert_harmless(reply: httpx2.Response, sent: str) -> None:
+def assert_harmless(reply: httpx2.Response) -> None:
     """An answer on purpose, and nothing of what was sent as anything but text."""
     assert reply.status_code in {303, 400, 413, 422}, (reply.status_code, reply.text[-400:])
     assert "<script>alert" not in reply.text
     assert "<img src=x" not in reply.text
-    assert "49" not in reply.text or "{{ 7 * 7 }}" not in sent or "{{ 7 * 7 }}" in unescape(reply.text)
+    assert str(7919 * 7907) not in reply.text
     assert reply.headers.get("set-cookie") is None
     assert reply.headers["cache-control"] == "no-store"
 
@@ -243,9 +242,8 @@ def assert_harmless(reply: httpx2.Response, sent: str) -> None:
 def test_hostile_input_in_a_field_is_refused_or_shown_as_text(
     desk: httpx2.Client, federation: Federation, field: str, kind: str
 ) -> None:
-    sent = HOSTILE[kind]
-    reply = desk.post(f"/bevragen/{ZSM_LOCAL}", data=filled_in(federation) | {field: sent})
-    assert_harmless(reply, sent)
+    reply = desk.post(f"/bevragen/{ZSM_LOCAL}", data=filled_in(federation) | {field: HOSTILE[kind]})
+    assert_harmless(reply)
     if field == "persoon-1":
         # A number is nine digits as everybody writes them, or it is no number.
         assert reply.status_code in {413, 422}
@@ -259,10 +257,10 @@ def test_a_field_that_is_missing_or_comes_twice_breaks_nothing(
 ) -> None:
     whole = filled_in(federation)
     left = {name: value for name, value in whole.items() if name != field}
-    assert_harmless(desk.post(f"/bevragen/{ZSM_LOCAL}", data=left), "")
+    assert_harmless(desk.post(f"/bevragen/{ZSM_LOCAL}", data=left))
     value = whole.get(field, "x")
     twice = [*(value if isinstance(value, list) else [value]), "<script>alert(1)</script>"]
-    assert_harmless(desk.post(f"/bevragen/{ZSM_LOCAL}", data=left | {field: twice}), "")
+    assert_harmless(desk.post(f"/bevragen/{ZSM_LOCAL}", data=left | {field: twice}))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,7 @@ def test_a_field_that_is_missing_or_comes_twice_breaks_nothing(
 )
 def test_a_form_of_another_kind_asks_nothing(desk: httpx2.Client, kind: str) -> None:
     reply = desk.post(f"/bevragen/{ZSM_LOCAL}", content=b'{"zaak": "01/234567-26"}', headers={"content-type": kind})
-    assert_harmless(reply, "")
+    assert_harmless(reply)
     assert reply.status_code in {400, 422}
 
 

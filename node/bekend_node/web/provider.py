@@ -8,6 +8,7 @@ Authlib speaks the protocol. Here is what it leaves to who uses it: that the pro
 only signatures with a public key count, that the token is for this node, and by whose clock it has not expired.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -112,7 +113,8 @@ class Provider:
             wanted["acr_values"] = " ".join(self._config.acr)
         if self._config.acrs:
             # Entra ID: which authentication context its conditional access must have met.
-            wanted["claims"] = f'{{"id_token":{{"acrs":{{"essential":true,"value":"{self._config.acrs[0]}"}}}}}}'
+            asked = {"id_token": {"acrs": {"essential": True, "value": self._config.acrs[0]}}}
+            wanted["claims"] = json.dumps(asked, separators=(",", ":"))
         with _faults():
             client = await self._known()
             response: Response = await client.authorize_redirect(request, self._origin + BACK, **wanted)
