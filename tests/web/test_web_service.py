@@ -22,10 +22,12 @@ from tests.web.looks import assert_looks_right, assert_looks_right_everywhere
 from tests.web.signing_in import ROLES, USERS, make_key, sign_in_at
 from tests.web.test_web_officer import ASK, fill_in, outcomes
 
-TOKENS = """:root {
-  --bekend-kop: #4b1d5e;
-  --basis-color-accent-1-inverse-bg-default: #4b1d5e;
-  --basis-color-accent-1-color-default: #4b1d5e;
+TOKENS = """@media (prefers-color-scheme: light) {
+  :root {
+    --bekend-kop: #4b1d5e;
+    --basis-color-accent-1-inverse-bg-default: #4b1d5e;
+    --basis-color-accent-1-color-default: #4b1d5e;
+  }
 }
 """
 
