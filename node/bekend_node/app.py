@@ -32,6 +32,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import GrpcLine
 from bekend_node.ask.case_reference import case_key
+from bekend_node.ask.signals import Signals
 from bekend_node.attach import Attachment
 from bekend_node.broker_link import open_links
 from bekend_node.config import NodeConfig
@@ -50,6 +51,7 @@ from bekend_node.records.desk import RecordsDesk, tally
 from bekend_node.records.relay import Relay
 from bekend_node.retention import Retention
 from bekend_node.rules import Rules, RulesInForce, load_rules
+from bekend_node.signal_reading import SignalReading
 from bekend_node.status import measure, status_of
 from bekend_node.store import Store
 from bekend_node.store_decisions import Decisions
@@ -57,6 +59,7 @@ from bekend_node.store_deferrals import Deferrals
 from bekend_node.store_desk import DeskStore
 from bekend_node.store_registers import Registers
 from bekend_node.store_retention import RetentionStore
+from bekend_node.store_signals import SignalStore
 from bekend_node.suspending import Suspending
 from bekend_node.witness import Witness
 
@@ -144,7 +147,11 @@ class Node:
             for link in self.links
         )
         lines = [GrpcLine(link) for link in self.links]
-        self.asker = Asker(self._asking, lines, config.canary_identifier, clock, self.late_hook.waiting)
+        kept = SignalStore(store.database, case_key(keys.state), keys.state_box)
+        self.signals = Signals(kept, config.signals, clock)
+        self.asker = Asker(
+            self._asking, lines, config.canary_identifier, clock, self.late_hook.waiting, signals=self.signals
+        )
         self.deferrals = Deferrals(store.database)
         relay = Relay(lambda: self.rules.now.manifest, self.links, store, clock)
         self.control = ControlServer(
@@ -165,6 +172,9 @@ class Node:
             ),
             records=RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock),
             desk=self.desk,
+            signals=SignalReading(
+                kept, Decisions(store.database), self.rules.covenant, readers=config.log_readers, clock=clock
+            ),
         )
         self.web = self._pages(config, dev=dev)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
@@ -343,6 +353,7 @@ class Node:
                 log(logs.EPOCH_DESTROYED, epoch=epoch)
         await self.store.forget_budgets(day_of(now) - timedelta(days=1))
         await self.retention.tidy()
+        await self.signals.tidy()
         self.metrics.retention_waits(self.retention.waiting_rows)
 
     async def _measuring(self) -> None:

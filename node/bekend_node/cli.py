@@ -19,7 +19,16 @@ from bekend_proto.note import parse_note
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bekend_node import alarm_cli, breach_cli, covenant_cli, desk_cli, questions_cli, raise_cli, retention_cli
+from bekend_node import (
+    alarm_cli,
+    breach_cli,
+    covenant_cli,
+    desk_cli,
+    questions_cli,
+    raise_cli,
+    retention_cli,
+    signals_cli,
+)
 from bekend_node.alarm_cli import alarm_line
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
@@ -78,6 +87,7 @@ app = typer.Typer(
 
 app.add_typer(covenant_cli.app)
 app.command("raise")(raise_cli.raise_limit)
+app.command("signals")(signals_cli.signals)
 app.add_typer(questions_cli.app)
 app.add_typer(retention_cli.app)
 app.command("breach")(breach_cli.breach)

@@ -5,7 +5,9 @@ all reported at once with file and line. Paths are relative to the configuration
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ from bekend_policy.scalars import Oin, TrueFalse, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
 """host:port"""
@@ -91,6 +93,29 @@ class DeskColleague(StrictModel):
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     purposes: Annotated[tuple[PurposeId, ...], Field(min_length=1)]
     deputy: TrueFalse = False
+
+
+def _hours(value: object) -> tuple[time, time]:
+    found = re.fullmatch(r"([0-2]\d):([0-5]\d)-([0-2]\d):([0-5]\d)", value) if isinstance(value, str) else None
+    h1, m1, h2, m2 = map(int, found.groups()) if found else (24, 0, 0, 0)
+    if max(h1, h2) > 23 or (h1, m1) >= (h2, m2):
+        raise rule_fault("these are no hours of a day", "Write two, the earlier one first: 07:00-22:00.")
+    return time(h1, m1), time(h2, m2)
+
+
+class SignalTerms(StrictModel):
+    """From where on a human looks (FG-19). A figure of 0 asks for no such signal.
+
+    `usual_hours`: when people of this organisation work, in Amsterdam. `burst`: lookups of one officer in ten minutes.
+    `repeats`: lookups of one officer for one case in a day. `neighbours`: lookups in a day about a number close to that
+    of an earlier one. `unused_cases`: cases of one officer that were asked about once and not used in 28 days.
+    """
+
+    usual_hours: Annotated[tuple[time, time], BeforeValidator(_hours)] = (time(7), time(22))
+    burst: Annotated[Whole, Field(le=10_000)] = 10
+    repeats: Annotated[Whole, Field(le=10_000)] = 4
+    neighbours: Annotated[Whole, Field(le=10_000)] = 2
+    unused_cases: Annotated[Whole, Field(le=10_000)] = 5
 
 
 class Register(StrictModel):
@@ -178,6 +203,7 @@ class NodeConfig(StrictModel):
     canary: Annotated[str, AfterValidator(_canary)]
     officers: tuple[Officer, ...] = ()
     log_readers: tuple[LogReader, ...] = ()
+    signals: SignalTerms = Field(default_factory=SignalTerms)
     desk_staff: tuple[DeskColleague, ...] = ()
     desk_hook: Path | None = None
     late_hook: Path | None = None

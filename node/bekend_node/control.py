@@ -12,6 +12,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "lapse", "case": ...}                                a case was not taken in: destroy what came
     {"op": "status"}
     {"op": "log", "form": "ldv", "first": ..., "last": ..., "used_for": ...}    the log, for who may read it
+    {"op": "signals", "first": ..., "last": ...}                misuse signals, for who may read the log
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
     {"op": "clear_alarm", "number": 1, "reason": ...}           the operator looked into an alarm about a log
     {"op": "access", "request": ...}                            relay the privacy officer's access request
@@ -63,6 +64,7 @@ from bekend_node.control_messages import (
     RaiseRequest,
     RecordsRequest,
     Request,
+    SignalsRequest,
     StatusRequest,
     SuspendRequest,
     parse_request,
@@ -72,6 +74,7 @@ from bekend_node.control_socket import bind
 from bekend_node.desk.decisions import Desk
 from bekend_node.log_reading import LogReading
 from bekend_node.records.desk import RecordsDesk
+from bekend_node.signal_reading import SignalReading
 
 LINE_LIMIT: Final = 1 << 16
 CONNECTIONS: Final = 64
@@ -107,6 +110,7 @@ class ControlServer:
         log_reading: LogReading | None = None,
         records: RecordsDesk | None = None,
         desk: Desk | None = None,
+        signals: SignalReading | None = None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -120,6 +124,7 @@ class ControlServer:
         self._log_reading = log_reading
         self._records = records
         self._desk = desk
+        self._signals = signals
         self._late = LateDesk(asker, covenant, oin)
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
@@ -211,6 +216,11 @@ class ControlServer:
         if isinstance(request, LogRequest):
             await self._read_log(connection, request, user.name)
             return
+        if isinstance(request, SignalsRequest):
+            assert self._signals is not None
+            found = await self._signals.read(user.name, _days(request.first, request.last))
+            await connection.send({"type": "result", "signals": found})
+            return
         if isinstance(request, DeskRequest):
             # Who may is decided there: a colleague at the desk need not be an officer who asks.
             await connection.send({"type": "result", **await self._at_desk(request, user.name)})
@@ -245,10 +255,7 @@ class ControlServer:
     async def _read_log(self, connection: "_Connection", request: LogRequest, user: str) -> None:
         """Lines `records`, a day at a time, then one `result`. Who may read is no question of being an officer."""
         assert self._log_reading is not None
-        try:
-            days = Days(date.fromisoformat(request.first), date.fromisoformat(request.last))
-        except ValueError:
-            raise RefusedError("periode", "Een dag is jjjj-mm-dd, bijvoorbeeld 2026-12-31.") from None
+        days = _days(request.first, request.last)
         count = 0
         reading = self._log_reading.read(user, request.form, days, request.used_for, trace_id=request.trace_id)
         async for found in reading:
@@ -431,6 +438,13 @@ def _reason(error: BekendError) -> str:
     if isinstance(error, MalformedError):
         return "Het verzoek aan de node is niet goed opgebouwd."
     return reason_for(error.code, "Deze node")
+
+
+def _days(first: str, last: str) -> Days:
+    try:
+        return Days(date.fromisoformat(first), date.fromisoformat(last))
+    except ValueError:
+        raise RefusedError("periode", "Een dag is jjjj-mm-dd, bijvoorbeeld 2026-12-31.") from None
 
 
 def _identifiers(request: AskRequest) -> tuple[Identifier, ...]:

@@ -116,6 +116,14 @@ class LogRequest(_Request):
     trace_id: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32})?$")] = ""
 
 
+class SignalsRequest(_Request):
+    """Read the misuse signals of these days."""
+
+    op: Literal["signals"]
+    first: Day
+    last: Day
+
+
 class AccessRelayRequest(_Request):
     """Relay the privacy officer's access request: a Signed SubjectAccess, in base64."""
 
@@ -204,6 +212,7 @@ Request = (
     | SuspendRequest
     | ClearAlarmRequest
     | LogRequest
+    | SignalsRequest
     | LapseRequest
     | RecordsRequest
     | LateRequest

@@ -22,6 +22,7 @@ hold the one for seconds while the other must take a log entry in milliseconds.
     lapsed       cases that were not taken in, under a keyed hash
     log_read     who read the log, when and what for
     deferral     see store_deferrals.py
+    signal, case_asked  see store_signals.py
     pending      questions to sources where a colleague decides, until their answers have had their lifetime
     consent      the consents that officers recorded, and their withdrawals; append-only, as `raised`
     raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
@@ -52,7 +53,7 @@ from bekend_proto.read_table import READ_DDL
 from bekend_proto.retention_table import RETENTION_DDL
 from bekend_proto.v1.signed_pb2 import Signed
 
-from bekend_node import store_consent, store_deferrals, store_pending
+from bekend_node import store_consent, store_deferrals, store_pending, store_signals
 from bekend_node.store_consent import Consents
 from bekend_node.store_own import OwnRecord, keep_own_records
 from bekend_node.store_pending import PendingQuestions
@@ -152,6 +153,7 @@ MIGRATIONS = (
     Migration(11, "retention", RETENTION_DDL + _BY_AGE),
     Migration(12, "answering by hand", _BY_HAND),
     Migration(13, "cases not taken in", _LAPSED),
+    Migration(14, "misuse signals", store_signals.DDL),
 )
 
 

@@ -94,6 +94,7 @@ WITHDRAWAL_MISSED = _event("withdrawal-missed", "warning", "source", "purpose", 
 CONSENT_RECORDED = _event("consent-recorded", "info", "officer", "purpose", "partners")
 CONSENT_WITHDRAWN = _event("consent-withdrawn", "warning", "officer", "partners")
 LATE_HOOK_FAILED = _event("late-hook-failed", "error", "detail")
+MISUSE_SIGNAL = _event("misuse-signal", "warning", "kind")
 LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "role", "extra", "until")
 
 # Being a source.

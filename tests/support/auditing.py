@@ -182,7 +182,7 @@ class Trail:
             connection.execute(statement)
         log_table.add_tree(sqlite_utils.Database(connection))
         entries = sorted(self.entries[oin], key=lambda one: one.at)
-        after = Entry("exported", bytes(30) + i2osp(len(entries), 2), milliseconds(DRAWN))
+        after = Entry("exported", bytes(28) + i2osp(len(entries), 4), milliseconds(DRAWN))
         log_table.append(connection, [*entries, after])
         since, _ = DAYS.span
         made = make_export(

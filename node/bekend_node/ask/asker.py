@@ -34,6 +34,7 @@ from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
+from bekend_node.ask.signals import Signals
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
 from bekend_node.store_decisions import Decisions
@@ -99,7 +100,8 @@ class Asker:
     """Asks partners in the name of this node. One per node; any number of lookups at once.
 
     `asking` gives this node's identity, covenant and manifests as they are now; `canary` is the only person about whom
-    the node may ask itself. `something_came` is called, without saying what, when a later answer came.
+    the node may ask itself. `something_came` is called, without saying what, when a later answer came. `signals` looks
+    at each lookup of an officer.
     """
 
     def __init__(
@@ -109,10 +111,13 @@ class Asker:
         canary: Identifier,
         clock: Clock,
         something_came: Callable[[], None] = lambda: None,
+        *,
+        signals: Signals | None = None,
     ) -> None:
         self._asking = asking
         self._lines = tuple(lines)
         self._canary = canary
+        self._signals = signals
         self._clock = clock
         self._covenant_hash = b""
         self._running: set[asyncio.Task[None]] = set()
@@ -160,6 +165,8 @@ class Asker:
         except RefusedError as refusal:
             self._keep_refusal(asking, inquiry, refusal, now, consents)
             raise
+        if self._signals is not None:
+            self._signals.asked(inquiry)
         return self._start(asking, inquiry, made, officer_spends(asking.store, asking.covenant, inquiry, now))
 
     async def expectations(self, purpose: str, sources: Sequence[str]) -> dict[str, dict[str, str | None]]:
@@ -184,6 +191,7 @@ class Asker:
     async def record_consent(self, given: Given, officer: OfficerRef) -> list[Consent]:
         """Put a consent on record. Raises RefusedError (rule, Dutch reason), StorageError; then nothing was written."""
         asking, now = self._asking(), self._clock.now()
+        self._used(given.case)
         return await self.consents.record(asking.covenant, given, now, user=officer.user, role=officer.role)
 
     async def withdraw_consent(
@@ -226,6 +234,7 @@ class Asker:
         Raises RefusedError when no lookup of the case is known, StorageError.
         """
         asking = self._asking()
+        self._used(case)
         return await lapse(asking, Decisions(asking.store.database), case, by)
 
     async def raise_limit(self, officer: str, purpose: str, extra: int, *, by: OfficerRef, reason: str) -> datetime:
@@ -258,6 +267,8 @@ class Asker:
         if self._running:
             await asyncio.wait(self._running)
         await self.shelf.close()
+        if self._signals is not None:
+            await self._signals.settle()
 
     def _start(self, asking: Asking, inquiry: Inquiry, plan_: Plan, spends: Sequence[Spend]) -> Outcomes:
         logs.log(logs.LOOKUP_ASKED, purpose=inquiry.purpose, sources=len(plan_.ask), persons=len(inquiry.persons))
@@ -280,6 +291,10 @@ class Asker:
         task = asyncio.create_task(asking.store.admit_asking(decisions=[row], at=now))
         self._running.add(task)
         task.add_done_callback(self._ended)
+
+    def _used(self, case: str) -> None:
+        if self._signals is not None:
+            self._signals.used(case)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)

@@ -1,0 +1,60 @@
+"""Reading misuse signals: by who may read the log, on the record, for internal control (FG-19, FG-30)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bekend_policy.log_use import INTERNAL_CONTROL, Days, check_use
+from bekend_policy.model import Covenant
+from bekend_proto import logs
+from bekend_proto.clock import AMSTERDAM, Clock, from_milliseconds, milliseconds
+from bekend_proto.errors import RefusedError
+from bekend_proto.read_table import LogRead
+
+from bekend_node.config import LogReader
+from bekend_node.store_decisions import Decisions
+from bekend_node.store_signals import Signal, SignalStore
+
+FORM = "signals"
+
+
+class SignalReading:
+    """Serves readings. Nothing is shown before the reading itself is durable."""
+
+    def __init__(
+        self,
+        signals: SignalStore,
+        decisions: Decisions,
+        covenant: Callable[[], Covenant],
+        *,
+        readers: Sequence[LogReader],
+        clock: Clock,
+    ) -> None:
+        self._signals = signals
+        self._decisions = decisions
+        self._covenant = covenant
+        self._readers = {one.user for one in readers}
+        self._clock = clock
+
+    async def read(self, user: str, days: Days) -> list[dict[str, Any]]:
+        """The signals of these days. Raises RefusedError (FG-30: not this user; periode), StorageError."""
+        if user not in self._readers:
+            raise RefusedError("FG-30", f"De gebruiker '{user}' staat niet bij 'log_readers' in node.yaml.")
+        if days.last < days.first:
+            raise RefusedError("periode", "De laatste dag ligt voor de eerste.")
+        used_for = check_use(self._covenant(), INTERNAL_CONTROL)
+        await self._decisions.keep_read(LogRead(milliseconds(self._clock.now()), user, FORM, used_for, *days.span))
+        logs.log(logs.LOG_READ, user=user, form=FORM, used_for=used_for)
+        return [to_json(one) for one in self._signals.between(days.first, days.last)]
+
+
+def to_json(one: Signal) -> dict[str, Any]:
+    """A signal as JSON values."""
+    return {
+        "number": one.number,
+        "day": one.day.isoformat(),
+        "kind": one.kind,
+        "officer": one.officer,
+        "case": one.case,
+        "times": one.times,
+        "last": from_milliseconds(one.last).astimezone(AMSTERDAM).isoformat(timespec="minutes"),
+    }
