@@ -97,7 +97,7 @@ def _fill_filter(config: NodeConfig, keys: NodeKeys, covenant: Covenant, generat
     tags.write_bytes(body)
     store = Store.open(config.data)
     serving = make_serving(header, key, tags, keys)
-    asyncio.run(store.keep_filter(serving.row(keys)))
+    asyncio.run(store.filters.keep(serving.row(keys)))
     store.close()
 
 

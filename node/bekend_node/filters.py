@@ -35,8 +35,9 @@ from bekend_node.readiness import Inputs, check_still, check_under, inputs_of
 from bekend_node.rules import RulesInForce
 from bekend_node.schedule import RELEASE_SECONDS, interval_of, next_switch
 from bekend_node.serving import FreshKey, Serving, check, filter_file, make_serving, reopen
-from bekend_node.store import FilterRow, Store
+from bekend_node.store import Store
 from bekend_node.store_desk import DeskStore
+from bekend_node.store_filters import FilterRow
 from bekend_node.store_registers import Registers
 
 LEAST_LEAD = 10.0
@@ -146,7 +147,7 @@ class Filters:
         """Take up the filters that served before a restart, where their end has not come; remove what is left over."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         now = int(self._clock.now().timestamp())
-        for row in self._store.filters():
+        for row in self._store.filters.present():
             shelf = self._shelves.setdefault(row.purpose, _Shelf())
             # A moment that passed while the node was down is made up for at once.
             shelf.epoch, shelf.version, shelf.next_switch = row.epoch, row.version, max(row.ends, now)
@@ -154,7 +155,7 @@ class Filters:
                 await self._restore_one(shelf, row, now)
             if shelf.serving is None:
                 shelf.next_switch = now
-        for row in self._store.filters_before():
+        for row in self._store.filters.before():
             with contextlib.suppress(BekendError):
                 serving = reopen(row, self._folder, self._keys)
                 self._before[row.purpose, row.version] = _Before(serving, row.ends)
@@ -172,7 +173,7 @@ class Filters:
             shelf.serving, shelf.tags = serving, _size_of(serving)
         elif serving.by_hand:
             # It ended while the node was down: what was asked under it may wait to be compared.
-            await self._store.withdraw_filter(row.purpose, self._retired(serving, row.ends))
+            await self._store.filters.withdraw(row.purpose, self._retired(serving, row.ends))
 
     async def run(self) -> None:
         """Tick every second until cancelled."""
@@ -247,7 +248,7 @@ class Filters:
             # Something ended while it was being built.
             fresh.tags.unlink(missing_ok=True)
             return
-        await self._store.keep_filter(fresh.row(self._keys), self._retired(old, int(now.timestamp())))
+        await self._store.filters.keep(fresh.row(self._keys), self._retired(old, int(now.timestamp())))
         shelf.serving, shelf.tags = fresh, _size_of(fresh)
         shelf.epoch, shelf.version, shelf.next_switch = fresh.header.epoch, fresh.version, fresh.end
         self._retire(old, int(now.timestamp()))
@@ -258,7 +259,7 @@ class Filters:
         if old is None:
             return
         now = int(self._clock.now().timestamp())
-        await self._store.withdraw_filter(old.purpose, self._retired(old, now))
+        await self._store.filters.withdraw(old.purpose, self._retired(old, now))
         self._retire(old, now)
         log(logs.FILTER_WITHDRAWN, purpose=old.purpose, version=old.version)
 
@@ -280,7 +281,7 @@ class Filters:
         """Destroy the m of filters before, once no D under them can come, and those that came were compared."""
         for (purpose, version), before in tuple(self._before.items()):
             if before.until <= now and not self._desk.is_comparing(purpose, version):
-                await self._store.forget_filter_before(purpose, version)
+                await self._store.filters.forget_before(purpose, version)
                 before.serving.tags.unlink(missing_ok=True)
                 del self._before[purpose, version]
 

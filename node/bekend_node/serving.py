@@ -15,7 +15,7 @@ from nacl.exceptions import CryptoError
 
 from bekend_node import client_file
 from bekend_node.keys import NodeKeys
-from bekend_node.store import FilterRow
+from bekend_node.store_filters import FilterRow
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,12 @@
 """What the node writes while it runs, in `node.db`: answered questions, budgets, log, manifests seen, own records.
 
-All SQL of the running node is here, in store_pending.py (questions whose answer is still to come) and
-store_consent.py; that of the registers is in store_registers.py. Two files, because an import may
-hold the one for seconds while the other must take a log entry in milliseconds.
-
-    answered     one row per question id that this node answered (as source); also the replay memory
-    sealed       E_ij of each answered question (protocol section 8)
-    budget       persons used per day: per requester and purpose, per requester in all, per officer, own canary
-    log, tree    append-only hashes of signed Questions, before they are acted on, and the tree over them (section 10);
-                 with checkpoint, log_seen and alarm in bekend_proto/log_table.py
-    promise      what the broker owes: a proof that it logged these questions
-    manifest     the highest key manifest seen of each party
-    covenant     the highest version gone by: an older one is never taken back
-    suspension   the newest note of each signer about each thing, verified when it came
-    filter       per purpose the filter in service: its signed header, and m sealed under the state key
-    filter_before  filters for answering by hand that were replaced, for ten minutes: what came under them is compared
-    awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise
-    desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
-    own_record   the requester's own sealed records (protocol section 8)
-    decision     what was decided about a lookup before anything left, or about a message that was refused
-    lapsed       cases that were not taken in, under a keyed hash
-    log_read     who read the log, when and what for
-    deferral     see store_deferrals.py
-    signal, case_asked  see store_signals.py
-    pending      questions to sources where a colleague decides, until their answers have had their lifetime
-    consent      the consents that officers recorded, and their withdrawals; append-only, as `raised`
-    raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
+All SQL of the running node is here and in the modules store_*.py beside this one; the tables stand in store_schema.py.
+That of the registers is in store_registers.py, over a file of its own: an import may hold the one for seconds while
+the other must take a log entry in milliseconds.
 
 There is no column for a hit: nothing here says what was answered.
 """
 
-import asyncio
-import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -45,18 +20,17 @@ from typing import Final, TypeVar
 from bekend_policy.raising import Raise
 from bekend_proto import log_table
 from bekend_proto.clock import milliseconds
-from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decision
-from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
-from bekend_proto.errors import BudgetError, StaleError, StorageError
+from bekend_proto.decision_table import DecisionRow, append_decision
+from bekend_proto.durable import Database, append_log
+from bekend_proto.errors import BudgetError, StaleError
 from bekend_proto.log_table import Entry
-from bekend_proto.read_table import READ_DDL
-from bekend_proto.retention_table import RETENTION_DDL
 from bekend_proto.v1.signed_pb2 import Signed
 
-from bekend_node import store_consent, store_deferrals, store_pending, store_signals
 from bekend_node.store_consent import Consents
+from bekend_node.store_filters import KeptFilters, empty_wal
 from bekend_node.store_own import OwnRecord, keep_own_records
 from bekend_node.store_pending import PendingQuestions
+from bekend_node.store_schema import MIGRATIONS
 
 T = TypeVar("T")
 ASKED: Final = "asked"
@@ -65,96 +39,6 @@ TOLD: Final = "told"
 """Kind of log entry: an authentic Answer came. Not what it said."""
 ANSWERED: Final = "answered"
 """Kind of log entry: this node answers the Question."""
-
-_START = (
-    LOG_DDL
-    + """
-CREATE TABLE answered (
-  question_id BLOB PRIMARY KEY, at INTEGER NOT NULL, requester TEXT NOT NULL, purpose TEXT NOT NULL,
-  record_month TEXT NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE sealed (
-  question_id BLOB NOT NULL REFERENCES answered, person INTEGER NOT NULL, sealed BLOB NOT NULL,
-  PRIMARY KEY (question_id, person)
-) WITHOUT ROWID;
-CREATE TABLE budget (
-  day TEXT NOT NULL, scope TEXT NOT NULL, subject TEXT NOT NULL, purpose TEXT NOT NULL, used INTEGER NOT NULL,
-  PRIMARY KEY (day, scope, subject, purpose)
-) WITHOUT ROWID;
-CREATE TABLE manifest (oin TEXT PRIMARY KEY, number INTEGER NOT NULL, note BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE covenant (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE filter (
-  purpose TEXT PRIMARY KEY, epoch TEXT NOT NULL, version INTEGER NOT NULL, ends INTEGER NOT NULL,
-  payload BLOB, signature BLOB, m BLOB
-) WITHOUT ROWID;
-CREATE TABLE own_record (
-  id BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL,
-  PRIMARY KEY (id, kind)
-) WITHOUT ROWID;
-"""
-)
-_SUSPENSION = """
-CREATE TABLE suspension (
-  covenant TEXT NOT NULL, signer TEXT NOT NULL, what TEXT NOT NULL, about TEXT NOT NULL,
-  number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (covenant, signer, what, about)
-) WITHOUT ROWID;
-"""
-_RAISED = """
-CREATE TABLE raised (
-  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, purpose TEXT NOT NULL, officer TEXT NOT NULL, granted_by TEXT NOT NULL,
-  role TEXT NOT NULL, extra INTEGER NOT NULL, reason TEXT NOT NULL
-);
-CREATE INDEX raised_of ON raised (officer, at);
-CREATE TRIGGER raised_keeps_rows BEFORE DELETE ON raised
-BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
-CREATE TRIGGER raised_keeps_values BEFORE UPDATE ON raised
-BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
-CREATE TRIGGER raised_replaces_nothing BEFORE INSERT ON raised
-WHEN EXISTS (SELECT 1 FROM raised WHERE id = NEW.id)
-BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
-"""
-_PROMISE = """
-CREATE TABLE promise (
-  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL, proved INTEGER
-);
-CREATE INDEX promise_open ON promise (id) WHERE proved IS NULL;
-"""
-_LAPSED = """
-CREATE TABLE lapsed (at INTEGER NOT NULL, case_tag TEXT NOT NULL, by TEXT NOT NULL, lookups INTEGER NOT NULL);
-"""
-_BY_AGE = """
-CREATE INDEX answered_at ON answered (at);
-CREATE INDEX own_record_at ON own_record (at);
-"""
-_BY_HAND = """
-CREATE TABLE filter_before (
-  purpose TEXT NOT NULL, version INTEGER NOT NULL, epoch TEXT NOT NULL, ends INTEGER NOT NULL,
-  payload BLOB NOT NULL, signature BLOB NOT NULL, m BLOB NOT NULL, PRIMARY KEY (purpose, version)
-) WITHOUT ROWID;
-CREATE TABLE awaiting (
-  question_id BLOB PRIMARY KEY REFERENCES answered, until INTEGER NOT NULL, sealed BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX awaiting_until ON awaiting (until);
-CREATE TABLE desk_record (
-  id INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL
-);
-"""
-MIGRATIONS = (
-    Migration(1, "start", _START),
-    Migration(2, "suspensions", _SUSPENSION),
-    Migration(3, "raised limits", _RAISED),
-    Migration(4, "decisions", DECISION_DDL + "ALTER TABLE answered ADD COLUMN rule TEXT NOT NULL DEFAULT '';"),
-    Migration(5, "tree of the log, checkpoints, alarms", log_table.add_tree),
-    Migration(6, "promises", _PROMISE),
-    Migration(7, "readings of the log", READ_DDL),
-    Migration(8, "deferrals", store_deferrals.DDL),
-    Migration(9, "consents", store_consent.DDL),
-    Migration(10, "answers still to come", store_pending.DDL),
-    Migration(11, "retention", RETENTION_DDL + _BY_AGE),
-    Migration(12, "answering by hand", _BY_HAND),
-    Migration(13, "cases not taken in", _LAPSED),
-    Migration(14, "misuse signals", store_signals.DDL),
-)
 
 
 @dataclass(frozen=True)
@@ -200,19 +84,6 @@ class Awaiting:
     sealed: bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
-class FilterRow:
-    """A filter over a restart. `ends` in seconds since 1970; payload, signature, m (sealed) are None when withdrawn."""
-
-    purpose: str
-    epoch: str
-    version: int
-    ends: int
-    payload: bytes | None
-    signature: bytes | None
-    m: bytes | None
-
-
 class Store:
     """The running node's database. Every write is durable when it returns; StorageError means nothing was written."""
 
@@ -220,6 +91,7 @@ class Store:
         self._database = database
         self.pending = PendingQuestions(database)
         self.consents = Consents(database)
+        self.filters = KeptFilters(database)
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
@@ -388,51 +260,6 @@ class Store:
             )
         )
 
-    def filters(self) -> list[FilterRow]:
-        """The filters that were in service last."""
-        return self._database.read(lambda conn: [FilterRow(*row) for row in conn.execute("SELECT * FROM filter")])
-
-    def filters_before(self) -> list[FilterRow]:
-        """The filters for answering by hand that were replaced, with the moments at which their m is destroyed."""
-        return self._database.read(
-            lambda conn: [
-                FilterRow(*row)
-                for row in conn.execute(
-                    "SELECT purpose, epoch, version, ends, payload, signature, m FROM filter_before ORDER BY version"
-                )
-            ]
-        )
-
-    async def keep_filter(self, row: FilterRow, before: FilterRow | None = None) -> None:
-        """Put a filter in the place of its predecessor, whose m is gone with that (secure_delete).
-
-        `before`: the predecessor, when it goes on to be compared with until its `ends`.
-        """
-
-        def write(conn: Connection) -> None:
-            conn.execute("INSERT OR REPLACE INTO filter VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(row))
-            _keep_before(conn, before)
-
-        await self._database.write(write)
-        await self._empty_wal()
-
-    async def withdraw_filter(self, purpose: str, before: FilterRow | None = None) -> None:
-        """Destroy header and m of the filter in service; that its epoch had one stays known. `before` as above."""
-
-        def write(conn: Connection) -> None:
-            conn.execute("UPDATE filter SET payload = NULL, signature = NULL, m = NULL WHERE purpose = ?", (purpose,))
-            _keep_before(conn, before)
-
-        await self._database.write(write)
-        await self._empty_wal()
-
-    async def forget_filter_before(self, purpose: str, version: int) -> None:
-        """Destroy the m of a filter that was replaced."""
-        await self._database.write(
-            lambda conn: conn.execute("DELETE FROM filter_before WHERE purpose = ? AND version = ?", (purpose, version))
-        )
-        await self._empty_wal()
-
     def awaiting(self, question_id: bytes) -> Awaiting | None:
         """What is kept of a question that a colleague decides on; None when there is none, or its term is long over."""
 
@@ -450,7 +277,7 @@ class Store:
         if await self._database.write(
             lambda conn: conn.execute("DELETE FROM awaiting WHERE until < ?", (limit,)).rowcount
         ):
-            await self._empty_wal()
+            await empty_wal(self._database)
 
     async def keep_desk_record(self, sealed: bytes, at: datetime, *, name: bytes | None = None) -> None:
         """Put on the record what was done at the desk, and its hash in the log, in one durable transaction.
@@ -475,12 +302,6 @@ class Store:
         return self._database.read(
             lambda conn: [bytes(row[0]) for row in conn.execute("SELECT sealed FROM desk_record ORDER BY id")]
         )
-
-    async def _empty_wal(self) -> None:
-        """Older pages stand in the -wal file until it is emptied, and with them the m that was replaced."""
-        # A reader in the way: the next switch empties it.
-        with contextlib.suppress(StorageError):
-            await asyncio.to_thread(self._database.truncate_wal)
 
     def covenant_version(self, covenant: str) -> int:
         """The highest version of a covenant that this node went by; 0 for none."""
@@ -595,14 +416,6 @@ class Store:
                 table: int(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - fixed names
                 for table in ("answered", "sealed", "log", "own_record")
             }
-        )
-
-
-def _keep_before(conn: Connection, row: FilterRow | None) -> None:
-    if row is not None:
-        conn.execute(
-            "INSERT OR REPLACE INTO filter_before VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row.purpose, row.version, row.epoch, row.ends, row.payload, row.signature, row.m),
         )
 
 

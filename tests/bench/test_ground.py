@@ -50,7 +50,7 @@ def test_a_filled_store_passes_the_checks_of_the_node_that_serves_it() -> None:
         store, registers = Store.open(config.data), Registers.open(config.data)
         registers.check()
         rules = load_rules(config, keys, store, clock)
-        (row,) = store.filters()
+        (row,) = store.filters.present()
         serving = reopen(row, config.data / "filters", keys)
         check(serving, rules.manifest, registers.canary(PURPOSE, row.epoch))
         assert serving.header.tags == 1024

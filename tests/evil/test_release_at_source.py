@@ -107,7 +107,7 @@ async def test_a_message_that_comes_late_is_no_message(scene: Scene) -> None:
 async def test_a_message_under_a_version_that_is_gone_is_no_message(scene: Scene) -> None:
     async with scene.node() as node:
         asked = await scene.ask()
-        await node.store.withdraw_filter(ZVH_WEIGHING)
+        await node.store.filters.withdraw(ZVH_WEIGHING)
         del node.filters._shelves[ZVH_WEIGHING]
         assert await at_the_door(node, asked, asked.box()) == "NOT_READY"
 

@@ -285,7 +285,7 @@ def disk(demo: Demo) -> Disk:
     folder = demo.folder / HAARLEM.slug
     keys = NodeKeys.load(folder / "keys", HAARLEM.oin)
     store = Store.open(folder / "data")
-    row = next(one for one in store.filters() if one.purpose == ZSM_LOCAL)
+    row = next(one for one in store.filters.present() if one.purpose == ZSM_LOCAL)
     store.close()
     serving = reopen(row, folder / "data" / "filters", keys)
     body = serving.tags.read_bytes()

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from bekend_node.store import AnsweredQuestion, FilterRow, Spend, Store
+from bekend_node.store import AnsweredQuestion, Spend, Store
+from bekend_node.store_filters import FilterRow
 from bekend_node.store_own import OwnRecord
 from bekend_proto.errors import BudgetError, StaleError
 from bekend_proto.log_table import Entry
@@ -127,10 +128,10 @@ async def test_the_m_of_a_filter_that_was_replaced_or_withdrawn_is_gone_from_the
 ) -> None:
     first, second = secrets.token_bytes(72), secrets.token_bytes(72)
     for version, m in enumerate((first, second), start=1):
-        await store.keep_filter(FilterRow("demo/een", "2026Q4", version, 9, b"header", bytes(64), m))
-    assert [row.m for row in store.filters()] == [second]
-    await store.withdraw_filter("demo/een")
-    assert [(row.version, row.m) for row in store.filters()] == [(2, None)]
+        await store.filters.keep(FilterRow("demo/een", "2026Q4", version, 9, b"header", bytes(64), m))
+    assert [row.m for row in store.filters.present()] == [second]
+    await store.filters.withdraw("demo/een")
+    assert [(row.version, row.m) for row in store.filters.present()] == [(2, None)]
     store.close()
     data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert first not in data
@@ -149,9 +150,9 @@ async def test_must_11_of_an_m_that_was_replaced_or_withdrawn_no_byte_is_left(st
     def kept(m: bytes) -> bool:
         return any(m in path.read_bytes() for path in tmp_path.iterdir())
 
-    await store.keep_filter(FilterRow("demo/een", "2026Q4", 1, 2, b"header", bytes(64), old))
+    await store.filters.keep(FilterRow("demo/een", "2026Q4", 1, 2, b"header", bytes(64), old))
     assert kept(old)
-    await store.keep_filter(FilterRow("demo/een", "2026Q4", 2, 3, b"header", bytes(64), new))
+    await store.filters.keep(FilterRow("demo/een", "2026Q4", 2, 3, b"header", bytes(64), new))
     assert (kept(old), kept(new)) == (False, True)
-    await store.withdraw_filter("demo/een")
+    await store.filters.withdraw("demo/een")
     assert not kept(new)

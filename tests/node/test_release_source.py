@@ -239,7 +239,7 @@ async def test_the_filter_before_is_compared_with_for_ten_minutes_over_a_restart
         with pytest.raises(NotReadyError, match="gone"):
             node.filters.by_hand(ZVH_WEIGHING, old.version)
         assert not old.tags.exists()
-        assert node.store.filters_before() == []
+        assert node.store.filters.before() == []
         with pytest.raises(StaleError):
             await late.release()
         # What was compared in time is decided on.

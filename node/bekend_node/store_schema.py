@@ -1,0 +1,124 @@
+"""The tables of `node.db`, and the numbered steps by which a file of an earlier release comes to have them.
+
+answered     one row per question id that this node answered (as source); also the replay memory
+sealed       E_ij of each answered question (protocol section 8)
+budget       persons used per day: per requester and purpose, per requester in all, per officer, own canary
+log, tree    append-only hashes of signed Questions, before they are acted on, and the tree over them (section 10);
+             with checkpoint, log_seen and alarm in bekend_proto/log_table.py
+promise      what the broker owes: a proof that it logged these questions
+manifest     the highest key manifest seen of each party
+covenant     the highest version gone by: an older one is never taken back
+suspension   the newest note of each signer about each thing, verified when it came
+filter       per purpose the filter in service: its signed header, and m sealed under the state key
+filter_before  filters for answering by hand that were replaced, for ten minutes: what came under them is compared
+awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise
+desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
+own_record   the requester's own sealed records (protocol section 8)
+decision     what was decided about a lookup before anything left, or about a message that was refused
+lapsed       cases that were not taken in, under a keyed hash
+log_read     who read the log, when and what for
+deferral     see store_deferrals.py
+pending      questions to sources where a colleague decides, until their answers have had their lifetime
+consent      the consents that officers recorded, and their withdrawals; append-only, as `raised`
+raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
+"""
+
+from typing import Final
+
+from bekend_proto import log_table
+from bekend_proto.decision_table import DECISION_DDL
+from bekend_proto.durable import LOG_DDL, Migration
+from bekend_proto.read_table import READ_DDL
+from bekend_proto.retention_table import RETENTION_DDL
+
+from bekend_node import store_consent, store_deferrals, store_pending, store_signals
+
+_START = (
+    LOG_DDL
+    + """
+CREATE TABLE answered (
+  question_id BLOB PRIMARY KEY, at INTEGER NOT NULL, requester TEXT NOT NULL, purpose TEXT NOT NULL,
+  record_month TEXT NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE sealed (
+  question_id BLOB NOT NULL REFERENCES answered, person INTEGER NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (question_id, person)
+) WITHOUT ROWID;
+CREATE TABLE budget (
+  day TEXT NOT NULL, scope TEXT NOT NULL, subject TEXT NOT NULL, purpose TEXT NOT NULL, used INTEGER NOT NULL,
+  PRIMARY KEY (day, scope, subject, purpose)
+) WITHOUT ROWID;
+CREATE TABLE manifest (oin TEXT PRIMARY KEY, number INTEGER NOT NULL, note BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE covenant (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE filter (
+  purpose TEXT PRIMARY KEY, epoch TEXT NOT NULL, version INTEGER NOT NULL, ends INTEGER NOT NULL,
+  payload BLOB, signature BLOB, m BLOB
+) WITHOUT ROWID;
+CREATE TABLE own_record (
+  id BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (id, kind)
+) WITHOUT ROWID;
+"""
+)
+_SUSPENSION = """
+CREATE TABLE suspension (
+  covenant TEXT NOT NULL, signer TEXT NOT NULL, what TEXT NOT NULL, about TEXT NOT NULL,
+  number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY (covenant, signer, what, about)
+) WITHOUT ROWID;
+"""
+_RAISED = """
+CREATE TABLE raised (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, purpose TEXT NOT NULL, officer TEXT NOT NULL, granted_by TEXT NOT NULL,
+  role TEXT NOT NULL, extra INTEGER NOT NULL, reason TEXT NOT NULL
+);
+CREATE INDEX raised_of ON raised (officer, at);
+CREATE TRIGGER raised_keeps_rows BEFORE DELETE ON raised
+BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
+CREATE TRIGGER raised_keeps_values BEFORE UPDATE ON raised
+BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
+CREATE TRIGGER raised_replaces_nothing BEFORE INSERT ON raised
+WHEN EXISTS (SELECT 1 FROM raised WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the record of raises is append-only'); END;
+"""
+_PROMISE = """
+CREATE TABLE promise (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL, proved INTEGER
+);
+CREATE INDEX promise_open ON promise (id) WHERE proved IS NULL;
+"""
+_LAPSED = """
+CREATE TABLE lapsed (at INTEGER NOT NULL, case_tag TEXT NOT NULL, by TEXT NOT NULL, lookups INTEGER NOT NULL);
+"""
+_BY_AGE = """
+CREATE INDEX answered_at ON answered (at);
+CREATE INDEX own_record_at ON own_record (at);
+"""
+_BY_HAND = """
+CREATE TABLE filter_before (
+  purpose TEXT NOT NULL, version INTEGER NOT NULL, epoch TEXT NOT NULL, ends INTEGER NOT NULL,
+  payload BLOB NOT NULL, signature BLOB NOT NULL, m BLOB NOT NULL, PRIMARY KEY (purpose, version)
+) WITHOUT ROWID;
+CREATE TABLE awaiting (
+  question_id BLOB PRIMARY KEY REFERENCES answered, until INTEGER NOT NULL, sealed BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX awaiting_until ON awaiting (until);
+CREATE TABLE desk_record (
+  id INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL
+);
+"""
+MIGRATIONS: Final = (
+    Migration(1, "start", _START),
+    Migration(2, "suspensions", _SUSPENSION),
+    Migration(3, "raised limits", _RAISED),
+    Migration(4, "decisions", DECISION_DDL + "ALTER TABLE answered ADD COLUMN rule TEXT NOT NULL DEFAULT '';"),
+    Migration(5, "tree of the log, checkpoints, alarms", log_table.add_tree),
+    Migration(6, "promises", _PROMISE),
+    Migration(7, "readings of the log", READ_DDL),
+    Migration(8, "deferrals", store_deferrals.DDL),
+    Migration(9, "consents", store_consent.DDL),
+    Migration(10, "answers still to come", store_pending.DDL),
+    Migration(11, "retention", RETENTION_DDL + _BY_AGE),
+    Migration(12, "answering by hand", _BY_HAND),
+    Migration(13, "cases not taken in", _LAPSED),
+    Migration(14, "misuse signals", store_signals.DDL),
+)
