@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from bekend_broker import keys as broker_keys
@@ -34,6 +34,9 @@ from bekend_deploy.pki import Authority, TlsPaths
 from bekend_deploy.population import Population, canary_of
 from bekend_deploy.processes import free_ports
 from bekend_deploy.questions import ROLES
+
+
+_PRACTICE: Final = "oefenen.yaml"
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def build(
         folder / "covenant", members, pairs, settings, off_line=off_line, operator=operator, today=population.today
     )
     loaded = verify_covenant(load_covenant(covenant), operator.vkey, now)
+    if pages:
+        _practice(folder, population)
     ports = iter(free_ports(2 + (1 + pages) * len(members)))
     broker_port, broker_metrics = next(ports), next(ports)
 
@@ -229,7 +234,7 @@ def _node(
             "tls": _tls(tls, folder),
             "metrics": f"127.0.0.1:{metrics}",
             "socket": "node.sock",
-            **({"web": _pages(folder, population, pages)} if pages else {}),
+            **({"web": _pages(pages)} if pages else {}),
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
             "officers": _officers(partner),
             "desk_staff": _desk_staff(partner, pairs),
@@ -258,8 +263,8 @@ def _desk_staff(partner: Partner, pairs: Sequence[Pair]) -> list[dict[str, Any]]
     return [{"user": _user(), "name": f"Demo-collega {partner.name}", "purposes": purposes}] if purposes else []
 
 
-def _pages(folder: Path, population: Population, port: int) -> dict[str, str]:
-    """Pages for a trial, with the fixed persons to practise with."""
+def _practice(folder: Path, population: Population) -> None:
+    """The fixed persons to practise with: one file for all, in no node's folder."""
     fixed = population.fixed
     shows = {
         fixed.everywhere: "Bekend bij elke partner die direct antwoordt.",
@@ -267,8 +272,12 @@ def _pages(folder: Path, population: Population, port: int) -> dict[str, str]:
         fixed.expired: "Was bekend, maar dat is te lang geleden: u ziet 'geen uitsluitsel'.",
     }
     persons = [{"person": f"{population.kind}:{number}", "shows": text} for number, text in shows.items()]
-    _dump(folder / "oefenen.yaml", {"persons": persons})
-    return {"listen": f"127.0.0.1:{port}", "origin": f"http://127.0.0.1:{port}", "practice": "oefenen.yaml"}
+    _dump(folder / _PRACTICE, {"persons": persons})
+
+
+def _pages(port: int) -> dict[str, str]:
+    address = f"127.0.0.1:{port}"
+    return {"listen": address, "origin": f"http://{address}", "practice": f"../{_PRACTICE}"}
 
 
 def _officers(partner: Partner) -> list[dict[str, str]]:

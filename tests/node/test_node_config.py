@@ -1,5 +1,6 @@
 """node.yaml and mappings: the samples load, and every mistake is named by file, line and remedy."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,6 +31,26 @@ def test_the_sample_loads_with_paths_relative_to_it(tmp_path: Path) -> None:
     assert config.registers["nazorg"].mapping == tmp_path / "mappings" / "nazorg.note"
     assert config.tls.key == tmp_path / "tls" / "node.key"
     assert (config.workers, config.registration_months, config.max_refused_percent) == (2, 24, 1.0)
+
+
+def test_the_sample_of_the_pages_loads_without_its_hashes(tmp_path: Path) -> None:
+    """They stand behind hashes: a node has no pages until somebody says how people sign in."""
+    before, _, rest = sample_config().partition("\n# web:\n")
+    block, _, after = f"# web:\n{rest}".partition("\n\n")
+    lines = [line.removeprefix("# ") for line in block.split("\n")]
+    # Those that stand behind two are choices that exclude each other or need a file.
+    whole = [re.sub(r"^( +)# (?=[a-z_]+: (\S+|\[.*\])$)", r"\1", line) for line in lines]
+    for variant in (lines, whole):
+        text = "\n".join(variant)
+        web = load_config(written(tmp_path, f"{before}\n{text}\n\n{after}")).web
+        assert web is not None
+        assert web.sign_in is not None
+        assert web.sign_in.key == tmp_path / "keys" / "sign-in.pem"
+        assert web.sign_in.roles["bekend-beheer"] == ("beheer",)
+    assert web is not None
+    assert web.sign_in is not None
+    assert web.theme_css == tmp_path / "huisstijl.css"
+    assert web.sign_in.levels.keys() == {"acr", "amr", "acrs"}
 
 
 def test_every_key_of_the_sample_has_a_comment() -> None:
