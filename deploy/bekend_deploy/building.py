@@ -35,7 +35,6 @@ from bekend_deploy.population import Population, canary_of
 from bekend_deploy.processes import free_ports
 from bekend_deploy.questions import ROLES
 
-
 _PRACTICE: Final = "oefenen.yaml"
 
 
