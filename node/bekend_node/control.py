@@ -10,6 +10,8 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "desk", "act": "list"}, {"op": "desk", "act": "release", "item": ..., "ground": ...}, ...   the release desk
     {"op": "lapse", "case": ...}                                a case was not taken in: destroy what came
+    {"op": "consequence", "case": ..., "changed": true}         what came changed a decision, or not; once
+    {"op": "bulletin", "quarter": "2026-K3"}                    protected counts of a quarter, for who may read the log
     {"op": "status"}
     {"op": "log", "form": "ldv", "first": ..., "last": ..., "used_for": ...}    the log, for who may read it
     {"op": "signals", "first": ..., "last": ...}                misuse signals, for who may read the log
@@ -39,6 +41,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from bekend_policy.bulletin import Quarter
 from bekend_policy.log_use import Days
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspension
@@ -54,8 +57,10 @@ from bekend_node.config import Officer
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import (
     AskRequest,
+    BulletinRequest,
     CanaryRequest,
     ClearAlarmRequest,
+    ConsequenceRequest,
     DeskRequest,
     LapseRequest,
     LateRequest,
@@ -216,10 +221,8 @@ class ControlServer:
         if isinstance(request, LogRequest):
             await self._read_log(connection, request, user.name)
             return
-        if isinstance(request, SignalsRequest):
-            assert self._signals is not None
-            found = await self._signals.read(user.name, _days(request.first, request.last))
-            await connection.send({"type": "result", "signals": found})
+        if isinstance(request, SignalsRequest | BulletinRequest):
+            await connection.send({"type": "result", **await self._drawn_from_log(request, user.name)})
             return
         if isinstance(request, DeskRequest):
             # Who may is decided there: a colleague at the desk need not be an officer who asks.
@@ -246,6 +249,9 @@ class ControlServer:
         if isinstance(request, LapseRequest):
             found = await self._asker.lapse(request.case, roles[0].user)
             return {"type": "result", "lookups": found.lookups, "questions": found.questions}
+        if isinstance(request, ConsequenceRequest):
+            told = await self._asker.consequence(request.case, changed=request.changed)
+            return {"type": "result", "purposes": told}
         if isinstance(request, RaiseRequest):
             return await self._raise(request, roles)
         if isinstance(request, LateRequest):
@@ -263,6 +269,15 @@ class ControlServer:
             for start in range(0, len(found), RECORDS_AT_ONCE):
                 await connection.send({"type": "records", "records": found[start : start + RECORDS_AT_ONCE]})
         await connection.send({"type": "result", "records": count})
+
+    async def _drawn_from_log(self, request: SignalsRequest | BulletinRequest, user: str) -> Reply:
+        """What is made of the log, for who may read it."""
+        if isinstance(request, SignalsRequest):
+            assert self._signals is not None
+            return {"signals": await self._signals.read(user, _days(request.first, request.last))}
+        assert self._log_reading is not None
+        made = await self._log_reading.bulletin(user, Quarter.parse(request.quarter))
+        return {"bulletin": made.to_text()}
 
     def _in_role(self, roles: list[OfficerRef], purpose: str) -> OfficerRef:
         """The officer in the role that this purpose admits; in the first one when it admits none."""

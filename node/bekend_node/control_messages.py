@@ -105,6 +105,21 @@ class LapseRequest(_Request):
     case: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
+class ConsequenceRequest(_Request):
+    """Whether what came changed what was decided in a case."""
+
+    op: Literal["consequence"]
+    case: Case
+    changed: bool
+
+
+class BulletinRequest(_Request):
+    """The protected counts of a quarter."""
+
+    op: Literal["bulletin"]
+    quarter: Annotated[str, StringConstraints(max_length=10)]
+
+
 class LogRequest(_Request):
     """Read the log of processing or decisions, day by day."""
 
@@ -214,6 +229,8 @@ Request = (
     | LogRequest
     | SignalsRequest
     | LapseRequest
+    | ConsequenceRequest
+    | BulletinRequest
     | RecordsRequest
     | LateRequest
 )

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from bekend_policy.bulletin import Bulletin, Quarter
 from bekend_policy.decision_log import decision_records
 from bekend_policy.log_use import Days, check_use
 from bekend_policy.model import Covenant
@@ -13,12 +14,15 @@ from bekend_proto.clock import Clock, milliseconds
 from bekend_proto.errors import RefusedError
 from bekend_proto.read_table import LogRead
 
+from bekend_node.bulletin import make_bulletin
 from bekend_node.config import LogReader
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_registers import Registers
 
 Form = Literal["ldv", "adl", "reads"]
 Record = dict[str, Any]
+BULLETIN: Final = "kwartaalbulletin"
+"""What a count is recorded as being for: reporting on the processing as a whole (WGS 1.7(4), 1.12). It shows no row."""
 
 
 class LogReading:
@@ -48,8 +52,7 @@ class LogReading:
 
         Raises RefusedError (FG-30: not this user, not for this; periode), StorageError.
         """
-        if user not in self._readers:
-            raise RefusedError("FG-30", f"De gebruiker '{user}' staat niet bij 'log_readers' in node.yaml.")
+        self._check(user)
         single = days.each()
         purpose = check_use(self._covenant(), used_for)
         first, until = days.span
@@ -61,6 +64,23 @@ class LogReading:
         for day in single:
             found = await asyncio.to_thread(_all, make, day.span)
             yield [one for one in found if trace_id in {"", one.get("trace_id")}]
+
+    async def bulletin(self, user: str, quarter: Quarter) -> Bulletin:
+        """The protected counts of a quarter that is over. Counting is a reading of the log, and on the record as one.
+
+        Raises RefusedError (FG-30: not this user; kwartaal), StorageError.
+        """
+        self._check(user)
+        now = self._clock.now()
+        quarter.check_over(now)
+        first, until = quarter.days.span
+        await self._decisions.keep_read(LogRead(milliseconds(now), user, "bulletin", BULLETIN, first, until))
+        logs.log(logs.LOG_READ, user=user, form="bulletin", used_for=BULLETIN)
+        return await asyncio.to_thread(make_bulletin, self._decisions, self._covenant(), self._oin, quarter)
+
+    def _check(self, user: str) -> None:
+        if user not in self._readers:
+            raise RefusedError("FG-30", f"De gebruiker '{user}' staat niet bij 'log_readers' in node.yaml.")
 
     def _adl(self, first: int, until: int) -> Iterator[Record]:
         for one, _ in self._decisions.own(first, until):

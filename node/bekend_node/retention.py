@@ -5,6 +5,7 @@
     decisions                                  the same
     records of the desk, sealed                five years, and not before an audit
     readings of the log, imports, lapsed cases five years
+    consequences of cases                      the same
     the log, its tree, checkpoints             never: hashes, which stay verifiable
 
 What came of a lookup is held in the clear nowhere. What waits for late answers has its own end (`ask/pending.py`), and

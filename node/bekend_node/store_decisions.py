@@ -4,7 +4,7 @@ Writing them belongs to the transactions of store.py.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from sqlite3 import Connection
 from typing import Final
 
@@ -18,9 +18,11 @@ from bekend_proto.v1 import signed_pb2
 
 from bekend_node.answer.decisions import decided
 from bekend_node.ask.own_record import KIND_OUTCOMES
+from bekend_node.store import ASKED, TOLD
 
 EXPORT: Final = "export"
 """Kind of log entry: sealed records were exported, for an access request or an audit."""
+_DAY: Final = 86_400_000
 
 
 class Decisions:
@@ -59,12 +61,51 @@ class Decisions:
             ).fetchall()
         )
 
-    def of_case(self, case: str, since: int) -> int:
-        """How many lookups of a case there were since a moment; `case` is its keyed hash (hex)."""
-        return self._database.read(
-            lambda conn: sum(
-                1 for one in _rows(conn, since, 1 << 62) if one.stated is not None and one.stated.case == case
+    def of_case(self, case: str, since: int) -> list[Decided]:
+        """The lookups of a case since a moment, oldest first; `case` is its keyed hash (hex)."""
+
+        def read(conn: Connection) -> list[Decided]:
+            found = _rows(conn, since, 1 << 62)
+            return [one for one in found if one.stated is not None and one.stated.case == case]
+
+        return self._database.read(read)
+
+    def unanswered(self, first: int, until: int) -> dict[str, int]:
+        """Per source, how many Questions went out in a span of time and had no authentic Answer a day after it."""
+
+        def read(conn: Connection) -> dict[str, int]:
+            return dict(
+                conn.execute(
+                    "SELECT source, count(*) FROM log WHERE kind = ? AND at >= ? AND at < ? AND hash NOT IN"
+                    " (SELECT hash FROM log WHERE kind = ? AND at >= ? AND at < ?) GROUP BY source",
+                    (ASKED, first, until, TOLD, first, until + _DAY),
+                ).fetchall()
             )
+
+        return self._database.read(read)
+
+    async def keep_consequence(self, case: str, purposes: Iterable[str], at: int, *, changed: bool) -> bool:
+        """Keep whether what came changed what was decided in a case; False when that was told of all these purposes.
+
+        Who told it is not kept, and nothing about a person.
+        """
+        rows = [(case, purpose, at, changed) for purpose in purposes]
+
+        def write(conn: Connection) -> bool:
+            kept = conn.executemany("INSERT INTO consequence VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
+            return kept.rowcount > 0
+
+        return await self._database.write(write)
+
+    def consequences(self, first: int, until: int) -> list[tuple[str, bool]]:
+        """What was told in a span of time about cases: purpose, and whether a decision changed."""
+        return self._database.read(
+            lambda conn: [
+                (purpose, bool(changed))
+                for purpose, changed in conn.execute(
+                    "SELECT purpose, changed FROM consequence WHERE at >= ? AND at < ?", (first, until)
+                )
+            ]
         )
 
     async def keep_lapse(self, case: str, by: str, lookups: int, at: int) -> None:

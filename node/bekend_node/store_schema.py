@@ -16,6 +16,7 @@ desk_record  what a colleague at the desk did, sealed to the own privacy officer
 own_record   the requester's own sealed records (protocol section 8)
 decision     what was decided about a lookup before anything left, or about a message that was refused
 lapsed       cases that were not taken in, under a keyed hash
+consequence  whether what came changed a decision, per case (a keyed hash) and purpose: once, yes or no
 log_read     who read the log, when and what for
 deferral     see store_deferrals.py
 pending      questions to sources where a colleague decides, until their answers have had their lifetime
@@ -89,6 +90,12 @@ CREATE INDEX promise_open ON promise (id) WHERE proved IS NULL;
 _LAPSED = """
 CREATE TABLE lapsed (at INTEGER NOT NULL, case_tag TEXT NOT NULL, by TEXT NOT NULL, lookups INTEGER NOT NULL);
 """
+_CONSEQUENCE = """
+CREATE TABLE consequence (
+  case_tag TEXT NOT NULL, purpose TEXT NOT NULL, at INTEGER NOT NULL, changed INTEGER NOT NULL,
+  PRIMARY KEY (case_tag, purpose)
+) WITHOUT ROWID;
+"""
 _BY_AGE = """
 CREATE INDEX answered_at ON answered (at);
 CREATE INDEX own_record_at ON own_record (at);
@@ -121,4 +128,5 @@ MIGRATIONS: Final = (
     Migration(12, "answering by hand", _BY_HAND),
     Migration(13, "cases not taken in", _LAPSED),
     Migration(14, "misuse signals", store_signals.DDL),
+    Migration(15, "consequences of cases", _CONSEQUENCE),
 )

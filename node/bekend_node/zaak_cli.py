@@ -1,15 +1,23 @@
 """`bekend zaak`: what became of a case, as far as the node must know it. In Dutch: an officer types it."""
 
-import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from bekend_proto.errors import UnreachableError
 
-from bekend_node.config import load_config
-from bekend_node.control_client import ControlClient
-from bekend_node.terminal import REFUSED, AsJson, Config, faults, say
+from bekend_node.calling import called
+from bekend_node.terminal import AsJson, Config, faults, say
+
+Case = Annotated[str, typer.Option(help="Het zaaknummer waaronder is gevraagd.")]
+
+
+class YesNo(StrEnum):
+    """An answer."""
+
+    YES = "ja"
+    NO = "nee"
+
 
 app = typer.Typer(
     name="zaak",
@@ -30,26 +38,34 @@ def _zaak() -> None:
 def vervallen(
     *,
     config: Config = Path("node.yaml"),
-    zaak: Annotated[str, typer.Option(help="Het zaaknummer waaronder is gevraagd.")],
+    zaak: Case,
     as_json: AsJson = False,
 ) -> None:
     """De zaak is niet in behandeling genomen: vernietig wat de partners antwoordden. Dit is niet terug te draaien."""
     with faults(as_json):
-        with ControlClient(load_config(config).socket) as client:
-            found = client.call({"op": "lapse", "case": zaak})
-        if found["type"] == "error":
-            raise UnreachableError(str(found["reason"]))
-        facts = {key: value for key, value in found.items() if key != "type"}
-        if found["type"] == "refused":
-            if as_json:
-                say(True, {"refused": facts})
-            else:
-                sys.stderr.write(f"Geweigerd (regel {found['rule']}): {found['reason']}\n")
-            raise typer.Exit(REFUSED)
+        facts = called(config, {"op": "lapse", "case": zaak}, as_json=as_json)
         say(
             as_json,
             facts,
-            f"Vragen onder deze zaak: {found['lookups']}.",
-            f"Antwoorden die hier stonden of nog komen, zijn vernietigd: {found['questions']}.",
+            f"Vragen onder deze zaak: {facts['lookups']}.",
+            f"Antwoorden die hier stonden of nog komen, zijn vernietigd: {facts['questions']}.",
             "Vernietig ook zelf wat u overnam: aantekeningen, afdrukken en antwoordbewijzen.",
+        )
+
+
+@app.command()
+def gevolg(
+    antwoord: Annotated[YesNo, typer.Argument(help="Veranderde wat u zag iets aan wat u besloot?")],
+    *,
+    config: Config = Path("node.yaml"),
+    zaak: Case,
+    as_json: AsJson = False,
+) -> None:
+    """Veranderde wat de partners antwoordden uw besluit? Eén keer per zaak; uw naam wordt niet bewaard."""
+    with faults(as_json):
+        request = {"op": "consequence", "case": zaak, "changed": antwoord is YesNo.YES}
+        say(
+            as_json,
+            called(config, request, as_json=as_json),
+            "Dank u. Dit telt mee in het kwartaalbulletin; er staat niet bij van wie of over wie het is.",
         )

@@ -1,8 +1,4 @@
-"""`bekend policy report` and `matrix --html`: one page that needs nothing else, to read, to print and to sign.
-
-No script, no font, no picture and no address outside the page: the page says so itself (Content-Security-Policy).
-Every text of a covenant is escaped by the templates.
-"""
+"""`bekend policy report` and `matrix --html`: one page that needs nothing else, to read, to print and to sign."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +6,14 @@ from datetime import date
 
 from bekend_proto.errors import MalformedError
 from bekend_proto.note import parse_note, verify_note
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bekend_policy import report_annexes as annexes
 from bekend_policy.matrix import Grid, grids
 from bekend_policy.model import Covenant, Mode, Purpose, Source, source_of
+from bekend_policy.pages import environment
 from bekend_policy.show import condition_text, limits_text
 from bekend_policy.terms import CheckedBy, Participant
-from bekend_policy.wording import KINDS, STATUSES, asker, count, limits, listed, on_day, party, term
+from bekend_policy.wording import KINDS, STATUSES, asker, count, limits, party
 from bekend_policy.words import GroundStatus
 
 _CLASSES = {
@@ -107,14 +103,8 @@ def _sources(covenant: Covenant, purpose: Purpose) -> Iterator[SourceRow]:
 
 
 def _page(template: str, covenant: Covenant, **values: object) -> str:
-    environment = Environment(
-        loader=PackageLoader("bekend_policy", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
+    made = environment(covenant)
+    made.globals.update(
         annexes=annexes,
         asker=lambda column: asker(covenant, *column),
         by_question=CheckedBy.QUESTION,
@@ -130,8 +120,7 @@ def _page(template: str, covenant: Covenant, **values: object) -> str:
         statuses=STATUSES,
         tick=_tick,
     )
-    environment.filters.update(day=on_day, listed=listed, term=term, party=lambda it: party(covenant, it))
-    return environment.get_template(template).render(covenant=covenant, **values)
+    return made.get_template(template).render(covenant=covenant, **values)
 
 
 def _tick(grid: Grid, source: str, column: tuple[str, str]) -> dict[str, str]:

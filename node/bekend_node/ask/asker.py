@@ -26,6 +26,7 @@ from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
 from bekend_node.ask.collector import Collector
 from bekend_node.ask.consent import Consent, ConsentBook, Given, consent_partners
+from bekend_node.ask.consequence import tell
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
 from bekend_node.ask.lapsing import Lapsed, lapse
 from bekend_node.ask.late import LateAnswers, late_answers
@@ -236,6 +237,14 @@ class Asker:
         asking = self._asking()
         self._used(case)
         return await lapse(asking, Decisions(asking.store.database), case, by)
+
+    async def consequence(self, case: str, *, changed: bool) -> tuple[str, ...]:
+        """Whether what came changed what was decided in a case, once; returns the purposes that it is kept for.
+
+        Raises RefusedError when no lookup of the case is known or it was told before, StorageError.
+        """
+        asking = self._asking()
+        return await tell(asking, Decisions(asking.store.database), case, changed=changed)
 
     async def raise_limit(self, officer: str, purpose: str, extra: int, *, by: OfficerRef, reason: str) -> datetime:
         """Let an officer ask about `extra` more persons a day under a purpose; returns when that ends, in 24 hours.

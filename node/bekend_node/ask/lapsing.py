@@ -20,7 +20,7 @@ from bekend_node.ask.pending import Told, open_sealed, seal_pending
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_pending import Change
 
-_LOOKS_BACK = timedelta(days=366)
+LOOKS_BACK = timedelta(days=366)
 """How far back lookups of a case are looked for: longer than any result lives."""
 
 
@@ -40,7 +40,7 @@ async def lapse(asking: Asking, decisions: Decisions, case: str, by: str) -> Lap
     now = asking.clock.now()
     reference = case.strip()
     tag = case_tag(asking.case_key, reference)
-    lookups = decisions.of_case(tag, milliseconds(now - _LOOKS_BACK)) if tag else 0
+    lookups = len(decisions.of_case(tag, milliseconds(now - LOOKS_BACK))) if tag else 0
     waiting = [
         row.question_id
         for row in asking.store.pending.all()
