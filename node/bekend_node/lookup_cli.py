@@ -25,6 +25,7 @@ USAGE: Final = 2
 NO_ANSWER: Final = 3
 REFUSED: Final = 4
 UNREACHABLE: Final = 5
+CONSEQUENCE: Final = "Veranderde dit uw besluit? Meld het één keer: bekend zaak gevolg --zaak ZAAKNUMMER ja (of nee)"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_show_locals=False)
 
@@ -196,6 +197,8 @@ def _ask(
         sys.stdout.write(json.dumps({**answer, "note": PROVES_NOTHING}, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(left_line(last["budget"]) + "\n")
+        if request.get("case"):
+            sys.stdout.write(CONSEQUENCE + "\n")
     return _exit_code(outcomes)
 
 

@@ -19,9 +19,13 @@ CASES = ("zsm", "nazorg", "zvh")
 counts = st.integers(0, 60)
 
 
-def bulletin(oin: str = OM, quarter: Quarter = K3, **tables: dict[str, int]) -> Bulletin:
+def bulletin(oin: str = OM, **tables: dict[str, int]) -> Bulletin:
+    return made(oin, tables)
+
+
+def made(oin: str, tables: dict[str, dict[str, int]]) -> Bulletin:
     empty: dict[Topic, dict[str, int]] = {topic: {} for topic in Topic}
-    return protect(oin, "kennemerland", quarter, empty | {Topic(name): row for name, row in tables.items()})
+    return protect(oin, "kennemerland", K3, empty | {Topic(name): row for name, row in tables.items()})
 
 
 def cells(found: Bulletin) -> Iterator[int | None]:
@@ -87,8 +91,8 @@ def test_fg_44_differencing_with_and_without_one_question_fixes_no_change(
     # The labels follow from the covenant: every purpose has a line, also one that nobody used.
     asked = dict.fromkeys(CASES, 0) | tables.get("bevragingen", {})
     rest = {name: row for name, row in tables.items() if name not in {"bevragingen", "gevolg_ja", "gevolg_nee"}}
-    before = bulletin(**rest, bevragingen=asked)
-    after = bulletin(**rest, bevragingen=asked | {which: asked[which] + 1})
+    before = made(OM, rest | {"bevragingen": asked})
+    after = made(OM, rest | {"bevragingen": asked | {which: asked[which] + 1}})
     old, new = before.tables["bevragingen"], after.tables["bevragingen"]
     assert {name: row for name, row in before.tables.items() if name != "bevragingen"} == {
         name: row for name, row in after.tables.items() if name != "bevragingen"
