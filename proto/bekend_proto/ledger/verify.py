@@ -9,7 +9,7 @@
 7  each record is the Question that the log names, with its own sealed records (must-list 15)
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,7 +49,8 @@ def verify(name: str, octets: bytes, keys: Keys) -> Verified:
         return Verified(name, None, (Finding(Kind.SIGNATURE, export.log, "", fault.detail),))
     findings, witnesses = _check_tree(export, keys)
     findings += [*_borders(export), *_order(export), *_others(export, keys)]
-    findings += [finding for record in export.records for finding in _record(export, record, keys)]
+    answered = {(e.hash, e.requester, e.source) for _, e in export.shown if e.kind == "answered"}
+    findings += [finding for record in export.records for finding in _record(export, record, answered, keys)]
     return Verified(name, export, tuple(dict.fromkeys(findings)), witnesses)
 
 
@@ -139,8 +140,10 @@ def _others(export: Export, keys: Keys) -> Iterator[Finding]:
             yield Finding(Kind.SIGNATURE, export.log, "", f"a promise that it holds: {fault}")
 
 
-def _record(export: Export, record: Record, keys: Keys) -> Iterator[Finding]:
-    """7: the record is the Question that the log names; its seals are those that the requester signed."""
+def _record(
+    export: Export, record: Record, answered: Container[tuple[bytes, str, str]], keys: Keys
+) -> Iterator[Finding]:
+    """7: the record is a Question that the log says was answered; its seals are those that the requester signed."""
     name = question_hash(record.question)
     try:
         claimed = Question.FromString(record.question.payload).requester
@@ -148,8 +151,7 @@ def _record(export: Export, record: Record, keys: Keys) -> Iterator[Finding]:
     except (BekendError, ValueError) as fault:
         yield Finding(Kind.RECORD, export.log, name.hex(), f"its Question does not hold: {fault}")
         return
-    logged = [entry for _, entry in export.shown if entry.kind == "answered" and entry.hash == name]
-    if not any((entry.requester, entry.source) == (question.requester, question.source) for entry in logged):
+    if (name, question.requester, question.source) not in answered:
         yield Finding(Kind.RECORD, export.log, name.hex(), "its Question is not in the log")
     hashes = [seal_hash(one) for one in record.sealed]
     if hashes != list(question.seal_hashes) or any(len(one) != RECORD_LENGTH for one in record.sealed):
