@@ -59,6 +59,7 @@ def test_the_opening_shows_what_is_drawn_and_nothing_else(trail: Trail) -> None:
     hashes = {bytes.fromhex(row["question_hash"]) for one in shown.opening.lookups for row in one["questions"]}
     assert hashes == files.drawn()
     assert all({"justification", "officer_name", "attested"}.isdisjoint(one) for one in shown.opening.lookups)
+    assert "toestemming" not in repr(shown.opening.lookups)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class Trail:
             x25519=secrets.token_bytes(32), mlkem=secrets.token_bytes(1184), checkpoint=bytes(72),
             case_commitment=channel.case_commitment(salt, "15/234567-26", "jansen"),
         )  # fmt: skip
-        row = {"source": source, "question_id": id_.hex(), "case_salt": salt.hex()}
+        row = {"source": source, "question_id": id_.hex(), "case_salt": salt.hex(), "consent": "een toestemming"}
         return row, channel.sign_message(self.keys[self.oin], channel.LABEL_QUESTION, message), sealed
 
     def _keep(

@@ -87,6 +87,7 @@ class _Lookup(StrictFile):
 
 
 LOOKUP_FIELDS: Final = tuple(_Lookup.model_fields)
+QUESTION_FIELDS: Final = tuple(_Question.model_fields)
 """Of an own record, what the auditor needs to make it again. Names and reasons stay with the officer."""
 
 

@@ -12,7 +12,7 @@ from nacl.public import PrivateKey, SealedBox
 
 from bekend_node.ask.own_record import KIND_LOOKUP
 from bekend_node.audit.basis import Basis
-from bekend_node.audit.opening import LOOKUP_FIELDS, Opening
+from bekend_node.audit.opening import LOOKUP_FIELDS, QUESTION_FIELDS, Opening
 from bekend_node.records.own import content_of
 from bekend_node.store_export import Export, Progress
 
@@ -91,7 +91,8 @@ def _lookups(
                 continue
             try:
                 content = content_of(record, boxes, KIND_LOOKUP)
-                questions = [one for one in content["questions"] if one["question_hash"] in wanted]
+                drawn = [one for one in content["questions"] if one["question_hash"] in wanted]
+                questions = [{name: one[name] for name in QUESTION_FIELDS} for one in drawn]
             except (MalformedError, KeyError, TypeError):
                 continue  # what it held is then missing, and said to be
             if questions:
