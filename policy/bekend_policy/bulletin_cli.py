@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from bekend_proto.errors import MalformedError
 
 from bekend_policy.bulletin import Joint, join, read_bulletin
 from bekend_policy.load import load_covenant
@@ -27,6 +28,8 @@ def join_files(
         must_exist(covenant)
         named = load_covenant(covenant)
         joint = joined(files)
+        if joint.covenant != named.id:
+            raise MalformedError(f"deze bulletins zijn van {joint.covenant}, niet van {named.id}")
         made = {".txt": bulletin_text, ".csv": bulletin_csv, ".html": bulletin_page}
         written = {out.with_name(out.name + suffix): make(joint, named) for suffix, make in made.items()}
         for path, text in written.items():

@@ -81,7 +81,7 @@ def said(cell: Cell) -> str:
     """A figure in words: about 45; withheld counts are not nought."""
     if not cell.count:
         return "weggelaten" if cell.withheld else "geen cijfer"
-    return f"ongeveer {_thousands(cell.count)}"
+    return f"ongeveer {thousands(cell.count)}"
 
 
 def apart(cell: Cell) -> str:
@@ -99,7 +99,8 @@ def share(joint: Joint, quarter: Quarter, purpose: str | None = None) -> int | N
     return None if not told else round(20 * yes.count / told) * 5
 
 
-def _thousands(number: int) -> str:
+def thousands(number: int) -> str:
+    """1.043, as a Dutch reader writes it."""
     return f"{number:,}".replace(",", ".")
 
 
@@ -158,7 +159,7 @@ def bulletin_page(joint: Joint, covenant: Covenant) -> str:
     """The bulletin as one page."""
     found = tables(joint, covenant)
     made = environment(covenant)
-    made.globals.update(said=said, apart=apart, share=share, thousands=_thousands)
+    made.globals.update(said=said, apart=apart, share=share, thousands=thousands)
     return made.get_template("bulletin.html.j2").render(
         covenant=covenant,
         joint=joint,

@@ -20,6 +20,7 @@ from bekend_policy.keys import create_signing_key, open_signing_key
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_policy.notes import describe, sign_text
+from bekend_policy.public_cli import write_public_page
 from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
 from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, stop, wrong_use
 
@@ -35,6 +36,8 @@ EPILOG = """
     bekend policy diff oud nieuw                      wat verandert er, en voor wie?
 
     bekend policy report convenant convenant.html     één pagina om te printen en te tekenen
+
+    bekend policy openbaar convenant --uit openbaar.html     de pagina voor inwoners
 
     bekend policy keygen om.key --naam bekend/00000099000000001000/ondertekenaar
 
@@ -61,6 +64,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tools_cli.app)
+app.command("openbaar")(write_public_page)
 
 PassphraseFile = Annotated[
     Path | None,

@@ -5,6 +5,7 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from tests.policy.test_bulletin_page import PAGE as BULLETIN
+from tests.policy.test_public import PAGE as PUBLIC
 from tests.web.looks import assert_looks_right_everywhere
 
 
@@ -19,3 +20,7 @@ def _look(browser: Browser, pictures: Path, page: str, name: str) -> None:
 
 def test_the_bulletin_fits_every_width_and_paper(browser: Browser, pictures: Path) -> None:
     _look(browser, pictures, BULLETIN, "bulletin")
+
+
+def test_the_public_page_fits_every_width_and_paper(browser: Browser, pictures: Path) -> None:
+    _look(browser, pictures, PUBLIC, "openbaar")
