@@ -148,7 +148,7 @@ class Node:
         )
         lines = [GrpcLine(link) for link in self.links]
         kept = SignalStore(store.database, case_key(keys.state), keys.state_box)
-        self.signals = Signals(kept, config.signals, clock)
+        self.signals = Signals(kept, config.signals, clock, self.metrics.misuse)
         self.asker = Asker(
             self._asking, lines, config.canary_identifier, clock, self.late_hook.waiting, signals=self.signals
         )

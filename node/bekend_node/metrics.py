@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from bekend_proto.errors import Code, code_name
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from bekend_node.ask.signals import Kind
+
 
 class NodeMetrics:
     """The node's metrics, on one registry."""
@@ -48,6 +50,15 @@ class NodeMetrics:
             "Rows past their term that stay until an audit covers them, or a claim is over.",
             registry=registry,
         )
+        self._misuse = Counter(
+            "bekend_node_misuse_signals_total",
+            "Signals for the privacy officer, by kind; see `bekend node signals`.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in Kind:
+            # From nought, so that the first one is an increase.
+            self._misuse.labels(kind.value)
         self._manifest = Gauge(
             "bekend_node_manifest_end_timestamp_seconds", "End of the own key manifest.", registry=registry
         )
@@ -103,6 +114,10 @@ class NodeMetrics:
         """How many deferrals stand how."""
         for state, number in tally.items():
             self._deferrals.labels(state).set(number)
+
+    def misuse(self, kind: str) -> None:
+        """Something was noticed that the privacy officer should look at."""
+        self._misuse.labels(kind).inc()
 
     def retention_waits(self, rows: int) -> None:
         """So many rows past their term wait for an audit, or for the end of a claim."""

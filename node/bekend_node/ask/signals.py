@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -90,9 +90,12 @@ class _Seen:
 
 
 class Signals:
-    """Looks at each lookup that is asked. Never stops, delays or fails one."""
+    """Looks at each lookup that is asked. Never stops, delays or fails one. `noticed` is told of which kind."""
 
-    def __init__(self, store: SignalStore, terms: SignalTerms, clock: Clock) -> None:
+    def __init__(
+        self, store: SignalStore, terms: SignalTerms, clock: Clock, noticed: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._noticed = noticed
         self._store = store
         self._terms = terms
         self._clock = clock
@@ -164,6 +167,7 @@ class Signals:
         await self._store.add([(one.kind.value, one.officer, one.case, one.day) for one in found], now)
         for kind in {one.kind for one in found}:
             logs.log(logs.MISUSE_SIGNAL, kind=kind.value)
+            self._noticed(kind.value)
 
 
 def _is_between(at: time, hours: tuple[time, time]) -> bool:
