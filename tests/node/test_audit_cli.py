@@ -4,13 +4,16 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bekend_node import retention_cli
 from bekend_node.audit.cli import app
 from bekend_policy import officer_key, passphrase
 from bekend_policy.audited import audited_until, open_audited
 from bekend_policy.officer_key import OFFICER, open_officer_key, write_officer_key
+from bekend_policy.retention import parse_kept
 from nacl.pwhash import argon2id
 from typer.testing import CliRunner, Result
 
@@ -91,6 +94,27 @@ def test_fg_31_from_the_draw_to_a_result_that_lets_go(table: Table) -> None:
     assert {one["case"] for one in said["cases"]} == {"15/234567-26"}
     result = open_audited((table.folder / "uitslag.note").read_bytes(), table.trail.covenant)
     assert audited_until([result], OM, None) == date(2026, 11, 29)
+
+
+def test_fg_31_a_bewaarbesluit_is_drafted_from_a_good_result_and_from_no_other(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SimpleNamespace(oin=OM, covenant=table.trail.folder / "convenant", data=table.folder / "node")
+    monkeypatch.setattr("bekend_node.retention_cli.load_config", lambda _: settings)
+    config = str(table.folder / "node.yaml")
+    for count, recorded, code in ((80, True, 0), (80, False, 1)):
+        table.trail.fill(count, recorded=recorded)
+        files = table.trail.write()
+        table.opening = table.folder / f"opening-{code}.json"
+        result = table.folder / f"uitslag-{code}.note"
+        own = ("--sleutel", table.key, "--wachtwoordbestand", table.words, "--uitslag", result)
+        table.show(files, code=3 * code)
+        table.test(files, *own, code=3 * code)
+        words = ["draft", "--reason", "uitslagen 2026", "--result", str(result), "--config", config]
+        done = runner.invoke(retention_cli.app, words)
+        assert done.exit_code == code, done.output
+    assert parse_kept((table.folder / "bewaarbesluit-1").read_text()).audited == date(2026, 11, 29)
+    assert "inbreuken" in done.stderr
 
 
 def test_a_breach_is_named_and_ends_with_3(table: Table) -> None:
