@@ -14,18 +14,18 @@ from bekend_node.config import load_config as load_node
 from bekend_node.keys import NodeKeys
 from bekend_node.store import Store as NodeStore
 from bekend_policy.load import load_covenant
-from bekend_policy.manifest import KeyManifest, open_manifest
+from bekend_policy.log_keys import log_keys
+from bekend_policy.manifest import open_manifest
 from bekend_policy.model import Covenant
 from bekend_policy.sign import verify_covenant
 from bekend_proto import log_table
-from bekend_proto.checkpoint import NODE_LOG, log_origin, witness_vkey
+from bekend_proto.checkpoint import NODE_LOG, log_origin
 from bekend_proto.clock import milliseconds
 from bekend_proto.errors import BekendError
 from bekend_proto.ledger.exported import Record
 from bekend_proto.ledger.exporting import make_export
 from bekend_proto.ledger.reconcile import MARGIN
 from bekend_proto.log_table import Entry
-from bekend_proto.note import vkey_of
 from bekend_proto.octets import blake, i2osp
 from bekend_proto.v1.signed_pb2 import Signed
 from nacl.signing import SigningKey
@@ -108,12 +108,4 @@ def _vkeys(covenant: Covenant, notes: dict[str, bytes], now: datetime) -> Iterat
         except BekendError as fault:
             yield f"# {oin}: {fault.detail}"
         else:
-            yield from _of_manifest(manifest, is_broker=oin == covenant.broker_oin)
-
-
-def _of_manifest(manifest: KeyManifest, *, is_broker: bool) -> Iterator[str]:
-    for key in manifest.signing_keys:
-        for name in manifest.logs if is_broker else (NODE_LOG,):
-            yield vkey_of(log_origin(manifest.oin, name), key)
-        if not is_broker:
-            yield witness_vkey(manifest.oin, key)
+            yield from log_keys(manifest, is_broker=oin == covenant.broker_oin)

@@ -18,6 +18,7 @@ from bekend_proto.note import note_name, sign_note, vkey_of
 
 from bekend_node.audit.basis import Given, load_basis, newest_cosigned, read_keys, verified_export
 from bekend_node.audit.opening import open_sealed, read_opening, seal_opening, unwrap
+from bekend_node.audit.package_cli import package
 from bekend_node.audit.showing import Case, show
 from bekend_node.audit.testing import Judged, Report, judge
 from bekend_node.records.files import read_file, write_together
@@ -48,6 +49,8 @@ EPILOG = """
         --controlepunt punt.note --keys keys.txt --sleutel auditor.key
         --convenant convenant --anker ondertekenaar.vkey --uitslag uitslag.note     auditor
 
+    bekend audit pakket pakket-2026 --uit dossier --anker ondertekenaar.vkey        voor een toezichthouder
+
 **Uitgangscodes**
 
     0   gedaan; bij toets: alles wat is getrokken, klopt
@@ -56,7 +59,8 @@ EPILOG = """
 
     2   verkeerd gebruik van het commando
 
-    3   steekproef: van een getrokken vraag is geen vastlegging; toets: een inbreuk, of een vraag is niet getoetst
+    3   steekproef: van een getrokken vraag is geen vastlegging; toets: een inbreuk, of een vraag is niet getoetst;
+        pakket: een bestand klopt niet
 """
 
 app = typer.Typer(
@@ -68,6 +72,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.command("pakket")(package)
 _FORMATS: Final = ["%Y-%m-%d"]
 
 First = Annotated[datetime, typer.Option("--van", formats=_FORMATS, help="Eerste dag.")]
