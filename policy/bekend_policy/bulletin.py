@@ -190,7 +190,7 @@ class Joint:
         return self.tables[quarter][topic].get(label, Cell(0, 0))
 
     def total(self, quarter: Quarter, topic: Topic) -> Cell:
-        """The sum of what stands there."""
+        """The sum of what stands there; `withheld` counts every figure that is not in it."""
         cells = self.tables[quarter][topic].values()
         return Cell(sum(one.count for one in cells), sum(one.withheld for one in cells))
 

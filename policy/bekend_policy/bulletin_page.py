@@ -121,7 +121,7 @@ def _text(joint: Joint, covenant: Covenant) -> Iterator[str]:
             yield one.title
             yield one.meaning
             yield from (f"  {line.name}: {_told(line.cells[number])}" for line in one.lines)
-            yield f"  Samen: {_told(one.totals[number])}"
+            yield f"  Samen, van wat hier staat: {said(one.totals[number])}"
         found = share(joint, quarter)
         yield ""
         yield (

@@ -91,6 +91,7 @@ def test_text_csv_and_page_tell_the_same_figures() -> None:
     assert rows["2026-K3", "bevragingen", NAZORG] == ["", "2"]
     assert rows["2026-K2", "bevragingen", NAZORG] == ["", "1"]
     assert f"  {COVENANT.purposes[NAZORG].title}: weggelaten\n" in text
+    assert "  Samen, van wat hier staat: ongeveer 1.100\n" in text
     assert "D4" not in text
     for exact in ("1043", "1.043", "812"):
         assert exact not in text + PAGE
