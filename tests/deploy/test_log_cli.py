@@ -17,7 +17,7 @@ from bekend_proto.checkpoint import log_origin
 from bekend_proto.ledger.exported import read_export
 from typer.testing import CliRunner
 
-from tests.evil.world import World, broker_of, real_node, told
+from tests.evil.world import World, asked_and_witnessed
 from tests.support.clocks import SteeredClock
 
 BROKER_LOG = log_origin(BROKER_OIN, "main")
@@ -27,21 +27,7 @@ BROKER_LOG = log_origin(BROKER_OIN, "main")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Two lookups, and nodes that looked at the log."""
     made = World.build(tmp_path_factory.mktemp("log-cli") / "world")
-
-    async def ask() -> None:
-        async with (
-            broker_of(made, load_broker(made.built.broker_config).data) as broker,
-            real_node(made, POLITIE.oin, data_of(made, POLITIE.oin), broker.port, [ZSM_CONTEXT]) as politie,
-            real_node(made, OM.oin, data_of(made, OM.oin), broker.port) as om,
-        ):
-            await om.asker.open_purpose(ZSM_CONTEXT, [POLITIE.oin])
-            for person in (made.somebody, made.nobody):
-                await told(om, made, ZSM_CONTEXT, person, POLITIE.oin)
-            await broker._checkpoints.make()
-            for node in (om, politie):
-                await node.witness.round()
-
-    asyncio.run(ask())
+    asyncio.run(asked_and_witnessed(made, ZSM_CONTEXT, (made.somebody, made.nobody)))
     return made
 
 

@@ -5,7 +5,7 @@ certificates are dated from the same moment.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from bekend_broker.metrics import Metrics
 from bekend_broker.store import Store as BrokerStore
 from bekend_deploy import building
 from bekend_deploy.covenant import Settings
-from bekend_deploy.partners import SEVEN, Pair, Partner, agreements
+from bekend_deploy.partners import OM, POLITIE, SEVEN, Pair, Partner, agreements
 from bekend_deploy.population import Population, generate
 from bekend_deploy.questions import CASES, CONDITIONS, ROLES
 from bekend_node import pseudonym_file
@@ -281,3 +281,19 @@ async def ask(
 async def told(node: Node, world: World, purpose: str, person: Identifier, *sources: str) -> list[str]:
     """The outcomes about one person, in the order of the sources."""
     return [str(one.outcome) for one in await ask(node, world, purpose, [person], sources)]
+
+
+async def asked_and_witnessed(world: World, purpose: str, persons: Sequence[Identifier]) -> None:
+    """The OM asks the police about each of these, over a broker whose log both nodes look at afterwards."""
+    om, politie = (load_node(world.built.nodes[one.oin].config) for one in (OM, POLITIE))
+    async with (
+        broker_of(world, load_broker(world.built.broker_config).data) as broker,
+        real_node(world, POLITIE.oin, politie.data, broker.port, [purpose]) as source,
+        real_node(world, OM.oin, om.data, broker.port) as requester,
+    ):
+        await requester.asker.open_purpose(purpose, [POLITIE.oin])
+        for person in persons:
+            await told(requester, world, purpose, person, POLITIE.oin)
+        await broker._checkpoints.make()
+        for node in (requester, source):
+            await node.witness.round()

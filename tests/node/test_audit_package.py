@@ -22,7 +22,7 @@ from bekend_policy.load import load_covenant
 from nacl.pwhash.argon2id import MEMLIMIT_INTERACTIVE, OPSLIMIT_INTERACTIVE
 from typer.testing import CliRunner
 
-from tests.evil.world import World, broker_of, real_node, told
+from tests.evil.world import World, asked_and_witnessed
 from tests.support.clocks import SteeredClock
 
 TEMPLATES = Path(__file__).parents[2] / "docs" / "sjablonen"
@@ -32,25 +32,8 @@ PASSPHRASE = "een heel lang wachtwoord"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = World.build(tmp_path_factory.mktemp("package") / "world")
-
-    async def ask() -> None:
-        async with (
-            broker_of(made, load_broker(made.built.broker_config).data) as broker,
-            real_node(made, POLITIE.oin, data_of(made, POLITIE.oin), broker.port, [ZSM_CONTEXT]) as politie,
-            real_node(made, OM.oin, data_of(made, OM.oin), broker.port) as om,
-        ):
-            await om.asker.open_purpose(ZSM_CONTEXT, [POLITIE.oin])
-            await told(om, made, ZSM_CONTEXT, made.somebody, POLITIE.oin)
-            await broker._checkpoints.make()
-            for node in (om, politie):
-                await node.witness.round()
-
-    asyncio.run(ask())
+    asyncio.run(asked_and_witnessed(made, ZSM_CONTEXT, (made.somebody,)))
     return made
-
-
-def data_of(world: World, oin: str) -> Path:
-    return load_node(world.built.nodes[oin].config).data
 
 
 @pytest.fixture(scope="module")
