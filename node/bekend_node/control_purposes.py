@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bekend_policy.conditions import Condition
 from bekend_policy.decide import JUSTIFICATION
 from bekend_policy.deferring import longest_review
 from bekend_policy.model import Covenant, Purpose
@@ -64,15 +65,22 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
     }
 
 
-def _conditions(purpose: Purpose) -> list[dict[str, str]]:
+def confirmed_by_officer(purpose: Purpose) -> list[Condition]:
     """What the officer confirms: the conditions that only the requester can check.
 
     A consent is not confirmed but recorded (`bekend toestemming`): see `consent` beside each source.
     """
-    found = [
-        {"id": one.id, "text": one.text, **({"value": one.example} if one.example else {})}
+    return [
+        one
         for one in purpose.conditions
         if one.checked_by is CheckedBy.REQUESTER and one.form is not ConditionForm.CONSENT
+    ]
+
+
+def _conditions(purpose: Purpose) -> list[dict[str, str]]:
+    found = [
+        {"id": one.id, "text": one.text, **({"value": one.example} if one.example else {})}
+        for one in confirmed_by_officer(purpose)
     ]
     if purpose.justification and all(one["id"] != JUSTIFICATION for one in found):
         found.append({"id": JUSTIFICATION, "text": "De motivering staat in het dossier."})

@@ -24,6 +24,8 @@ WIDTHS = (320, 375, 1100)
 
 NewPage = Callable[..., Page]
 """A page of a browser context of its own: width, colour scheme, script or none."""
+OpenAt = Callable[..., Page]
+"""The same, at an address."""
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +52,11 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 
 @pytest.fixture
-def new_page(browser: Browser, federation: Federation) -> Iterator[NewPage]:
-    """Opens pages of the OM's node; each ends with the test."""
+def open_at(browser: Browser) -> Iterator[OpenAt]:
+    """Opens a page at an address, in a browser context of its own; each ends with the test."""
     contexts = []
 
-    def opened(
-        width: int = 1100, scheme: str = "light", *, script: bool = True, node: str = OM.oin, path: str = "/"
-    ) -> Page:
+    def opened(address: str, width: int = 1100, scheme: str = "light", *, script: bool = True) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme="dark" if scheme == "dark" else "light",
@@ -66,12 +66,25 @@ def new_page(browser: Browser, federation: Federation) -> Iterator[NewPage]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        page.goto(f"http://127.0.0.1:{federation.built.nodes[node].pages}{path}")
+        page.goto(address)
         return page
 
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def new_page(open_at: OpenAt, federation: Federation) -> NewPage:
+    """Opens pages of the OM's node."""
+
+    def opened(
+        width: int = 1100, scheme: str = "light", *, script: bool = True, node: str = OM.oin, path: str = "/"
+    ) -> Page:
+        address = f"http://127.0.0.1:{federation.built.nodes[node].pages}{path}"
+        return open_at(address, width, scheme, script=script)
+
+    return opened
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,8 @@ def assert_looks_right(page: Page) -> None:
     """No fault of axe, no sideways scroll, no squeezed or overlapping text, nothing from another site."""
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _RULES}})
     assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate(_LAYOUT) == []
+    faults = page.evaluate(_LAYOUT)
+    assert faults == [], faults
 
 
 def assert_looks_right_everywhere(page: Page, pictures: Path, name: str) -> None:

@@ -18,6 +18,7 @@ from bekend_node.web.app import build
 from bekend_node.web.guard import BODY_LIMIT, HEADERS, Guard
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import Pages, Site, give_cookie, see_other
+from bekend_node.web.reach import Reach
 from bekend_node.web.running import Running
 from bekend_node.web.server import WebServer
 from bekend_node.web.sessions import AT_MOST, COOKIE, IDLE, Person, Sessions
@@ -212,7 +213,7 @@ async def test_a_stream_ends_with_the_session(sessions: Sessions, clock: Steered
     late = Late()
     running.follow(cast(Outcomes, late))
     session.shelf["x"] = running
-    officer = OfficerPages(pages, cast(Asker, None), lambda: covenant, "", lambda _: None, clock)
+    officer = OfficerPages(pages, cast(Asker, None), lambda: covenant, "", lambda _: None, clock, cast(Reach, None))
     cookie = [(b"cookie", f"{COOKIE}={session.id}".encode())]
     about = {
         "type": "http",

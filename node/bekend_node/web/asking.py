@@ -11,12 +11,12 @@ from typing import Final
 from bekend_policy.decide import JUSTIFICATION
 from bekend_policy.justification import PARTS, warnings
 from bekend_policy.model import Purpose
-from bekend_policy.terms import CheckedBy
 from bekend_proto.errors import RefusedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from starlette.datastructures import FormData
 
 from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.control_purposes import confirmed_by_officer
 
 _FIELD_OF_RULE: Final[Mapping[str, str]] = {
     "zaaknummer": "zaak",
@@ -71,7 +71,7 @@ def read_form(purpose: Purpose, form: FormData) -> Draft:
         value = form.get(name, "")
         return value.strip() if isinstance(value, str) else ""
 
-    conditions = [one.id for one in purpose.conditions if one.checked_by is CheckedBy.REQUESTER]
+    conditions = [one.id for one in confirmed_by_officer(purpose)]
     return Draft(
         case=text("zaak"),
         kind=text("soort") or _only_kind(purpose),

@@ -11,19 +11,16 @@
 A number travels in the body of one POST and is in no address, title or reply after it.
 """
 
-import asyncio
 import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, Final
 
-from bekend_policy.model import Covenant, Purpose, Source
-from bekend_policy.terms import CheckedBy
-from bekend_proto.clock import AMSTERDAM, Clock
-from bekend_proto.errors import BekendError, RefusedError
+from bekend_policy.model import Covenant, Purpose
+from bekend_proto.clock import Clock
+from bekend_proto.errors import RefusedError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -31,16 +28,21 @@ from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
-from bekend_node.ask.hint import hint
-from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.ask.consent import consent_partners
 from bekend_node.ask.rules import OfficerRef
+from bekend_node.control_purposes import confirmed_by_officer
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
+from bekend_node.web.outcome_view import shown
 from bekend_node.web.pages import Pages, see_other
-from bekend_node.web.running import Running
+from bekend_node.web.reach import Reach
+from bekend_node.web.running import Running, forget_case
 from bekend_node.web.sessions import Person, Session
 
-OPEN_SECONDS: Final = 1.5
-"""How long the form waits for the filters: what comes later is shown as under way."""
+SEARCHABLE: Final = 10
+"""More partners than this can be searched by name."""
+
+LOOK: Final = "kijk"
+"""Name of the button that shows the consents of the case that was filled in, and asks nothing."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class OfficerPages:
     oin: str
     contact: Callable[[str], str | None]
     clock: Clock
-    _opening: set["asyncio.Task[dict[str, str | None]]"] = field(default_factory=set)
+    reach: Reach
 
     def routes(self) -> list[Route]:
         """All routes of these pages."""
@@ -92,7 +94,10 @@ class OfficerPages:
         """Ask what was filled in; on a fault the form again, with what is wrong."""
         session, person = self.pages.signed_in(request)
         purpose, officer = self._purpose(request, person)
-        draft = read_form(purpose, await request.form())
+        form = await request.form()
+        draft = read_form(purpose, form)
+        if LOOK in form:
+            return await self._form(request, purpose, officer, draft)
         inquiry = to_inquiry(purpose, draft, officer)
         if inquiry is not None:
             try:
@@ -119,7 +124,9 @@ class OfficerPages:
         """The outcomes so far; a browser without script asks again until all have come."""
         session, _ = self.pages.signed_in(request)
         running = self._running(request, session)
-        return self.pages.render(request, "uitkomst.html.j2", **self._shown(running, request.path_params["id"]))
+        return self.pages.render(
+            request, "uitkomst.html.j2", id=request.path_params["id"], **shown(self.covenant(), running)
+        )
 
     async def stream(self, request: Request) -> Response:
         """The outcomes as server-sent events: each holds the list as it is then."""
@@ -131,7 +138,7 @@ class OfficerPages:
                 if not self.pages.is_open(request):
                     return
                 html = self.pages.fragment(
-                    request, "uitkomsten.html.j2", **self._shown(running, request.path_params["id"])
+                    request, "uitkomsten.html.j2", id=request.path_params["id"], **shown(self.covenant(), running)
                 )
                 yield f"data: {json.dumps(html)}\n\n"
             yield "event: klaar\ndata: \n\n"
@@ -152,17 +159,23 @@ class OfficerPages:
 
     async def forget(self, request: Request) -> Response:
         """The case is not taken in: what came is gone from this node at once, but for the sealed record."""
-        session, _ = self.pages.signed_in(request)
-        self._running(request, session)
-        del session.shelf[request.path_params["id"]]
+        session, person = self.pages.signed_in(request)
+        case = self._running(request, session).case
+        if case:
+            # Nothing was recorded of a lookup that failed: then there is nothing to destroy but what is shown.
+            with contextlib.suppress(RefusedError):
+                await self.asker.lapse(case, person.user)
+        forget_case(session, case)
+        session.shelf.pop(request.path_params["id"], None)
         return see_other("/bevragen?gewist")
 
     async def _form(
         self, request: Request, purpose: Purpose, officer: OfficerRef, draft: Draft, status: int = 200
     ) -> Response:
         covenant = self.covenant()
-        reach = await self._open(purpose, officer)
         requester = covenant.requesters(purpose.id)[self.oin]
+        wanted = str(request.query_params.get("zoek", "")).strip()
+        first, rest = _searched(await self._partners(covenant, purpose, officer, draft.case), wanted)
         return self.pages.render(
             request,
             "bevragen.html.j2",
@@ -170,40 +183,37 @@ class OfficerPages:
             purpose=purpose,
             draft=draft,
             marks=marks_of(purpose),
-            conditions=[one for one in purpose.conditions if one.checked_by is CheckedBy.REQUESTER],
-            partners=self._partners(covenant, purpose, reach),
+            conditions=confirmed_by_officer(purpose),
+            partners=first,
+            others=rest,
+            wanted=wanted,
+            many=SEARCHABLE,
+            needs_consent=bool(consent_partners(covenant, purpose)),
             principals=[covenant.participants[oin] for oin in sorted(requester.on_behalf_of)],
             for_itself=requester.for_itself,
             budget=self.asker.budget(officer.user, purpose.id),
             in_all=self.asker.budget(officer.user, ALL_PURPOSES),
         )
 
-    async def _open(self, purpose: Purpose, officer: OfficerRef) -> dict[str, str | None]:
-        """Fetch the filters of everybody who may be asked; gives what is known of each after a moment."""
-        sources = [oin for oin in self.covenant().sources(purpose.id) if oin != self.oin]
-        requester = self.covenant().requesters(purpose.id)[self.oin]
+    async def _partners(
+        self, covenant: Covenant, purpose: Purpose, officer: OfficerRef, case: str
+    ) -> list[dict[str, Any]]:
+        """Every partner that the purpose names: how and when it would answer, and the consent that it needs."""
+        requester = covenant.requesters(purpose.id)[self.oin]
         principal = None if requester.for_itself else min(requester.on_behalf_of, default=None)
-        try:
-            openable = self.asker.openable(purpose.id, sources, principal, officer.role)
-        except RefusedError:
-            return {}
-        task = asyncio.ensure_future(self.asker.open_purpose(purpose.id, openable, principal))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-        with contextlib.suppress(TimeoutError, BekendError):
-            return await asyncio.wait_for(asyncio.shield(task), OPEN_SECONDS)
-        return {}
-
-    def _partners(self, covenant: Covenant, purpose: Purpose, reach: dict[str, str | None]) -> list[dict[str, Any]]:
-        """Every partner that the purpose names, and how and when it would answer."""
+        sources = {oin: one for oin, one in covenant.sources(purpose.id).items() if oin != self.oin}
+        when = await self.reach.of(purpose, sources, officer, principal)
+        with_consent = consent_partners(covenant, purpose)
+        standing = self.asker.consents.standing(case, purpose.id) if with_consent and case else {}
         return [
             {
                 "participant": covenant.participants[oin],
                 "contact": self.contact(oin),
-                "when": _when(source, reach.get(oin, "onderweg"), self.clock.now()),
+                "when": when[oin],
+                "with_consent": oin in with_consent,
+                "consent": standing.get(oin),
             }
-            for oin, source in covenant.sources(purpose.id).items()
-            if oin != self.oin
+            for oin in sources
         ]
 
     def _purpose(self, request: Request, person: Person) -> tuple[Purpose, OfficerRef]:
@@ -226,52 +236,6 @@ class OfficerPages:
             raise HTTPException(404)
         return found
 
-    def _shown(self, running: Running, name: str) -> dict[str, Any]:
-        """What the page of outcomes says."""
-        covenant = self.covenant()
-        purpose = covenant.purposes[running.purpose]
-        by_partner: dict[str, list[Any]] = {}
-        for one in sorted(running.outcomes, key=lambda it: it.person):
-            by_partner.setdefault(one.oin, []).append(one)
-        asked = [oin for oin in running.chosen if oin in covenant.participants]
-        settled = {oin for oin in asked if len(by_partner.get(oin, [])) == running.persons}
-        silent = {one.oin for one in running.outcomes if one.outcome is OutcomeKind.NO_ANSWER}
-        dates = sorted(one.as_of for one in running.outcomes if one.as_of)
-        return {
-            "id": name,
-            "running": running,
-            "purpose": purpose,
-            "partners": [
-                {"participant": covenant.participants[oin], "outcomes": by_partner.get(oin, [])} for oin in asked
-            ],
-            "not_chosen": [
-                {"participant": covenant.participants[oin], "outcomes": found}
-                for oin, found in by_partner.items()
-                if oin not in asked
-            ],
-            "answered": len(settled - silent),
-            "asked": len(asked),
-            "oldest": dates[0] if dates else None,
-            "hints": self._hints(covenant, purpose, running),
-        }
-
-    def _hints(self, covenant: Covenant, purpose: Purpose, running: Running) -> list[tuple[str, ...]]:
-        """The next lawful step per person, as text; once all have answered, since each answer may change it."""
-        heard = {OutcomeKind.KNOWN, OutcomeKind.INCONCLUSIVE}
-        if not running.done or all(one.outcome not in heard for one in running.outcomes):
-            return []
-        kinds = {
-            person: {
-                str(covenant.participants[one.oin].kind)
-                for one in running.outcomes
-                if one.person == person and one.outcome is OutcomeKind.KNOWN
-            }
-            for person in range(running.persons)
-        }
-        return [
-            hint(str(purpose.frame), kinds[person], covenant.agreement.route_map) for person in range(running.persons)
-        ]
-
 
 def _role(covenant: Covenant, oin: str, purpose: Purpose, person: Person) -> str | None:
     """The first of a person's roles that this organisation may use this purpose in."""
@@ -279,15 +243,8 @@ def _role(covenant: Covenant, oin: str, purpose: Purpose, person: Person) -> str
     return next((role for role in person.roles if requester is not None and role in requester.roles), None)
 
 
-def _when(source: Source, code: str | None, now: datetime) -> dict[str, str]:
-    """When this partner would answer: a key of the texts, and its values."""
-    if source.mode.value == "nooit":
-        return {"key": "partner.nooit", "reden": source.reason or ""}
-    if code == "onderweg":
-        return {"key": "partner.onderweg"}
-    if code is not None:
-        return {"key": "partner.onbereikbaar"}
-    if source.mode.by_machine:
-        return {"key": "partner.direct"}
-    until = (now + (source.reply_term or now - now)).astimezone(AMSTERDAM)
-    return {"key": "partner.uiterlijk", "moment": f"{until:%d-%m-%Y %H:%M}"}
+def _searched(partners: list[dict[str, Any]], wanted: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Partners with these words in their names, and the others: all of them can still be ticked."""
+    words = wanted.casefold().split()
+    found = [one for one in partners if all(word in one["participant"].name.casefold() for word in words)]
+    return found, [one for one in partners if one not in found]

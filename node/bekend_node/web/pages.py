@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from bekend_node.ask.rules import OfficerRef
 from bekend_node.web.sessions import COOKIE, Person, Session, Sessions
 from bekend_node.web.texts import Texts
 
@@ -61,7 +62,7 @@ class Pages:
             trim_blocks=False,
         )
         self._templates.globals.update(t=self._texts, static=_static)
-        self._templates.filters.update(dag=_day, moment=_moment)
+        self._templates.filters.update(dag=_day, moment=_moment, tijd=_time)
 
     def session(self, request: Request) -> Session | None:
         """The browser's session, if it has one that has not ended."""
@@ -129,6 +130,11 @@ class NotSignedIn(Exception):  # noqa: N818 - no fault: the way to sign in follo
     """Nobody is signed in."""
 
 
+def officers_of(person: Person) -> list[OfficerRef]:
+    """This person in each of the roles, as the node's own objects know an officer."""
+    return [OfficerRef(person.user, person.name, role) for role in person.roles]
+
+
 def see_other(path: str) -> RedirectResponse:
     """Go on with a GET: a refreshed page sends nothing twice."""
     return RedirectResponse(path, status_code=303)
@@ -149,9 +155,18 @@ def _day(day: date | str) -> str:
     return f"{date.fromisoformat(str(day)):%d-%m-%Y}"
 
 
-def _moment(moment: datetime) -> str:
+def _moment(moment: datetime | str) -> str:
     """A moment as the clock on the wall shows it."""
-    return f"{moment.astimezone(AMSTERDAM):%d-%m-%Y %H:%M}"
+    return f"{_aware(moment).astimezone(AMSTERDAM):%d-%m-%Y %H:%M}"
+
+
+def _time(moment: datetime | str) -> str:
+    """The same, without the day."""
+    return f"{_aware(moment).astimezone(AMSTERDAM):%H:%M}"
+
+
+def _aware(moment: datetime | str) -> datetime:
+    return datetime.fromisoformat(moment) if isinstance(moment, str) else moment
 
 
 _VERSIONS: dict[str, str] = {}

@@ -12,6 +12,7 @@ from bekend_proto.errors import BekendError, BudgetError
 from bekend_node.ask.asker import Outcomes
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.receipt import ReceiptFile
+from bekend_node.web.sessions import Session
 
 ALIVE_SECONDS: Final = 15.0
 """Between two signs of life on a stream, so that nothing in between closes it."""
@@ -81,3 +82,15 @@ class Running:
         async with self._changed:
             self._version += 1
             self._changed.notify_all()
+
+
+def lookups_of(session: Session, now: datetime) -> dict[str, Running]:
+    """The lookups that a session still shows, by the id of each page."""
+    return {id_: one for id_, one in session.shelf.items() if isinstance(one, Running) and one.expires > now}
+
+
+def forget_case(session: Session, case: str) -> None:
+    """Drop every lookup of this case that the session shows."""
+    for id_, one in list(session.shelf.items()):
+        if isinstance(one, Running) and case and one.case == case:
+            del session.shelf[id_]

@@ -14,12 +14,16 @@ from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
 from bekend_node.config import Officer, Web
+from bekend_node.control_late import LateDesk
 from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
+from bekend_node.web.consent import ConsentPages
+from bekend_node.web.late import LatePages
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import MenuItem, Pages, Site, see_other
 from bekend_node.web.practice import PracticePages
 from bekend_node.web.provider import Provider
+from bekend_node.web.reach import Reach
 from bekend_node.web.server import WebServer
 from bekend_node.web.sessions import Person, Sessions
 from bekend_node.web.signin import SignInPages
@@ -28,6 +32,8 @@ from bekend_node.web.tls import PageTls
 
 MENU = (
     MenuItem("/bevragen", "menu.bevragen"),
+    MenuItem("/zaken", "menu.zaken"),
+    MenuItem("/toestemming", "menu.toestemming"),
     MenuItem("/beheer", "menu.beheer", frozenset({operator.ROLE})),
 )
 
@@ -67,7 +73,10 @@ def pages_of(
         )
 
     pages = Pages(site, sessions, MENU)
-    officer = OfficerPages(pages, asker, covenant, oin, contact, clock)
+    reach, late = Reach(asker, clock), LateDesk(asker, covenant, oin)
+    officer = OfficerPages(pages, asker, covenant, oin, contact, clock, reach)
+    answers = LatePages(pages, asker, late, covenant, oin, clock)
+    consents = ConsentPages(pages, late, reach, covenant, oin, contact, clock)
 
     async def first(request: Request) -> Response:
         return see_other(pages.first_of(pages.person(request)))
@@ -76,6 +85,8 @@ def pages_of(
         *_sign_in(config, pages, sessions, officers, clock, dev=dev),
         Route("/", first, methods=["GET"]),
         *officer.routes(),
+        *answers.routes(),
+        *consents.routes(),
         *operator.OperatorPages(pages, status).routes(),
         *(PracticePages(pages, config.practice).routes() if config.practice else ()),
         *(theme.routes() if theme else ()),

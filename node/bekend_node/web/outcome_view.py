@@ -1,0 +1,73 @@
+"""What the page of outcomes says beside the outcomes: who answered, on what footing, and the next lawful step."""
+
+from typing import Any
+
+from bekend_policy.model import Covenant, Purpose
+from bekend_policy.words import Mode
+
+from bekend_node.ask.hint import hint
+from bekend_node.ask.outcomes import Outcome, OutcomeKind
+from bekend_node.web.running import Running
+
+_ANSWERS = frozenset({OutcomeKind.KNOWN, OutcomeKind.INCONCLUSIVE})
+
+
+def shown(covenant: Covenant, running: Running) -> dict[str, Any]:
+    """The values of the page of one lookup."""
+    purpose = covenant.purposes[running.purpose]
+    by_partner: dict[str, list[Outcome]] = {}
+    for one in sorted(running.outcomes, key=lambda it: it.person):
+        by_partner.setdefault(one.oin, []).append(one)
+    asked = [oin for oin in running.chosen if oin in covenant.participants]
+    dates = sorted(one.as_of for one in running.outcomes if one.as_of)
+
+    def cards(oins: list[str]) -> list[dict[str, Any]]:
+        return [{"participant": covenant.participants[oin], "outcomes": by_partner.get(oin, [])} for oin in oins]
+
+    return {
+        "running": running,
+        "purpose": purpose,
+        "partners": cards(asked),
+        "not_chosen": cards([oin for oin in by_partner if oin not in asked and oin in covenant.participants]),
+        "asked": len(asked),
+        **_counts([by_partner.get(oin, []) for oin in asked], running.persons),
+        "oldest": dates[0] if dates else None,
+        "by_decision": _by_decision(covenant, purpose, running.outcomes),
+        "hints": _hints(covenant, purpose, running),
+    }
+
+
+def _counts(found: list[list[Outcome]], persons: int) -> dict[str, int]:
+    """How many partners answered about everybody, how many will later, and how many gave no answer."""
+    kinds = [{one.outcome for one in outcomes} for outcomes in found if len(outcomes) == persons]
+    return {
+        "answered": sum(one <= _ANSWERS for one in kinds),
+        "later": sum(OutcomeKind.PENDING in one for one in kinds),
+        "silent": sum(OutcomeKind.NO_ANSWER in one for one in kinds),
+    }
+
+
+def _by_decision(covenant: Covenant, purpose: Purpose, outcomes: list[Outcome]) -> list[str]:
+    """Names of partners that answered by machine, by a decision that they signed themselves."""
+    sources = covenant.sources(purpose.id)
+    names = [
+        one.name
+        for one in outcomes
+        if one.outcome in _ANSWERS and one.oin in sources and sources[one.oin].mode is Mode.STANDING
+    ]
+    return list(dict.fromkeys(names))
+
+
+def _hints(covenant: Covenant, purpose: Purpose, running: Running) -> list[tuple[str, ...]]:
+    """The next lawful step per person, as text; once all have answered, since each answer may change it."""
+    if not running.done or all(one.outcome not in _ANSWERS for one in running.outcomes):
+        return []
+    kinds = {
+        person: {
+            str(covenant.participants[one.oin].kind)
+            for one in running.outcomes
+            if one.person == person and one.outcome is OutcomeKind.KNOWN
+        }
+        for person in range(running.persons)
+    }
+    return [hint(str(purpose.frame), kinds[person], covenant.agreement.route_map) for person in range(running.persons)]

@@ -1,0 +1,90 @@
+"""Pages of one node for a browser, on the real asking side, with a broker and sources that a test plays (`Stage`).
+
+They are served from a thread with a loop of its own, so that a browser can be driven from the test.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+
+from bekend_deploy.processes import free_ports
+from bekend_node.config import Officer, Web
+from bekend_node.web.server import WebServer
+from bekend_node.web.site import pages_of
+
+from tests.support.asking import DIRECTOR, OFFICER, Stage
+from tests.support.covenants import OM, edit, with_consent
+
+T = TypeVar("T")
+LATER_SECONDS = 30
+COLLEAGUE = Officer(user="smit", name="B. Smit", role="procesregisseur")
+
+
+class StagedPages:
+    """The OM's pages. `work` runs a coroutine beside them; the clock is `stage.clock`."""
+
+    def __init__(self, folder: Path, change: Callable[[Path], object]) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        (self.port,) = free_ports(1)
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.stage, self._server = self.work(self._start(folder, change))
+
+    def work(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(LATER_SECONDS)
+
+    def collect(self) -> None:
+        """The next moment of collecting."""
+
+        async def collected() -> None:
+            await self.stage.asker.collector.tick()
+            await self.stage.asker.collector.settle()
+
+        self.work(collected())
+
+    def close(self) -> None:
+        async def ended() -> None:
+            await self._server.stop()
+            await self.stage.close()
+
+        self.work(ended())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(LATER_SECONDS)
+        self.loop.close()
+
+    async def _start(self, folder: Path, change: Callable[[Path], object]) -> tuple[Stage, WebServer]:
+        stage = Stage(folder, change)
+        people = [Officer(user=one.user, name=one.name, role=one.role) for one in (DIRECTOR, OFFICER)]
+        server = pages_of(
+            Web(listen=f"127.0.0.1:{self.port}", origin=self.origin),
+            oin=OM,
+            asker=stage.asker,
+            covenant=lambda: stage.covenant,
+            officers=[*people, COLLEAGUE],
+            contact=lambda oin: stage.manifests[oin].contact if oin in stage.manifests else None,
+            status=dict,
+            clock=stage.clock,
+            dev=True,
+        )
+        await server.start()
+        return stage, server
+
+
+def one_pair_of_eyes_with_consent(folder: Path) -> None:
+    """The weighing needs consent for Veilig Thuis, and no second officer."""
+    with_consent(folder)
+    edit(folder / "doelen" / "zvh-weging-betrokkenheid.yaml", r"vier_ogen: ja", "vier_ogen: nee")
+
+
+@contextlib.contextmanager
+def staged(folder: Path, change: Callable[[Path], object] = one_pair_of_eyes_with_consent) -> Iterator[StagedPages]:
+    """Pages that are served until the end."""
+    made = StagedPages(folder, change)
+    try:
+        yield made
+    finally:
+        made.close()
