@@ -35,6 +35,7 @@ class Part(StrEnum):
     RECORDS = "records"
     RECOVERY = "recovery"
     RELEASE = "release"
+    PAGE = "page"
 
 
 @app.command(epilog=EPILOG)
@@ -46,7 +47,7 @@ def bench(
     ] = False,
     only: Annotated[list[Part] | None, typer.Option(help="Measure this part alone; may be repeated.")] = None,
 ) -> None:
-    """Measure this machine against the floor of the protocol: enrolment, filters, lookups, storage, release.
+    """Measure this machine against the floor of the protocol: enrolment, filters, lookups, storage, release, pages.
 
     The floor is every operation that the protocol prescribes, at the raw speed of its library, measured in the same
     run. Keep the machine idle meanwhile: what else runs is measured along.

@@ -90,10 +90,11 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool) -> Iterator[Ground]:
+def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool, pages: bool = False) -> Iterator[Ground]:
     """Build a federation with so many sources (values) of so many pseudonyms (keys), and start its broker.
 
     With `registers` every source has a register of that many rows, else of one: its store is then filled (filling.py).
+    With `pages` the nodes have them.
     On leaving, its processes end and its folder is removed.
     """
     now = clock.now()
@@ -111,7 +112,7 @@ def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool) -> Itera
     pairs.append(Pair(ZVH_WEIGHING, OM.oin, "handmatig", OM.registers))
     settings = Settings("test", _PER_DAY, _PER_DAY, filter_interval="P1D")
     with tempfile.TemporaryDirectory(prefix="bekend-") as name:
-        built = building.build(Path(name), members, pairs, population, settings, now=now)
+        built = building.build(Path(name), members, pairs, population, settings, now=now, pages=pages)
         with Federation(built, Truth(members, pairs, population)) as federation:
             federation.start_broker()
             yield Ground(federation, placed)

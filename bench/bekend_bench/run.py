@@ -9,13 +9,13 @@ from dataclasses import replace
 from bekend_deploy.processes import ProcessFailed
 from bekend_proto.clock import Clock, SystemClock
 
-from bekend_bench import enrolment, floor, lookups, machine, rebuild, records, recovery, release, storage
+from bekend_bench import enrolment, floor, lookups, machine, page, rebuild, records, recovery, release, storage
 from bekend_bench.figures import Figure, at_least
 from bekend_bench.floor import Floor
 from bekend_bench.ground import FEW, GROUP, LARGE, MEDIUM, REQUESTER, SMALL, SOURCES, ground, populate
 from bekend_bench.report import Report
 
-PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, records.PART, recovery.PART, release.PART)
+PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, records.PART, recovery.PART, release.PART, page.PART)
 """What can be measured beside the floor, which always is."""
 ENROLLED = 50_000
 REBUILT = 500_000
@@ -67,6 +67,11 @@ def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
             populate(field, clock, enrol=False)
             field.start([REQUESTER, *field.sources])
             report.figures += release.measure(field, EFFORT)
+    if page.PART in parts:
+        with stage("page"), ground({SMALL: GROUP}, clock, registers=False, pages=True) as field:
+            populate(field, clock, enrol=False)
+            field.start([REQUESTER, *field.sources])
+            report.figures += page.measure(field, EFFORT)
     report.figures += _accountability(parts, stage, base, clock)
     report.seconds = time.monotonic() - began
     return report
