@@ -173,13 +173,16 @@ def _node(it: Installation, name: str, oin: str, keys: dict[str, str], tls: TlsP
     text = config.read_text().replace(
         "  nazorg:\n    mapping: mappings/nazorg.note", f"  {register}:\n    mapping: m.note"
     )
+    served = load_covenant(it.folder / "convenant").served_by(oin)
+    by_hand = ", ".join(purpose for purpose, source in served if not source.mode.by_machine)
+    text = text.replace("purposes: [kennemerland/zvh-weging-betrokkenheid]", f"purposes: [{by_hand}]")
     lines = "".join(f"  - {vkey}\n" for vkey in approvers)
     config.write_text(re.sub(r"^approvers:\n(  - .*\n)+", f"approvers:\n{lines}" if lines else "", text, flags=re.M))
     it.bekend("node", "manifest", "--config", config)
     it.sign(folder / "manifest-1", f"{name}.key")
     (folder / "manifest-1.note").rename(folder / "manifest.note")
     if name == "reclassering":
-        for purpose, source in load_covenant(it.folder / "convenant").served_by(oin):
+        for purpose, source in served:
             if source.mode is Mode.STANDING:
                 _decision(it, folder, purpose, now)
     it.serve("node", config)
