@@ -76,11 +76,13 @@ class Collects:
 
     def _belonging(self, pending: Pending, matters: list[Matter], now: datetime) -> set[bytes]:
         """The pseudonyms that are still clients, and not shielded. For who has none a random one is looked for."""
+        # Made for each person, so that the time that takes does not tell who has a pseudonym.
+        strangers = [random_element() for _ in matters]
         return {
             matter.pseudonym
-            for matter in matters
+            for matter, stranger in zip(matters, strangers, strict=True)
             if belongs(
-                matter.pseudonym or random_element(),
+                matter.pseudonym or stranger,
                 pending.purpose,
                 pending.epoch,
                 rules=self.exchanges.rules.now,
