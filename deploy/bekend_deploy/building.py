@@ -11,7 +11,7 @@ memory alone here, and is gone when the process ends.
 
 import os
 import pwd
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -29,11 +29,14 @@ from bekend_proto.note import add_signature, note_name, sign_note, vkey_of
 from nacl.signing import SigningKey as Ed25519
 
 from bekend_deploy import covenant as demo_covenant
-from bekend_deploy.partners import BROKER_OIN, COVENANT, Pair, Partner, registers_in_use, served
+from bekend_deploy.partners import BROKER_OIN, SOCIAL, Pair, Partner, registers_in_use, served
 from bekend_deploy.pki import Authority, TlsPaths
 from bekend_deploy.population import Population, canary_of
 from bekend_deploy.processes import free_ports
-from bekend_deploy.questions import ROLES
+from bekend_deploy.questions import RELEASE_ROLES, ROLES
+
+COLLEAGUE = "demo-collega"
+"""Who else decides at each desk of the demo: a user that this machine does not have."""
 
 _PRACTICE: Final = "oefenen.yaml"
 
@@ -107,14 +110,20 @@ def build(
     *,
     now: datetime,
     pages: bool = False,
+    write: Callable[..., None] = demo_covenant.write,
 ) -> Built:
-    """Write a whole federation under `folder`, which exists and is empty; with `pages`, each node has them."""
+    """Write a whole federation under `folder`, which exists and is empty; with `pages`, each node has them.
+
+    `write` makes the covenant's files, unless they are to be those of the demo.
+    """
     authority = Authority(folder / "pki", now)
     off_line = {member.oin: OffLine.fresh(member.oin) for member in members}
     operator = new_signer(note_name(BROKER_OIN, "beheerder"))
-    covenant = _covenant(
-        folder / "covenant", members, pairs, settings, off_line=off_line, operator=operator, today=population.today
-    )
+    covenant = folder / "covenant"
+    signers = {oin: keys.signer.vkey for oin, keys in off_line.items()}
+    write(covenant, members, pairs, signers=signers, operator=operator.vkey, today=population.today, settings=settings)
+    for key in (*(keys.signer for keys in off_line.values()), operator):
+        sign_covenant(covenant, key)
     loaded = verify_covenant(load_covenant(covenant), operator.vkey, now)
     if pages:
         _practice(folder, population)
@@ -155,30 +164,6 @@ def build(
         for place, member in enumerate(members)
     }
     return Built(folder, authority, covenant, operator, broker_config, broker_port, broker_metrics, broker_tls, nodes)
-
-
-def _covenant(
-    folder: Path,
-    members: Sequence[Partner],
-    pairs: Sequence[Pair],
-    settings: demo_covenant.Settings,
-    *,
-    off_line: Mapping[str, OffLine],
-    operator: SigningKey,
-    today: date,
-) -> Path:
-    demo_covenant.write(
-        folder,
-        members,
-        pairs,
-        signers={oin: keys.signer.vkey for oin, keys in off_line.items()},
-        operator=operator.vkey,
-        today=today,
-        settings=settings,
-    )
-    for key in (*(keys.signer for keys in off_line.values()), operator):
-        sign_covenant(folder, key)
-    return folder
 
 
 def _node(
@@ -235,7 +220,7 @@ def _node(
             "socket": "node.sock",
             **({"web": _pages(pages)} if pages else {}),
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
-            "officers": _officers(partner),
+            "officers": _officers(partner, has_release=any(pair.purpose == SOCIAL for pair in pairs)),
             "desk_staff": _desk_staff(partner, pairs),
             "registers": {
                 register: {"mapping": f"mappings/{register}.note", "size": str(size)}
@@ -257,9 +242,10 @@ def _user() -> str:
 
 
 def _desk_staff(partner: Partner, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Who decides at the desk: the user who runs the demo, for what may be answered by hand."""
+    """Who decides at the desk, for what may be answered by hand: who runs the demo, and somebody to hand over to."""
     purposes = [pair.purpose for pair in pairs if pair.oin == partner.oin and pair.mode != "automatisch"]
-    return [{"user": _user(), "name": f"Demo-collega {partner.name}", "purposes": purposes}] if purposes else []
+    staff = {_user(): "Demo-collega", COLLEAGUE: "Tweede demo-collega"} if purposes else {}
+    return [{"user": user, "name": f"{name} {partner.name}", "purposes": [*purposes]} for user, name in staff.items()]
 
 
 def _practice(folder: Path, population: Population) -> None:
@@ -279,10 +265,11 @@ def _pages(port: int) -> dict[str, str]:
     return {"listen": address, "origin": f"http://{address}", "practice": f"../{_PRACTICE}"}
 
 
-def _officers(partner: Partner) -> list[dict[str, str]]:
+def _officers(partner: Partner, *, has_release: bool) -> list[dict[str, str]]:
     """Whoever runs the demo is the officer of every partner that may ask."""
-    name = f"Demo-medewerker {partner.name}"
-    return [{"user": _user(), "name": name, "role": role} for role in (ROLES.get(partner.kind, "medewerker"), "beheer")]
+    further = RELEASE_ROLES.get(partner.kind, ()) if has_release else ()
+    roles = (ROLES.get(partner.kind, "medewerker"), *further, "beheer")
+    return [{"user": _user(), "name": f"Demo-medewerker {partner.name}", "role": role} for role in roles]
 
 
 def _write_mapping(path: Path, register: str, kind: str, approvers: tuple[SigningKey, SigningKey]) -> None:
@@ -300,7 +287,7 @@ def _write_mapping(path: Path, register: str, kind: str, approvers: tuple[Signin
 
 def _write_decision(folder: Path, pair: Pair, signer: SigningKey, today: date) -> None:
     decision = StandingDecision(
-        covenant_id=COVENANT,
+        covenant_id=pair.purpose.partition("/")[0],
         source=pair.oin,
         purpose=pair.purpose,
         first_day=today - timedelta(days=1),

@@ -27,6 +27,7 @@ from bekend_deploy.partners import (
     Pair,
     Partner,
 )
+from bekend_deploy.release_purposes import MUNICIPAL_RELEASE_GROUNDS, RELEASE_GROUNDS, grounds, release_purposes
 
 PER_DAY = 5_000
 """Persons a day that one officer may ask about in the demo: enough not to stand in a newcomer's way."""
@@ -38,13 +39,18 @@ _Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs between a demo, a test and a bench: identifier kind, persons a day, time between filter switches."""
+    """What differs between a demo, a test and a bench: identifier kind, persons a day, time between filter switches and
+    between collects, how long a colleague has to decide, and how old a list may be.
+    """
 
     kind: str = "bsn"
     per_officer: int = PER_DAY
     per_organisation: int = 4 * PER_DAY
     filter_interval: str | None = None
     max_persons: int = 4
+    reply_term: str = "P1D"
+    collect_interval: str | None = None
+    max_list_age: str | None = None
 
     @property
     def limits(self) -> _Tree:
@@ -69,11 +75,16 @@ def write(
     _dump(folder / "afspraken.yaml", _agreement(members, operator, today, settings))
     for member in members:
         _dump(folder / "deelnemers" / f"{member.slug}.yaml", _participant(member, signers[member.oin]))
-    for purpose in (_zsm_context(settings), _zsm_local(settings), _zvh_weighing(settings)):
+    by_hand = [purpose for purpose in release_purposes() if any(pair.purpose == purpose["doel"] for pair in pairs)]
+    for purpose in (_zsm_context(), _zsm_local(), _zvh_weighing(settings), *by_hand):
         own = [pair for pair in pairs if pair.purpose == purpose["doel"]]
-        purpose["einddatum"] = (today + _LIFE).isoformat()
-        purpose["bronnen"] = {pair.oin: _source(pair) for pair in own} | purpose["bronnen"]
-        _dump(folder / "doelen" / f"{purpose['doel'].partition('/')[2]}.yaml", purpose)
+        whole = {
+            **purpose,
+            "bronnen": {pair.oin: _source(pair, settings) for pair in own} | purpose["bronnen"],
+            **_common(settings),
+            "einddatum": (today + _LIFE).isoformat(),
+        }
+        _dump(folder / "doelen" / f"{purpose['doel'].partition('/')[2]}.yaml", whole)
 
 
 def _agreement(members: Sequence[Partner], operator: str, today: date, settings: Settings) -> _Tree:
@@ -89,7 +100,8 @@ def _agreement(members: Sequence[Partner], operator: str, today: date, settings:
         "beheerder": {"oin": BROKER_OIN, "naam": "Beheerder van de demo", "sleutel": operator},
         "totalen_per_dag": settings.limits,
     }
-    return tree | ({"filter_interval": settings.filter_interval} if settings.filter_interval else {})
+    intervals = {"filter_interval": settings.filter_interval, "ophalen_elke": settings.collect_interval}
+    return tree | {name: interval for name, interval in intervals.items() if interval}
 
 
 def _participant(member: Partner, signer: str) -> _Tree:
@@ -121,17 +133,19 @@ _MUNICIPAL_GROUNDS: dict[str, _Tree] = {
 }
 
 
-def _source(pair: Pair) -> _Tree:
-    ground = _GROUNDS.get((pair.purpose, pair.oin)) or _MUNICIPAL_GROUNDS[pair.purpose]
+def _source(pair: Pair, settings: Settings) -> _Tree:
+    of_source, municipal = _GROUNDS | RELEASE_GROUNDS, _MUNICIPAL_GROUNDS | MUNICIPAL_RELEASE_GROUNDS
+    ground = of_source.get((pair.purpose, pair.oin)) or municipal[pair.purpose]
     return {
         "modus": pair.mode,
         "grondslag": [{**ground, "status": "te_toetsen"}],
         "registers": list(pair.registers),
-        **({"reactietermijn": "P1D"} if pair.mode == "handmatig" else {}),
+        **({"reactietermijn": settings.reply_term} if pair.by_hand else {}),
+        **({"maximale_ouderdom_lijst": settings.max_list_age} if settings.max_list_age else {}),
     }
 
 
-def _zsm_context(settings: Settings) -> _Tree:
+def _zsm_context() -> _Tree:
     return {
         "doel": ZSM_CONTEXT,
         "titel": "ZSM-contextcheck (demo)",
@@ -140,7 +154,7 @@ def _zsm_context(settings: Settings) -> _Tree:
         "fase": "signaal",
         "kader": "strafvordering",
         "vrager": {"organisaties": ["om"], "rollen": ["zsm-medewerker", "officier"]},
-        "grondslag_vrager": _grounds(("RO", "124"), ("Wpg", "16(1)(a)")),
+        "grondslag_vrager": grounds(("RO", "124"), ("Wpg", "16(1)(a)")),
         "bronnen": {
             "college_bw": {"modus": "nooit", "reden": "Wmo 5.2.1(2): gesloten lijst. Alleen in een ZVH-casus."},
         },
@@ -153,11 +167,10 @@ def _zsm_context(settings: Settings) -> _Tree:
         "geldigheid_resultaat": "PT72H",
         "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
         "uitstel": {"grond": "Wjsg 21(2) en 39l(2)", "herbeoordeling": "P90D"},
-        **_common(settings),
     }
 
 
-def _zsm_local(settings: Settings) -> _Tree:
+def _zsm_local() -> _Tree:
     return {
         "doel": ZSM_LOCAL,
         "titel": "ZSM: lokale context (demo, grondslag te toetsen)",
@@ -166,7 +179,7 @@ def _zsm_local(settings: Settings) -> _Tree:
         "fase": "signaal",
         "kader": "strafvordering",
         "vrager": {"organisaties": ["om"], "rollen": ["zsm-medewerker", "officier"]},
-        "grondslag_vrager": _grounds(("RO", "124"), ("Wjsg", "39f")),
+        "grondslag_vrager": grounds(("RO", "124"), ("Wjsg", "39f")),
         "bronnen": {},
         "voorwaarden": [
             {"id": "verdachte", "tekst": "de persoon is aangehouden als verdachte in deze zaak", "controle": "vrager"},
@@ -178,7 +191,6 @@ def _zsm_local(settings: Settings) -> _Tree:
         "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
         "uitstel": {"grond": "Wjsg 21(2) en 39l(2)", "herbeoordeling": "P90D"},
         "open_vraag": "Voor de lokale context vóór de ZSM-beoordeling is geen eigen grondslag gevonden: te toetsen.",
-        **_common(settings),
     }
 
 
@@ -197,7 +209,7 @@ def _zvh_weighing(settings: Settings) -> _Tree:
                 {"vrager": ZVH.oin, "namens": HAARLEM.oin, "mandaat": "Mandaatbesluit demo, artikel 1"},
             ],
         },
-        "grondslag_vrager": _grounds(("WGS", "2.25, 2.31(3)-(4), 2.29(1)")),
+        "grondslag_vrager": grounds(("WGS", "2.25, 2.31(3)-(4), 2.29(1)")),
         "bronnen": {},
         "voorwaarden": [
             {
@@ -213,7 +225,6 @@ def _zvh_weighing(settings: Settings) -> _Tree:
         "geldigheid_resultaat": "P28D",
         "informeren": "De aanmelder vooraf, tenzij; formeel het contactpunt.",
         "uitstel": {"grond": "AVG 14(5)(b), UAVG 41", "herbeoordeling": "P90D"},
-        **_common(settings),
     }
 
 
@@ -226,10 +237,6 @@ def _common(settings: Settings) -> _Tree:
         "dpia": "DEMO: verzonnen verwijzing, er is geen DPIA",
         "rac_advies": "DEMO: verzonnen verwijzing, er is geen advies",
     }
-
-
-def _grounds(*laws: tuple[str, str]) -> list[_Tree]:
-    return [{"wet": law, "artikel": article, "status": "te_toetsen"} for law, article in laws]
 
 
 class _Plain(yaml.SafeDumper):

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from bekend_deploy.federation import Answered, Federation
 from bekend_deploy.partners import VELSEN
 from bekend_deploy.questions import Question, broken_question, questions, refused_question
-from bekend_deploy.tables import print_holdings, print_how_to_ask, print_question, print_summary
+from bekend_deploy.release_run import Played, ReleaseRun
+from bekend_deploy.tables import print_holdings, print_how_to_ask, print_question, print_release, print_summary
 
 RIGHT, FAILED, WRONG = 0, 1, 3
 """Exit codes: every outcome right; a process failed; an outcome differs."""
@@ -34,6 +35,7 @@ class Options:
     as_json: bool = False
     keep: Path | None = None
     serve: bool = False
+    with_release: bool = False
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Report:
     """What came out of a run, in the form of `--json`."""
 
     questions: list[dict[str, object]] = field(default_factory=list)
+    release: list[dict[str, object]] = field(default_factory=list)
     enrolment: dict[str, object] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     holdings: list[dict[str, object]] = field(default_factory=list)
@@ -48,7 +51,8 @@ class Report:
     @property
     def correct(self) -> bool:
         """Whether every outcome was the true one, and no file holds anybody's number."""
-        return all(one["correct"] for one in self.questions) and not any(one["numbers_found"] for one in self.holdings)
+        asked = (*self.questions, *self.release)
+        return all(one["correct"] for one in asked) and not any(one["numbers_found"] for one in self.holdings)
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -66,7 +70,9 @@ def run(options: Options) -> int:
         report = Report()
         with report.timed("total"):
             federation = _set_up(options, folder, report, progress, stack)
+            release = _begin_release(federation, report, progress) if options.with_release else None
             answered = _ask_all(federation, report, progress)
+            played = _finish_release(release, federation, report, progress) if release else []
             with report.timed("holdings"):
                 holdings = federation.holdings()
         report.holdings = [holding.to_json() for holding in holdings]
@@ -77,6 +83,8 @@ def run(options: Options) -> int:
         else:
             for number, (question, answer) in enumerate(answered, 1):
                 print_question(out, federation, number, question, answer)
+            for number, one in enumerate(played, len(answered) + 1):
+                print_release(out, federation, number, one)
             print_holdings(out, holdings)
             print_summary(out, report.timings, correct=report.correct, kept=options.keep)
         if options.serve:
@@ -99,6 +107,22 @@ def check(federation: Federation, question: Question, answer: Answered) -> dict[
         "refused": answer.refused,
         "milliseconds": round(answer.seconds * 1000, 1),
         "correct": got == expected and (answer.refused is not None) is question.refused,
+    }
+
+
+def check_release(federation: Federation, one: Played) -> dict[str, object]:
+    """One lookup with partners where colleagues decide, in the form of `--json`: told first, and in the end."""
+    question = one.by_hand.question
+    first = ("person", "oin", "name", "outcome", "as_of", "reason", "until")
+    return {
+        "purpose": question.purpose,
+        "requester": question.requester.oin,
+        "persons": len(question.persons),
+        "outcomes": [{name: it.get(name) for name in first} for it in one.answered.outcomes],
+        "later": [{name: it[name] for name in first} for it in one.later.values()],
+        "withdrawn": one.by_hand.withdrawn,
+        "milliseconds": round(one.answered.seconds * 1000, 1),
+        "correct": one.correct(federation),
     }
 
 
@@ -126,7 +150,12 @@ def _set_up(
     step = progress.add_task("Certificates, keys, covenant", total=None)
     with report.timed("build"):
         federation = Federation.build(
-            folder, partners=options.partners, persons=options.persons, seed=options.seed, pages=options.serve
+            folder,
+            partners=options.partners,
+            persons=options.persons,
+            seed=options.seed,
+            pages=options.serve,
+            with_release=options.with_release,
         )
     progress.update(step, total=1, completed=1)
     stack.callback(federation.stop)
@@ -143,6 +172,26 @@ def _set_up(
     with report.timed("filters"):
         federation.wait_for_filters()
     return federation
+
+
+def _begin_release(federation: Federation, report: Report, progress: Progress) -> ReleaseRun:
+    """Asked and decided before the other questions: its terms run meanwhile."""
+    run_ = ReleaseRun(federation)
+    step = progress.add_task("Ask, and let colleagues decide", total=run_.count + 1)
+    with report.timed("release"):
+        run_.ask(on_done=lambda: progress.advance(step))
+        run_.decide()
+    progress.advance(step)
+    return run_
+
+
+def _finish_release(run_: ReleaseRun, federation: Federation, report: Report, progress: Progress) -> list[Played]:
+    step = progress.add_task("Wait for the last terms", total=None)
+    with report.timed("terms"):
+        played = run_.finish()
+    progress.update(step, total=1, completed=1)
+    report.release = [check_release(federation, one) for one in played]
+    return played
 
 
 def _ask_all(federation: Federation, report: Report, progress: Progress) -> list[tuple[Question, Answered]]:

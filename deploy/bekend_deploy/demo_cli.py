@@ -16,6 +16,8 @@ EPILOG = """
 
     bekend demo --serve --keep ./trial   stay up, and show how to ask by hand
 
+    bekend demo --with-release           also the purposes where a colleague at the partner decides
+
     bekend demo --json > demo.json       one object, for scripts
 
 **Exit codes**: 0 every outcome was right; 1 a process failed; 3 an outcome differs from the truth; 130 Ctrl-C.
@@ -30,6 +32,9 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same people.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Leave keys, databases and logs in this new folder.")] = None,
+    with_release: Annotated[
+        bool, typer.Option("--with-release", help="Also purposes where colleagues decide, who are played here.")
+    ] = False,
     serve: Annotated[bool, typer.Option(help="Stay up afterwards and show how to ask.")] = False,
 ) -> None:
     """A whole federation on this machine: a broker and seven partners as processes, asked about synthetic people.
@@ -45,7 +50,7 @@ def demo(
     # Ctrl-C and a supervisor's SIGTERM both unwind, so that no process stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        code = run(Options(partners, persons, seed, as_json, keep, serve))
+        code = run(Options(partners, persons, seed, as_json, keep, serve, with_release))
     except ProcessFailed as fault:
         typer.echo(str(fault), err=True)
         code = 1

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,8 +31,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bekend_deploy import building, holdings, population
 from bekend_deploy.covenant import Settings
 from bekend_deploy.partners import (
+    CONFUSED,
     HAARLEM,
     OM,
+    RADICAL,
+    SOCIAL,
+    VEILIG_THUIS,
+    VT_TRIAGE,
+    ZSM_CONSENT,
     ZSM_CONTEXT,
     ZSM_LOCAL,
     ZVH,
@@ -47,6 +53,8 @@ from bekend_deploy.questions import CASES, CONDITIONS, Question, Truth
 
 READY_SECONDS = 90.0
 """How long a process may take to serve, on a busy machine."""
+REPLY_TERM_SECONDS, COLLECT_SECONDS = 15, 3
+"""How long a colleague has to decide, and how often that is asked, where nobody waits for days: demo and tests."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,20 @@ class Federation:
         kind: str = "",
         clock: Clock | None = None,
         pages: bool = False,
+        with_release: bool = False,
     ) -> "Federation":
         """Write PKI, keys, signed covenant, manifests, configurations and registers under an empty folder.
 
-        With `pages` each node has its pages, on loopback, for whoever runs this.
+        With `pages` each node has its pages, on loopback, for whoever runs this; with `with_release` there are the
+        purposes where colleagues decide, within seconds unless `settings` say otherwise.
         """
         now = (clock or SystemClock()).now()
         members = _partners(partners)
-        pairs = agreements(members)
+        pairs = agreements(members, with_release=with_release)
         people = population.generate([one.clients for one in members], persons, seed, now.date(), kind)
         chosen = settings or Settings(kind=people.kind)
+        if settings is None and with_release:
+            chosen = replace(chosen, reply_term=f"PT{REPLY_TERM_SECONDS}S", collect_interval=f"PT{COLLECT_SECONDS}S")
         built = building.build(folder, members, pairs, people, chosen, now=now, pages=pages)
         return cls(built, Truth(members, pairs, people))
 
@@ -248,7 +260,7 @@ class Federation:
         Raises ProcessFailed when one stays away.
         """
         deadline = time.monotonic() + seconds
-        for requester, purpose, principal in _OPENERS:
+        for requester, purpose, principal in self._openers():
             while missing := self._closed(requester, purpose, principal):
                 if time.monotonic() > deadline:
                     raise ProcessFailed(f"no filter after {seconds:.0f} s: {purpose} of {missing}")
@@ -256,14 +268,18 @@ class Federation:
 
     def _closed(self, requester: Partner, purpose: str, principal: Partner | None) -> dict[str, str]:
         """Sources of which the requester cannot have the filter now, with the reason."""
-        by_machine = {pair.oin for pair in self.truth.pairs if pair.purpose == purpose and pair.answers}
-        wanted = [m.oin for m in self.members if m.oin in by_machine and m is not requester]
+        sources = {pair.oin for pair in self.truth.pairs if pair.purpose == purpose}
+        wanted = [m.oin for m in self.members if m.oin in sources and m is not requester]
         request = {"op": "open", "purpose": purpose, "sources": wanted}
         with ControlClient(self.built.nodes[requester.oin].socket) as client:
             reply = client.call(request | ({"on_behalf_of": principal.oin} if principal else {}))
         if reply["type"] != "result":
             return {requester.oin: str(reply)}
         return {oin: state for oin, state in reply["filters"].items() if state != "ok"}
+
+    def _openers(self) -> list[tuple[Partner, str, Partner | None]]:
+        purposes = {pair.purpose for pair in self.truth.pairs}
+        return [one for one in _OPENERS if one[1] in purposes]
 
     # --- questions
 
@@ -291,6 +307,7 @@ class Federation:
         sources: Sequence[str] | None = None,
         case: str | None = None,
         attested: Sequence[str] | None = None,
+        justification: str | None = None,
         on_outcome: Callable[[dict[str, Any]], None] = lambda _: None,
     ) -> Answered:
         """Ask through the requester's control socket. Sources, case and conditions are those that fit, unless given.
@@ -308,6 +325,8 @@ class Federation:
         }
         if on_behalf_of is not None:
             request["on_behalf_of"] = on_behalf_of.oin
+        if justification is not None:
+            request["justification"] = justification
         begin = time.monotonic()
         outcomes: list[dict[str, Any]] = []
         with ControlClient(self.built.nodes[requester.oin].socket) as client:
@@ -323,6 +342,24 @@ class Federation:
         if reply["type"] != "receipt":
             raise ProcessFailed(f"{requester.name}: {reply}")
         return Answered(tuple(outcomes), None, reply["receipt"], seconds)
+
+    # --- where colleagues decide
+
+    def call(self, partner: Partner, **request: Any) -> dict[str, Any]:
+        """One request to a node's control socket: at the desk, about answers that came later, about consents.
+
+        Raises ProcessFailed when it is refused, with the rule.
+        """
+        with ControlClient(self.built.nodes[partner.oin].socket) as client:
+            reply = client.call(request)
+        if reply["type"] != "result":
+            raise ProcessFailed(f"{partner.name}: {reply}")
+        return reply
+
+    def later(self, requester: Partner, case: str) -> dict[tuple[int, str], dict[str, Any]]:
+        """What the requester's officer sees of a case by now, by person (from 0) and source."""
+        found = self.call(requester, op="answers", case=case)["answers"]
+        return {(int(it["person"]), str(it["oin"])): it for one in found for it in one["outcomes"]}
 
     def _not_asked(self, sources: Sequence[str], persons: int, reason: str) -> list[dict[str, Any]]:
         """A refusal as a whole, per partner: nobody was asked."""
@@ -400,6 +437,11 @@ _OPENERS: tuple[tuple[Partner, str, Partner | None], ...] = (
     (OM, ZSM_CONTEXT, None),
     (OM, ZSM_LOCAL, None),
     (ZVH, ZVH_WEIGHING, HAARLEM),
+    (HAARLEM, SOCIAL, None),
+    (VEILIG_THUIS, VT_TRIAGE, None),
+    (HAARLEM, CONFUSED, None),
+    (OM, RADICAL, None),
+    (OM, ZSM_CONSENT, None),
 )
 
 

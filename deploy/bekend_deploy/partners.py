@@ -1,10 +1,11 @@
-"""The partners and the agreements of the demo federation: seven organisations, three purposes, twelve questions to ask.
+"""The partners and the agreements of the demo federation: seven organisations, three purposes, twelve questions to ask;
+with release five purposes more, where colleagues decide.
 
 This table says who is asked what, through which registers and how, and so what every outcome must be. The covenant
 that the federation runs under is written from it (covenant.py); none of the federation's own code is used here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bekend_deploy.population import Clients
@@ -16,6 +17,11 @@ COVENANT = "demo"
 ZSM_CONTEXT = "demo/zsm-context"
 ZSM_LOCAL = "demo/zsm-lokale-context"
 ZVH_WEIGHING = "demo/zvh-weging-betrokkenheid"
+SOCIAL = "demo/sociaal-domein-betrokkenheid"
+VT_TRIAGE = "demo/vt-triage"
+CONFUSED = "demo/verward-gedrag"
+RADICAL = "demo/radicalisering-casusoverleg"
+ZSM_CONSENT = "demo/zsm-lokale-context-toestemming"
 
 
 def demo_oin(number: int) -> str:
@@ -83,8 +89,11 @@ def partners(count: int) -> tuple[Partner, ...]:
     return (*SEVEN, *more)
 
 
-def agreements(members: Sequence[Partner]) -> tuple[Pair, ...]:
-    """Every purpose and source of the demo covenant: twelve for the seven, two more for each further municipality."""
+def agreements(members: Sequence[Partner], *, with_release: bool = False) -> tuple[Pair, ...]:
+    """Every purpose and source of the demo covenant: twelve for the seven, two more for each further municipality.
+
+    With release also those of the purposes where colleagues decide.
+    """
     municipalities = [member for member in members if member.kind == "college_bw"]
     return (
         Pair(ZSM_CONTEXT, POLITIE.oin, "automatisch", POLITIE.registers),
@@ -100,7 +109,21 @@ def agreements(members: Sequence[Partner]) -> tuple[Pair, ...]:
         *(Pair(ZVH_WEIGHING, one.oin, "standaardbesluit", ("veiligheid", "nazorg", "wmo")) for one in municipalities),
         Pair(ZVH_WEIGHING, POLITIE.oin, "handmatig", POLITIE.registers),
         Pair(ZVH_WEIGHING, VEILIG_THUIS.oin, "handmatig", VEILIG_THUIS.registers),
+        *(_by_hand(municipalities) if with_release else ()),
     )
+
+
+def _by_hand(municipalities: Sequence[Partner]) -> Iterator[Pair]:
+    yield Pair(SOCIAL, VEILIG_THUIS.oin, "handmatig", VEILIG_THUIS.registers)
+    for one in (POLITIE, RECLASSERING, ZVH):
+        yield Pair(VT_TRIAGE, one.oin, "handmatig", one.registers)
+    yield Pair(CONFUSED, POLITIE.oin, "handmatig", POLITIE.registers)
+    for one in (POLITIE, RECLASSERING):
+        yield Pair(RADICAL, one.oin, "handmatig", one.registers)
+    for one in municipalities:
+        yield Pair(SOCIAL, one.oin, "toestemming", ("wmo",))
+        yield Pair(RADICAL, one.oin, "handmatig", ("veiligheid",))
+        yield Pair(ZSM_CONSENT, one.oin, "toestemming", ("wmo",))
 
 
 def served(pairs: Iterable[Pair], oin: str) -> dict[str, tuple[str, ...]]:

@@ -8,11 +8,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bekend_deploy.partners import (
+    CONFUSED,
     HAARLEM,
     OM,
     POLITIE,
+    RADICAL,
     RECLASSERING,
+    SOCIAL,
     VELSEN,
+    VT_TRIAGE,
+    ZSM_CONSENT,
     ZSM_CONTEXT,
     ZSM_LOCAL,
     ZVH,
@@ -26,18 +31,39 @@ KNOWN, INCONCLUSIVE, NO_ANSWER, NOT_ASKED = "bekend", "geen_uitsluitsel", "geen_
 PENDING = "in_behandeling"
 OUTCOMES = (KNOWN, INCONCLUSIVE, NO_ANSWER, NOT_ASKED)
 
-CASES = {ZSM_CONTEXT: "01/234567-26", ZSM_LOCAL: "01/234567-26", ZVH_WEIGHING: "ZVH-2026-0042"}
+CASES = {
+    ZSM_CONTEXT: "01/234567-26",
+    ZSM_LOCAL: "01/234567-26",
+    ZVH_WEIGHING: "ZVH-2026-0042",
+    SOCIAL: "SD-2026-00123",
+    VT_TRIAGE: "VT-2026-001234",
+    CONFUSED: "MVG-2026-00042",
+    RADICAL: "PGA-2026-007",
+    ZSM_CONSENT: "15/234567-26",
+}
 """A case reference that fits each purpose."""
 
 CONDITIONS = {
     ZSM_CONTEXT: ("verdachte", "motivering"),
     ZSM_LOCAL: ("verdachte", "motivering"),
     ZVH_WEIGHING: ("positieve-toets", "bgs-2-20", "motivering"),
+    SOCIAL: ("motivering",),
+    VT_TRIAGE: ("vermoeden-uit-melding", "alleen-betrokkenen", "motivering"),
+    CONFUSED: ("melding", "motivering"),
+    RADICAL: ("aanmelding", "gezamenlijke-weging", "motivering"),
+    ZSM_CONSENT: ("verdachte", "motivering"),
 }
 """What the officer confirms under each purpose."""
 
 ROLES = {"om": "zsm-medewerker", "zvh": "procesregisseur", "college_bw": "procesregisseur"}
 """The role of the officer at each kind of partner; elsewhere nobody may ask."""
+
+RELEASE_ROLES = {
+    "om": ("lid-weegteam",),
+    "veilig_thuis": ("triagist",),
+    "college_bw": ("sociaal-werker", "meldpunt-medewerker"),
+}
+"""The further roles of that officer, under the purposes where colleagues decide."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +98,7 @@ class Truth:
 
     def knows(self, purpose: str, oin: str) -> set[str]:
         """Whom a source knows through the registers that count for this purpose."""
-        pair = self._pair(purpose, oin)
+        pair = self.pair(purpose, oin)
         return self.population.known(oin, pair.registers) if pair and pair.answers else set()
 
     def expected(self, question: Question) -> dict[tuple[int, str], str]:
@@ -84,14 +110,15 @@ class Truth:
         }
 
     def _outcome(self, purpose: str, oin: str, person: str, down: Collection[str], *, refused: bool) -> str:
-        pair = self._pair(purpose, oin)
+        pair = self.pair(purpose, oin)
         if refused or pair is None or not pair.answers:
             return NOT_ASKED
         if oin in down:
             return NO_ANSWER
         return KNOWN if person in self.knows(purpose, oin) else INCONCLUSIVE
 
-    def _pair(self, purpose: str, oin: str) -> Pair | None:
+    def pair(self, purpose: str, oin: str) -> Pair | None:
+        """What was agreed of this source under this purpose."""
         return next((pair for pair in self.pairs if (pair.purpose, pair.oin) == (purpose, oin)), None)
 
 

@@ -11,13 +11,15 @@ from rich.table import Table
 from bekend_deploy.federation import Answered, Federation
 from bekend_deploy.holdings import PSEUDONYMS, TAGS, Holding
 from bekend_deploy.partners import HAARLEM, OM, VELSEN, ZSM_CONTEXT, ZSM_LOCAL
-from bekend_deploy.questions import CASES, CONDITIONS, INCONCLUSIVE, KNOWN, NO_ANSWER, NOT_ASKED, Question
+from bekend_deploy.questions import CASES, CONDITIONS, INCONCLUSIVE, KNOWN, NO_ANSWER, NOT_ASKED, PENDING, Question
+from bekend_deploy.release_run import Played
 
 _LOOKS = {
     KNOWN: "[bold green]● bekend[/]",
     INCONCLUSIVE: "[blue]○ geen uitsluitsel[/]",
     NO_ANSWER: "[bold yellow]⚠ geen antwoord[/]",
     NOT_ASKED: "[dim]– niet bevraagd[/]",
+    PENDING: "[magenta]◔ in behandeling[/]",
 }
 """Colour, sign and words: never colour alone."""
 _SHORT = {
@@ -25,6 +27,7 @@ _SHORT = {
     INCONCLUSIVE: "[blue]○ geen u.[/]",
     NO_ANSWER: "[bold yellow]⚠ geen a.[/]",
     NOT_ASKED: "[dim]– niet b.[/]",
+    PENDING: "[magenta]◔ in beh.[/]",
 }
 """The same, where several people stand side by side."""
 
@@ -70,6 +73,32 @@ def print_question(out: Console, federation: Federation, number: int, question: 
         for reason, places in reasons.items():
             out.print(f"[dim]{', '.join(map(str, sorted(places)))}: {escape(reason)}[/]")
     out.print(f"[dim]{answer.seconds * 1000:.0f} ms[/]\n")
+
+
+def print_release(out: Console, federation: Federation, number: int, one: Played) -> None:
+    """The table partner x person of one lookup with partners where colleagues decide: told first, and in the end."""
+    question, truth = one.by_hand.question, federation.truth
+    ending = "; consent withdrawn after `bekend`" if one.by_hand.withdrawn else ""
+    out.print(f"[bold]{number}. {question.title}[/]\n   [dim]{question.purpose}; {escape(question.requester.name)}[/]")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("partner", "colleague", "first", "in the end", "true?"):
+        table.add_column(name, no_wrap=name != "partner")
+    first, later = one.first(), one.in_the_end()
+    expected = {**one.by_hand.first(truth), **one.by_hand.later(truth)}
+    for (person, oin), told in sorted(first.items(), key=lambda item: (item[0][1], item[0][0])):
+        if told == NOT_ASKED and oin not in one.by_hand.acts:
+            continue
+        right = later.get((person, oin), told) == expected[person, oin]
+        act = one.by_hand.acts.get(oin)
+        table.add_row(
+            escape(_short(federation.name_of(oin))) + (f" {person + 1}" if len(question.persons) > 1 else ""),
+            "" if act is None else "gone" if oin == one.by_hand.stops else str(act),
+            _SHORT[told],
+            _SHORT[later[person, oin]] if (person, oin) in later else "",
+            "[green]✓[/]" if right else "[bold red]✗ wrong[/]",
+        )
+    out.print(table)
+    out.print(f"[dim]{one.answered.seconds * 1000:.0f} ms{ending}[/]\n")
 
 
 def _short(name: str) -> str:
