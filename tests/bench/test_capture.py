@@ -46,7 +46,8 @@ def test_a_leak_in_what_was_captured_is_found(week: Traffic, leak: object) -> No
 
 
 def test_a_source_that_really_replies_later_is_found(tmp_path: Path) -> None:
-    with slower_when_known(0.005):
+    # More than a busy machine adds by itself.
+    with slower_when_known(0.02):
         week = capture(tmp_path, QUESTIONS, seed=2)
     assert tell(*week.of(*HIDDEN[:3]).rows(), shuffles=SHUFFLES).p <= BY_LUCK
 

@@ -28,7 +28,7 @@ async def test_what_a_colleague_releases_reaches_the_node_that_asked(world: Worl
         outcomes = [await told(asker, world, ZVH_WEIGHING, one, POLITIE.oin) for one in (known, world.nobody)]
         assert outcomes == [[OutcomeKind.PENDING], [OutcomeKind.PENDING]]
         await source.comparing.compare_all()
-        (colleague,) = source.config.desk_staff
+        colleague, _ = source.config.desk_staff
         (item,) = source.desk.waiting(colleague.user)["items"]
         assert late(asker) == ["in_behandeling", "in_behandeling"]
         await source.desk.release(colleague.user, item["item"], ground="nodig", text="", absent=False)

@@ -6,19 +6,25 @@ from pathlib import Path
 
 import pytest
 from bekend_deploy.partners import HAARLEM, POLITIE, ZVH_WEIGHING
-from bekend_deploy.questions import CASES, CONDITIONS
 from bekend_node.app import Node
-from bekend_node.ask.outcomes import Outcome, OutcomeKind
+from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.pending import open_pending
-from bekend_node.ask.rules import Inquiry, OfficerRef
-from bekend_node.schedule import next_switch
-from bekend_proto.identifiers import Identifier
 
 from tests.support.nodes import NodeHome
 from tests.support.pki import Authority
-from tests.support.releasing import CLIENT, OTHER, STRANGER, Scene, items, let_go, refuse, scene_of
-
-OFFICER = OfficerRef("devries", "A. de Vries", "procesregisseur")
+from tests.support.releasing import (
+    CLIENT,
+    OTHER,
+    STRANGER,
+    Scene,
+    ask,
+    items,
+    late,
+    let_go,
+    moments,
+    refuse,
+    scene_of,
+)
 
 
 @pytest.fixture
@@ -31,34 +37,6 @@ async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
 def haarlem_home(scene: Scene) -> NodeHome:
     """What the node that asks finds on its disk."""
     return NodeHome.create(scene.federation, HAARLEM.oin)
-
-
-async def ask(node: Node, *persons: Identifier) -> list[Outcome]:
-    inquiry = Inquiry(
-        purpose=ZVH_WEIGHING,
-        persons=persons,
-        sources=(POLITIE.oin,),
-        officer=OFFICER,
-        case_reference=CASES[ZVH_WEIGHING],
-        attested=frozenset(CONDITIONS[ZVH_WEIGHING]),
-        justification="nodig: wie erbij moet; middel: alleen deze vraag; minder: kan hier niet",
-    )
-    return [outcome async for outcome in node.asker.ask(inquiry) if outcome.oin == POLITIE.oin]
-
-
-async def moments(scene: Scene, node: Node, count: int) -> None:
-    """Let the requester's next moments pass, each to its end."""
-    interval = scene.federation.covenant.collect_interval
-    for _ in range(count):
-        now = int(scene.federation.clock.now().timestamp())
-        scene.advance(seconds=next_switch(HAARLEM.oin, interval, now) - now + interval.total_seconds() - 1)
-        await node.asker.collector.tick()
-        await node.asker.collector.settle()
-
-
-async def late(node: Node) -> list[OutcomeKind]:
-    found = await node.asker.late_answers(lambda _: True)
-    return [outcome.outcome for one in found for outcome in one.outcomes]
 
 
 async def test_a_family_is_asked_about_and_each_answer_comes_when_it_is_there(

@@ -10,9 +10,12 @@ from typing import Any
 
 from bekend_broker.app import Broker
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, ZVH_WEIGHING
+from bekend_deploy.questions import CASES, CONDITIONS
 from bekend_node.app import Node
+from bekend_node.ask.outcomes import Outcome, OutcomeKind
+from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.desk.record import open_desk_record
-from bekend_node.schedule import collect_moment
+from bekend_node.schedule import collect_moment, next_switch
 from bekend_proto import channel, collecting, oprf, release
 from bekend_proto.channel import OpenChannel
 from bekend_proto.clock import milliseconds
@@ -242,3 +245,36 @@ async def let_go(node: Node, name: str, ground: str = "nodig", user: str = USER)
 async def refuse(node: Node, name: str, ground: str = "geheim") -> None:
     """A colleague refuses."""
     await node.desk.refuse(USER, name, ground=ground, text="", absent=False)
+
+
+# --- the whole way: the real node that asks
+
+OFFICER = OfficerRef("devries", "A. de Vries", "procesregisseur")
+
+
+async def ask(node: Node, *persons: Identifier) -> list[Outcome]:
+    inquiry = Inquiry(
+        purpose=ZVH_WEIGHING,
+        persons=persons,
+        sources=(POLITIE.oin,),
+        officer=OFFICER,
+        case_reference=CASES[ZVH_WEIGHING],
+        attested=frozenset(CONDITIONS[ZVH_WEIGHING]),
+        justification="nodig: wie erbij moet; middel: alleen deze vraag; minder: kan hier niet",
+    )
+    return [outcome async for outcome in node.asker.ask(inquiry) if outcome.oin == POLITIE.oin]
+
+
+async def moments(scene: Scene, node: Node, count: int) -> None:
+    """Let the requester's next moments pass, each to its end."""
+    interval = scene.federation.covenant.collect_interval
+    for _ in range(count):
+        now = int(scene.federation.clock.now().timestamp())
+        scene.advance(seconds=next_switch(HAARLEM.oin, interval, now) - now + interval.total_seconds() - 1)
+        await node.asker.collector.tick()
+        await node.asker.collector.settle()
+
+
+async def late(node: Node) -> list[OutcomeKind]:
+    found = await node.asker.late_answers(lambda _: True)
+    return [outcome.outcome for one in found for outcome in one.outcomes]
