@@ -8,11 +8,10 @@ import http.client
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
-from bekend_deploy.federation import Federation
 from bekend_deploy.questions import CASES, CONDITIONS
 
 from bekend_bench.figures import Figure, at_most, median, percentile
@@ -30,33 +29,30 @@ _REASON: Final = "De afdoening vraagt de lokale context."
 class Browser:
     """One officer's browser at the pages of the asking node, signed in as the demo does."""
 
-    def __init__(self, federation: Federation) -> None:
-        port = federation.built.nodes[REQUESTER.oin].pages
-        assert port is not None
+    def __init__(self, port: int, purpose: str, case: str, conditions: Collection[str], *, kind: str = "test") -> None:
+        self._path = f"/bevragen/{purpose}"
+        self._fixed = [("zaak", case), ("soort", kind), *((f"voorwaarde-{one}", "ja") for one in conditions)]
         self._line = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
         self._headers = {"sec-fetch-site": "same-origin"}
-        self._draw = random.Random()  # noqa: S311 - persons, not keys
         user = re.search(r'name="user" value="([^"]+)"', self._get("/inloggen"))
         assert user is not None
         reply = self._send("POST", "/inloggen", urlencode({"user": user[1]}))
         self._headers["cookie"] = str(reply.headers["set-cookie"]).partition(";")[0]
         reply.read()
-        self._get(f"/bevragen/{PURPOSE}")
+        self._get(self._path)
 
-    def ask(self, sources: list[str]) -> float:
-        """One question about somebody new; seconds until the first answer is there. Raises WrongOutcomeError."""
+    def ask(self, person: str, sources: Sequence[str]) -> float:
+        """One question about this person; seconds until the first answer is there. Raises WrongOutcomeError."""
         form = urlencode(
             [
-                ("zaak", CASES[PURPOSE]),
-                ("soort", "test"),
-                ("persoon-1", a_person(self._draw)),
+                *self._fixed,
+                ("persoon-1", person),
                 ("motivering-", _REASON),
-                *((f"voorwaarde-{one}", "ja") for one in CONDITIONS[PURPOSE]),
                 *(("partner", oin) for oin in sources),
             ]
         )
         began = time.perf_counter()
-        reply = self._send("POST", f"/bevragen/{PURPOSE}", form)
+        reply = self._send("POST", self._path, form)
         reply.read()
         if reply.status != 303:
             raise WrongOutcomeError(f"the form was answered with {reply.status}")
@@ -100,9 +96,13 @@ class Browser:
 def measure(field: Ground, effort: Effort) -> Iterator[Figure]:
     """Six partners: pages and commands by turns, so that both meet the same noise."""
     sources = field.sources[:GROUP]
-    browser, officer = Browser(field.federation), Officer(field.federation)
+    port = field.federation.built.nodes[REQUESTER.oin].pages
+    assert port is not None
+    browser = Browser(port, PURPOSE, CASES[PURPOSE], CONDITIONS[PURPOSE])
+    officer = Officer(field.federation)
     oins = [one.oin for one in sources]
-    pairs = [(browser.ask(oins), officer.ask(sources)) for _ in range(5 + effort.sequential // 2)][5:]
+    draw = random.Random()  # noqa: S311 - persons, not keys
+    pairs = [(browser.ask(a_person(draw), oins), officer.ask(sources)) for _ in range(5 + effort.sequential // 2)][5:]
     browser.close()
     officer.close()
     pages, commands = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
