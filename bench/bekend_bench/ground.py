@@ -41,6 +41,8 @@ READY_SECONDS = 1800.0
 _INTERVAL = timedelta(days=1)
 _PER_DAY = 10_000_000
 _FIRST_PERSON = 10**11
+_NOBODY = Fixed(*(str(_FIRST_PERSON - number) for number in (1, 2, 3)))
+"""The demo's fixed persons are in no register here."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool, pages: b
     placed = {size: [next(sources) for _ in range(groups[size])] for size in sorted(groups)}
     rows = {size: _rows(size if registers else 1) for size in groups}
     held = {(one.oin, REGISTER): rows[size] for size, group in placed.items() for one in group}
-    population = Population("test", (), {**held, (OM.oin, OM.registers[0]): []}, Fixed("", "", ""), now.date())
+    population = Population("test", (), {**held, (OM.oin, OM.registers[0]): []}, _NOBODY, now.date())
     members = [OM, ZVH, *municipal]
     pairs = [Pair(PURPOSE, one.oin, "standaardbesluit", (REGISTER,)) for one in municipal]
     pairs.append(Pair(ZVH_WEIGHING, OM.oin, "handmatig", OM.registers))

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from bekend_bench.filling import PURPOSE, fill, random_pseudonyms
-from bekend_bench.ground import GROUP, SOURCES, ground
+from bekend_bench.ground import GROUP, REQUESTER, SOURCES, ground
 from bekend_bench.run import ALL
 from bekend_node.config import load_config
 from bekend_node.keys import NodeKeys
@@ -11,7 +11,9 @@ from bekend_node.rules import load_rules
 from bekend_node.serving import check, reopen
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers
+from bekend_node.web.practice import Practice
 from bekend_policy.load import load_covenant
+from bekend_policy.strict_yaml import load_yaml
 from bekend_proto.clock import SystemClock
 from bekend_proto.group import decode_element
 
@@ -57,3 +59,11 @@ def test_a_filled_store_passes_the_checks_of_the_node_that_serves_it() -> None:
         assert [one.persons for one in registers.generations()] == [50]
         registers.close()
         store.close()
+
+
+def test_a_federation_with_pages_has_a_practice_file_that_loads() -> None:
+    with ground({12: 1}, SystemClock(), registers=False, pages=True) as field:
+        web = load_config(field.federation.config_of(REQUESTER.oin)).web
+        assert web is not None
+        assert web.practice is not None
+        assert len(load_yaml(web.practice, Practice).persons) == 3
