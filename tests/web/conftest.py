@@ -28,9 +28,12 @@ OpenAt = Callable[..., Page]
 """The same, at an address."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium. Skipped where there is none, unless REQUIRE_BROWSER says that there must be one."""
+    """Chromium, for one test file: while it runs, no other event loop can run in this process.
+
+    Skipped where there is none, unless REQUIRE_BROWSER says that there must be one.
+    """
     if CHROMIUM is None:
         if os.environ.get("REQUIRE_BROWSER"):
             pytest.fail("chromium is missing: apt-get install chromium")
