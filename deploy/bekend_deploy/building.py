@@ -221,7 +221,7 @@ def _node(
             **({"web": _pages(pages)} if pages else {}),
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
             "officers": _officers(partner, has_release=any(pair.purpose == SOCIAL for pair in pairs)),
-            "desk_staff": _desk_staff(partner, pairs),
+            "desk_staff": _desk_staff(partner, pairs, pages=pages is not None),
             "registers": {
                 register: {"mapping": f"mappings/{register}.note", "size": str(size)}
                 for register, size in sizes.items()
@@ -241,11 +241,19 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _desk_staff(partner: Partner, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Who decides at the desk, for what may be answered by hand: who runs the demo, and somebody to hand over to."""
+def _desk_staff(partner: Partner, pairs: Sequence[Pair], *, pages: bool) -> list[dict[str, Any]]:
+    """Who decides at the desk, for what may be answered by hand: who runs the demo, and somebody to hand over to; on
+    pages a deputy too.
+    """
     purposes = [pair.purpose for pair in pairs if pair.oin == partner.oin and pair.mode != "automatisch"]
     staff = {_user(): "Demo-collega", COLLEAGUE: "Tweede demo-collega"} if purposes else {}
-    return [{"user": user, "name": f"{name} {partner.name}", "purposes": [*purposes]} for user, name in staff.items()]
+    found: list[dict[str, Any]] = [
+        {"user": user, "name": f"{name} {partner.name}", "purposes": [*purposes]} for user, name in staff.items()
+    ]
+    if purposes and pages:
+        name = f"Demo-plaatsvervanger {partner.name}"
+        found.append({"user": "plaatsvervanger", "name": name, "purposes": [*purposes], "deputy": "true"})
+    return found
 
 
 def _practice(folder: Path, population: Population) -> None:

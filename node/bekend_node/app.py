@@ -289,7 +289,7 @@ class Node:
     def _pages(self, config: NodeConfig, *, dev: bool) -> "WebServer | None":
         if config.web is None:
             return None
-        from bekend_node.web.site import pages_of  # noqa: PLC0415 - a node without pages needs no web server
+        from bekend_node.web.site import Inside, pages_of  # noqa: PLC0415 - a node without pages needs no web server
 
         return pages_of(
             config.web,
@@ -301,6 +301,7 @@ class Node:
             status=self.status,
             clock=self.clock,
             dev=dev,
+            inside=Inside(lambda: self.rules.now, self.suspending.held, self.desk, config.desk_staff),
         )
 
     def _contact(self, oin: str) -> str | None:

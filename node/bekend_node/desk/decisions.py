@@ -59,6 +59,11 @@ class Item:
         return self.matter.stage in _WORDS and bool(self.matter.message)
 
     @property
+    def stands_in(self) -> bool:
+        """Whether it is another's: a deputy then decides only when it states that the first colleague is absent."""
+        return self.colleague.deputy and self.matter.handed_to != self.colleague.user
+
+    @property
     def until(self) -> datetime:
         """The end of the term."""
         return from_milliseconds(self.pending.until)
@@ -86,6 +91,10 @@ class Desk:
         self._desk = desk
         self._clock = clock
         self._deciding = asyncio.Lock()
+
+    def purposes(self, user: str) -> frozenset[str]:
+        """The purposes for which this colleague decides. Raises RefusedError for who does not work at the desk."""
+        return frozenset(purpose for one in self._own(user) for purpose in one.purposes)
 
     def waiting(self, user: str) -> dict[str, Any]:
         """What waits for this colleague, by deadline, without any number of a person; and what can be undone."""
@@ -120,6 +129,9 @@ class Desk:
             "consent": _consent(named),
             "release_grounds": release_grounds(source.mode),
             "refusal_grounds": refusal_grounds(source.mode),
+            "colleagues": [
+                {"user": one.user, "name": one.name, "deputy": one.deputy} for one in self._others(user, item)
+            ],
         }
 
     async def release(self, user: str, name: str, *, ground: str | None, text: str, absent: bool) -> dict[str, Any]:
@@ -155,7 +167,7 @@ class Desk:
         async with self._deciding:
             item = self._item(user, name)
             self._check_open(item, absent=absent)
-            others = [one.user for one in self._colleagues if item.pending.purpose in one.purposes and one.user != user]
+            others = [one.user for one in self._others(user, item)]
             if to is None or to not in others:
                 raise RefusedError(
                     "collega", f"Kies een collega voor dit doel: {', '.join(others) or 'er is niemand'}."
@@ -207,13 +219,16 @@ class Desk:
             "Dit verzoek is er niet (meer): de termijn is om, de toestemming is ingetrokken of het is opgehaald.",
         )
 
+    def _others(self, user: str, item: Item) -> list[DeskColleague]:
+        """Who else may decide about it."""
+        return [one for one in self._colleagues if item.pending.purpose in one.purposes and one.user != user]
+
     def _check_turn(self, item: Item, *, absent: bool) -> None:
-        colleague = item.colleague
-        if colleague.deputy and item.matter.handed_to != colleague.user and not absent:
+        if item.stands_in and not absent:
             raise RefusedError(
                 "plaatsvervanger",
                 "U bent plaatsvervanger. Dit verzoek is niet aan u overgedragen. Is de eerste collega afwezig? "
-                "Geef dan --afwezig mee: dat wordt vastgelegd.",
+                "Geef dat dan aan (--afwezig): het wordt vastgelegd.",
             )
 
     def _check_open(self, item: Item, *, absent: bool) -> None:
@@ -246,6 +261,7 @@ class Desk:
             "requester": _name(covenant, item.pending.requester),
             "until": _iso(item.until),
             "handed_to": item.matter.handed_to or None,
+            "stands_in": item.stands_in,
         }
 
     async def _belongs(self, item: Item) -> bool:

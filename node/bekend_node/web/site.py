@@ -2,10 +2,12 @@
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from bekend_policy.model import Covenant
+from bekend_policy.suspension import Suspensions
 from bekend_proto.clock import Clock
 from bekend_proto.errors import KeysError
 from starlette.requests import Request
@@ -13,11 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
-from bekend_node.config import Officer, Web
+from bekend_node.config import DeskColleague, Officer, Web
 from bekend_node.control_late import LateDesk
+from bekend_node.desk.decisions import Desk
+from bekend_node.rules import Rules
 from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
 from bekend_node.web.consent import ConsentPages
+from bekend_node.web.desk import ROLE as DESK_ROLE
+from bekend_node.web.desk import DeskPages
 from bekend_node.web.late import LatePages
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import MenuItem, Pages, Site, see_other
@@ -37,6 +43,18 @@ MENU = (
     MenuItem("/beheer", "menu.beheer", frozenset({operator.ROLE})),
 )
 
+INSIDE = (MenuItem("/loket", "menu.loket", frozenset({DESK_ROLE})),)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What the pages for who answers stand on; a node that only asks has none of them."""
+
+    rules: Callable[[], Rules]
+    held: Suspensions
+    desk: Desk
+    colleagues: Sequence[DeskColleague]
+
 
 def pages_of(
     config: Web,
@@ -49,8 +67,9 @@ def pages_of(
     status: Callable[[], Mapping[str, Any]],
     clock: Clock,
     dev: bool,
+    inside: Inside | None = None,
 ) -> WebServer:
-    """The pages of a node, ready to start. `dev`: whoever reaches them picks an officer of node.yaml.
+    """The pages of a node, ready to start. `dev`: whoever reaches them picks a person of node.yaml.
 
     Raises KeysError when they would be served without sign-in, or beyond this machine without TLS; TlsFilesError for
     a key or certificate that cannot be used; StorageError or YamlFaults for a theme or a practice file.
@@ -72,7 +91,7 @@ def pages_of(
             practice=now.demo and config.practice is not None,
         )
 
-    pages = Pages(site, sessions, MENU)
+    pages = Pages(site, sessions, (*MENU, *(INSIDE if inside else ())))
     reach, late = Reach(asker, clock), LateDesk(asker, covenant, oin)
     officer = OfficerPages(pages, asker, covenant, oin, contact, clock, reach)
     answers = LatePages(pages, asker, late, covenant, oin, clock)
@@ -82,11 +101,12 @@ def pages_of(
         return see_other(pages.first_of(pages.person(request)))
 
     routes = [
-        *_sign_in(config, pages, sessions, officers, clock, dev=dev),
+        *_sign_in(config, pages, sessions, _people(officers, inside.colleagues if inside else ()), clock, dev=dev),
         Route("/", first, methods=["GET"]),
         *officer.routes(),
         *answers.routes(),
         *consents.routes(),
+        *(DeskPages(pages, inside.desk, inside.rules, inside.held, clock).routes() if inside else ()),
         *operator.OperatorPages(pages, status).routes(),
         *(PracticePages(pages, config.practice).routes() if config.practice else ()),
         *(theme.routes() if theme else ()),
@@ -118,18 +138,23 @@ def check_safe(config: Web, host: str, *, dev: bool) -> None:
 
 
 def _sign_in(
-    config: Web, pages: Pages, sessions: Sessions, officers: Sequence[Officer], clock: Clock, *, dev: bool
+    config: Web, pages: Pages, sessions: Sessions, people: Sequence[Person], clock: Clock, *, dev: bool
 ) -> list[Route]:
     if dev or config.sign_in is None:
-        return devsignin.routes(pages, sessions, _people(officers))
+        return devsignin.routes(pages, sessions, people)
     provider = Provider(config.sign_in, config.origin, clock)
     return SignInPages(pages, sessions, provider, config.sign_in, clock).routes()
 
 
-def _people(officers: Sequence[Officer]) -> list[Person]:
+def _people(officers: Sequence[Officer], colleagues: Sequence[DeskColleague]) -> list[Person]:
     """Each user of node.yaml once, with all roles."""
-    names = {one.user: one.name for one in officers}
-    return [Person(user, name, tuple(one.role for one in officers if one.user == user)) for user, name in names.items()]
+    named = [(one.user, one.name, one.role) for one in officers]
+    named += [(one.user, one.name, DESK_ROLE) for one in colleagues]
+    roles: dict[str, list[str]] = {}
+    for user, _, role in named:
+        roles.setdefault(user, []).append(role)
+    names = {user: name for user, name, _ in reversed(named)}
+    return [Person(user, names[user], tuple(dict.fromkeys(own))) for user, own in roles.items()]
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,250 @@
+"""The desk's journey in a real browser: what waits, the person, a decision, and back; and standing decisions."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.partners import HAARLEM, OM, VEILIG_THUIS, ZSM_CONTEXT, ZSM_LOCAL
+from bekend_policy.standing import parse_standing
+from bekend_policy.suspension import What, parse_suspension
+from playwright.sync_api import Page, Request
+
+from tests.web.conftest import NewPage
+from tests.web.looks import assert_looks_right_everywhere
+
+COLLEAGUE, DEPUTY = "Demo-medewerker", "Demo-plaatsvervanger"
+WAITS = 60.0
+"""Seconds that a comparison may take on a busy machine."""
+
+
+@pytest.fixture
+def known(federation: Federation) -> str:
+    return next(iter(sorted(federation.population.known(VEILIG_THUIS.oin, VEILIG_THUIS.registers))))
+
+
+def ask(federation: Federation, *persons: str) -> Answered:
+    """The OM asks Veilig Thuis, where a colleague decides."""
+    asked = federation.lookup(OM, ZSM_CONTEXT, persons, sources=[VEILIG_THUIS.oin])
+    assert asked.outcome(VEILIG_THUIS.oin) == "in_behandeling"
+    return asked
+
+
+def desk(new_page: NewPage, name: str = COLLEAGUE, *, script: bool = True) -> Page:
+    page = new_page(node=VEILIG_THUIS.oin, script=script)
+    page.click(f"button:has-text('Inloggen als {name}')")
+    page.click("nav a:has-text('Loket')")
+    page.wait_for_selector("h1:has-text('Het loket')")
+    return page
+
+
+def newest(page: Page) -> str:
+    """The address of the last item that came in and waits, once it is there."""
+    waiting = page.locator(".kaart:has-text('wacht op u') h2 a")
+    deadline = time.monotonic() + WAITS
+    while waiting.count() == 0:
+        assert time.monotonic() < deadline, "nothing came in"
+        page.reload()
+    return str(waiting.last.get_attribute("href"))
+
+
+def at_person(page: Page, item: str) -> Page:
+    page.click(f"a[href='{item}']")
+    page.click("button:has-text('Toon de persoon')")
+    return page
+
+
+def state_of(page: Page, item: str) -> str:
+    return page.locator(f".kaart:has(a[href='{item}']) .woord").inner_text()
+
+
+def refuse(page: Page, ground: str = "geheim") -> None:
+    page.check(f"form[action$='/weigeren'] input[value='{ground}']")
+    page.click("button:has-text('Weiger')")
+
+
+def test_fg_41_a_colleague_looks_releases_and_takes_it_back(
+    new_page: NewPage, federation: Federation, known: str
+) -> None:
+    page = desk(new_page)
+    ask(federation, known)
+    item = newest(page)
+    assert known not in page.content()
+    page.click(f"a[href='{item}']")
+    assert known not in page.content()
+    page.click("button:has-text('Toon de persoon')")
+    shown = page.inner_text("main")
+    assert known in shown
+    assert "Demo-medewerker" not in shown
+    assert OM.name in shown
+    page.click("button:has-text('Geef vrij')")
+    assert "Kies waarom" in page.inner_text("form[action$='/vrijgeven'] [role=alert]")
+    page.check("form[action$='/vrijgeven'] input[value=nodig]")
+    page.click("button:has-text('Geef vrij')")
+    assert "Vrijgegeven" in page.inner_text("[role=status]")
+    assert "vrijgegeven" in state_of(page, item)
+    page.click(f"a[href='{item}']")
+    page.click("button:has-text('Maak het besluit ongedaan')")
+    assert "wacht op u" in state_of(page, item)
+    refuse(at_person(page, item))
+    assert "geen reden" in page.inner_text("[role=status]")
+    assert "geweigerd" in state_of(page, item)
+
+
+def test_a_colleague_releases_without_script(new_page: NewPage, federation: Federation, known: str) -> None:
+    page = desk(new_page, script=False)
+    ask(federation, known)
+    item = newest(page)
+    at_person(page, item)
+    page.check("form[action$='/vrijgeven'] input[value=veiligheid]")
+    page.click("button:has-text('Geef vrij')")
+    assert "vrijgegeven" in state_of(page, item)
+
+
+def test_who_is_not_known_makes_nobody_look(new_page: NewPage, federation: Federation, known: str) -> None:
+    page = desk(new_page)
+    before = page.locator(".kaart h2 a").count()
+    ask(federation, str(federation.population.fixed.nowhere))
+    ask(federation, known)
+    newest(page)
+    assert page.locator(".kaart h2 a").count() <= before + 1
+
+
+def test_a_deputy_says_that_the_colleague_is_absent_or_waits(
+    new_page: NewPage, federation: Federation, known: str
+) -> None:
+    first, deputy = desk(new_page), desk(new_page, DEPUTY)
+    ask(federation, known)
+    item = newest(first)
+    deputy.reload()
+    deputy.click(f"a[href='{item}']")
+    deputy.click("button:has-text('Toon de persoon')")
+    assert "plaatsvervanger" in deputy.inner_text("[role=alert]")
+    assert known not in deputy.content()
+    at_person(first, item)
+    first.select_option("#collega", "plaatsvervanger")
+    first.click("button:has-text('Draag over')")
+    assert "Overgedragen" in first.inner_text("[role=status]")
+    deputy.click("a:has-text('Terug naar het loket')")
+    refuse(at_person(deputy, item))
+    assert "geweigerd" in state_of(deputy, item)
+    ask(federation, known)
+    item = newest(first)
+    deputy.reload()
+    deputy.click(f"a[href='{item}']")
+    deputy.check("input[name=afwezig]")
+    deputy.click("button:has-text('Toon de persoon')")
+    refuse(deputy)
+    assert "geweigerd" in state_of(deputy, item)
+
+
+def test_a_text_that_may_name_somebody_is_read_again_and_a_number_is_refused(
+    new_page: NewPage, federation: Federation, known: str
+) -> None:
+    page = desk(new_page)
+    ask(federation, known)
+    item = newest(page)
+    at_person(page, item)
+    page.fill("#toelichting-weigeren", f"het gaat om {known}")
+    refuse(page)
+    assert known not in page.inner_text("form[action$='/weigeren'] .foutregel")
+    page.fill("#toelichting-weigeren", "geboren op 01-02-1990")
+    refuse(page)
+    assert "geboortedatum" in page.inner_text("form[action$='/weigeren'] [role=alert]")
+    page.click("button:has-text('Weiger')")
+    assert "geweigerd" in state_of(page, item)
+
+
+def test_a_number_is_in_no_address_title_header_or_log(new_page: NewPage, federation: Federation, known: str) -> None:
+    page = desk(new_page)
+    seen: list[str] = []
+
+    def note(request: Request) -> None:
+        seen.extend([request.url, str(request.headers), request.post_data or ""])
+
+    page.on("request", note)
+    ask(federation, known)
+    item = newest(page)
+    at_person(page, item)
+    seen += [page.url, page.title()]
+    refuse(page)
+    seen += [page.content()]
+    assert not any(known in text for text in seen)
+    for log in federation.built.folder.rglob("*.log"):
+        assert known not in log.read_text("utf-8")
+
+
+def test_the_keyboard_alone_is_enough_at_the_desk(new_page: NewPage, federation: Federation, known: str) -> None:
+    page = desk(new_page)
+    ask(federation, known)
+    item = newest(page)
+    page.focus(f"a[href='{item}']")
+    page.keyboard.press("Enter")
+    page.focus("button:has-text('Toon de persoon')")
+    page.keyboard.press("Enter")
+    page.focus("form[action$='/weigeren'] input[value=geheim]")
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=status]")
+    assert "geweigerd" in state_of(page, item)
+
+
+def test_nobody_sees_a_desk_without_signing_in(new_page: NewPage) -> None:
+    page = new_page(node=VEILIG_THUIS.oin, path="/loket")
+    assert "Inloggen" in page.inner_text("h1")
+
+
+def test_every_page_of_the_desk_can_be_read_and_used(
+    new_page: NewPage, federation: Federation, known: str, pictures: Path
+) -> None:
+    page = desk(new_page)
+
+    def looked_at(name: str) -> None:
+        assert_looks_right_everywhere(page, pictures, f"desk-{name}")
+
+    ask(federation, known)
+    item = newest(page)
+    looked_at("loket")
+    page.click(f"a[href='{item}']")
+    looked_at("verzoek")
+    page.click("button:has-text('Toon de persoon')")
+    looked_at("persoon")
+    page.click("button:has-text('Weiger')")
+    looked_at("persoon-fout")
+    refuse(page)
+    page.click(f"a[href='{item}']")
+    looked_at("ongedaan")
+    page.request.post(f"{page.url}/ongedaan", headers={"origin": page.url.split("/loket")[0]})
+    page.click("button:has-text('Maak het besluit ongedaan')")
+    looked_at("geweigerd")
+
+
+def test_a_standing_decision_is_drafted_and_withdrawn_for_who_signs(
+    new_page: NewPage, pictures: Path, tmp_path: Path
+) -> None:
+    page = new_page(node=HAARLEM.oin)
+    page.click(f"button:has-text('Inloggen als {COLLEAGUE}')")
+    page.click("nav a:has-text('Loket')")
+    assert "Het besluit geldt" in page.inner_text("main")
+    page.click("a:has-text('lokale context')")
+    page.fill("#tot", "2099-01-01")
+    page.fill("#besluit", "Directiebesluit 2026-14")
+    page.click("button:has-text('Haal de tekst op')")
+    assert "ten hoogste een jaar" in page.inner_text("[role=alert]")
+    assert_looks_right_everywhere(page, pictures, "desk-besluit")
+    page.fill("#tot", page.input_value("#vanaf"))
+    with page.expect_download() as download:
+        page.click("button:has-text('Haal de tekst op')")
+    download.value.save_as(tmp_path / "besluit.txt")
+    drafted = parse_standing((tmp_path / "besluit.txt").read_text("utf-8"))
+    assert (drafted.source, drafted.purpose) == (HAARLEM.oin, ZSM_LOCAL)
+    page.fill("#reden", "Het besluit wordt herzien")
+    with page.expect_download() as download:
+        page.click("button:has-text('stilzetting op')")
+    download.value.save_as(tmp_path / "stil.txt")
+    stopped = parse_suspension((tmp_path / "stil.txt").read_text("utf-8"))
+    assert (stopped.by, stopped.what, stopped.about) == (HAARLEM.oin, What.PURPOSE, ZSM_LOCAL)
+    assert not re.search(r"\d{9}\b", stopped.reason)
