@@ -220,7 +220,8 @@ def _node(
             "socket": "node.sock",
             **({"web": _pages(pages)} if pages else {}),
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
-            "officers": _officers(partner, has_release=any(pair.purpose == SOCIAL for pair in pairs)),
+            "officers": _officers(partner, has_release=any(pair.purpose == SOCIAL for pair in pairs), pages=pages),
+            **({"log_readers": [_privacy_officer(partner)]} if pages else {}),
             "desk_staff": _desk_staff(partner, pairs, pages=pages is not None),
             "registers": {
                 register: {"mapping": f"mappings/{register}.note", "size": str(size)}
@@ -273,11 +274,17 @@ def _pages(port: int) -> dict[str, str]:
     return {"listen": address, "origin": f"http://{address}", "practice": f"../{_PRACTICE}"}
 
 
-def _officers(partner: Partner, *, has_release: bool) -> list[dict[str, str]]:
-    """Whoever runs the demo is the officer of every partner that may ask."""
+def _officers(partner: Partner, *, has_release: bool, pages: int | None) -> list[dict[str, str]]:
+    """Whoever runs the demo is the officer of every partner that may ask; on pages there is a privacy officer too."""
     further = RELEASE_ROLES.get(partner.kind, ()) if has_release else ()
     roles = (ROLES.get(partner.kind, "medewerker"), *further, "beheer")
-    return [{"user": _user(), "name": f"Demo-medewerker {partner.name}", "role": role} for role in roles]
+    found = [{"user": _user(), "name": f"Demo-medewerker {partner.name}", "role": role} for role in roles]
+    return [*found, {**_privacy_officer(partner), "role": "privacy-officer"}] if pages else found
+
+
+def _privacy_officer(partner: Partner) -> dict[str, str]:
+    """Somebody else than who asks; the log's reader."""
+    return {"user": "privacyfunctionaris", "name": f"Demo-privacyfunctionaris {partner.name}"}
 
 
 def _write_mapping(path: Path, register: str, kind: str, approvers: tuple[SigningKey, SigningKey]) -> None:

@@ -154,6 +154,14 @@ class Node:
         )
         self.deferrals = Deferrals(store.database)
         relay = Relay(lambda: self.rules.now.manifest, self.links, store, clock)
+        self.log_reading = LogReading(
+            Decisions(store.database),
+            registers,
+            self.rules.covenant,
+            config.oin,
+            readers=config.log_readers,
+            clock=clock,
+        )
         self.control = ControlServer(
             self.asker,
             config.officers,
@@ -162,14 +170,7 @@ class Node:
             self.status,
             install=self.suspending.install,
             clear_alarm=self.witness.clear,
-            log_reading=LogReading(
-                Decisions(store.database),
-                registers,
-                self.rules.covenant,
-                config.oin,
-                readers=config.log_readers,
-                clock=clock,
-            ),
+            log_reading=self.log_reading,
             records=RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock),
             desk=self.desk,
             signals=SignalReading(
@@ -301,7 +302,14 @@ class Node:
             status=self.status,
             clock=self.clock,
             dev=dev,
-            inside=Inside(lambda: self.rules.now, self.suspending.held, self.desk, config.desk_staff),
+            inside=Inside(
+                lambda: self.rules.now,
+                self.suspending.held,
+                self.desk,
+                config.desk_staff,
+                self.suspending.install,
+                self.log_reading,
+            ),
         )
 
     def _contact(self, oin: str) -> str | None:

@@ -16,8 +16,10 @@ from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
 from bekend_node.config import DeskColleague, Officer, Web
+from bekend_node.control import Install
 from bekend_node.control_late import LateDesk
 from bekend_node.desk.decisions import Desk
+from bekend_node.log_reading import LogReading
 from bekend_node.rules import Rules
 from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
@@ -28,6 +30,8 @@ from bekend_node.web.late import LatePages
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import MenuItem, Pages, Site, see_other
 from bekend_node.web.practice import PracticePages
+from bekend_node.web.privacy import ROLE as PRIVACY_ROLE
+from bekend_node.web.privacy import PrivacyPages
 from bekend_node.web.provider import Provider
 from bekend_node.web.reach import Reach
 from bekend_node.web.server import WebServer
@@ -43,17 +47,22 @@ MENU = (
     MenuItem("/beheer", "menu.beheer", frozenset({operator.ROLE})),
 )
 
-INSIDE = (MenuItem("/loket", "menu.loket", frozenset({DESK_ROLE})),)
+INSIDE = (
+    MenuItem("/loket", "menu.loket", frozenset({DESK_ROLE})),
+    MenuItem("/privacy", "menu.privacy", frozenset({PRIVACY_ROLE})),
+)
 
 
 @dataclass(frozen=True)
 class Inside:
-    """What the pages for who answers stand on; a node that only asks has none of them."""
+    """What the pages of the desk and the privacy officer stand on."""
 
     rules: Callable[[], Rules]
     held: Suspensions
     desk: Desk
     colleagues: Sequence[DeskColleague]
+    install: Install
+    log_reading: LogReading
 
 
 def pages_of(
@@ -106,13 +115,21 @@ def pages_of(
         *officer.routes(),
         *answers.routes(),
         *consents.routes(),
-        *(DeskPages(pages, inside.desk, inside.rules, inside.held, clock).routes() if inside else ()),
+        *(_inside(pages, inside, status, clock) if inside else ()),
         *operator.OperatorPages(pages, status).routes(),
         *(PracticePages(pages, config.practice).routes() if config.practice else ()),
         *(theme.routes() if theme else ()),
     ]
     app = build(config.origin, pages, sessions, routes)
     return WebServer(app, host, int(port), tls)
+
+
+def _inside(pages: Pages, inside: Inside, status: Callable[[], Mapping[str, Any]], clock: Clock) -> list[Route]:
+    desk = DeskPages(pages, inside.desk, inside.rules, inside.held, clock)
+    privacy = PrivacyPages(
+        pages, inside.rules, inside.held, inside.install, inside.log_reading, status=status, clock=clock
+    )
+    return [*desk.routes(), *privacy.routes()]
 
 
 def check_safe(config: Web, host: str, *, dev: bool) -> None:
