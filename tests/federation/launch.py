@@ -6,6 +6,7 @@ Beside the configuration may lie
 
     clock-shift    seconds by which this process's clock is ahead; read at every look at the clock
     die-at         name of a step; the process kills itself (SIGKILL) when it gets there, once
+    names-another  a number: this requester names that person to sources in place of the one it asked about
 
 Everything else is the shipped command. The steps are wrapped here; the shipped code knows nothing of them.
 """
@@ -23,16 +24,25 @@ from typing import Any
 import bekend_broker.lookup as broker_lookup
 import bekend_node.answer.answerer as answering
 import bekend_node.ask.lookup as asking
+import bekend_node.ask.release as releasing
+import bekend_node.desk.comparing as comparing
 from bekend_broker import app as broker_app
 from bekend_broker.config import load_config as load_broker
+from bekend_broker.releases import Releases
 from bekend_deploy.cli import main as bekend
 from bekend_node import app as node_app
+from bekend_node.answer.collects import Collects
 from bekend_node.ask import messages
 from bekend_node.config import load_config as load_node
 from bekend_node.store import Store
+from bekend_node.store_desk import DeskStore
+from bekend_node.store_pending import PendingQuestions
+from bekend_proto.clock import SystemClock
+from bekend_proto.identifiers import parse_identifier
 
 CLOCK_SHIFT = "clock-shift"
 DIE_AT = "die-at"
+NAMES_ANOTHER = "names-another"
 
 
 class ShiftedClock:
@@ -118,11 +128,33 @@ def node_steps(steps: Steps) -> None:
     steps.before(asking.Lookup, "_finish", "told")
 
 
+def release_steps(steps: Steps) -> None:
+    """D durable and not replied to; compared and no item yet; a collect durable and not replied to; the requester's."""
+    steps.after(DeskStore, "begin", "named")
+    steps.after(comparing, "run_compare", "compared")
+    steps.after(Collects, "_told", "collected")
+    steps.after(PendingQuestions, "add", "pending-kept")
+    steps.after(PendingQuestions, "number", "numbered")
+
+
+def name_another(file: Path) -> None:
+    """A dishonest requester: the blind fits, the person is another."""
+    honest = releasing._named
+
+    def named(inquiry: Any, person: Any, *rest: Any) -> Any:
+        if file.exists():
+            person = parse_identifier(person.kind, file.read_text(encoding="ascii"))
+        return honest(inquiry, person, *rest)
+
+    releasing._named = named  # type: ignore[assignment]
+
+
 def broker_steps(steps: Steps) -> None:
     """Begin durable; Questions durable; Questions evaluated and not yet sent."""
     steps.after_call(broker_lookup, "evaluate_begin", "begin-logged")
     steps.after(broker_lookup.Lookups, "_admit", "questions-logged")
     steps.after_call(broker_lookup, "evaluate", "evaluated")
+    steps.after(Releases, "_admit", "release-admitted")
 
 
 def main() -> None:
@@ -131,11 +163,15 @@ def main() -> None:
     clock, steps = ShiftedClock(config.parent / CLOCK_SHIFT), Steps(config.parent)
     if words[:2] == ["node", "serve"]:
         node_steps(steps)
+        release_steps(steps)
+        name_another(config.parent / NAMES_ANOTHER)
         asyncio.run(node_app.run(load_node(config), clock))
     elif words[:2] == ["broker", "serve"]:
         broker_steps(steps)
         asyncio.run(broker_app.run(load_broker(config), clock))
     else:
+        # A command that imports or shields tells the broker the time.
+        SystemClock.now = lambda _: clock.now()  # type: ignore[method-assign, assignment]
         bekend()
 
 
