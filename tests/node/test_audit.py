@@ -16,6 +16,9 @@ from tests.support.auditors import AUDITOR
 from tests.support.covenants import NOW, OM, POLITIE, RECLASSERING
 from tests.support.sealed import ANN, BEN
 
+MANY = 300
+"""Questions of which one in twenty is drawn: fewer than two are three in a million times."""
+
 
 @pytest.fixture
 def trail(tmp_path: Path) -> Iterator[Trail]:
@@ -53,7 +56,7 @@ def test_must_22_and_15_what_an_honest_requester_shows_holds_octet_for_octet(tra
 
 
 def test_the_opening_shows_what_is_drawn_and_nothing_else(trail: Trail) -> None:
-    trail.fill(100, sources=(POLITIE, RECLASSERING))
+    trail.fill(MANY, sources=(POLITIE, RECLASSERING))
     files = trail.write()
     shown = files.shown()
     hashes = {bytes.fromhex(row["question_hash"]) for one in shown.opening.lookups for row in one["questions"]}
@@ -93,7 +96,7 @@ def test_must_15_and_22_a_requester_that_lies_is_a_breach(trail: Trail, lie: dic
 def test_must_15_a_broker_reply_that_is_not_proved_is_no_reply(trail: Trail) -> None:
     honest = trail.u
     trail.u = bytes([2]) + bytes(31)
-    trail.fill(80)
+    trail.fill(MANY)
     trail.u = honest
     report = trail.write().judge()
     assert report.breaches
@@ -102,7 +105,7 @@ def test_must_15_a_broker_reply_that_is_not_proved_is_no_reply(trail: Trail) -> 
 
 def test_a_record_moved_to_another_question_is_a_breach(trail: Trail) -> None:
     """The officer shows, under a drawn hash, another lookup that does open."""
-    trail.fill(100)
+    trail.fill(MANY)
     files = trail.write()
     opening = files.shown().opening
     other = opening.lookups[1]["questions"][0]["question_hash"]
@@ -114,7 +117,7 @@ def test_a_record_moved_to_another_question_is_a_breach(trail: Trail) -> None:
 
 
 def test_what_a_source_did_not_hand_over_is_not_tested_and_said_to_be(trail: Trail) -> None:
-    trail.fill(100)
+    trail.fill(MANY)
     files = trail.write()
     kept, trail.records[POLITIE] = trail.records[POLITIE], []
     without = trail.write().judge()
@@ -128,7 +131,7 @@ def test_what_a_source_did_not_hand_over_is_not_tested_and_said_to_be(trail: Tra
 
 
 def test_a_record_under_an_older_key_needs_the_manifest_of_then(trail: Trail) -> None:
-    trail.fill(80)
+    trail.fill(MANY)
     then = trail.manifest(POLITIE)
     trail.officers[POLITIE] = PrivateKey.generate()
     now = trail.manifest
@@ -143,7 +146,7 @@ def test_a_record_under_an_older_key_needs_the_manifest_of_then(trail: Trail) ->
 
 
 def test_an_opening_of_another_draw_officer_or_period_is_refused(trail: Trail) -> None:
-    trail.fill(60)
+    trail.fill(MANY)
     files = trail.write()
     opening = files.shown().opening
     for changed in ({"draw": bytes(32)}, {"first": opening.last}, {"oin": "00000099000000099999"}):
@@ -156,7 +159,7 @@ def test_an_opening_of_another_draw_officer_or_period_is_refused(trail: Trail) -
 
 
 def test_must_12_an_opening_shows_no_number_to_who_has_no_key(trail: Trail) -> None:
-    trail.fill(60)
+    trail.fill(MANY)
     opening = trail.write().shown().opening
     assert any(ANN.value in str(one) for one in opening.lookups)
     for to, passphrase in ((AUDITOR.opening_public, ""), (None, "een lange wachtwoordzin")):

@@ -23,6 +23,8 @@ from tests.support.covenants import NOW, OM, RECLASSERING, key_of
 
 runner = CliRunner()
 WORDS = "een lange wachtwoordzin"
+MANY = 300
+"""Questions of which one in twenty is drawn: that none is happens twice in ten million times."""
 PERIOD = ("--van", DAYS.first.isoformat(), "--tot-en-met", DAYS.last.isoformat())
 
 
@@ -81,7 +83,7 @@ def table(tmp_path: Path) -> Iterator[Table]:
 
 
 def test_fg_31_from_the_draw_to_a_result_that_lets_go(table: Table) -> None:
-    table.trail.fill(80)
+    table.trail.fill(MANY)
     files = table.trail.write()
     shown = table.show(files)
     assert shown["missing"] == []
@@ -102,7 +104,7 @@ def test_fg_31_a_bewaarbesluit_is_drafted_from_a_good_result_and_from_no_other(
     settings = SimpleNamespace(oin=OM, covenant=table.trail.folder / "convenant", data=table.folder / "node")
     monkeypatch.setattr("bekend_node.retention_cli.load_config", lambda _: settings)
     config = str(table.folder / "node.yaml")
-    for count, recorded, code in ((80, True, 0), (80, False, 1)):
+    for count, recorded, code in ((MANY, True, 0), (MANY, False, 1)):
         table.trail.fill(count, recorded=recorded)
         files = table.trail.write()
         table.opening = table.folder / f"opening-{code}.json"
@@ -118,7 +120,7 @@ def test_fg_31_a_bewaarbesluit_is_drafted_from_a_good_result_and_from_no_other(
 
 
 def test_a_breach_is_named_and_ends_with_3(table: Table) -> None:
-    hidden = {one.hex() for one in table.trail.fill(120, recorded=False)}
+    hidden = {one.hex() for one in table.trail.fill(MANY, recorded=False)}
     files = table.trail.write()
     shown = table.show(files, code=3)
     assert set(shown["missing"]) <= hidden
