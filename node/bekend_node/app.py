@@ -139,7 +139,7 @@ class Node:
         heads = self.witness.heads
         answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held, heads)
         pusher = Pusher(self.rules, self.directory, self.filters, store, clock, held, heads)
-        exchanges = Exchanges(keys, self.rules, store, clock, self.metrics, held)
+        exchanges = Exchanges(keys, self.rules, store, clock, self.metrics, held, heads)
         intake = Intake(exchanges, self.directory, self.filters, desk, self.comparing.named)
         collects = Collects(exchanges, desk, registers)
         self.attachments = tuple(

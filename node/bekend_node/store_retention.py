@@ -7,7 +7,9 @@ the -wal file afterwards.
 import asyncio
 from dataclasses import dataclass
 from sqlite3 import Connection
+from typing import Final
 
+from bekend_proto.clock import from_milliseconds
 from bekend_proto.decision_table import forget_decisions
 from bekend_proto.durable import Database
 from bekend_proto.errors import StorageError
@@ -73,13 +75,14 @@ class RetentionStore:
         return await self._database.write(write)
 
     async def destroy_rest(self, before: int) -> int:
-        """Destroy own records of no decision, and those of the desk, that are older; how many there were."""
+        """Destroy own records of no decision, those of the desk, and on what questions rested, that are older; how many."""
 
         def write(conn: Connection) -> int:
             gone = conn.execute(
                 "DELETE FROM own_record WHERE at < ? AND id NOT IN (SELECT trace FROM decision)", (before,)
             ).rowcount
-            return gone + conn.execute("DELETE FROM desk_record WHERE at < ?", (before,)).rowcount
+            gone += conn.execute("DELETE FROM desk_record WHERE at < ?", (before,)).rowcount
+            return gone + _forget_grounds(conn, before)
 
         return await self._database.write(write)
 
@@ -99,3 +102,31 @@ class RetentionStore:
         except StorageError:
             return False
         return True
+
+
+def _forget_grounds(conn: Connection, before: int) -> int:
+    """Raised limits, deferrals and consents: kept as long as what rested on them, each from its own last moment."""
+    # Their tables let nothing go that is younger than this.
+    conn.execute("DELETE FROM destroyed_before")
+    conn.execute("INSERT INTO destroyed_before VALUES (?)", (before,))
+    day = from_milliseconds(before).date().isoformat() if before > 0 else ""
+    ended = "SELECT deferral FROM deferral_step WHERE step = 'ended' AND at >= ?"
+    which = f"SELECT id FROM deferral WHERE review_on < ? AND id NOT IN ({ended})"  # noqa: S608 - fixed texts
+    old = f"SELECT id FROM consent WHERE withdraws IS NULL AND at < ? AND id NOT IN ({_HELD})"  # noqa: S608
+    gone = 0
+    for statement, values in (
+        ("DELETE FROM raised WHERE at < ?", (before,)),
+        (f"DELETE FROM deferral_step WHERE deferral IN ({which})", (day, before)),  # noqa: S608
+        (f"DELETE FROM deferral WHERE id IN ({which})", (day, before)),  # noqa: S608
+        (f"DELETE FROM consent WHERE withdraws IN ({old})", (before, before)),  # noqa: S608
+        (f"DELETE FROM consent WHERE id IN ({old})", (before, before)),  # noqa: S608
+    ):
+        gone += conn.execute(statement, values).rowcount
+    return gone
+
+
+_HELD: Final = (
+    "SELECT withdraws FROM consent WHERE withdraws IS NOT NULL AND at >= ?"
+    " UNION SELECT consent FROM pending WHERE consent IS NOT NULL"
+)
+"""Consents that were withdrawn since, and those that a question still rests on."""

@@ -22,6 +22,7 @@ deferral     see store_deferrals.py
 pending      questions to sources where a colleague decides, until their answers have had their lifetime
 consent      the consents that officers recorded, and their withdrawals; append-only, as `raised`
 raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
+destroyed_before  one row: of raises, deferrals and consents that are older, retention destroys what is over
 """
 
 from typing import Final
@@ -113,6 +114,15 @@ CREATE TABLE desk_record (
   id INTEGER PRIMARY KEY, name BLOB UNIQUE NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL
 );
 """
+_GOES_AT_ITS_TERM: Final = """
+DROP TRIGGER NAME_keeps_rows;
+CREATE TRIGGER NAME_keeps_rows BEFORE DELETE ON NAME
+WHEN OLD.at >= coalesce((SELECT before FROM destroyed_before), OLD.at)
+BEGIN SELECT RAISE(ABORT, 'NAME is append-only until its term is over'); END;
+"""
+_DESTROYED_BEFORE = "CREATE TABLE destroyed_before (before INTEGER NOT NULL);" + "".join(
+    _GOES_AT_ITS_TERM.replace("NAME", name) for name in ("raised", "deferral", "deferral_step", "consent")
+)
 MIGRATIONS: Final = (
     Migration(1, "start", _START),
     Migration(2, "suspensions", _SUSPENSION),
@@ -129,4 +139,5 @@ MIGRATIONS: Final = (
     Migration(13, "cases not taken in", _LAPSED),
     Migration(14, "misuse signals", store_signals.DDL),
     Migration(15, "consequences of cases", _CONSEQUENCE),
+    Migration(16, "terms of raises, deferrals and consents", _DESTROYED_BEFORE),
 )

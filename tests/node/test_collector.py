@@ -308,3 +308,14 @@ async def test_must_09_whatever_comes_the_rows_have_one_length(stage: Stage) -> 
         await quarters(stage, 1)
         rows = stage.store.pending.all()
         assert len({(len(row.sealed), row.number, row.consent) for row in rows}) == 1
+
+
+async def test_a_node_that_a_log_alarm_stopped_collects_nothing_and_goes_on_afterwards(stage: Stage) -> None:
+    await ask(stage)
+    stage.exchange.release()
+    stage.heads.stopped = "the broker's log: fork"
+    await quarters(stage, 3)
+    assert (stage.line.collects, told(stage)) == ([], [[Told.NOTHING_YET]])
+    stage.heads.stopped = ""
+    await quarters(stage, 1)
+    assert (len(stage.line.collects), told(stage)) == (1, [[Told.KNOWN]])

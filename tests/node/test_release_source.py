@@ -10,7 +10,7 @@ from bekend_node import filters
 from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import RELEASE_SECONDS
 from bekend_proto.collecting import FIRST_COLLECT
-from bekend_proto.errors import NotReadyError, RefusedError, StaleError
+from bekend_proto.errors import LogError, NotReadyError, RefusedError, StaleError
 from bekend_proto.filter import tag
 from bekend_proto.group import random_element
 
@@ -245,3 +245,19 @@ async def test_the_filter_before_is_compared_with_for_ten_minutes_over_a_restart
         # What was compared in time is decided on.
         await let_go(node, *items(node))
         assert await asked.collect_last() == [KNOWN]
+
+
+async def test_a_node_that_a_log_alarm_stopped_takes_no_release_and_tells_no_decision(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node, CLIENT)
+        (name,) = items(node)
+        await let_go(node, name)
+        unnamed = await scene.ask(CLIENT)
+        node.witness.heads.stopped = "the broker's log: fork"
+        with pytest.raises(LogError):
+            await asked.collect_at(FIRST_COLLECT)
+        with pytest.raises(LogError):
+            await unnamed.release()
+        node.witness.heads.stopped = ""
+        # Nothing was told, or used up, by what was refused.
+        assert await asked.collect_at(FIRST_COLLECT + 1) == [KNOWN]

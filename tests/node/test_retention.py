@@ -12,8 +12,11 @@ from bekend_node.ask.rules import Inquiry
 from bekend_node.retention import Retention
 from bekend_node.store import AnsweredQuestion
 from bekend_node.store_decisions import Decisions
+from bekend_node.store_deferrals import Deferrals
 from bekend_node.store_registers import Registers
 from bekend_node.store_retention import RetentionStore
+from bekend_policy.deferring import About, Deferral
+from bekend_policy.raising import Raise
 from bekend_policy.retention import Kept
 from bekend_proto import log_table, merkle
 from bekend_proto.clock import AMSTERDAM, milliseconds
@@ -265,3 +268,46 @@ async def test_a_shorter_term_of_another_purpose_takes_nothing_of_this_one(stage
     stage.clock.set(END - timedelta(days=1))
     await house.retention.tidy()
     assert len(stage.store.own_records(KIND_LOOKUP)) == 1
+
+
+async def test_fg_31_on_what_questions_rested_goes_as_they_do_and_no_sooner(stage: Stage, house: House) -> None:
+    deferrals, consents = Deferrals(stage.store.database), stage.store.consents
+    await stage.store.keep_raise(Raise(ZSM, "devries", "jansen", "officier", NOW, "drukke dag, zaak 15", 5))
+    later = NOW + timedelta(days=60)
+    made = Deferral(0, About.CASE, ZSM_CASE, ZSM, "onderzoek loopt nog", "jansen", "J. Jansen", NOW, later.date())
+    first = await deferrals.record(made)
+    second = await deferrals.record(made)
+    await deferrals.step(second, "ended", "devries", "onderzoek is klaar", later + timedelta(days=30))
+    ids = await consents.record("tag", [b"one" * 40, b"two" * 40], NOW)
+    await consents.withdraw("tag", [(ids[0], b"gone" * 40)], later)
+    house.note(audited=(END + timedelta(days=400)).date())
+
+    async def left(after: timedelta) -> tuple[int, list[int], int]:
+        stage.clock.set(END + after)
+        await house.retention.tidy()
+        raises = len(stage.store.raises("devries", NOW - timedelta(days=1)))
+        return raises, [one.number for one in deferrals.all()], len(consents.of_case("tag"))
+
+    assert await left(-timedelta(days=1)) == (1, [first, second], 2)
+    assert await left(timedelta(days=1)) == (0, [first, second], 1)
+    assert b"two" * 40 not in house.bytes_on_disk()
+    assert await left(timedelta(days=62)) == (0, [second], 0)
+    assert b"gone" * 40 not in house.bytes_on_disk()
+    assert await left(timedelta(days=92)) == (0, [], 0)
+
+
+async def test_fg_31_what_is_younger_than_its_term_cannot_be_deleted(stage: Stage, house: House) -> None:
+    it = Raise(ZSM, "devries", "jansen", "officier", NOW, "drukke dag, zaak 15", 5)
+    await stage.store.keep_raise(it)
+    house.note(audited=NOW.date())
+    await house.retention.tidy()
+    with pytest.raises(Exception, match="append-only"):
+        stage.store.database.write_sync(lambda conn: conn.execute("DELETE FROM raised"))
+    assert stage.store.raises("devries", NOW - timedelta(days=1)) == [it]
+
+
+async def test_fg_31_without_an_audit_the_grounds_stay_too(stage: Stage, house: House) -> None:
+    await stage.store.keep_raise(Raise(ZSM, "devries", "jansen", "officier", NOW, "drukke dag, zaak 15", 5))
+    stage.clock.set(END + timedelta(days=300))
+    await house.retention.tidy()
+    assert len(stage.store.raises("devries", NOW - timedelta(days=1))) == 1

@@ -16,6 +16,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.heads import Heads
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Store
 from bekend_policy.manifest import KeyManifest
@@ -258,6 +259,7 @@ class Stage:
         self.store = Store.open(folder / "data")
         self.state = SecretBox(secrets.token_bytes(32))
         self.suspensions = Suspensions()
+        self.heads = Heads()
         self.case_key = group.random_scalar()
         self.hang_up = False
         self.silent_after: int | None = None
@@ -314,6 +316,7 @@ class Stage:
             clock=self.clock,
             case_key=self.case_key,
             suspensions=self.suspensions,
+            heads=self.heads,
         )
 
     async def manifest_of(self, oin: str) -> KeyManifest:

@@ -17,6 +17,7 @@ from bekend_proto.v1 import broker_pb2
 from bekend_proto.v1.signed_pb2 import ReleaseState
 
 from bekend_node.answer.pending import Pending, open_pending
+from bekend_node.heads import Heads
 from bekend_node.keys import NodeKeys
 from bekend_node.metrics import NodeMetrics
 from bekend_node.rules import RulesInForce
@@ -33,12 +34,15 @@ class Exchanges:
     clock: Clock
     metrics: NodeMetrics
     suspensions: Suspensions = field(default_factory=Suspensions)
+    heads: Heads = field(default_factory=Heads)
 
     def pending(self, question_id: bytes, now: datetime) -> Pending:
         """The question that a message is about.
 
-        Raises StaleError when none is open under this id, SuspendedError when a note suspends it, KeysError.
+        Raises LogError when the broker's log contradicts itself, StaleError when no question is open under this id,
+        SuspendedError when a note suspends it, KeysError.
         """
+        self.heads.check()
         kept = self.store.awaiting(question_id)
         if kept is None:
             raise StaleError("no question that a colleague decides on is open under this id")

@@ -144,6 +144,9 @@ class Collector:
         # (R6): the number of the moment, durable before the collect leaves: no restart sends one twice.
         numbers = [(one, max(row.number, one.number_at(now)), row.number) for row, one in due]
         await asking.store.pending.number((one.question_id, number, one.due_after(now)) for one, number, _ in numbers)
+        if asking.heads.stopped:
+            # The moment passes: a stopped node asks nothing, and later moments tell it all the same.
+            return
         for one, number, before in numbers:
             if number > before:
                 self._start(self._busy, one.question_id, self._collect(asking, one, number))
