@@ -4,7 +4,7 @@
     own records of lookups, sealed             the same
     decisions                                  the same
     records of the desk, sealed                five years, and not before an audit
-    raised limits, consents, deferrals         five years, and not before an audit: on them rested what was asked or told;
+    raised limits, consents, deferrals         five years, and not before an audit: on them rested what was told;
                                                of a deferral from its review date or its end, whichever is later
     readings of the log, imports, lapsed cases five years
     consequences of cases                      the same

@@ -75,7 +75,7 @@ class RetentionStore:
         return await self._database.write(write)
 
     async def destroy_rest(self, before: int) -> int:
-        """Destroy own records of no decision, those of the desk, and on what questions rested, that are older; how many."""
+        """Destroy older own records of no decision, records of the desk, and what questions rested on; how many."""
 
         def write(conn: Connection) -> int:
             gone = conn.execute(
