@@ -11,7 +11,6 @@ A suspension stops questions, not what a citizen may ask about the past.
 """
 
 import asyncio
-import sqlite3
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,6 +21,7 @@ from bekend_proto.dleq import prove
 from bekend_proto.errors import BudgetError, KeysError, StaleError, StorageError, UnknownPartnerError, VersionError
 from bekend_proto.group import decode_element, multiply
 from bekend_proto.oprf import KeyPair
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import AccessMonth, AccessResponse
 from bekend_proto.v1.signed_pb2 import Signed, SubjectAccess
 
@@ -63,7 +63,7 @@ class Accesses:
         request = self._open(caller, signed, now)
         keys = dict(sorted(self._directory.present.keys.record.items()))
 
-        def admit(connection: sqlite3.Connection) -> None:
+        def admit(connection: Connection) -> None:
             if not store.first_time(connection, b"a", request.request_id, now, OLDEST + AHEAD):
                 raise StaleError("this access request was taken before: the privacy officer makes a new one")
             store.forget_days(connection, day_of(now))

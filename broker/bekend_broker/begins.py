@@ -1,6 +1,5 @@
 """Step 3 of a lookup (protocol section 7): a Begin is admitted, logged, and evaluated under the month's record key."""
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -10,6 +9,7 @@ from bekend_proto.dleq import prove
 from bekend_proto.errors import BekendError, BudgetError, KeysError, RefusedError, StaleError, SuspendedError
 from bekend_proto.group import decode_element, multiply
 from bekend_proto.oprf import KeyPair
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import Begun
 from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, Begin, Signed
 
@@ -57,7 +57,7 @@ def check_begin(directory: Directory, caller: str, signed: Signed, now: datetime
     return Opened(begin, signed, key, day_of(now), canary_only)
 
 
-def admit_begin(connection: sqlite3.Connection, present: Present, opened: Opened, now: datetime) -> bool:
+def admit_begin(connection: Connection, present: Present, opened: Opened, now: datetime) -> bool:
     """(3): replay, budget and log, in one transaction; says whether only a canary may follow.
 
     Raises StaleError for an id that was seen, BudgetError when the budget is used up; nothing is kept then.
@@ -99,7 +99,7 @@ def _is_canary_only(present: Present, begin: Begin, now: datetime) -> bool:
     raise first or RefusedError("onbekend-doel", "Dit doel staat niet in het convenant.")
 
 
-def _charge(connection: sqlite3.Connection, present: Present, opened: Opened, now: datetime) -> bool:
+def _charge(connection: Connection, present: Present, opened: Opened, now: datetime) -> bool:
     """Count the persons; False when the budget is used up but a canary may still be asked."""
     begin = opened.begin
     connection.execute("SAVEPOINT charge")

@@ -12,7 +12,6 @@ schedule while the log grows; proofs reach as far as the newest one, so that not
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -33,6 +32,7 @@ from bekend_proto.clock import Clock, milliseconds
 from bekend_proto.errors import BekendError, LogError, MalformedError, ProofError, SignatureError, StaleError
 from bekend_proto.log_table import Alarm
 from bekend_proto.note import parse_note
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import (
     AuditPath,
     GetConsistencyProofRequest,
@@ -71,7 +71,7 @@ class Checkpoints:
         key = self._directory.present.keys.signing
         now = milliseconds(self._clock.now())
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: Connection) -> int:
             size = log_table.log_size(connection)
             newest = log_table.newest_checkpoint(connection)
             if newest is None or newest[0] < size:
@@ -97,7 +97,7 @@ class Checkpoints:
     def newest(self) -> bytes:
         """The newest signed checkpoint, with the cosignatures that came so far."""
 
-        def work(connection: sqlite3.Connection) -> bytes:
+        def work(connection: Connection) -> bytes:
             found = log_table.newest_checkpoint(connection)
             assert found is not None  # made before anybody is served
             size, note = found
@@ -118,7 +118,7 @@ class Checkpoints:
         if len(request.indexes) > PROOFS_AT_ONCE or any(index >= request.size for index in request.indexes):
             raise MalformedError(f"at most {PROOFS_AT_ONCE} entries, all of a log of this size")
 
-        def work(connection: sqlite3.Connection) -> list[AuditPath]:
+        def work(connection: Connection) -> list[AuditPath]:
             read = log_table.reader(connection)
             return [AuditPath(hashes=merkle.inclusion_proof(index, request.size, read)) for index in request.indexes]
 
@@ -136,7 +136,7 @@ class Checkpoints:
             raise SignatureError(f"no cosignature of {caller} stands below this checkpoint")
         lines = [line for line in parsed.signatures if line.name == witness_name(caller)]
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             kept = log_table.checkpoints(connection, checkpoint.size, checkpoint.size)
             if not kept or parse_note(kept[0][2]).text != checkpoint.text():
                 raise StaleError("this checkpoint is not kept here")

@@ -7,7 +7,6 @@ refused, also after a restart, so that a revoked key cannot come back. The same 
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, CovenantError, KeysError, MalformedError, StaleError, UnknownPartnerError
 from bekend_proto.note import parse_note, verify_note
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import DirectoryEntry, GetDirectoryResponse
 
 from bekend_broker import store
@@ -293,12 +293,12 @@ class Directory:
             self._superseded[new.oin] = old.number, self._clock.now() + SUPERSEDED_GRACE
 
 
-def _remember_present(connection: sqlite3.Connection, present: Present) -> None:
+def _remember_present(connection: Connection, present: Present) -> None:
     _remember(connection, present.manifest, present.note)
     store.keep_covenant(connection, present.covenant.id, present.covenant.version)
 
 
-def _remember_suspension(connection: sqlite3.Connection, suspension: Suspension, note: bytes) -> bool:
+def _remember_suspension(connection: Connection, suspension: Suspension, note: bytes) -> bool:
     """Whether it is new. Raises StaleError for an older number, or another text under the same."""
     held = store.newest_suspension(connection, suspension.key)
     if held is not None and suspension.number < held[0]:
@@ -311,7 +311,7 @@ def _remember_suspension(connection: sqlite3.Connection, suspension: Suspension,
     return True
 
 
-def _remember(connection: sqlite3.Connection, manifest: KeyManifest, note: bytes) -> None:
+def _remember(connection: Connection, manifest: KeyManifest, note: bytes) -> None:
     held = store.newest_manifest(connection, manifest.oin)
     if held is not None and manifest.number < held[0]:
         raise StaleError(f"manifest {manifest.number} of {manifest.oin} is older than {held[0]}, which was seen before")

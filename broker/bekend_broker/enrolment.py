@@ -11,7 +11,6 @@ database from being tested against this key. Several are evaluated at once, on a
 """
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
@@ -25,6 +24,7 @@ from bekend_proto.dleq import prove
 from bekend_proto.errors import BudgetError, MalformedError, RefusedError, StorageError
 from bekend_proto.group import multiply
 from bekend_proto.oprf import KeyPair
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import BlindedChunk, EnrolRequest, EnrolResponse, EnrolStarted, EvaluatedChunk
 from bekend_proto.v1.signed_pb2 import Enrolment, Signed
 
@@ -108,7 +108,7 @@ class Enrolments:
                 f"{enrolment.elements} are announced: let the manifest state its size"
             )
 
-        def admit(connection: sqlite3.Connection) -> int:
+        def admit(connection: Connection) -> int:
             left = job.charge(connection, 0, now)
             log.append(connection, log.ENROLMENT, signed, now, source=caller)
             return left
@@ -186,7 +186,7 @@ class Enrolments:
         self._metrics.enrolled.inc(count)
         ready.put_nowait(EvaluatedChunk(index=chunk.index, evaluated=evaluated, proof=proof))
 
-    async def _write(self, work: Callable[[sqlite3.Connection], int]) -> int:
+    async def _write(self, work: Callable[[Connection], int]) -> int:
         try:
             return await self._store.write(work)
         except StorageError:

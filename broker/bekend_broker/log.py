@@ -4,7 +4,6 @@ A hash says nothing about a person: it covers uniformly random elements, a fresh
 source log the same hash of the same Question, so that one that a party hides is missing at the others.
 """
 
-import sqlite3
 from datetime import datetime
 
 from bekend_proto import log_table
@@ -12,6 +11,7 @@ from bekend_proto.channel import begin_hash, question_hash
 from bekend_proto.clock import milliseconds
 from bekend_proto.log_table import Entry
 from bekend_proto.octets import blake
+from bekend_proto.sql import Connection
 from bekend_proto.v1.signed_pb2 import Signed
 
 BEGIN = "begin"
@@ -41,7 +41,7 @@ def entry(kind: str, signed: Signed, now: datetime, *, requester: str = "", sour
 
 
 def append(
-    connection: sqlite3.Connection, kind: str, signed: Signed, now: datetime, *, requester: str = "", source: str = ""
+    connection: Connection, kind: str, signed: Signed, now: datetime, *, requester: str = "", source: str = ""
 ) -> None:
     """Log a signed message, inside the transaction that admits it."""
     log_table.append(connection, [entry(kind, signed, now, requester=requester, source=source)])

@@ -3,7 +3,6 @@
 The functions here are pure or take a connection; `lookup.py` runs them in their order.
 """
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from bekend_proto.group import decode_scalar, multiply
 from bekend_proto.log_table import Entry
 from bekend_proto.oprf import KeyPair
 from bekend_proto.records import RECORD_LENGTH, seal_hash
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, RoutedQuestion
 from bekend_proto.v1.signed_pb2 import PromisedEntry, Question
 from google.protobuf.message import DecodeError
@@ -96,7 +96,7 @@ def check_ask(
 
 
 def admit(
-    connection: sqlite3.Connection, opened: Opened, asked: Sequence[Verdict], *, covenant: Covenant, now: datetime
+    connection: Connection, opened: Opened, asked: Sequence[Verdict], *, covenant: Covenant, now: datetime
 ) -> tuple[list[Verdict], list[PromisedEntry]]:
     """(6): replay, the canary's budget, the log, and what was decided, for all questions of an Ask in one transaction.
 
@@ -117,7 +117,7 @@ def admit(
 
 
 def _log(
-    connection: sqlite3.Connection, opened: Opened, checked: Sequence[Checked], *, alone: bool, now: datetime
+    connection: Connection, opened: Opened, checked: Sequence[Checked], *, alone: bool, now: datetime
 ) -> tuple[list[Verdict], list[PromisedEntry]]:
     """(6): replay, the canary's budget, the log and what stays open. `alone`: whether these are all of the Ask."""
     begin = opened.begin

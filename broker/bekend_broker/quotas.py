@@ -8,13 +8,13 @@
 The broker limits the whole organisation; the requester's own node limits each officer.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from bekend_policy.model import Covenant
 from bekend_proto.clock import day_of, month_of
 from bekend_proto.errors import BudgetError, StaleError
+from bekend_proto.sql import Connection
 from bekend_proto.v1.signed_pb2 import ENROLMENT_KIND_FULL
 
 from bekend_broker import store
@@ -55,7 +55,7 @@ class Asker:
         return store.Account(self.day, self.requester, f"{self.purpose} kanarie")
 
 
-def charge_begin(connection: sqlite3.Connection, covenant: Covenant, asker: Asker, persons: int) -> None:
+def charge_begin(connection: Connection, covenant: Covenant, asker: Asker, persons: int) -> None:
     """Count the persons of a Begin. Raises BudgetError when a budget is used up; undo what was counted then."""
     store.forget_days(connection, asker.day)
     who, when = asker.requester, f"on {asker.day}: wait until tomorrow"
@@ -67,13 +67,13 @@ def charge_begin(connection: sqlite3.Connection, covenant: Covenant, asker: Aske
         raise BudgetError(f"{who} has used up its {total} persons over all purposes {when}")
 
 
-def return_begin(connection: sqlite3.Connection, asker: Asker, persons: int) -> None:
+def return_begin(connection: Connection, asker: Asker, persons: int) -> None:
     """Take the persons of a Begin off again: it asked about a canary only, which has a budget of its own."""
     store.give_back(connection, asker.for_purpose, persons)
     store.give_back(connection, asker.in_all, persons)
 
 
-def charge_canary(connection: sqlite3.Connection, asker: Asker, persons: int) -> None:
+def charge_canary(connection: Connection, asker: Asker, persons: int) -> None:
     """Count a question of an organisation to itself. Raises BudgetError above 24 a day and purpose."""
     if not store.spend(connection, asker.canary, persons, CANARY_A_DAY):
         raise BudgetError(f"{asker.requester} has asked itself {CANARY_A_DAY} times for {asker.purpose} on {asker.day}")
@@ -100,7 +100,7 @@ class Import:
             return (-(-self.stated * 5 // (4 * CHUNK)) + SPARE_CHUNKS) * CHUNK
         return max(CHANGES_FLOOR, self.stated // 20)
 
-    def charge(self, connection: sqlite3.Connection, elements: int, now: datetime) -> int:
+    def charge(self, connection: Connection, elements: int, now: datetime) -> int:
         """Count elements before they are evaluated; gives how many are left. With 0 it only says what is left.
 
         Raises BudgetError when they are not left, StaleError when the id was used for another epoch or kind.

@@ -13,7 +13,6 @@ whichever replica is called.
 
 import asyncio
 import secrets
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from bekend_proto.errors import (
     UnreachableError,
 )
 from bekend_proto.octets import blake
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import (
     CollectRequest,
     CollectResponse,
@@ -66,7 +66,7 @@ class _Message:
     kind: str
     question_id: bytes
     fits: Callable[[OpenQuestion], bool]
-    use: Callable[[sqlite3.Connection], bool]
+    use: Callable[[Connection], bool]
     """Takes its number, in the transaction that makes that durable; False when it may not go out."""
     routed: Callable[[bytes], RoutedRelease | RoutedCollect]
 

@@ -7,7 +7,6 @@ functions that take a connection run inside `Store.write`, several of them in on
 remember and log is durable together or not at all.
 """
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -22,6 +21,7 @@ from bekend_proto.log_table import LOG_DDL
 from bekend_proto.migrations import Migration
 from bekend_proto.read_table import READ_DDL
 from bekend_proto.retention_table import RETENTION_DDL
+from bekend_proto.sql import Connection
 
 T = TypeVar("T")
 
@@ -190,7 +190,7 @@ class Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(Database.open(folder / "broker.db", MIGRATIONS))
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction; returns when it is durable.
 
         Raises what `work` raised, undone, and StorageError when the disk fails.
@@ -202,7 +202,7 @@ class Store:
         """The file itself, for the store modules beside this one."""
         return self._database
 
-    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` over one unchanging snapshot. Raises StorageError."""
         return self._database.read(work)
 
@@ -213,7 +213,7 @@ class Store:
     def newest_covenant(self, covenant_id: str) -> int:
         """The highest version of a covenant that ever served here; 0 for none."""
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: Connection) -> int:
             row = connection.execute("SELECT version FROM covenant WHERE id = ?", (covenant_id,)).fetchone()
             return int(row[0]) if row else 0
 
@@ -222,7 +222,7 @@ class Store:
     def manifests(self) -> dict[str, tuple[int, bytes]]:
         """Number and note of the newest manifest of each OIN that was ever accepted."""
 
-        def work(connection: sqlite3.Connection) -> dict[str, tuple[int, bytes]]:
+        def work(connection: Connection) -> dict[str, tuple[int, bytes]]:
             rows = connection.execute("SELECT oin, number, note FROM manifest").fetchall()
             return {oin: (number, note) for oin, number, note in rows}
 
@@ -237,9 +237,9 @@ class Store:
     def open_question(self, question_id: bytes, now: datetime) -> OpenQuestion | None:
         """The question under this id, or None when none is open."""
 
-        def work(connection: sqlite3.Connection) -> OpenQuestion | None:
+        def work(connection: Connection) -> OpenQuestion | None:
             row = connection.execute(
-                "SELECT requester, source, purpose, principal, persons, until, left FROM open_question"
+                'SELECT requester, source, purpose, principal, persons, until, "left" FROM open_question'
                 " WHERE question_id = ? AND until > ?",
                 (question_id, milliseconds(now)),
             ).fetchone()
@@ -258,7 +258,7 @@ class Store:
     def spent_on(self, day: date) -> dict[tuple[str, str], int]:
         """Persons counted on a day, per requester and budget: for the operator's report."""
 
-        def work(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+        def work(connection: Connection) -> dict[tuple[str, str], int]:
             rows = connection.execute(
                 "SELECT requester, budget, count FROM spent WHERE day = ?", (day.isoformat(),)
             ).fetchall()
@@ -275,35 +275,38 @@ class Store:
         self._database.close()
 
 
-def keep_decision(connection: sqlite3.Connection, row: DecisionRow) -> None:
+def keep_decision(connection: Connection, row: DecisionRow) -> None:
     """Keep what was decided, inside the transaction that acts on it."""
     append_decision(connection, row)
 
 
 def first_time(
-    connection: sqlite3.Connection, kind: bytes, name: bytes, now: datetime, memory: timedelta = REPLAY_MEMORY
+    connection: Connection, kind: bytes, name: bytes, now: datetime, memory: timedelta = REPLAY_MEMORY
 ) -> bool:
     """Whether this id is new; it is remembered from now on, for the replay memory unless it must be longer."""
     present = milliseconds(now)
     connection.execute("DELETE FROM seen WHERE until < ?", (present,))
     until = present + memory // timedelta(milliseconds=1)
-    cursor = connection.execute("INSERT OR IGNORE INTO seen (id, until) VALUES (?, ?)", (kind + name, until))
+    cursor = connection.execute(
+        "INSERT INTO seen (id, until) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", (kind + name, until)
+    )
     return cursor.rowcount == 1
 
 
-def spend(connection: sqlite3.Connection, account: Account, count: int, limit: int) -> bool:
+def spend(connection: Connection, account: Account, count: int, limit: int) -> bool:
     """Count `count` on a day's budget, unless that would exceed `limit`; says whether it was counted."""
     if count > limit:
         return False
     cursor = connection.execute(
         "INSERT INTO spent (day, requester, budget, count) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET count = count + excluded.count WHERE count + excluded.count <= ?",
+        " ON CONFLICT (day, requester, budget) DO UPDATE SET count = spent.count + excluded.count"
+        " WHERE spent.count + excluded.count <= ?",
         (*account.key, count, limit),
     )
     return cursor.rowcount == 1
 
 
-def give_back(connection: sqlite3.Connection, account: Account, count: int) -> None:
+def give_back(connection: Connection, account: Account, count: int) -> None:
     """Take `count` off a day's budget again."""
     connection.execute(
         "UPDATE spent SET count = count - ? WHERE day = ? AND requester = ? AND budget = ? AND count >= ?",
@@ -311,12 +314,12 @@ def give_back(connection: sqlite3.Connection, account: Account, count: int) -> N
     )
 
 
-def forget_days(connection: sqlite3.Connection, day: date) -> None:
+def forget_days(connection: Connection, day: date) -> None:
     """Remove the counts of days long past."""
     connection.execute("DELETE FROM spent WHERE day < ?", ((day - _KEEP_DAYS).isoformat(),))
 
 
-def find_import(connection: sqlite3.Connection, name: ImportId) -> ImportRow | None:
+def find_import(connection: Connection, name: ImportId) -> ImportRow | None:
     """What is remembered of this import, or None when it is new."""
     row = connection.execute(
         "SELECT epoch, kind, period, spent FROM import"
@@ -326,7 +329,7 @@ def find_import(connection: sqlite3.Connection, name: ImportId) -> ImportRow | N
     return None if row is None else ImportRow(*row)
 
 
-def begin_import(connection: sqlite3.Connection, name: ImportId, row: ImportRow, now: datetime) -> None:
+def begin_import(connection: Connection, name: ImportId, row: ImportRow, now: datetime) -> None:
     """Remember a new import; forget those of long ago."""
     present = milliseconds(now)
     oldest = present - _KEEP_IMPORTS // timedelta(milliseconds=1)
@@ -338,7 +341,7 @@ def begin_import(connection: sqlite3.Connection, name: ImportId, row: ImportRow,
     )
 
 
-def imports_in(connection: sqlite3.Connection, name: ImportId, kind: int, period: str) -> tuple[int, int]:
+def imports_in(connection: Connection, name: ImportId, kind: int, period: str) -> tuple[int, int]:
     """How many imports of this register began in a period, and how many elements they spent together."""
     count, spent = connection.execute(
         "SELECT count(*), coalesce(sum(spent), 0) FROM import"
@@ -348,7 +351,7 @@ def imports_in(connection: sqlite3.Connection, name: ImportId, kind: int, period
     return int(count), int(spent)
 
 
-def spend_import(connection: sqlite3.Connection, name: ImportId, count: int) -> None:
+def spend_import(connection: Connection, name: ImportId, count: int) -> None:
     """Count elements on an import."""
     connection.execute(
         "UPDATE import SET spent = spent + ? WHERE source = ? AND purpose = ? AND register = ? AND import_id = ?",
@@ -356,22 +359,22 @@ def spend_import(connection: sqlite3.Connection, name: ImportId, count: int) -> 
     )
 
 
-def newest_manifest(connection: sqlite3.Connection, oin: str) -> tuple[int, bytes] | None:
+def newest_manifest(connection: Connection, oin: str) -> tuple[int, bytes] | None:
     """Number and note of the newest manifest of an OIN, or None."""
     row = connection.execute("SELECT number, note FROM manifest WHERE oin = ?", (oin,)).fetchone()
     return None if row is None else (int(row[0]), bytes(row[1]))
 
 
-def keep_manifest(connection: sqlite3.Connection, oin: str, number: int, note: bytes) -> None:
+def keep_manifest(connection: Connection, oin: str, number: int, note: bytes) -> None:
     """Remember a manifest as the newest of its OIN."""
     connection.execute(
         "INSERT INTO manifest (oin, number, note) VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET number = excluded.number, note = excluded.note",
+        " ON CONFLICT (oin) DO UPDATE SET number = excluded.number, note = excluded.note",
         (oin, number, note),
     )
 
 
-def newest_suspension(connection: sqlite3.Connection, key: tuple[str, str, str, str]) -> tuple[int, bytes] | None:
+def newest_suspension(connection: Connection, key: tuple[str, str, str, str]) -> tuple[int, bytes] | None:
     """Number and note of the newest suspension under this key, or None."""
     row = connection.execute(
         "SELECT number, note FROM suspension WHERE covenant = ? AND signer = ? AND what = ? AND about = ?", key
@@ -379,28 +382,28 @@ def newest_suspension(connection: sqlite3.Connection, key: tuple[str, str, str, 
     return None if row is None else (int(row[0]), bytes(row[1]))
 
 
-def keep_suspension(connection: sqlite3.Connection, key: tuple[str, str, str, str], number: int, note: bytes) -> None:
+def keep_suspension(connection: Connection, key: tuple[str, str, str, str], number: int, note: bytes) -> None:
     """Remember a suspension or withdrawal as the newest under its key."""
     connection.execute(
         "INSERT INTO suspension (covenant, signer, what, about, number, note) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET number = excluded.number, note = excluded.note",
+        " ON CONFLICT (covenant, signer, what, about) DO UPDATE SET number = excluded.number, note = excluded.note",
         (*key, number, note),
     )
 
 
-def keep_covenant(connection: sqlite3.Connection, covenant_id: str, version: int) -> None:
+def keep_covenant(connection: Connection, covenant_id: str, version: int) -> None:
     """Remember the version of a covenant that comes into service."""
     connection.execute(
         "INSERT INTO covenant (id, version) VALUES (?, ?)"
-        " ON CONFLICT DO UPDATE SET version = max(version, excluded.version)",
+        " ON CONFLICT (id) DO UPDATE SET version = excluded.version WHERE excluded.version > covenant.version",
         (covenant_id, version),
     )
 
 
-def keep_open_question(connection: sqlite3.Connection, question_id: bytes, question: OpenQuestion) -> None:
+def keep_open_question(connection: Connection, question_id: bytes, question: OpenQuestion) -> None:
     """Remember a question that a colleague may decide about."""
     connection.execute(
-        "INSERT INTO open_question (question_id, requester, source, purpose, principal, persons, until, left)"
+        'INSERT INTO open_question (question_id, requester, source, purpose, principal, persons, until, "left")'
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             question_id,
@@ -415,7 +418,7 @@ def keep_open_question(connection: sqlite3.Connection, question_id: bytes, quest
     )
 
 
-def use_release(connection: sqlite3.Connection, question_id: bytes, box_hash: bytes, limit: int) -> bool:
+def use_release(connection: Connection, question_id: bytes, box_hash: bytes, limit: int) -> bool:
     """Whether this box may go to the source: one of two, and one of `limit` times.
 
     A box that went before is no other message: it may have been lost on its way.
@@ -434,15 +437,16 @@ def use_release(connection: sqlite3.Connection, question_id: bytes, box_hash: by
     return cursor.rowcount == 1
 
 
-def use_collect(connection: sqlite3.Connection, question_id: bytes, number: int) -> bool:
+def use_collect(connection: Connection, question_id: bytes, number: int) -> bool:
     """Whether a collect with this number may go to the source: higher than any before, and one that is left."""
     cursor = connection.execute(
-        "UPDATE open_question SET collected = ?, left = left - 1 WHERE question_id = ? AND collected < ? AND left > 0",
+        'UPDATE open_question SET collected = ?, "left" = "left" - 1'
+        ' WHERE question_id = ? AND collected < ? AND "left" > 0',
         (number, question_id, number),
     )
     return cursor.rowcount == 1
 
 
-def forget_open_questions(connection: sqlite3.Connection, now: datetime) -> None:
+def forget_open_questions(connection: Connection, now: datetime) -> None:
     """Remove the questions whose time is over."""
     connection.execute("DELETE FROM open_question WHERE until <= ?", (milliseconds(now),))

@@ -13,7 +13,6 @@ off and one that is done alike.
 """
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -34,6 +33,7 @@ from bekend_proto.errors import (
     code_name,
     error_of,
 )
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import FetchRequest, FetchResponse, FilterPiece, PushOrder, PushRequest, PushResponse
 from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, FetchOrder, Signed
 
@@ -204,9 +204,7 @@ class Transfers:
         return order
 
 
-def _log_once(
-    connection: sqlite3.Connection, order: FetchOrder, signed: Signed, decision: DecisionRow, now: datetime
-) -> None:
+def _log_once(connection: Connection, order: FetchOrder, signed: Signed, decision: DecisionRow, now: datetime) -> None:
     if not store.first_time(connection, b"f", order.fetch_id, now):
         raise StaleError("this fetch id was seen before")
     log.append(connection, log.FETCH, signed, now, requester=order.requester, source=order.source)

@@ -7,8 +7,9 @@ Rows are removed when their term is over; the log's hashes stay.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from sqlite3 import Connection
 from typing import Final
+
+from bekend_proto.sql import Connection
 
 DECISION_DDL: Final = """
 CREATE TABLE decision (
@@ -50,7 +51,8 @@ def append_decision(connection: Connection, row: DecisionRow) -> bool:
     """
     if row.refused:
         count, known = connection.execute(
-            "SELECT count(*), max(trace = ?) FROM decision WHERE refused AND requester = ? AND at > ?",
+            "SELECT count(*), sum(CASE WHEN trace = ? THEN 1 ELSE 0 END) FROM decision"
+            " WHERE refused AND requester = ? AND at > ?",
             (row.trace, row.requester, row.at - _DAY),
         ).fetchone()
         if known or count >= REFUSALS_A_DAY:

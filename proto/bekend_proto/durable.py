@@ -1,44 +1,29 @@
 """SQLite the one allowed way: what was written when the call returns is on the disk.
 
-    callers              writer thread                        file
-      | write(fn) ----->  queue
-      | write(fn) ----->  BEGIN IMMEDIATE
-      |                     SAVEPOINT, fn(connection), RELEASE   (one per caller)
-      |                   COMMIT ------------------------------> WAL, synced
-      | <---------------  results, all at once
-
-Callers that come while a commit is under way share the next one, so a hundred questions cost one
-sync. A caller's own exception undoes its own savepoint; a fault of the disk undoes the whole
-transaction and every caller in it gets a StorageError: no log, no answer (protocol section 7).
-Several processes may open one file.
+One thread writes (group_commit.py), each thread that reads has a connection of its own, and the file is in WAL mode
+with every commit synced. Several processes may open one file.
 """
 
-import asyncio
 import os
-import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bekend_proto.errors import BekendError, StorageError
+from bekend_proto.errors import StorageError
+from bekend_proto.group_commit import BATCH, Writer
 from bekend_proto.log_table import LOG_DDL, append_log
 from bekend_proto.migrations import Migration, migrate
 
-__all__ = ["LOG_DDL", "Database", "Migration", "Statement", "append_log"]
+__all__ = ["BATCH", "LOG_DDL", "Database", "Migration", "Statement", "append_log"]
 
 T = TypeVar("T")
 
 Statement = Callable[[sqlite3.Connection], T]
 """A piece of work on a connection. It begins and ends no transaction."""
-
-BATCH: Final = 256
-"""At most so many writes share one commit."""
 
 BUSY_MILLISECONDS: Final = 10_000
 """How long to wait for another process that writes to the same file."""
@@ -63,12 +48,48 @@ _DISK_FAULTS: Final = frozenset(
 )
 
 
-@dataclass
-class _Job:
-    work: Statement[Any]
-    future: "Future[Any]" = field(default_factory=Future)
-    alone: bool = False
-    """Runs outside any transaction (a checkpoint)."""
+class SqliteFile:
+    """The Engine of one file: see group_commit.py."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the file."""
+        return _connect(self.path)
+
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Begin as the one writer of the file."""
+        connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """Commit, synced."""
+        connection.execute("COMMIT")
+
+    def in_transaction(self, connection: sqlite3.Connection) -> bool:
+        """Whether a transaction is open."""
+        return connection.in_transaction
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        """Close the connection."""
+        connection.close()
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Whether the disk failed."""
+        return isinstance(error, sqlite3.Error) and _is_disk_fault(error)
+
+    def is_usable_after(self, error: BaseException) -> bool:
+        """After lack of room or another's lock; after anything else the file is opened anew."""
+        return _primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+
+    def went_away(self, connection: sqlite3.Connection) -> bool:
+        """A file does not go away."""
+        return False
+
+    def storage_error(self, error: BaseException) -> StorageError:
+        """Names the file and SQLite's or the system's code."""
+        return _storage_error(self.path, error)
 
 
 class Database:
@@ -76,13 +97,10 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._connection: sqlite3.Connection | None = None
+        self._writer = Writer(SqliteFile(path))
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._closed = False
-        self._writer = threading.Thread(target=self._run, name=f"writer {path.name}", daemon=True)
 
     @classmethod
     def open(cls, path: Path | str, migrations: Sequence[Migration | tuple[int, str, Any]] = ()) -> "Database":
@@ -110,18 +128,15 @@ class Database:
         Raises whatever `work` raised, undone; StorageError when the disk fails, nothing kept. A
         caller that is cancelled while waiting does not undo a write that has begun.
         """
-        job = _Job(work)
-        self._submit(job)
-        result: T = await asyncio.wrap_future(job.future)
-        return result
+        return await self._writer.write(work)
 
     def write_sync(self, work: Statement[T]) -> T:
         """As `write`, for threads without an event loop: blocks until durable."""
-        return self._wait(work, alone=False)
+        return self._writer.write_sync(work)
 
     def read(self, work: Statement[T]) -> T:
         """Run `work` on a read-only connection of this thread, over one unchanging snapshot."""
-        if self._closed:
+        if self._writer.closed:
             raise StorageError(f"{self.path} is closed")
         connection = self._reader()
         try:
@@ -142,7 +157,7 @@ class Database:
         Deleted bytes are zeroed in the file (secure_delete); until this runs, older copies of
         their pages may stand in the -wal file. Raises StorageError when a reader stays in the way.
         """
-        self._wait(self._checkpoint, alone=True)
+        self._writer.run_alone(self._checkpoint)
 
     def scrub(self) -> None:
         """Rebuild the file and empty the -wal file: no byte of any deleted row is left anywhere.
@@ -155,7 +170,7 @@ class Database:
             connection.execute("VACUUM")
             self._checkpoint(connection)
 
-        self._wait(work, alone=True)
+        self._writer.run_alone(work)
 
     def check(self) -> None:
         """Raise StorageError when pages, indexes or references of the file are damaged."""
@@ -170,16 +185,9 @@ class Database:
 
     def close(self) -> None:
         """Finish what waits, then close the file. Later writes raise StorageError."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._jobs.put(None)
-        self._writer.join()
-        for reader in self._readers:
-            reader.close()
-        if self._connection is not None:
-            self._connection.close()
+        if self._writer.close():
+            for reader in self._readers:
+                reader.close()
 
     def __enter__(self) -> "Database":
         return self
@@ -188,18 +196,6 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _submit(self, job: _Job) -> None:
-        with self._lock:
-            if self._closed:
-                raise StorageError(f"{self.path} is closed")
-            self._jobs.put(job)
-
-    def _wait(self, work: Statement[T], *, alone: bool) -> T:
-        job = _Job(work, alone=alone)
-        self._submit(job)
-        result: T = job.future.result()
-        return result
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -218,114 +214,6 @@ class Database:
                 self._readers.append(connection)
             self._local.connection = connection
         return connection
-
-    # The writer thread.
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            batch, last = self._drain(job)
-            self._write_batch(batch)
-            if last is _END:
-                return
-            if isinstance(last, _Job):
-                self._run_alone(last)
-
-    def _drain(self, first: _Job) -> "tuple[list[_Job], _Job | object | None]":
-        """What waits now, up to a job that must run alone or the end."""
-        if first.alone:
-            return [], first
-        batch = [first]
-        while len(batch) < BATCH:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                return batch, _END
-            if job.alone:
-                return batch, job
-            batch.append(job)
-        return batch, None
-
-    def _write_batch(self, batch: list[_Job]) -> None:
-        # A caller that was cancelled before its turn is left out.
-        batch = [job for job in batch if job.future.set_running_or_notify_cancel()]
-        if not batch:
-            return
-        try:
-            connection = self._open_connection()
-            connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_run_in_savepoint(connection, job.work) for job in batch]
-            connection.execute("COMMIT")
-        except Exception as error:
-            self._recover(error)
-            for job in batch:
-                job.future.set_exception(_storage_error(self.path, error))
-            return
-        for job, (result, failure) in zip(batch, outcomes, strict=True):
-            if failure is None:
-                job.future.set_result(result)
-            else:
-                job.future.set_exception(failure)
-
-    def _run_alone(self, job: _Job) -> None:
-        job.future.set_running_or_notify_cancel()
-        try:
-            result = job.work(self._open_connection())
-        except sqlite3.Error as error:
-            self._recover(error)
-            job.future.set_exception(_storage_error(self.path, error))
-        except BekendError as error:
-            job.future.set_exception(error)
-        else:
-            job.future.set_result(result)
-
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = _connect(self.path)
-        return self._connection
-
-    def _recover(self, error: Exception) -> None:
-        """Undo the transaction. After a fault other than lack of room the file is opened anew."""
-        connection = self._connection
-        if connection is None:
-            return
-        try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            kept = _primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
-        except sqlite3.Error:
-            kept = False
-        if not kept:
-            self._connection = None
-            connection.close()
-
-
-_END: Final = object()
-
-
-class _BrokenTransactionError(Exception):
-    """The transaction ended under our hands."""
-
-
-def _run_in_savepoint(connection: sqlite3.Connection, work: Statement[Any]) -> tuple[Any, BaseException | None]:
-    """The result of `work`, or its own exception after undoing it. Faults of the disk pass through."""
-    connection.execute("SAVEPOINT job")
-    result: Any = None
-    failure: BaseException | None = None
-    try:
-        result = work(connection)
-    except BaseException as error:
-        if isinstance(error, sqlite3.Error) and _is_disk_fault(error):
-            raise
-        failure = error
-    if not connection.in_transaction:
-        # SQLite rolled everything back by itself, or `work` committed by hand.
-        raise _BrokenTransactionError
-    if failure is not None:
-        connection.execute("ROLLBACK TO job")
-    connection.execute("RELEASE job")
-    return result, failure
 
 
 def _create_private(path: Path) -> None:

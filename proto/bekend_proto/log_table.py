@@ -11,7 +11,6 @@ Entry and hashes are written in the transaction of what they record (durable.py)
 their hashes too. Broker and nodes have the same tables.
 """
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -23,6 +22,7 @@ from bekend_proto.checkpoint import Checkpoint
 from bekend_proto.migrations import statements
 from bekend_proto.note import NoteSignature
 from bekend_proto.octets import i2osp, lp
+from bekend_proto.sql import Connection
 
 LOG_DDL: Final = """
 CREATE TABLE log (
@@ -161,7 +161,7 @@ def add_tree(database: sqlite_utils.Database) -> None:
         _grow(connection, first, entries(connection, first, min(first + 1024, size)))
 
 
-def append(connection: sqlite3.Connection, added: Sequence[Entry]) -> int:
+def append(connection: Connection, added: Sequence[Entry]) -> int:
     """Append entries inside a write, beside what they record; returns the index of the first, from 0.
 
     Raises ValueError for a hash that has not 32 bytes.
@@ -178,18 +178,18 @@ def append(connection: sqlite3.Connection, added: Sequence[Entry]) -> int:
 
 
 def append_log(
-    connection: sqlite3.Connection, kind: str, entry_hash: bytes, at: int, *, requester: str = "", source: str = ""
+    connection: Connection, kind: str, entry_hash: bytes, at: int, *, requester: str = "", source: str = ""
 ) -> int:
     """As `append`, one entry: the 32-byte hash of a message, `at` in milliseconds since 1970-01-01 UTC."""
     return append(connection, [Entry(kind, entry_hash, at, requester, source)])
 
 
-def log_size(connection: sqlite3.Connection) -> int:
+def log_size(connection: Connection) -> int:
     """How many entries the log has."""
     return int(connection.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0])
 
 
-def entries(connection: sqlite3.Connection, first: int, end: int) -> list[Entry]:
+def entries(connection: Connection, first: int, end: int) -> list[Entry]:
     """The entries [first, end)."""
     rows = connection.execute(
         "SELECT kind, hash, at, requester, source FROM log WHERE seq > ? AND seq <= ? ORDER BY seq", (first, end)
@@ -197,7 +197,7 @@ def entries(connection: sqlite3.Connection, first: int, end: int) -> list[Entry]
     return [Entry(*row) for row in rows]
 
 
-def reader(connection: sqlite3.Connection) -> merkle.Read:
+def reader(connection: Connection) -> merkle.Read:
     """The stored hashes of the tree."""
 
     def read(position: int) -> bytes:
@@ -207,7 +207,7 @@ def reader(connection: sqlite3.Connection) -> merkle.Read:
     return read
 
 
-def span(connection: sqlite3.Connection, since: int, until: int) -> tuple[int, int]:
+def span(connection: Connection, since: int, until: int) -> tuple[int, int]:
     """First and end of the entries of a period (milliseconds), with one entry more on either side where there is one.
 
     The neighbours show that nothing of the period was left out.
@@ -219,9 +219,11 @@ def span(connection: sqlite3.Connection, since: int, until: int) -> tuple[int, i
     return max(min(begin, last or 0) - 1, 0), min(max(last or 0, begin) + 1, size)
 
 
-def keep_checkpoint(connection: sqlite3.Connection, size: int, note: bytes, at: int) -> None:
+def keep_checkpoint(connection: Connection, size: int, note: bytes, at: int) -> None:
     """Keep an own signed checkpoint, and let go those of before that are not the first of their hour."""
-    connection.execute("INSERT OR IGNORE INTO checkpoint (size, at, note) VALUES (?, ?, ?)", (size, at, note))
+    connection.execute(
+        "INSERT INTO checkpoint (size, at, note) VALUES (?, ?, ?) ON CONFLICT (size) DO NOTHING", (size, at, note)
+    )
     connection.execute(
         "DELETE FROM checkpoint WHERE at < ? AND EXISTS"
         " (SELECT 1 FROM checkpoint AS c WHERE c.size < checkpoint.size AND c.at / ? = checkpoint.at / ?)",
@@ -229,13 +231,13 @@ def keep_checkpoint(connection: sqlite3.Connection, size: int, note: bytes, at: 
     )
 
 
-def newest_checkpoint(connection: sqlite3.Connection) -> tuple[int, bytes] | None:
+def newest_checkpoint(connection: Connection) -> tuple[int, bytes] | None:
     """Size and note of the newest own checkpoint."""
     row = connection.execute("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
     return None if row is None else (int(row[0]), bytes(row[1]))
 
 
-def checkpoints(connection: sqlite3.Connection, first: int, end: int) -> list[tuple[int, int, bytes]]:
+def checkpoints(connection: Connection, first: int, end: int) -> list[tuple[int, int, bytes]]:
     """Size, time and note of the own checkpoints of these sizes, both ends included."""
     rows = connection.execute(
         "SELECT size, at, note FROM checkpoint WHERE size >= ? AND size <= ? ORDER BY size", (first, end)
@@ -243,44 +245,46 @@ def checkpoints(connection: sqlite3.Connection, first: int, end: int) -> list[tu
     return [(int(size), int(at), bytes(note)) for size, at, note in rows]
 
 
-def keep_cosignature(connection: sqlite3.Connection, size: int, line: NoteSignature) -> bool:
+def keep_cosignature(connection: Connection, size: int, line: NoteSignature) -> bool:
     """Keep a cosignature of an own checkpoint; False when that is no longer kept."""
     if connection.execute("SELECT 1 FROM checkpoint WHERE size = ?", (size,)).fetchone() is None:
         return False
     connection.execute(
-        "INSERT OR REPLACE INTO cosignature VALUES (?, ?, ?, ?)", (size, line.name, line.key_id, line.signature)
+        "INSERT INTO cosignature (size, name, key_id, signature) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (size, name, key_id) DO UPDATE SET signature = excluded.signature",
+        (size, line.name, line.key_id, line.signature),
     )
     return True
 
 
-def cosignatures(connection: sqlite3.Connection, size: int) -> list[NoteSignature]:
+def cosignatures(connection: Connection, size: int) -> list[NoteSignature]:
     """What witnesses added to an own checkpoint."""
     rows = connection.execute("SELECT name, key_id, signature FROM cosignature WHERE size = ? ORDER BY name", (size,))
     return [NoteSignature(name, bytes(key), bytes(signature)) for name, key, signature in rows]
 
 
-def seen(connection: sqlite3.Connection) -> dict[str, tuple[Checkpoint, bytes]]:
+def seen(connection: Connection) -> dict[str, tuple[Checkpoint, bytes]]:
     """The last checkpoint of each other log, and its note."""
     rows = connection.execute("SELECT origin, size, root, note FROM log_seen")
     return {origin: (Checkpoint(origin, size, bytes(root)), bytes(note)) for origin, size, root, note in rows}
 
 
-def keep_seen(connection: sqlite3.Connection, checkpoint: Checkpoint, note: bytes, at: int) -> None:
+def keep_seen(connection: Connection, checkpoint: Checkpoint, note: bytes, at: int) -> None:
     """Put a checkpoint in the place of the last one seen; a smaller one never replaces a larger."""
     connection.execute(
-        "INSERT INTO log_seen VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        "INSERT INTO log_seen (origin, size, root, note, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE SET"
         " size = excluded.size, root = excluded.root, note = excluded.note, at = excluded.at"
         " WHERE excluded.size >= log_seen.size",
         (checkpoint.origin, checkpoint.size, checkpoint.root, note, at),
     )
 
 
-def forget_seen(connection: sqlite3.Connection, origin: str) -> None:
+def forget_seen(connection: Connection, origin: str) -> None:
     """Begin with a log anew: the next checkpoint is taken as it comes."""
     connection.execute("DELETE FROM log_seen WHERE origin = ?", (origin,))
 
 
-def alarms(connection: sqlite3.Connection, *, open_only: bool = True) -> list[Alarm]:
+def alarms(connection: Connection, *, open_only: bool = True) -> list[Alarm]:
     """Alarms, oldest first."""
     rows = connection.execute(
         "SELECT a.id, a.at, a.origin, a.kind, a.stops, a.detail, a.evidence, c.id FROM alarm AS a"
@@ -293,7 +297,7 @@ def alarms(connection: sqlite3.Connection, *, open_only: bool = True) -> list[Al
     return [one for one in found if not (open_only and one.cleared)]
 
 
-def raise_alarm(connection: sqlite3.Connection, alarm: Alarm) -> int:
+def raise_alarm(connection: Connection, alarm: Alarm) -> int:
     """Keep an alarm (its `id` is given here); one that is open already with the same words is not kept twice."""
     row = connection.execute(
         "SELECT a.id FROM alarm AS a LEFT JOIN alarm_cleared AS c ON c.id = a.id"
@@ -302,20 +306,19 @@ def raise_alarm(connection: sqlite3.Connection, alarm: Alarm) -> int:
     ).fetchone()
     if row is not None:
         return int(row[0])
-    cursor = connection.execute(
+    connection.execute(
         "INSERT INTO alarm (at, origin, kind, stops, detail, evidence) VALUES (?, ?, ?, ?, ?, ?)",
         (alarm.at, alarm.origin, alarm.kind, alarm.stops, alarm.detail, alarm.evidence),
     )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    return int(connection.execute("SELECT max(id) FROM alarm").fetchone()[0])
 
 
-def clear_alarm(connection: sqlite3.Connection, number: int, *, at: int, by: str, reason: str) -> None:
+def clear_alarm(connection: Connection, number: int, *, at: int, by: str, reason: str) -> None:
     """Put on the record that somebody looked into an alarm, and that it no longer stops anything."""
-    connection.execute("INSERT INTO alarm_cleared VALUES (?, ?, ?, ?)", (number, at, by, reason))
+    connection.execute("INSERT INTO alarm_cleared (id, at, by, reason) VALUES (?, ?, ?, ?)", (number, at, by, reason))
 
 
-def _grow(connection: sqlite3.Connection, first: int, added: Iterable[Entry]) -> None:
+def _grow(connection: Connection, first: int, added: Iterable[Entry]) -> None:
     """The tree's hashes of these entries, the first of which has index `first`."""
     stored = reader(connection)
     fresh: dict[int, bytes] = {}

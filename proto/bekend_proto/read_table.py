@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import astuple, dataclass
-from sqlite3 import Connection
 from typing import Final
 
-from bekend_proto.durable import append_log
+from bekend_proto.log_table import append_log
 from bekend_proto.octets import blake
+from bekend_proto.sql import Connection
 
 READ_DDL: Final = """
 CREATE TABLE log_read (

@@ -1,10 +1,10 @@
 """The signed notes that say what may be destroyed (bewaarbesluit), in the database whose rows they are about."""
 
-from sqlite3 import Connection
 from typing import Final
 
-from bekend_proto.durable import append_log
+from bekend_proto.log_table import append_log
 from bekend_proto.octets import blake
+from bekend_proto.sql import Connection
 
 RETENTION_DDL: Final = """
 CREATE TABLE retention_note (

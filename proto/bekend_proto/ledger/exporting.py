@@ -1,6 +1,5 @@
 """An export made from the tables of a log, over one unchanging snapshot."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -11,13 +10,14 @@ from bekend_proto.checkpoint import Checkpoint, merge
 from bekend_proto.ledger.exported import SHOWN, Export, Masked, Record
 from bekend_proto.ledger.reconcile import MARGIN
 from bekend_proto.log_table import Entry
+from bekend_proto.sql import Connection
 from bekend_proto.v1.signed_pb2 import Signed
 
 _HOUR: Final = 3_600_000
 
 
 def make_export(
-    connection: sqlite3.Connection,
+    connection: Connection,
     origin: str,
     key: SigningKey,
     *,
@@ -58,7 +58,7 @@ def _masked(entry: Entry) -> Entry | Masked:
     return entry if entry.kind in SHOWN else Masked(entry.leaf(), entry.at)
 
 
-def _held(connection: sqlite3.Connection, first: int, end: int) -> Iterator[bytes]:
+def _held(connection: Connection, first: int, end: int) -> Iterator[bytes]:
     """The own checkpoints within these sizes, with their cosignatures: one an hour, and the last that has any."""
     found = log_table.checkpoints(connection, first, end)
     hours: set[int] = set()

@@ -1,0 +1,262 @@
+"""One thread that writes to a database; writes that wait share a commit.
+
+    callers              writer thread                        database
+      | write(fn) ----->  queue
+      | write(fn) ----->  begin (the one writer of all processes)
+      |                     SAVEPOINT, fn(connection), RELEASE   (one per caller)
+      |                   commit ------------------------------> durable
+      | <---------------  results, all at once
+
+Callers that come while a commit is under way share the next one, so a hundred questions cost one sync. A caller's own
+exception undoes its own savepoint; a fault of the database undoes the whole transaction, and every caller in it gets a
+StorageError: no log, no answer (protocol section 7).
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from bekend_proto.errors import BekendError, StorageError
+from bekend_proto.sql import Connection
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Connection)
+
+BATCH: Final = 256
+"""At most so many writes share one commit."""
+
+
+class Engine(Protocol[C]):
+    """How one kind of database is spoken to by the writer thread. Its methods raise what its driver raises."""
+
+    name: str
+    """As an operator knows the database."""
+
+    def connect(self) -> C:
+        """A connection that writes."""
+        ...
+
+    def begin(self, connection: C) -> None:
+        """Begin a transaction, alone among all processes that write to the database."""
+        ...
+
+    def commit(self, connection: C) -> None:
+        """Return when everything in the transaction is durable."""
+        ...
+
+    def in_transaction(self, connection: C) -> bool:
+        """Whether the transaction that was begun is still open."""
+        ...
+
+    def close(self, connection: C) -> None:
+        """Close the connection, whatever its state."""
+        ...
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Whether the database failed, not the work: nothing of the transaction may be trusted to stay."""
+        ...
+
+    def is_usable_after(self, error: BaseException) -> bool:
+        """Whether the connection goes on after this fault, once its transaction is undone."""
+        ...
+
+    def went_away(self, connection: C) -> bool:
+        """Whether the connection was cut while it waited, so that a transaction has to begin on a new one."""
+        ...
+
+    def storage_error(self, error: BaseException) -> StorageError:
+        """The fault with its remedy, and never a value."""
+        ...
+
+
+@dataclass
+class _Job:
+    work: Callable[[Any], Any]
+    future: "Future[Any]" = field(default_factory=Future)
+    alone: bool = False
+    """Runs outside any transaction."""
+
+
+class Writer(Generic[C]):
+    """The writer thread of one process. `start` before the first write, `close` at the end."""
+
+    def __init__(self, engine: Engine[C]) -> None:
+        self._engine = engine
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._connection: C | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"writer {engine.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take writes."""
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._closed
+
+    async def write(self, work: Callable[[C], T]) -> T:
+        """Run `work` in the writer thread; returns its result once that is durable.
+
+        Raises whatever `work` raised, undone; StorageError when the database fails, nothing kept. A caller that is
+        cancelled while waiting does not undo a write that has begun.
+        """
+        result: T = await asyncio.wrap_future(self._submit(_Job(work)))
+        return result
+
+    def write_sync(self, work: Callable[[C], T]) -> T:
+        """As `write`, for threads without an event loop: blocks until durable."""
+        result: T = self._submit(_Job(work)).result()
+        return result
+
+    def run_alone(self, work: Callable[[C], T]) -> T:
+        """As `write_sync`, outside any transaction."""
+        result: T = self._submit(_Job(work, alone=True)).result()
+        return result
+
+    def close(self) -> bool:
+        """Finish what waits and close the connection; False when that was done before."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join()
+        self._drop()
+        return True
+
+    def _submit(self, job: _Job) -> "Future[Any]":
+        with self._lock:
+            if self._closed:
+                raise StorageError(f"{self._engine.name} is closed")
+            self._jobs.put(job)
+        return job.future
+
+    # The writer thread.
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, last = self._drain(job)
+            self._write_batch(batch)
+            if last is _END:
+                return
+            if isinstance(last, _Job):
+                self._run_alone(last)
+
+    def _drain(self, first: _Job) -> "tuple[list[_Job], _Job | object | None]":
+        """What waits now, up to a job that must run alone or the end."""
+        if first.alone:
+            return [], first
+        batch = [first]
+        while len(batch) < BATCH:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return batch, _END
+            if job.alone:
+                return batch, job
+            batch.append(job)
+        return batch, None
+
+    def _write_batch(self, batch: list[_Job]) -> None:
+        # A caller that was cancelled before its turn is left out.
+        batch = [job for job in batch if job.future.set_running_or_notify_cancel()]
+        if not batch:
+            return
+        try:
+            connection = self._begin()
+            outcomes = [self._run_in_savepoint(connection, job.work) for job in batch]
+            self._engine.commit(connection)
+        except Exception as error:
+            self._recover(error)
+            for job in batch:
+                job.future.set_exception(self._engine.storage_error(error))
+            return
+        for job, (result, failure) in zip(batch, outcomes, strict=True):
+            if failure is None:
+                job.future.set_result(result)
+            else:
+                job.future.set_exception(failure)
+
+    def _begin(self) -> C:
+        connection = self._open_connection()
+        try:
+            self._engine.begin(connection)
+        except Exception:
+            if not self._engine.went_away(connection):
+                raise
+            # Nothing was done on it yet: a server that was restarted meanwhile costs nobody an answer.
+            self._drop()
+            connection = self._open_connection()
+            self._engine.begin(connection)
+        return connection
+
+    def _run_alone(self, job: _Job) -> None:
+        job.future.set_running_or_notify_cancel()
+        try:
+            result = job.work(self._open_connection())
+        except BekendError as error:
+            job.future.set_exception(error)
+        except Exception as error:
+            self._recover(error)
+            job.future.set_exception(self._engine.storage_error(error))
+        else:
+            job.future.set_result(result)
+
+    def _run_in_savepoint(self, connection: C, work: Callable[[C], Any]) -> tuple[Any, BaseException | None]:
+        """The result of `work`, or its own exception after undoing it. Faults of the database pass through."""
+        connection.execute("SAVEPOINT job")
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = work(connection)
+        except BaseException as error:
+            if self._engine.is_fault(error):
+                raise
+            failure = error
+        if not self._engine.in_transaction(connection):
+            # The database rolled everything back by itself, or `work` committed by hand.
+            raise _BrokenTransactionError
+        if failure is not None:
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return result, failure
+
+    def _open_connection(self) -> C:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _recover(self, error: Exception) -> None:
+        """Undo the transaction. After a fault that the connection does not survive another is opened."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            if self._engine.in_transaction(connection):
+                connection.execute("ROLLBACK")
+            kept = self._engine.is_usable_after(error)
+        except Exception:
+            kept = False
+        if not kept:
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._engine.close(connection)
+
+
+_END: Final = object()
+
+
+class _BrokenTransactionError(Exception):
+    """The transaction ended under our hands."""
