@@ -97,6 +97,14 @@ class Decisions:
 
         return await self._database.write(write)
 
+    def consequence_of(self, case: str) -> set[str]:
+        """The purposes of a case (its keyed hash) of which was told whether a decision changed."""
+        return self._database.read(
+            lambda conn: {
+                purpose for (purpose,) in conn.execute("SELECT purpose FROM consequence WHERE case_tag = ?", (case,))
+            }
+        )
+
     def consequences(self, first: int, until: int) -> list[tuple[str, bool]]:
         """What was told in a span of time about cases: purpose, and whether a decision changed."""
         return self._database.read(

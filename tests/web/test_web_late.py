@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bekend_node.receipt import parse
+from bekend_node.store_decisions import Decisions
 from bekend_proto.errors import UnreachableError
 from playwright.sync_api import Page
 
@@ -251,3 +252,32 @@ def test_more_than_ten_partners_are_searched_by_name_and_none_is_lost(
     page.press("#zoek", "Enter")
     assert "Geen partner heeft" in page.inner_text("#partners")
     assert page.locator("input[name=partner]").count() == everybody
+
+
+def at_case(site: StagedPages, page: Page) -> Page:
+    page.goto(site.origin + "/zaken")
+    page.fill("#zaak", ZVH_CASE)
+    page.click("button:has-text('Bekijk deze zaak')")
+    return page
+
+
+def test_fg_50_whether_a_decision_changed_is_asked_once_per_case(
+    site: StagedPages, open_at: OpenAt, pictures: Path
+) -> None:
+    page = at_case(site, asked(site, open_at, HAARLEM))
+    page.click("button:has-text('Meld dit')")
+    assert "Kies ja of nee" in page.inner_text("[role=alert]")
+    page.check("input[name=gevolg][value=ja]")
+    assert_looks_right_everywhere(page, pictures, "officer-gevolg")
+    page.click("button:has-text('Meld dit')")
+    assert "Dank u" in page.inner_text("[role=status]")
+    assert page.locator("input[name=gevolg]").count() == 0
+    told = Decisions(site.stage.store.database).consequences(0, 1 << 62)
+    assert told == [(ZVH_WEIGHING, True)]
+    other = at_case(site, sign_in(open_at(site.origin), COLLEAGUE.name))
+    assert other.locator("input[name=gevolg]").count() == 0
+
+
+def test_fg_50_nothing_is_asked_of_a_case_without_a_question(site: StagedPages, open_at: OpenAt) -> None:
+    page = at_case(site, sign_in(open_at(site.origin)))
+    assert page.locator("input[name=gevolg]").count() == 0

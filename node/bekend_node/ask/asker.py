@@ -26,7 +26,7 @@ from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
 from bekend_node.ask.collector import Collector
 from bekend_node.ask.consent import Consent, ConsentBook, Given, consent_partners
-from bekend_node.ask.consequence import tell
+from bekend_node.ask.consequence import is_to_be_told, tell
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
 from bekend_node.ask.lapsing import Lapsed, lapse
 from bekend_node.ask.late import LateAnswers, late_answers
@@ -245,6 +245,11 @@ class Asker:
         """
         asking = self._asking()
         return await tell(asking, Decisions(asking.store.database), case, changed=changed)
+
+    async def awaits_consequence(self, case: str) -> bool:
+        """Whether it is still to be told of a case if what came changed what was decided."""
+        asking = self._asking()
+        return await asyncio.to_thread(is_to_be_told, asking, Decisions(asking.store.database), case)
 
     async def raise_limit(self, officer: str, purpose: str, extra: int, *, by: OfficerRef, reason: str) -> datetime:
         """Let an officer ask about `extra` more persons a day under a purpose; returns when that ends, in 24 hours.

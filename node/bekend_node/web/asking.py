@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from bekend_policy.decide import JUSTIFICATION
-from bekend_policy.justification import PARTS, warnings
+from bekend_policy.decide import JUSTIFICATION, case_fits
+from bekend_policy.justification import PARTS, justification_fault, warnings
 from bekend_policy.model import Purpose
 from bekend_proto.errors import RefusedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
@@ -88,6 +88,7 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef) -> Inquiry |
     """The question, or None with the draft's faults or warnings filled in: then nothing has left the node."""
     persons = _persons(draft)
     justification = _justification(draft)
+    _look_at_the_rest(purpose, draft)
     if not draft.seen:
         draft.warnings = warnings(justification or "")
     if draft.faults or draft.warnings:
@@ -126,6 +127,23 @@ def _persons(draft: Draft) -> tuple[Identifier, ...]:
     if not found and not draft.faults:
         draft.faults["persoon-1"] = "Vul het nummer van de persoon in."
     return tuple(found)
+
+
+def _look_at_the_rest(purpose: Purpose, draft: Draft) -> None:
+    """What can be wrong whoever the person is, so that all of it is said at once."""
+    if not case_fits(purpose.case_pattern, draft.case):
+        draft.faults["zaak"] = (
+            f"Het zaaknummer ontbreekt of heeft niet de vorm die dit doel vraagt: {purpose.case.description}. "
+            "Neem het nummer over uit het dossier. (regel zaaknummer)"
+        )
+    if not draft.partners:
+        draft.faults["partners"] = "Kies zelf welke partners u wilt vragen. (regel FG-09)"
+    text = _justification(draft)
+    fault = justification_fault(purpose, text)
+    if purpose.justification and not text:
+        draft.faults["motivering"] = "Schrijf waarom u dit vraagt. (regel motivering)"
+    elif fault is not None:
+        draft.faults["motivering"] = f"{fault[1]}. {fault[2]} (regel {fault[0]})"
 
 
 def _justification(draft: Draft) -> str | None:

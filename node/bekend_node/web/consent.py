@@ -30,7 +30,7 @@ from bekend_node.ask.rules import OfficerRef
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import ConsentRequest, ConsentsRequest, WithdrawRequest
 from bekend_node.web.pages import Pages, officers_of, see_other
-from bekend_node.web.reach import Reach, When
+from bekend_node.web.reach import Reach, When, principals_of
 from bekend_node.web.sessions import Person
 from bekend_node.web.shelf import LONGEST_CASE, CaseView, on_shelf, shelved
 
@@ -143,9 +143,7 @@ class ConsentPages:
         covenant = self.covenant()
         asked = consent_partners(covenant, purpose)
         sources = {oin: one for oin, one in covenant.sources(purpose.id).items() if oin in asked and oin != self.oin}
-        requester = covenant.requesters(purpose.id)[self.oin]
-        principal = None if requester.for_itself else min(requester.on_behalf_of, default=None)
-        when = await self.reach.of(purpose, sources, officer, principal)
+        when = await self.reach.of(purpose, sources, officer, principals_of(covenant.requesters(purpose.id)[self.oin]))
         return self.pages.render(
             request,
             "toestemming.html.j2",

@@ -4,9 +4,10 @@
     POST /zaken             look at one case, of colleagues too; on to
     GET  /zaken/ID          the questions of that case, under the purposes of one's own roles
     GET  /zaken/bon/ID      the receipt of one lookup, as it stands now
+    POST /zaken/ID/gevolg       whether what came changed what was decided: once per case
     POST /zaken/ID/vervallen    the case was not taken in: what came of it is destroyed
 
-Everything is told by the objects that answer `bekend antwoorden` and `bekend zaak vervallen`. An ID is of this session.
+Everything is told by the objects that answer `bekend antwoorden` and `bekend zaak`. An ID is of this session.
 """
 
 import json
@@ -61,6 +62,7 @@ class LatePages:
             Route("/zaken", self.look, methods=["POST"]),
             Route("/zaken/bon/{id}", self.receipt, methods=["GET"]),
             Route("/zaken/{id}", self.case, methods=["GET"]),
+            Route("/zaken/{id}/gevolg", self.consequence, methods=["POST"]),
             Route("/zaken/{id}/vervallen", self.lapse, methods=["POST"]),
         ]
 
@@ -78,6 +80,9 @@ class LatePages:
             cases=self._cases(session, await self._answers(person)),
             titles=self._titles(),
             raised=self._raised(person),
+            told=False,
+            tell=False,
+            id="",
         )
 
     async def look(self, request: Request) -> Response:
@@ -107,6 +112,9 @@ class LatePages:
             cases=self._cases(session, answers),
             titles=self._titles(),
             raised=[],
+            told="gemeld" in request.query_params,
+            tell=bool(self._may(person)) and await self.asker.awaits_consequence(case),
+            id=request.path_params["id"],
         )
 
     async def receipt(self, request: Request) -> Response:
@@ -123,6 +131,21 @@ class LatePages:
                     headers={"content-disposition": 'attachment; filename="ontvangstbewijs.json"'},
                 )
         raise HTTPException(404)
+
+    async def consequence(self, request: Request) -> Response:
+        """Whether a decision changed. Kept is yes or no, and of nobody (FG-50)."""
+        session, person = self.pages.signed_in(request)
+        case = on_shelf(session, request.path_params["id"], CaseView).case
+        answer = (await request.form()).get("gevolg")
+        if answer not in {"ja", "nee"}:
+            return await self._case(request, self.pages.text("zaken.gevolg_kies"), 422)
+        if not self._may(person):
+            raise HTTPException(403)
+        try:
+            await self.asker.consequence(case, changed=answer == "ja")
+        except RefusedError as refusal:
+            return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
+        return see_other(f"/zaken/{request.path_params['id']}?gemeld")
 
     async def lapse(self, request: Request) -> Response:
         """The case was not taken in."""
@@ -157,9 +180,13 @@ class LatePages:
     def _titles(self) -> dict[str, str]:
         return {one.id: one.title for one in self.covenant().purposes.values()}
 
+    def _may(self, person: Person) -> set[str]:
+        """The purposes of this person's own roles."""
+        return {one["id"] for role in person.roles for one in purposes_for(self.covenant(), self.oin, role)}
+
     def _raised(self, person: Person) -> list[dict[str, Any]]:
         """Limits that a second person raised, and until when."""
-        ids = {one["id"] for role in person.roles for one in purposes_for(self.covenant(), self.oin, role)}
+        ids = self._may(person)
         budgets = {id_: self.asker.budget(person.user, id_) for id_ in sorted(ids)}
         return [{"purpose": id_, "budget": one} for id_, one in budgets.items() if one.raised_until is not None]
 

@@ -6,14 +6,14 @@
     GET  /uitkomst/ID                   the outcomes as they come; ID is random and of this session alone
     GET  /uitkomst/ID/stroom            the same as server-sent events
     GET  /uitkomst/ID/bon               the signed receipt, for the case file
+    POST /uitkomst/ID/opnieuw           the same question, to those that gave no answer, about those it was not given
     POST /uitkomst/ID/wissen            not taken in: the outcomes are gone at once
 
-A number travels in the body of one POST and is in no address, title or reply after it.
+A number travels in the body of a POST, and is in no address or title; it is in a reply where a form is shown again.
 """
 
 import contextlib
 import json
-import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,9 +34,11 @@ from bekend_node.control_purposes import confirmed_by_officer
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
 from bekend_node.web.outcome_view import shown
 from bekend_node.web.pages import Pages, see_other
-from bekend_node.web.reach import Reach
+from bekend_node.web.reach import Reach, principals_of
 from bekend_node.web.running import Running, forget_case
 from bekend_node.web.sessions import Person, Session
+from bekend_node.web.shelf import ShelfFullError, on_shelf
+from bekend_node.web.starting import start
 
 SEARCHABLE: Final = 10
 """More partners than this can be searched by name."""
@@ -70,6 +72,7 @@ class OfficerPages:
             Route(result, self.result, methods=["GET"]),
             Route(result + "/stroom", self.stream, methods=["GET"]),
             Route(result + "/bon", self.receipt, methods=["GET"]),
+            Route(result + "/opnieuw", self.again, methods=["POST"]),
             Route(result + "/wissen", self.forget, methods=["POST"]),
         ]
 
@@ -101,31 +104,39 @@ class OfficerPages:
         inquiry = to_inquiry(purpose, draft, officer)
         if inquiry is not None:
             try:
-                outcomes = self.asker.ask(inquiry)
+                return see_other(f"/uitkomst/{start(session, self.asker, self.covenant(), inquiry)}")
             except RefusedError as refusal:
                 note_refusal(draft, refusal)
-            else:
-                now = self.clock.now()
-                running = Running(
-                    purpose.id,
-                    draft.case,
-                    len(inquiry.persons),
-                    inquiry.sources,
-                    now,
-                    now + purpose.result_lifetime,
-                )
-                running.follow(outcomes)
-                name = secrets.token_urlsafe(16)
-                session.shelf[name] = running
-                return see_other(f"/uitkomst/{name}")
+            except ShelfFullError:
+                draft.faults[""] = self.pages.text("bevragen.vol")
         return await self._form(request, purpose, officer, draft, status=422)
+
+    async def again(self, request: Request) -> Response:
+        """Ask those that gave no answer once more; the persons are those of the first time."""
+        session, _ = self.pages.signed_in(request)
+        running = self._running(request, session)
+        wanted = running.unanswered()
+        if wanted is None:
+            raise HTTPException(404)
+        inquiry, numbers = wanted
+        try:
+            name = start(session, self.asker, self.covenant(), inquiry, numbers)
+        except RefusedError as refusal:
+            return self._shown(request, running, f"{refusal.reason} (regel {refusal.rule})", 422)
+        except ShelfFullError:
+            return self._shown(request, running, self.pages.text("bevragen.vol"), 422)
+        running.inquiry = None
+        return see_other(f"/uitkomst/{name}")
 
     async def result(self, request: Request) -> Response:
         """The outcomes so far; a browser without script asks again until all have come."""
         session, _ = self.pages.signed_in(request)
-        running = self._running(request, session)
+        return self._shown(request, self._running(request, session))
+
+    def _shown(self, request: Request, running: Running, fault: str = "", status: int = 200) -> Response:
+        values = shown(self.covenant(), running)
         return self.pages.render(
-            request, "uitkomst.html.j2", id=request.path_params["id"], **shown(self.covenant(), running)
+            request, "uitkomst.html.j2", status, id=request.path_params["id"], fault=fault, **values
         )
 
     async def stream(self, request: Request) -> Response:
@@ -199,10 +210,8 @@ class OfficerPages:
         self, covenant: Covenant, purpose: Purpose, officer: OfficerRef, case: str
     ) -> list[dict[str, Any]]:
         """Every partner that the purpose names: how and when it would answer, and the consent that it needs."""
-        requester = covenant.requesters(purpose.id)[self.oin]
-        principal = None if requester.for_itself else min(requester.on_behalf_of, default=None)
         sources = {oin: one for oin, one in covenant.sources(purpose.id).items() if oin != self.oin}
-        when = await self.reach.of(purpose, sources, officer, principal)
+        when = await self.reach.of(purpose, sources, officer, principals_of(covenant.requesters(purpose.id)[self.oin]))
         with_consent = consent_partners(covenant, purpose)
         standing = self.asker.consents.standing(case, purpose.id) if with_consent and case else {}
         return [
@@ -228,9 +237,7 @@ class OfficerPages:
         return purpose, OfficerRef(person.user, person.name, role)
 
     def _running(self, request: Request, session: Session) -> Running:
-        found = session.shelf.get(request.path_params["id"])
-        if not isinstance(found, Running):
-            raise HTTPException(404)
+        found = on_shelf(session, request.path_params["id"], Running)
         if found.expires <= self.clock.now():
             del session.shelf[request.path_params["id"]]
             raise HTTPException(404)

@@ -105,6 +105,10 @@ class Pages:
         common = {"site": self.site(), "person": person, "menu": self._menu_of(person, request.url.path)}
         return self._templates.get_template(template).render({**common, **values})
 
+    def text(self, key: str, /, **values: object) -> str:
+        """One sentence of the texts."""
+        return self._texts(key, **values)
+
     def failed(self, request: Request, status: int) -> HTMLResponse:
         """The page for what went wrong: says what to do, never what was asked."""
         key = f"fout.{status}" if status in {403, 404, 405, 408, 413} else "fout.500"

@@ -7,11 +7,13 @@ no usable filter                kan nu niet antwoorden
 """
 
 import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from bekend_policy.model import Purpose, Source
+from bekend_policy.model import Purpose, Requester, Source
 from bekend_policy.words import Mode
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, RefusedError, code_name
@@ -44,15 +46,19 @@ class Reach:
         self._looking: set[asyncio.Task[When]] = set()
 
     async def of(
-        self, purpose: Purpose, sources: dict[str, Source], officer: OfficerRef, principal: str | None
+        self, purpose: Purpose, sources: Mapping[str, Source], officer: OfficerRef, principals: Sequence[str | None]
     ) -> dict[str, When]:
-        """Per source of the purpose what is known of it now, or within OPEN_SECONDS."""
+        """Per source of the purpose what is known of it now, or within OPEN_SECONDS.
+
+        `principals`: for whom may be asked. A source is looked at for the first of these for which it may be asked.
+        """
         found = {oin: _unasked(one) for oin, one in sources.items()}
-        try:
-            openable = self._asker.openable(purpose.id, tuple(sources), principal, officer.role)
-        except RefusedError:
-            return found
-        looking = {self._begin(purpose.id, oin, principal): oin for oin in openable}
+        openable: dict[str, str | None] = {}
+        for principal in principals:
+            with contextlib.suppress(RefusedError):
+                for oin in self._asker.openable(purpose.id, tuple(sources), principal, officer.role):
+                    openable.setdefault(oin, principal)
+        looking = {self._begin(purpose.id, oin, principal): oin for oin, principal in openable.items()}
         if looking:
             done, _ = await asyncio.wait(looking, timeout=OPEN_SECONDS)
             found |= {oin: task.result() if task in done else When("partner.onderweg") for task, oin in looking.items()}
@@ -78,6 +84,11 @@ class Reach:
         if expected["until"] is None:
             return When("partner.direct")
         return When("partner.uiterlijk", {"moment": expected["until"]})
+
+
+def principals_of(requester: Requester) -> tuple[str | None, ...]:
+    """For whom this organisation may ask: itself (None) first, then each that it may ask on behalf of."""
+    return (*((None,) if requester.for_itself else ()), *sorted(requester.on_behalf_of))
 
 
 def _unasked(source: Source) -> When:

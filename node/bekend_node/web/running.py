@@ -1,26 +1,34 @@
-"""A lookup that a page shows: outcomes as they come, kept in the memory of one session until it or the result ends."""
+"""A lookup that a page shows: outcomes as they come, kept in the memory of one session until it or the result ends.
+
+The persons are kept as long as somebody gave no answer about them, so that the question can be asked anew in one press:
+in memory, and in no page.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from bekend_proto.errors import BekendError, BudgetError
 
 from bekend_node.ask.asker import Outcomes
-from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.outcomes import Outcome, OutcomeKind
+from bekend_node.ask.rules import Inquiry
 from bekend_node.receipt import ReceiptFile
 from bekend_node.web.sessions import Session
 
 ALIVE_SECONDS: Final = 15.0
 """Between two signs of life on a stream, so that nothing in between closes it."""
 
+_AGAIN: Final = "uitkomst.mislukt"
+"""The failure after which the whole question can be asked anew."""
+
 
 @dataclass(slots=True)
 class Running:
-    """One lookup of one officer. It holds no identifier: persons are numbered as they were filled in."""
+    """One lookup of one officer. Persons are numbered as they were filled in: `numbers` where some are asked anew."""
 
     purpose: str
     case: str
@@ -28,6 +36,11 @@ class Running:
     chosen: tuple[str, ...]
     asked_at: datetime
     expires: datetime
+    inquiry: Inquiry | None = field(default=None, repr=False)
+    """What was asked, while it may have to be asked anew; else the persons are in no memory of the pages."""
+    numbers: tuple[int, ...] = ()
+    octets: int = 0
+    """The room that it takes at the most."""
     outcomes: list[Outcome] = field(default_factory=list, repr=False)
     receipt: ReceiptFile | None = field(default=None, repr=False)
     done: bool = False
@@ -41,6 +54,30 @@ class Running:
     def follow(self, outcomes: Outcomes) -> None:
         """Take outcomes as they come. The lookup goes on when nobody looks."""
         self._task = asyncio.create_task(self._take(outcomes))
+
+    def number_of(self, person: int) -> int:
+        """How a page numbers a person."""
+        return self.numbers[person] if self.numbers else person + 1
+
+    def unanswered(self) -> tuple[Inquiry, tuple[int, ...]] | None:
+        """What is to be asked anew: these persons, to the partners that gave no answer; None when nothing is."""
+        if self.inquiry is None or not self.done:
+            return None
+        if self.failure:
+            whole = tuple(self.number_of(person) for person in range(self.persons))
+            return (self.inquiry, whole) if self.failure == _AGAIN else None
+        silent = [one for one in self.outcomes if one.outcome is OutcomeKind.NO_ANSWER and one.oin in self.chosen]
+        if not silent:
+            return None
+        persons = sorted({one.person for one in silent})
+        return (
+            replace(
+                self.inquiry,
+                persons=tuple(self.inquiry.persons[person] for person in persons),
+                sources=tuple(oin for oin in self.chosen if any(one.oin == oin for one in silent)),
+            ),
+            tuple(self.number_of(person) for person in persons),
+        )
 
     async def wait(self) -> None:
         """Return when no more will come."""
@@ -69,9 +106,11 @@ class Running:
             self._fail("uitkomst.op")
         except BekendError:
             # What came before the fault is not on record: it must not be used. The node's log says what it was.
-            self._fail("uitkomst.mislukt")
+            self._fail(_AGAIN)
         finally:
             self.done = True
+            if self.unanswered() is None:
+                self.inquiry = None
             await self._tell()
 
     def _fail(self, text: str) -> None:

@@ -1,0 +1,90 @@
+"""Asking anew in one press, and forms that say all that is wrong at once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.support.asking import OTHER, PERSON, Source
+from tests.support.covenants import HAARLEM, RECLASSERING
+from tests.support.pages import StagedPages, staged
+from tests.web.conftest import OpenAt
+from tests.web.looks import assert_looks_right_everywhere
+from tests.web.test_web_late import ASK, FORM, ask, asked, sign_in, words
+
+AGAIN = "button:has-text('Vraag het opnieuw aan wie niet antwoordde')"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[StagedPages]:
+    with staged(tmp_path) as made:
+        made.stage.sources[HAARLEM].known = (PERSON,)
+        yield made
+
+
+def spoilt(box: bytes, source: Source) -> bytes:
+    """What Haarlem says does not arrive whole."""
+    return box[:-1] if source.oin == HAARLEM else box
+
+
+def answers(page: Page) -> dict[str, str]:
+    return {name: word for name, word in words(page).items() if word != "niet bevraagd"}
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_who_gave_no_answer_is_asked_again_in_one_press(
+    site: StagedPages, open_at: OpenAt, pictures: Path, script: bool
+) -> None:
+    site.stage.changes.box = spoilt
+    page = sign_in(open_at(site.origin, script=script))
+    page.goto(site.origin + FORM)
+    ask(page, RECLASSERING, HAARLEM)
+    assert sorted(answers(page).values()) == ["geen antwoord", "geen uitsluitsel"]
+    assert PERSON.value not in page.content() + page.url + page.title()
+    if script:
+        assert_looks_right_everywhere(page, pictures, "officer-geen-antwoord")
+    site.stage.changes.box = lambda box, _: box
+    first = page.url
+    page.click(AGAIN)
+    page.wait_for_selector(".knoppen")
+    assert page.url != first
+    assert answers(page) == {"Gemeente Haarlem (college)": "bekend"}
+    assert PERSON.value not in page.content() + page.url + page.title()
+    for address in (page.url, first):
+        page.goto(address)
+        assert page.locator(AGAIN).count() == 0
+
+
+def test_a_person_keeps_its_number_when_asked_about_again(site: StagedPages, open_at: OpenAt) -> None:
+    page = sign_in(open_at(site.origin))
+    page.goto(site.origin + FORM)
+    page.fill("#persoon-2", OTHER.value)
+    site.stage.changes.box = spoilt
+    ask(page, RECLASSERING, HAARLEM)
+    page.click(AGAIN)
+    page.wait_for_selector(".knoppen")
+    silent = page.locator(".kaart.uitkomst-geen_antwoord").inner_text()
+    assert "Persoon 1:" in silent
+    assert "Persoon 2:" in silent
+    assert [len(begin.elements) for begin in site.stage.line.begins] == [2, 2]
+
+
+def test_a_whole_answer_leaves_no_person_in_the_session(site: StagedPages, open_at: OpenAt) -> None:
+    page = asked(site, open_at, HAARLEM)
+    assert page.locator(AGAIN).count() == 0
+    path = page.url.removeprefix(site.origin)
+    assert page.request.post(f"{site.origin}{path}/opnieuw", headers={"origin": site.origin}).status == 404
+
+
+def test_everything_that_is_wrong_is_said_at_once(site: StagedPages, open_at: OpenAt) -> None:
+    page = sign_in(open_at(site.origin))
+    page.goto(site.origin + FORM)
+    page.fill("#zaak", "geen zaaknummer")
+    page.fill("#persoon-1", "999990018")
+    page.click(ASK)
+    assert "regel zaaknummer" in page.inner_text("#zaak-fout")
+    assert "BSN" in page.inner_text("#persoon-1-fout")
+    assert "regel FG-09" in page.inner_text("#partners")
+    assert "regel motivering" in page.inner_text("#motivering")
+    assert page.locator("#fouten li").count() == 4
