@@ -95,7 +95,7 @@ class Node:
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
-        self.links = open_links(config.brokers, config.tls_files, clock)
+        self.links = open_links(config.brokers, config.tls_files, clock, config.proxy)
         self.suspending = Suspending(self.rules.covenants, store, self.links)
         self.directory = Directory(
             self.rules.covenant,

@@ -43,6 +43,8 @@ AT_ONCE = 256
 HELLO_SECONDS = 10.0
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
+LOOK_PAUSE = 1.0
+"""From this pause on it is found out what stands between: a broker that restarts has enough to do."""
 
 _Call = grpc.aio.StreamStreamCall[broker_pb2.AttachRequest, broker_pb2.AttachResponse]
 
@@ -80,7 +82,8 @@ class Attachment:
             self.metrics.attached(self.link.address, now=False)
             if self._draining:
                 return
-            log(logs.ATTACH_LOST, broker=self.link.address, code=code_name(fault.code), detail=fault.detail)
+            detail = await self._why(fault, pause)
+            log(logs.ATTACH_LOST, broker=self.link.address, code=code_name(fault.code), detail=detail)
             # Spread, not secret.
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -103,6 +106,12 @@ class Attachment:
             with contextlib.suppress(asyncio.InvalidStateError, grpc.RpcError, TimeoutError):
                 await asyncio.wait_for(call.done_writing(), HELLO_SECONDS)
             call.cancel()
+
+    async def _why(self, fault: BekendError, pause: float) -> str:
+        """What stands between, once dialling failed a few times: a proxy, TLS inspection, an unfit certificate."""
+        if isinstance(fault, UnreachableError) and pause >= LOOK_PAUSE and not (found := await self.link.look()).good:
+            return found.detail
+        return fault.detail
 
     async def _serve_once(self) -> None:
         try:

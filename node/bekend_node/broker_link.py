@@ -13,7 +13,9 @@ from bekend_proto.clock import Clock
 from bekend_proto.identity import TlsFiles, channel_to
 from bekend_proto.v1 import broker_pb2_grpc
 
-from bekend_node.config import BrokerAddress
+from bekend_node.config import BrokerAddress, Proxy
+from bekend_node.proxy import proxy_options
+from bekend_node.reach import Reach, reach
 
 CLOSE_GRACE = 10.0
 """Seconds that calls on a replaced channel get to end."""
@@ -22,10 +24,11 @@ CLOSE_GRACE = 10.0
 class BrokerLink:
     """One replica. `channel` and `stub` are those of now: fetch them per call or per stream, never keep them."""
 
-    def __init__(self, broker: BrokerAddress, tls: TlsFiles, clock: Clock) -> None:
+    def __init__(self, broker: BrokerAddress, tls: TlsFiles, clock: Clock, proxy: Proxy | None = None) -> None:
         self.address = broker.address
         self._broker = broker
         self._tls = tls
+        self._proxy = proxy
         self._clock = clock
         self._closing: set[asyncio.Task[None]] = set()
         self.channel = self._open()
@@ -39,6 +42,10 @@ class BrokerLink:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
+    async def look(self) -> Reach:
+        """Dial step by step, beside the channel: how far that gets, and who answers there."""
+        return await asyncio.to_thread(reach, self._broker, self._tls, self._proxy)
+
     async def close(self) -> None:
         """Close the channel and those that are still closing."""
         await self.channel.close()
@@ -49,10 +56,14 @@ class BrokerLink:
 
     def _open(self) -> grpc.aio.Channel:
         name = self._broker.server_name
-        options = [("grpc.ssl_target_name_override", name)] if name else []
-        return channel_to(self._broker.address, self._tls, self._clock, options)
+        options = proxy_options(self._broker.address, self._proxy)
+        if name:
+            options["grpc.ssl_target_name_override"] = name
+        return channel_to(self._broker.address, self._tls, self._clock, options.items())
 
 
-def open_links(brokers: Sequence[BrokerAddress], tls: TlsFiles, clock: Clock) -> tuple[BrokerLink, ...]:
-    """A link to every replica. Raises TlsFilesError when a certificate file cannot be used."""
-    return tuple(BrokerLink(broker, tls, clock) for broker in brokers)
+def open_links(
+    brokers: Sequence[BrokerAddress], tls: TlsFiles, clock: Clock, proxy: Proxy | None = None
+) -> tuple[BrokerLink, ...]:
+    """A link to every replica. Raises TlsFilesError when a certificate or the proxy's credentials cannot be used."""
+    return tuple(BrokerLink(broker, tls, clock, proxy) for broker in brokers)

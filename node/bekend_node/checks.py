@@ -12,7 +12,7 @@ from bekend_proto.errors import BekendError, UnreachableError, from_rpc_error
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.app import check_certificate
-from bekend_node.broker_link import open_links
+from bekend_node.broker_link import BrokerLink, open_links
 from bekend_node.config import NodeConfig
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.mapping import load_mapping
@@ -97,7 +97,7 @@ def _registers(config: NodeConfig) -> None:
 async def _brokers(config: NodeConfig, clock: Clock) -> list[Finding]:
     findings = []
     try:
-        links = open_links(config.brokers, config.tls_files, clock)
+        links = open_links(config.brokers, config.tls_files, clock, config.proxy)
     except BekendError as fault:
         return [Finding("brokers", False, fault.detail)]
     for link in links:
@@ -106,9 +106,18 @@ async def _brokers(config: NodeConfig, clock: Clock) -> list[Finding]:
             await link.stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=CALL_SECONDS)
             findings.append(Finding(what, True, "answers"))
         except grpc.RpcError as fault:
-            findings.append(Finding(what, False, from_rpc_error(fault).detail))
+            error = from_rpc_error(fault)
+            findings.append(
+                Finding(what, False, await _why(link) if isinstance(error, UnreachableError) else error.detail)
+            )
         await link.close()
     return findings
+
+
+async def _why(link: BrokerLink) -> str:
+    """What stands between, where something does: a proxy, TLS inspection, a certificate that does not fit."""
+    found = await link.look()
+    return found.detail if not found.good else "the broker answers, and not to this call: see the broker's log"
 
 
 def _running(config: NodeConfig, rules: list[Rules], *, canary: bool) -> Iterator[Finding]:

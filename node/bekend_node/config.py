@@ -69,6 +69,18 @@ class Tls(StrictModel):
     authorities: Path
 
 
+class Proxy(StrictModel):
+    """The HTTP proxy through which this node reaches brokers (CONNECT), and the hosts that it reaches without.
+
+    `credentials`: a file, mode 0600, of one line `user:password`. `no_proxy`: host names, each with all names under it,
+    and addresses.
+    """
+
+    address: Address
+    credentials: Path | None = None
+    no_proxy: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s/:]+$|^[0-9a-fA-F:]+$")], ...] = ()
+
+
 class Officer(StrictModel):
     """Who may ask at this node: a user of the operating system, with the name and role for the record."""
 
@@ -196,6 +208,7 @@ class NodeConfig(StrictModel):
     privacy_officer: Path | None = None
     brokers: Annotated[tuple[BrokerAddress, ...], Field(min_length=1)]
     tls: Tls
+    proxy: Proxy | None = None
     metrics: Address | None = None
     socket: Path = Path("node.sock")
     socket_group: Annotated[str, StringConstraints(min_length=1)] | None = None
@@ -248,9 +261,10 @@ def load_config(path: Path) -> NodeConfig:
 
     tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
     web = config.web and _web_at(config.web, at)
+    proxy = config.proxy and config.proxy.model_copy(update=_paths_at(config.proxy, ("credentials",), at))
     registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
     paths = _paths_at(config, _PATHS, at)
-    return config.model_copy(update={**paths, "tls": tls, "web": web, "registers": registers})
+    return config.model_copy(update={**paths, "tls": tls, "proxy": proxy, "web": web, "registers": registers})
 
 
 def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:

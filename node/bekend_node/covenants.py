@@ -69,7 +69,7 @@ async def fetch(config: NodeConfig, clock: Clock) -> list[Offer]:
     """
     now = clock.now()
     versions = present(config, now)
-    links = open_links(config.brokers, config.tls_files, clock)
+    links = open_links(config.brokers, config.tls_files, clock, config.proxy)
     try:
         fetched = await _fetch(links, {version.covenant.hash for version in versions})
     finally:

@@ -26,11 +26,8 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_concurrent_streams", 1024),
-    ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # Clients ping every 60 s; without this the server takes that for abuse.
-    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 500),
     # A connection keeps the certificates that it began with: no longer than this.
     ("grpc.max_connection_age_ms", 12 * 3600 * 1000),
     ("grpc.max_connection_age_grace_ms", 30_000),
@@ -70,15 +67,24 @@ async def start_server(
     registry: CollectorRegistry | None = None,
     admit: Admission | None = None,
     unary_seconds: float = UNARY_SECONDS,
+    keepalive_seconds: float = KEEPALIVE_SECONDS,
 ) -> RunningServer:
     """Serve on `host:port`; port 0 takes a free one.
 
-    `admit` is called with each caller's OIN and raises what the caller is to get. Raises TlsFilesError
+    `admit` is called with each caller's OIN and raises what the caller is to get. Both ends ping a line that was silent
+    for `keepalive_seconds`; a client that pings more than twice as often is sent away. Raises TlsFilesError
     when the files cannot be used, AddressError when the address cannot be listened on.
     """
     credentials = server_credentials(tls, clock)
     interceptor = CallInterceptor(CallMetrics(registry or CollectorRegistry()), unary_seconds, admit)
-    server = grpc.aio.server(interceptors=(interceptor,), options=SERVER_OPTIONS)
+    keepalive = round(keepalive_seconds * 1000)
+    options = (
+        *SERVER_OPTIONS,
+        ("grpc.keepalive_time_ms", keepalive),
+        # Without this the server takes the clients' pings for abuse.
+        ("grpc.http2.min_ping_interval_without_data_ms", keepalive // 2),
+    )
+    server = grpc.aio.server(interceptors=(interceptor,), options=options)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     for add in services:

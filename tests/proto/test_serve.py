@@ -12,13 +12,15 @@ import grpc
 import grpc.aio
 import pytest
 from bekend_proto.errors import BudgetError, DeadlineError, RefusedError, UnknownPartnerError, from_rpc_error
-from bekend_proto.identity import TlsFiles, caller_oin, channel_to
+from bekend_proto.identity import CHANNEL_OPTIONS, KEEPALIVE_SECONDS, TlsFiles, caller_oin, channel_to
 from bekend_proto.interceptors import current_caller
 from bekend_proto.serve import AddressError, RunningServer, start_server
 from bekend_proto.v1 import broker_pb2, broker_pb2_grpc, errors_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from tests.support.between import Relay
+from tests.support.federation import until
 from tests.support.pki import DAY, Authority
 
 BROKER = "00000099000000000001"
@@ -456,3 +458,60 @@ async def test_a_renewed_certificate_serves_from_the_next_connection(
     assert "is not the key of" in capsys.readouterr().err
     setting.authority.issue(BROKER)
     assert await served() not in (first, second)
+
+
+class Idle:
+    """A server and a client with a box between them that forgets a line after a second of silence."""
+
+    def __init__(self, relay: Relay, stub: Stub) -> None:
+        self.relay = relay
+        self.stub = stub
+
+
+@asynccontextmanager
+async def behind_a_forgetful_box(authority: Authority, keepalive: float) -> AsyncIterator[Idle]:
+    servicer = Servicer()
+    server = await start_server(
+        [lambda server: broker_pb2_grpc.add_BrokerServiceServicer_to_server(servicer, server)],
+        "localhost:0",
+        authority.issue(BROKER),
+        keepalive_seconds=keepalive,
+    )
+    options = [("grpc.keepalive_time_ms", round(keepalive * 1000))]
+    try:
+        async with (
+            Relay(server.port, idle_seconds=1.0) as relay,
+            channel_to(f"localhost:{relay.port}", authority.issue(NODE), options=options) as channel,
+        ):
+            yield Idle(relay, broker_pb2_grpc.BrokerServiceStub(channel))
+    finally:
+        await server.stop(0)
+
+
+async def hello(call: Any) -> int:
+    await call.write(broker_pb2.AttachRequest(hello=broker_pb2.Hello(manifest=7)))
+    return int((await call.read()).welcome.protocol_version)
+
+
+async def test_a_silent_line_outlives_a_box_that_forgets_silent_lines(authority: Authority) -> None:
+    """Pings as far apart, in proportion, as the shipped ones are for a box that waits 60 s."""
+    async with behind_a_forgetful_box(authority, KEEPALIVE_SECONDS / 60) as idle:
+        call = idle.stub.Attach()
+        assert await hello(call) == 7
+        begun = idle.relay.passed
+        # A ping and its reply, each way: so many that the box looked away and back several times.
+        await until(lambda: idle.relay.passed >= begun + 20)
+        assert await hello(call) == 7
+        assert idle.relay.forgotten == 0
+
+
+async def test_without_pings_the_box_forgets_it(authority: Authority) -> None:
+    async with behind_a_forgetful_box(authority, 60) as idle:
+        call = idle.stub.Attach()
+        assert await hello(call) == 7
+        await until(lambda: idle.relay.forgotten == 1)
+
+
+async def test_the_shipped_interval_leaves_room_for_a_lost_ping() -> None:
+    assert 2 * KEEPALIVE_SECONDS < 60
+    assert ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000) in CHANNEL_OPTIONS

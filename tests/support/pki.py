@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from bekend_proto.identity import TlsFiles
@@ -15,6 +15,7 @@ from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = timedelta(days=1)
+_ADDRESSES = (x509.IPAddress(IPv4Address("127.0.0.1")), x509.IPAddress(IPv6Address("::1")))
 
 
 class Authority:
@@ -47,6 +48,7 @@ class Authority:
         name: str | None = None,
         starts: timedelta = -DAY,
         ends: timedelta = 30 * DAY,
+        hosts: Sequence[str] = ("localhost",),
     ) -> TlsFiles:
         """Files of a party. `oin` may be several or no serialNumbers; `starts` and `ends` count from now."""
         numbers = [oin] if isinstance(oin, str) else list(oin)
@@ -63,7 +65,7 @@ class Authority:
             .not_valid_before(now + starts)
             .not_valid_after(now + ends)
             .add_extension(
-                x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]),
+                x509.SubjectAlternativeName([*map(x509.DNSName, hosts), *_ADDRESSES]),
                 critical=False,
             )
             .add_extension(

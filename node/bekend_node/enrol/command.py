@@ -139,7 +139,7 @@ async def opened(config: NodeConfig, clock: Clock, executor: Executor, progress:
     registers = Registers.open(config.data)
     try:
         rules = load_rules(config, keys, store, clock)
-        links = open_links(config.brokers, config.tls_files, clock)
+        links = open_links(config.brokers, config.tls_files, clock, config.proxy)
         try:
             directory = Directory(lambda: rules.covenant, store, links, clock)
             link = await _reachable(links, rules)
