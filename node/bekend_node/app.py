@@ -42,6 +42,7 @@ from bekend_node.desk.decisions import Desk
 from bekend_node.desk.keeping import Keeping
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
+from bekend_node.halting import Halting
 from bekend_node.hook import Hook
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
 from bekend_node.locks import SERVE, locked
@@ -141,7 +142,7 @@ class Node:
         pusher = Pusher(self.rules, self.directory, self.filters, store, clock, held, heads)
         exchanges = Exchanges(keys, self.rules, store, clock, self.metrics, held, heads)
         intake = Intake(exchanges, self.directory, self.filters, desk, self.comparing.named)
-        collects = Collects(exchanges, desk, registers)
+        collects = Collects(exchanges, desk, registers, self.filters)
         self.attachments = tuple(
             Attachment(link, self.rules, answerer, pusher, intake, collects, self.metrics, self.directory.changed)
             for link in self.links
@@ -162,6 +163,7 @@ class Node:
             readers=config.log_readers,
             clock=clock,
         )
+        self.halting = Halting(self.filters, store.filters, lambda: self.rules.now, clock)
         self.control = ControlServer(
             self.asker,
             config.officers,
@@ -173,6 +175,7 @@ class Node:
             log_reading=self.log_reading,
             records=RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock),
             desk=self.desk,
+            halting=self.halting,
             signals=SignalReading(
                 kept, Decisions(store.database), self.rules.covenant, readers=config.log_readers, clock=clock
             ),

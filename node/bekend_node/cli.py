@@ -3,7 +3,7 @@
 import asyncio
 import getpass
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from bekend_node import (
     signals_cli,
 )
 from bekend_node.alarm_cli import alarm_line
-from bekend_node.config import load_config
+from bekend_node.config import NodeConfig, load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
 from bekend_node.enrol.plan import Report
@@ -186,29 +186,53 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
 
 
 @app.command()
-def shield(
+def shield(  # noqa: PLR0917 - options have names on the command line
     config: Config = Path("node.yaml"),
     lift: Annotated[bool, typer.Option("--lift", help="No longer shield.")] = False,
     whole: Annotated[bool, typer.Option("--all", help="These are all: begins the list of a quarter.")] = False,
     kind: Annotated[str, typer.Option(help="Kind of the numbers.")] = "bsn",
+    now: Annotated[
+        list[str] | None,
+        typer.Option("--nu", metavar="PURPOSE", help="Stop this purpose here and now, until its next switch. Often."),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reden", help="Why, with `--nu`. In Dutch, without names or numbers.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Never answer `bekend` about a person. Asks for the numbers, or reads them from standard input, one a line.
 
-    It holds from the next fixed switch: `bekend node status` says when that is. A quarter, and a purpose that is new,
-    begin without a list: once somebody is shielded, the list of those begins with all who are (`--all`).
+    It holds from the next fixed switch: `bekend node status` says when that is. Is that too late? `--nu` has the
+    running node answer nothing under a purpose until then. A quarter, and a purpose that is new, begin without a list:
+    once somebody is shielded, the list of those begins with all who are (`--all`).
     """
     with faults(as_json):
         settings = load_config(config)
         persons = _read_persons(kind)
+        _halt(settings, now or [], reason)
         with make_executor(settings, 0) as executor:
             epochs = asyncio.run(shield_persons(settings, persons, SystemClock(), executor, lift=lift, whole=whole))
+        # Once more: a filter that was being built meanwhile may not know of it.
+        until = _halt(settings, now or [], reason)
         what = "no longer shielded" if lift else "shielded"
         say(
             as_json,
-            {"persons": len(persons), "epochs": epochs, "lifted": lift},
+            {"persons": len(persons), "epochs": epochs, "lifted": lift, "halted": until},
             f"{len(persons)} person(s) {what} in {', '.join(epochs)}, from the next switch (see bekend node status).",
+            *(f"{purpose} answers nothing until {moment or 'its first filter'}." for purpose, moment in until.items()),
         )
+
+
+def _halt(settings: NodeConfig, purposes: Sequence[str], reason: str) -> dict[str, str | None]:
+    """Stop purposes at the running node; until when each. Raises KeysError with the node's own words."""
+    if not purposes:
+        return {}
+    until = {}
+    with ControlClient(settings.socket) as client:
+        for purpose in purposes:
+            found = client.call({"op": "halt", "purpose": purpose, "reason": reason})
+            if found["type"] != "result":
+                raise KeysError(str(found.get("reason", found["type"])))
+            until[purpose] = found["until"]
+    return until
 
 
 @app.command()

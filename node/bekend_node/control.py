@@ -16,6 +16,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "log", "form": "ldv", "first": ..., "last": ..., "used_for": ...}    the log, for who may read it
     {"op": "signals", "first": ..., "last": ...}                misuse signals, for who may read the log
     {"op": "suspend", "note": ...}                              put a signed suspension, or its withdrawal, into force
+    {"op": "halt", "purpose": ..., "reason": ...}               stop a purpose until its next switch
     {"op": "clear_alarm", "number": 1, "reason": ...}           the operator looked into an alarm about a log
     {"op": "access", "request": ...}                            relay the privacy officer's access request
     {"op": "answers" | "consent" | "consents" | "withdraw", ...}     later answers, and consents: see control_late.py
@@ -62,6 +63,7 @@ from bekend_node.control_messages import (
     ClearAlarmRequest,
     ConsequenceRequest,
     DeskRequest,
+    HaltRequest,
     LapseRequest,
     LateRequest,
     LogRequest,
@@ -77,6 +79,7 @@ from bekend_node.control_messages import (
 from bekend_node.control_purposes import purposes_for
 from bekend_node.control_socket import bind
 from bekend_node.desk.decisions import Desk
+from bekend_node.halting import Halting
 from bekend_node.log_reading import LogReading
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.signal_reading import SignalReading
@@ -116,6 +119,7 @@ class ControlServer:
         records: RecordsDesk | None = None,
         desk: Desk | None = None,
         signals: SignalReading | None = None,
+        halting: Halting | None = None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -130,6 +134,7 @@ class ControlServer:
         self._records = records
         self._desk = desk
         self._signals = signals
+        self._halting = halting
         self._late = LateDesk(asker, covenant, oin)
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
@@ -229,12 +234,12 @@ class ControlServer:
             await connection.send({"type": "result", **await self._at_desk(request, user.name)})
             return
         roles = self._officers.get(user.name, [])
-        operator = CanaryRequest | StatusRequest | SuspendRequest | ClearAlarmRequest | RecordsRequest
+        operator = CanaryRequest | StatusRequest | SuspendRequest | ClearAlarmRequest | HaltRequest | RecordsRequest
         operating = isinstance(request, operator)
         if not roles and not (operating and user.operator):
             raise _unknown_user(user.name)
-        if isinstance(request, ClearAlarmRequest):
-            await connection.send(await self._clear(request, user))
+        if isinstance(request, ClearAlarmRequest | HaltRequest):
+            await connection.send(await self._as_operator(request, user))
         elif operating:
             await connection.send(await self._operate(request, roles))
         elif isinstance(request, AskRequest):
@@ -312,8 +317,14 @@ class ControlServer:
             return await self._records.handle(request, roles)
         return {"type": "result", **self._status()}
 
-    async def _clear(self, request: ClearAlarmRequest, user: "_Peer") -> Reply:
+    async def _as_operator(self, request: ClearAlarmRequest | HaltRequest, user: "_Peer") -> Reply:
         """The node's own operator alone. Raises RefusedError."""
+        if isinstance(request, HaltRequest):
+            if not user.operator:
+                raise RefusedError("stilzetten", "Alleen de beheerder van deze node zet hier een doel stil.")
+            assert self._halting is not None
+            until = await self._halting.halt(request.purpose, request.reason, user.name)
+            return {"type": "result", "until": until.isoformat(timespec="seconds") if until else None}
         if not user.operator:
             raise RefusedError("alarm", "Alleen de beheerder van deze node sluit een alarm.")
         assert self._clear_alarm is not None

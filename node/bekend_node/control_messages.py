@@ -90,6 +90,14 @@ class SuspendRequest(_Request):
     note: Annotated[str, StringConstraints(min_length=1, max_length=16384)]
 
 
+class HaltRequest(_Request):
+    """Stop a purpose until its next switch, to shield somebody at once."""
+
+    op: Literal["halt"]
+    purpose: Purpose
+    reason: Annotated[str, StringConstraints(max_length=4000)]
+
+
 class ClearAlarmRequest(_Request):
     """An alarm about a log was looked into."""
 
@@ -225,6 +233,7 @@ Request = (
     | DeskRequest
     | StatusRequest
     | SuspendRequest
+    | HaltRequest
     | ClearAlarmRequest
     | LogRequest
     | SignalsRequest

@@ -9,6 +9,9 @@
 Whoever answers takes one `Serving` and uses nothing else of this module for that question: a switch in mid-flight
 gives the old version or the new one, never a mix (must-list 6). Imports, shieldings and mode changes wait for the
 next moment, so that a switch tells nothing (must-list 21).
+
+Who must be shielded at once is helped by a halt: nothing is answered under the purpose until its next switch, to a
+filter that was built since (`halting.py`).
 """
 
 import asyncio
@@ -64,6 +67,8 @@ class _Shelf:
     next_switch: int = 0
     tags: int = 0
     not_before: int = 0
+    halted: int = -1
+    """Filters up to this version answer nothing."""
     lead: float = LEAST_LEAD
 
 
@@ -107,6 +112,7 @@ class Filters:
         Raises NotReadyError, with the reason for the own log.
         """
         now = self._clock.now()
+        self.check_halt(purpose)
         shelf = self._shelves.get(purpose)
         if shelf is None or shelf.serving is None:
             inputs_of(purpose, self._rules.now, self._registers, self._keys, now)
@@ -128,6 +134,36 @@ class Filters:
         if before is None:
             raise NotReadyError(f"version {version} for {purpose} is gone: nothing is compared with it any more")
         return before.serving
+
+    def check_halt(self, purpose: str) -> None:
+        """Raise NotReadyError when somebody stopped this purpose until its next switch."""
+        if self.is_halted(purpose):
+            raise NotReadyError(f"{purpose} was halted to shield somebody: it answers again from the next switch")
+
+    def is_halted(self, purpose: str) -> bool:
+        """Whether somebody stopped this purpose until its next switch."""
+        shelf = self._shelves.get(purpose)
+        return shelf is not None and shelf.version <= shelf.halted
+
+    async def halt(self, purpose: str) -> int:
+        """Answer nothing under this purpose until its next switch; up to which version that is.
+
+        What is being built, or waits for its moment, is made anew: it may hold who is to be shielded. Calling it
+        again does only that. The caller makes it durable.
+        """
+        shelf = self._shelves.setdefault(purpose, _Shelf())
+        shelf.halted = shelf.version
+        async with self._ticking:
+            building, shelf.building = shelf.building, None
+            if building is not None:
+                building.cancel()
+                await asyncio.gather(building, return_exceptions=True)
+            upcoming, shelf.upcoming = shelf.upcoming, None
+            if upcoming is not None:
+                upcoming.tags.unlink(missing_ok=True)
+            # A switch may have come in between.
+            shelf.halted = shelf.version
+        return shelf.halted
 
     def header_for(self, serving: Serving, covenant_hash: bytes) -> signed_pb2.Signed:
         """The signed header as it is handed out under this version: for what `serving` gave for that version."""
@@ -155,6 +191,8 @@ class Filters:
                 await self._restore_one(shelf, row, now)
             if shelf.serving is None:
                 shelf.next_switch = now
+        for purpose, version in self._store.filters.halts().items():
+            self._shelves.setdefault(purpose, _Shelf()).halted = version
         for row in self._store.filters.before():
             with contextlib.suppress(BekendError):
                 serving = reopen(row, self._folder, self._keys)

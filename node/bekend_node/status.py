@@ -130,6 +130,7 @@ def _purpose(rules: Rules, filters: Filters, purpose: str, mode: str) -> dict[st
     return {
         "mode": mode,
         "standing_decision_until": _moment(decision.valid_until) if decision else None,
+        "halted": filters.is_halted(purpose),
         "by_hand": serving.by_hand if serving else None,
         "ready": reason is None,
         "reason": reason,

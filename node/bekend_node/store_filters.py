@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 from dataclasses import astuple, dataclass
 from sqlite3 import Connection
 
-from bekend_proto.durable import Database
+from bekend_proto.durable import Database, append_log
 from bekend_proto.errors import StorageError
+from bekend_proto.octets import blake
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,19 @@ class FilterRow:
     m: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class HaltRow:
+    """One halt: `at` in milliseconds, filters up to `version`, by which user, and why."""
+
+    at: int
+    purpose: str
+    version: int
+    by: str
+    reason: str
+
+
 class KeptFilters:
-    """The tables `filter` and `filter_before` of node.db. Every write is durable when it returns."""
+    """The tables `filter`, `filter_before` and `halt` of node.db. Every write is durable when it returns."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,6 +78,22 @@ class KeptFilters:
 
         await self._database.write(write)
         await empty_wal(self._database)
+
+    def halts(self) -> dict[str, int]:
+        """Per purpose, up to which version its filters answer nothing any more."""
+        return self._database.read(
+            lambda conn: dict(conn.execute("SELECT purpose, max(version) FROM halt GROUP BY purpose").fetchall())
+        )
+
+    async def halt(self, row: HaltRow) -> None:
+        """Put a halt on the record, and its hash in the log."""
+        values = astuple(row)
+
+        def write(conn: Connection) -> None:
+            conn.execute("INSERT INTO halt (at, purpose, version, by, reason) VALUES (?, ?, ?, ?, ?)", values)
+            append_log(conn, "halt", blake(32, b"bekend1-halt", json.dumps(values).encode()), row.at)
+
+        await self._database.write(write)
 
     async def forget_before(self, purpose: str, version: int) -> None:
         """Destroy the m of a filter that was replaced."""

@@ -87,10 +87,11 @@ class RetentionStore:
         return await self._database.write(write)
 
     async def forget_acts(self, before: int) -> int:
-        """Forget readings of the log, cases that lapsed, and consequences, that are older; how many there were."""
+        """Forget readings of the log, lapsed cases, consequences and halts that are older; how many there were."""
 
         def write(conn: Connection) -> int:
             gone = forget_reads(conn, before) + conn.execute("DELETE FROM lapsed WHERE at < ?", (before,)).rowcount
+            gone += conn.execute("DELETE FROM halt WHERE at < ?", (before,)).rowcount
             return gone + conn.execute("DELETE FROM consequence WHERE at < ?", (before,)).rowcount
 
         return await self._database.write(write)

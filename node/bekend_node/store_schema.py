@@ -11,6 +11,7 @@ covenant     the highest version gone by: an older one is never taken back
 suspension   the newest note of each signer about each thing, verified when it came
 filter       per purpose the filter in service: its signed header, and m sealed under the state key
 filter_before  filters for answering by hand that were replaced, for ten minutes: what came under them is compared
+halt         who stopped a purpose until its next switch, and why; filters up to that version answer nothing
 awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise
 desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
 own_record   the requester's own sealed records (protocol section 8)
@@ -120,6 +121,12 @@ CREATE TRIGGER NAME_keeps_rows BEFORE DELETE ON NAME
 WHEN OLD.at >= coalesce((SELECT before FROM destroyed_before), OLD.at)
 BEGIN SELECT RAISE(ABORT, 'NAME is append-only until its term is over'); END;
 """
+_HALT = """
+CREATE TABLE halt (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, purpose TEXT NOT NULL, version INTEGER NOT NULL, by TEXT NOT NULL,
+  reason TEXT NOT NULL
+);
+"""
 _DESTROYED_BEFORE = "CREATE TABLE destroyed_before (before INTEGER NOT NULL);" + "".join(
     _GOES_AT_ITS_TERM.replace("NAME", name) for name in ("raised", "deferral", "deferral_step", "consent")
 )
@@ -140,4 +147,5 @@ MIGRATIONS: Final = (
     Migration(14, "misuse signals", store_signals.DDL),
     Migration(15, "consequences of cases", _CONSEQUENCE),
     Migration(16, "terms of raises, deferrals and consents", _DESTROYED_BEFORE),
+    Migration(17, "purposes halted until a switch", _HALT),
 )

@@ -122,6 +122,7 @@ PUSH_REFUSED = _event("push-refused", "warning", "requester", "purpose", "code",
 STANDING_REFUSED = _event("standing-refused", "error", "file", "detail")
 FILTER_SWITCHED = _event("filter-switched", "info", "purpose", "epoch", "version", "end")
 FILTER_WITHDRAWN = _event("filter-withdrawn", "warning", "purpose", "version")
+PURPOSE_HALTED = _event("purpose-halted", "warning", "purpose", "version", "by")
 FILTER_FAILED = _event("filter-failed", "error", "purpose", "detail")
 RETENTION_FAILED = _event("retention-failed", "error", "detail")
 RECORD_KEY_DESTROYED = _event("record-key-destroyed", "warning", "month")

@@ -526,3 +526,79 @@ async def test_a_push_goes_to_admitted_requesters_only(scene: Scene) -> None:
         assert isinstance((await fetch(scene.om, POLITIE.oin, ZSM_CONTEXT)).body, ClosedFilter)
         with pytest.raises(RefusedError):
             await fetch(haarlem, POLITIE.oin, ZSM_CONTEXT)
+
+
+# --- stopping a purpose until the next switch, to shield somebody at once
+
+
+REASON = "ex-partner werkt bij de vrager"
+
+
+async def test_fg_36_who_must_be_shielded_at_once_is_told_to_nobody_and_the_next_switch_answers_again(
+    scene: Scene,
+) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN, UNKNOWN])
+    async with scene.home.node(scene.port) as node:
+        await scene.bit()  # fetches the filter: what a requester holds already does not help it
+        until = await node.halting.halt(ZSM_CONTEXT, REASON, "beheer")
+        assert await scene.bit() == "not_ready"
+        assert "halted" in not_ready(node)
+        assert node.status()["purposes"][ZSM_CONTEXT]["halted"]
+        await shield(scene, KNOWN)
+        assert await node.halting.halt(ZSM_CONTEXT, REASON, "beheer") == until
+        assert await scene.bit(UNKNOWN) == "not_ready"
+        await scene.switch(node)
+        assert until is not None
+        assert scene.federation.clock.now() >= until
+        assert (await scene.bit(), await scene.bit(UNKNOWN)) == (False, True)
+        assert node.halting.halted() == {}
+
+
+async def test_fg_36_a_halt_holds_over_a_restart_and_ends_at_the_same_switch(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN, UNKNOWN])
+    async with scene.home.node(scene.port) as node:
+        until = await node.halting.halt(ZSM_CONTEXT, REASON, "beheer")
+    await shield(scene, KNOWN)
+    async with scene.home.node(scene.port) as node:
+        assert node.halting.halted() == {ZSM_CONTEXT: until}
+        assert await scene.bit(UNKNOWN) == "not_ready"
+        await scene.switch(node)
+        assert (await scene.bit(), await scene.bit(UNKNOWN)) == (False, True)
+    async with scene.home.node(scene.port) as node:
+        assert node.halting.halted() == {}
+        assert await scene.bit(UNKNOWN) is True
+
+
+async def test_fg_36_what_was_built_before_the_shielding_never_serves(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN, UNKNOWN])
+    async with scene.home.node(scene.port) as node:
+        scene.to_switch(node, before=5)
+        await node.filters.tick()
+        await node.filters.settle()
+        # The next filter is ready, with the person in it.
+        await node.halting.halt(ZSM_CONTEXT, REASON, "beheer")
+        await shield(scene, KNOWN)
+        await node.halting.halt(ZSM_CONTEXT, REASON, "beheer")
+        await node.filters.tick()
+        await node.filters.settle()
+        scene.to_switch(node)
+        await node.filters.tick()
+        assert (await scene.bit(), await scene.bit(UNKNOWN)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "reason", "words"),
+    [
+        ("demo/onbekend", REASON, "antwoordt uw organisatie niet"),
+        (ZSM_CONTEXT, "te kort", "Schrijf waarom"),
+        (ZSM_CONTEXT, "het gaat om 999990019", "BSN"),
+    ],
+)
+async def test_a_halt_names_a_purpose_and_a_reason_without_a_person(
+    scene: Scene, purpose: str, reason: str, words: str
+) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        with pytest.raises(RefusedError, match=words):
+            await node.halting.halt(purpose, reason, "beheer")
+        assert await scene.bit() is True

@@ -272,3 +272,16 @@ def test_changes_are_padded_to_a_power_of_two_from_sixteen(persons: int) -> None
     assert total == 16 or total < 2 * persons
     window = {f"{number}".encode(): 1 for number in range(persons)}
     assert sum(chunk.size for chunk in plan.change_chunks(window, "c/een", bytes(32))) == total
+
+
+def test_fg_36_who_is_secret_is_left_out_and_taken_out_by_default(tmp_path: Path) -> None:
+    columns = {"identifier": "BSN", "end": "einde", "secret": "geheim", "change": "mutatie"}
+    head = "BSN;einde;geheim;mutatie\n"
+    marked = "999990019;;7;+\n999990342;;0;+\n999993483;2030-01-01;Ja;+\n999990056;;;+\n"
+    full = read(tmp_path, head + marked, rules(columns=columns))
+    assert [one.end_month > 0 for one in full if isinstance(one, Person)] == [False, True, False, True]
+    report = plan.Report()
+    (window,) = plan.windows(iter(full), report, ended_before=THIS_MONTH)
+    assert list(window) == [b"bsn:999990342", b"bsn:999990056"]
+    changed = plan.changes_window(tmp_path, iter(read(tmp_path, head + marked, rules(True, columns=columns))), report)
+    assert changed[b"bsn:999990019"] == changed[b"bsn:999993483"] == 0

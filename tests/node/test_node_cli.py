@@ -164,6 +164,17 @@ async def test_serve_status_check_and_a_clean_stop(shell: Shell) -> None:
         findings = {row["what"]: row["good"] for row in json.loads(output)["checks"]}
         assert (code, all(findings.values())) == (0, True), output
         assert f"canary under {ZSM_CONTEXT}, over the broker" in findings
+        number = f"{PEOPLE[0].value}\n"
+        code, _, errors = await shell.run("shield", "--nu", ZSM_CONTEXT, typed=number)
+        assert (code, "Schrijf waarom" in errors) == (1, True)
+        halt = ("shield", "--nu", ZSM_CONTEXT, "--reden", "bedreigd door een ex-partner", "--json")
+        code, output, errors = await shell.run(*halt, typed=number)
+        assert code == 0, errors
+        halted = json.loads(output)["halted"]
+        code, output, _ = await shell.run("status", "--json")
+        purpose = json.loads(output)["purposes"][ZSM_CONTEXT]
+        assert (code, purpose["halted"], "halted" in purpose["reason"]) == (3, True, True)
+        assert datetime.fromisoformat(halted[ZSM_CONTEXT]) == datetime.fromisoformat(purpose["next_switch"])
     finally:
         serving.terminate()
     _, errors_left = await serving.communicate()

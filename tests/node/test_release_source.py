@@ -261,3 +261,18 @@ async def test_a_node_that_a_log_alarm_stopped_takes_no_release_and_tells_no_dec
         node.witness.heads.stopped = ""
         # Nothing was told, or used up, by what was refused.
         assert await asked.collect_at(FIRST_COLLECT + 1) == [KNOWN]
+
+
+async def test_fg_36_a_halted_purpose_takes_no_names_and_tells_no_release_until_the_next_switch(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node, CLIENT)
+        (name,) = items(node)
+        await let_go(node, name)
+        unnamed = await scene.ask(CLIENT)
+        await node.halting.halt(ZVH_WEIGHING, "ex-partner werkt bij de vrager", "beheer")
+        with pytest.raises(NotReadyError):
+            await unnamed.release()
+        with pytest.raises(NotReadyError):
+            await asked.collect_at(FIRST_COLLECT)
+        await scene.switch(node)
+        assert await asked.collect_at(FIRST_COLLECT + 1) == [KNOWN]

@@ -22,6 +22,7 @@ from bekend_node.answer.exchange import Exchanges
 from bekend_node.answer.pending import Pending
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.matter import Matter, open_matter
+from bekend_node.filters import Filters
 from bekend_node.schedule import collect_moment
 from bekend_node.store_desk import DeskStore, Exchange
 from bekend_node.store_registers import Registers
@@ -34,6 +35,7 @@ class Collects:
     exchanges: Exchanges
     desk: DeskStore
     registers: Registers
+    filters: Filters
 
     async def collect(self, message: broker_pb2.RoutedCollect) -> broker_pb2.RoutedCollected | broker_pb2.Failure:
         """The sealed reply, or why there is none; never raises but for cancellation."""
@@ -42,6 +44,8 @@ class Collects:
     async def _collect(self, message: broker_pb2.RoutedCollect) -> bytes:
         now = self.exchanges.clock.now()
         pending = self.exchanges.pending(message.question_id, now)
+        # Raises NotReadyError: who is to be shielded may have been released before.
+        self.filters.check_halt(pending.purpose)
         check_collect(pending.open_channel(0), message.number, pending.parties.question_hash, message.box)
         interval = timedelta(seconds=pending.interval)
         if now + FRESHNESS < _moment(collect_moment(pending.requester, interval, pending.asked, message.number), now):

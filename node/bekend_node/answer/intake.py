@@ -59,7 +59,8 @@ class Intake:
     async def _keep(self, pending: Pending, messages: Sequence[bytes], now: datetime) -> None:
         if milliseconds(now) - pending.asked > 1000 * RELEASE_SECONDS:
             raise StaleError("the persons are named too late: at most ten minutes after the question")
-        # Raises NotReadyError when there is nothing left to compare with.
+        # Each raises NotReadyError: stopped until the next switch, or nothing left to compare with.
+        self.filters.check_halt(pending.purpose)
         self.filters.by_hand(pending.purpose, pending.version)
         box = self.exchanges.keys.desk_box
         exchange = Exchange(pending.id, pending.until, pending.purpose, pending.version)

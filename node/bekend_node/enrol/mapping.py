@@ -32,13 +32,16 @@ class Columns(StrictModel):
     """Names of columns as the CSV's first line has them.
 
     `end` is the date on which the registration ends, `last_involved` the date of the last involvement (the end then
-    follows from the registration age), `change` holds + or - in a file of changes.
+    follows from the registration age), `change` holds + or - in a file of changes. `secret` marks who is shielded by
+    default, such as the BRP's indication of secrecy or a shelter's clients: anything but empty, 0, n, nee leaves a row
+    out of the register, and takes it out in a file of changes.
     """
 
     identifier: Header
     end: Header | None = None
     last_involved: Header | None = None
     change: Header | None = None
+    secret: Header | None = None
 
 
 class Mapping(StrictModel):

@@ -24,6 +24,7 @@ _DELIMITERS = (";", ",", "\t")
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _CHANGES = {"+": True, "-": False}
+_NOT_SECRET = frozenset({"", "0", "n", "nee", "false", "no"})
 
 
 class ImportFaultError(MalformedError):
@@ -166,6 +167,7 @@ class _Layout:
     end: int | None
     last_involved: int | None
     change: int | None
+    secret: int | None
     default_end: int
 
     @classmethod
@@ -190,8 +192,9 @@ class _Layout:
         default = month_number(rules.as_of.isoformat()[:7]) + rules.registration_months
         change = place(columns.change) if rules.changes else None
         if rules.shielding:
-            return cls(rules, len(header), identifier, None, None, change, NEVER_ENDS)
-        return cls(rules, len(header), identifier, place(columns.end), place(columns.last_involved), change, default)
+            return cls(rules, len(header), identifier, None, None, change, None, NEVER_ENDS)
+        end, last_involved, secret = map(place, (columns.end, columns.last_involved, columns.secret))
+        return cls(rules, len(header), identifier, end, last_involved, change, secret, default)
 
     def read(self, fields: list[str] | None, line: int) -> Person | Refused:
         if fields is None:
@@ -201,7 +204,7 @@ class _Layout:
         try:
             identifier = parse_identifier(self.rules.mapping.identifier_kind, fields[self.identifier])
             added = True if self.change is None else _CHANGES[fields[self.change].strip()]
-            month = self._end(fields) if added else 0
+            month = self._end(fields) if added and not self._is_secret(fields) else 0
         except InvalidIdentifier as fault:
             return Refused(line, str(fault))
         except KeyError:
@@ -209,6 +212,9 @@ class _Layout:
         except ValueError:
             return Refused(line, "a date is not written as 2026-11-21 or 21-11-2026")
         return Person(identifier.canonical, month, line)
+
+    def _is_secret(self, fields: list[str]) -> bool:
+        return self.secret is not None and fields[self.secret].strip().lower() not in _NOT_SECRET
 
     def _end(self, fields: list[str]) -> int:
         if self.end is not None and (text := fields[self.end].strip()):
