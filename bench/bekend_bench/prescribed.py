@@ -24,8 +24,10 @@ BEGIN: Counter[str] = (
     + Counter(multiply=1)
     # its own record is durable before the questions go out, and again with the outcomes
     + Counter(seal=2, durable_insert=2)
-    # (6) one durable entry for the questions of the lookup
-    + Counter(durable_insert=1)
+    # (6) one durable entry for the questions of the lookup, and a signed promise of where they stand in the log
+    + Counter(durable_insert=1, sign=1)
+    # (11) the receipt
+    + Counter(sign=1)
     # Begin, Begun, Ask
     + Counter(message=3)
 )
