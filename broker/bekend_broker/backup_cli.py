@@ -59,7 +59,7 @@ def restore_keys(
             as_json,
             {"written": [str(path) for path in done.written], "present": [str(path) for path in done.present]},
             *(f"restored {path}" for path in done.written),
-            f"{len(done.present)} were there already. Look whether they fit: bekend broker check --config {config}",
+            f"{len(done.present)} were there already. Look whether they fit: bekend broker doctor --config {config}",
         )
 
 

@@ -1,17 +1,27 @@
-"""`bekend broker check`: what would keep the broker from serving, now or soon. It changes nothing."""
+"""`bekend broker doctor`: what would keep the broker from serving, now or soon, each with its remedy.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+It changes nothing, and works beside a broker in service and without one.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Final
 
+import grpc
 from bekend_policy.faults import YamlFaults
 from bekend_policy.manifest import parse_manifest
 from bekend_policy.versions import Version
 from bekend_policy.words import Mode
-from bekend_proto.clock import Clock, add_months, month_of
-from bekend_proto.errors import BekendError, KeysError
-from bekend_proto.identity import read_tls
+from bekend_proto import machine_checks as machine
+from bekend_proto.clock import Clock, add_months, epoch_of, month_of
+from bekend_proto.findings import Finding, fail, look, warn
+from bekend_proto.identity import channel_to
 from bekend_proto.note import parse_note
+from cryptography import x509
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bekend_broker.config import BrokerConfig
 from bekend_broker.covenants import in_service, newest_seen
@@ -23,13 +33,11 @@ SOON = timedelta(days=14)
 """How long beforehand an end is reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    good: bool
-    detail: str
+CALL_SECONDS: Final = 5.0
+ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, never listened on
+_NEW_MANIFEST: Final = (
+    "Run `bekend broker init`, then `bekend broker manifest`, have it signed, put it in place and send SIGHUP."
+)
 
 
 def check_all(config: BrokerConfig, clock: Clock) -> list[Finding]:
@@ -56,43 +64,36 @@ def next_manifest_number(config: BrokerConfig) -> int:
 
 def _findings(config: BrokerConfig, clock: Clock) -> Iterator[Finding]:
     now = clock.now()
-    yield _try("certificate", lambda: _certificate(config, clock))
-    yield _try("covenant", lambda: _covenant(in_service(config, now), now))
-    yield _try("keys and manifest", lambda: _keys(load_present(config, now, newest_seen(config)), now))
-    yield _try("keys that are over", lambda: _over(config, now))
-    yield _try("database", lambda: _database(config, now))
+    yield from machine.time_service()
+    yield from machine.certificate(config.tls_files, config.oin, clock)
+    yield from machine.folders(config.keys, config.data)
+    yield machine.disk(config.data)
+    yield look("database", lambda: _database(config, now))
+    yield look("covenant", lambda: _covenant(in_service(config, now), now), YamlFaults)
+    yield look("keys and manifest", lambda: _keys(load_present(config, now, newest_seen(config)), now), YamlFaults)
+    yield look("keys that are over", lambda: _over(config, now))
+    yield _serving(config, clock)
 
 
-def _try(what: str, look: Callable[[], str]) -> Finding:
-    try:
-        return Finding(what, True, look())
-    except (BekendError, YamlFaults) as fault:
-        return Finding(what, False, str(fault))
-
-
-def _certificate(config: BrokerConfig, clock: Clock) -> str:
-    material = read_tls(config.tls_files, clock)
-    if material.oin != config.oin:
-        raise KeysError(f"{config.tls.certificate} names {material.oin}, the configuration {config.oin}")
-    return f"of {material.oin}"
-
-
-def _covenant(versions: tuple[Version, ...], now: datetime) -> str:
+def _covenant(versions: tuple[Version, ...], now: datetime) -> Finding | str:
     covenant = versions[0].covenant
     if covenant.valid_until - now < SOON:
-        raise KeysError(f"{covenant.id} ends on {covenant.valid_until:%Y-%m-%d}: have its next version signed")
+        return warn(
+            "covenant", f"{covenant.id} ends on {covenant.valid_until:%Y-%m-%d}", "Have its next version signed."
+        )
     older = "".join(f", and version {one.covenant.version} until it is retired" for one in versions[1:])
     return f"{covenant.id} version {covenant.version}, signed by {len(covenant.signed_by)} of its participants{older}"
 
 
-def _keys(present: Present, now: datetime) -> str:
+def _keys(present: Present, now: datetime) -> Finding | str:
     manifest = present.manifest
     if manifest.valid_until - now < SOON:
-        raise KeysError(f"the manifest ends on {manifest.valid_until:%Y-%m-%d}: have a new one signed")
+        return warn("keys and manifest", f"the manifest ends on {manifest.valid_until:%Y-%m-%d}", _NEW_MANIFEST)
     near = month_of(now + SOON)
     for month in {month_of(now), near}:
         if month not in manifest.record_keys:
-            raise KeysError(f"no record key for {month}: run `bekend broker init`, then `manifest`, and have it signed")
+            found = fail if month == month_of(now) else warn
+            return found("keys and manifest", f"no record key for {month}", _NEW_MANIFEST)
     missing = [
         (source, purpose, epoch)
         for covenant in present.covenants
@@ -103,17 +104,17 @@ def _keys(present: Present, now: datetime) -> str:
     ]
     if missing:
         source, purpose, epoch = missing[0]
-        raise KeysError(
-            f"{len(missing)} keys are not in the manifest, among them {purpose} of {source} in {epoch}: "
-            "run `bekend broker init`, then `manifest`, and have it signed"
-        )
+        found = fail if epoch == epoch_of(now) else warn
+        told = f"{len(missing)} keys are not in the manifest, among them {purpose} of {source} in {epoch}"
+        return found("keys and manifest", told, _NEW_MANIFEST)
     last = max(manifest.record_keys)
     return f"manifest {manifest.number}, every key as it says; record keys until {add_months(last, 1)}-01"
 
 
-def _over(config: BrokerConfig, now: datetime) -> str:
+def _over(config: BrokerConfig, now: datetime) -> Finding | str:
     if left := over(config.keys, now):
-        raise KeysError(f"{', '.join(path.name for path in left)}: run `bekend broker init`, which destroys them")
+        names = ", ".join(path.name for path in left)
+        return warn("keys that are over", names, "Run `bekend broker init`, which destroys them, on every replica.")
     return "none is left"
 
 
@@ -127,3 +128,38 @@ def _database(config: BrokerConfig, now: datetime) -> str:
         return f"whole, {store.log_entries()} log entries, {open_} questions that a colleague may still decide about"
     finally:
         store.close()
+
+
+def _serving(config: BrokerConfig, clock: Clock) -> Finding:
+    """The broker in service, as a partner meets it; that none runs is no fault of what was looked at."""
+    host, _, port = config.listen.rpartition(":")
+    # What listens on every address is met on this machine.
+    address = f"localhost:{port}" if host.strip("[]") in ANY_ADDRESS else config.listen
+    what = f"running broker at {address}"
+    try:
+        socket.create_connection((address.rpartition(":")[0].strip("[]"), int(port)), CALL_SECONDS).close()
+    except OSError:
+        return warn(what, "nothing listens there", "Start it; then run this again.")
+    return look(what, lambda: asyncio.run(_healthy(what, address, config, clock)))
+
+
+async def _healthy(what: str, address: str, config: BrokerConfig, clock: Clock) -> Finding | str:
+    async with channel_to(address, config.tls_files, clock, _own_name(config)) as channel:
+        request = health_pb2.HealthCheckRequest()
+        try:
+            reply = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=CALL_SECONDS)
+        except grpc.RpcError:
+            remedy = "Find out what listens there, and stop it, or write another address under `listen`."
+            return fail(what, "something else than a broker of this configuration answers", remedy)
+    if reply.status == health_pb2.HealthCheckResponse.SERVING:
+        return "serves"
+    return fail(what, "is stopping, or cannot write its log", "Its log says why.")
+
+
+def _own_name(config: BrokerConfig) -> list[tuple[str, str]]:
+    """A name that the own certificate is valid for: partners dial another than this machine may know itself by."""
+    leaf = x509.load_pem_x509_certificate(config.tls.certificate.read_bytes())
+    with contextlib.suppress(x509.ExtensionNotFound):
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return [("grpc.ssl_target_name_override", name) for name in names.get_values_for_type(x509.DNSName)[:1]]
+    return []

@@ -13,10 +13,11 @@ from bekend_policy.suspension import open_suspension
 from bekend_policy.versions import held
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import InternalError
+from bekend_proto.findings import FAILED, show
 
 from bekend_broker import app as composition
 from bekend_broker import backup_cli, breach_cli, covenants, log_export_cli, retention_cli
-from bekend_broker.checks import Finding, check_all, next_manifest_number
+from bekend_broker.checks import check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
 from bekend_broker.keys import create_missing, destroy_over, draft_manifest
@@ -24,7 +25,7 @@ from bekend_broker.status import Status, read_status
 from bekend_broker.suspending import hand_over
 from bekend_broker.terminal import AsJson, Config, faults, say
 
-NOT_GOOD: Final = 3
+NOT_GOOD: Final = FAILED
 
 EPILOG = """
 **Examples**
@@ -33,7 +34,7 @@ EPILOG = """
 
     bekend broker manifest --config broker/broker.yaml    what the operator signs off line
 
-    bekend broker check --config broker/broker.yaml       is everything there, and does it fit?
+    bekend broker doctor --config broker/broker.yaml      is everything there, and does it fit?
 
     bekend broker serve --config broker/broker.yaml       run; SIGTERM drains, SIGHUP reloads
 
@@ -51,7 +52,9 @@ EPILOG = """
 
     2   wrong use of the command line
 
-    3   `check` found something that is not as it should be; `suspend`: no running broker took the note
+    3   `doctor` found something that does not work; `suspend`: no running broker took the note
+
+    6   `doctor` found nothing that fails, and something that wants attention soon
 """
 
 app = typer.Typer(
@@ -139,17 +142,19 @@ def serve(config: Config = Path("broker.yaml")) -> None:
 
 
 @app.command()
-def check(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
-    """Is everything there, and does it fit? Covenant, signatures, keys, manifest, certificate, database.
+def doctor(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> None:
+    """Is everything there, and does it fit? Each line with its remedy.
 
-    It changes nothing and may run beside a broker in service.
+    Clock, certificate, files, disk, database, covenant, signatures, keys, manifest, and the broker in service if one
+    runs. It changes nothing.
     """
     with faults(as_json):
-        findings = check_all(load_config(config), SystemClock())
-        good = all(finding.good for finding in findings)
-        rows = [{"what": it.what, "good": it.good, "detail": it.detail} for it in findings]
-        say(as_json, {"good": good, "checks": rows}, *map(_line, findings))
-    raise typer.Exit(0 if good else NOT_GOOD)
+        code = show(check_all(load_config(config), SystemClock()), as_json=as_json)
+    raise typer.Exit(code)
+
+
+# Its name before it looked at the machine too.
+app.command("check", hidden=True)(doctor)
 
 
 @app.command()
@@ -241,10 +246,6 @@ def _with_metrics(config: BrokerConfig) -> BrokerConfig:
     if config.metrics is None:
         raise InternalError("the configuration names no `metrics` address: add one, and status can be read there")
     return config
-
-
-def _line(finding: Finding) -> str:
-    return f"{'ok   ' if finding.good else 'FAULT'} {finding.what}: {finding.detail}"
 
 
 def _status_lines(found: Status) -> Iterator[str]:

@@ -8,7 +8,8 @@ import contextlib
 import importlib
 import sys
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -65,6 +66,8 @@ EPILOG = """
 
     5   `bekend lookup`, `antwoorden`, `toestemming`: the node cannot be reached, or cannot ask now
 
+    6   `doctor`: nothing fails, and something wants attention soon
+
     130 stopped with Ctrl-C
 
 `bekend GROUP --help` says more, and so does docs/exit-codes.md.
@@ -98,8 +101,18 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"bekend {version('bekend')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def _bekend() -> None:
+def _bekend(
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and stop.")
+    ] = False,
+) -> None:
     """Which partners know this person? One question, one bit per partner, and nothing else."""
 
 

@@ -1,60 +1,162 @@
-"""`bekend node check`: from the configuration to the canary's way over the broker, one finding per thing."""
+"""`bekend node doctor`: from this machine's clock to the canary's way over the broker, one finding per thing.
+
+It works beside a node in service and without one, and writes nothing but, per canary question, what a question always
+writes.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
 
 import grpc
+import grpc.aio
 from bekend_policy.faults import YamlFaults
-from bekend_proto.clock import Clock
+from bekend_proto import machine_checks as machine
+from bekend_proto.clock import Clock, next_epoch
 from bekend_proto.errors import BekendError, UnreachableError, from_rpc_error
+from bekend_proto.findings import Finding, fail, look, ok, warn
+from bekend_proto.interceptors import DATE
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.app import check_certificate
 from bekend_node.broker_link import BrokerLink, open_links
 from bekend_node.config import NodeConfig
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.mapping import load_mapping
-from bekend_node.keys import NodeKeys
+from bekend_node.keys import NodeKeys, enrolled_epochs
+from bekend_node.readiness import inputs_of
 from bekend_node.rules import Rules, load_rules
 from bekend_node.store import Store
+from bekend_node.store_desk import DeskStore
 from bekend_node.store_registers import Registers
 
 CALL_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    good: bool
-    detail: str
+_PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
+"""Where gRPC looks for a proxy, in this order."""
+SOON: Final = timedelta(days=14)
+"""How long beforehand the end of what the ondertekenaar signs is reported."""
+COVENANT_SOON: Final = timedelta(days=30)
+"""The same of the covenant, which every partner signs."""
 
 
 def check_all(config: NodeConfig, clock: Clock, *, canary: bool) -> Iterator[Finding]:
-    """Look at everything that can be looked at; with `canary` also ask the running node about itself per purpose.
-
-    It writes nothing but, per canary question, what a question always writes.
-    """
-    yield _try("certificate", lambda: check_certificate(config, clock), f"names {config.oin}")
+    """Look at everything that can be looked at; with `canary` also ask the running node about itself per purpose."""
+    now = clock.now()
+    yield from machine.time_service()
+    yield from machine.certificate(config.tls_files, config.oin, clock)
+    yield from machine.folders(config.keys, config.data)
+    yield machine.disk(config.data)
+    yield from _databases(config)
     rules: list[Rules] = []
-    yield _try("keys, covenant, manifest", lambda: rules.append(_rules(config, clock)), "they belong together")
+    yield look("keys, covenant, manifest", lambda: _belong(config, clock, rules), YamlFaults)
     for name, register in sorted(config.registers.items()):
-        yield _try(
+        yield look(
             f"mapping of {name}",
-            lambda name=name, register=register: load_mapping(register.mapping, name, config.approvers),  # type: ignore[misc]
-            "approved by two people",
+            lambda name=name, register=register: _mapping(config, name, register.mapping),  # type: ignore[misc]
+            YamlFaults,
         )
-    if rules:
-        yield from _decided(rules[0], config, clock.now())
-    yield _try("registers", lambda: _registers(config), "pseudonym files are whole")
+    for one in rules:
+        yield from _ends(one, now)
+        yield from _epochs(config, one, now)
+        yield from _decided(config, one, now)
     yield from asyncio.run(_brokers(config, clock))
-    yield from _running(config, rules, canary=canary)
+    yield from _running(config, canary=canary)
 
 
-def _decided(rules: Rules, config: NodeConfig, now: datetime) -> Iterator[Finding]:
+def _databases(config: NodeConfig) -> Iterator[Finding]:
+    for name, opens in (("node.db", _node_database), ("desk.db", _desk_database), ("registers.db", _registers)):
+        if (config.data / name).exists():
+            yield look(f"database {name}", lambda opens=opens: opens(config))  # type: ignore[misc]
+        else:
+            yield ok(f"database {name}", "not there yet; made when it is needed")
+
+
+def _node_database(config: NodeConfig) -> str:
+    with closing(Store.open(config.data)) as store:
+        store.database.check()
+    return "whole"
+
+
+def _desk_database(config: NodeConfig) -> str:
+    with closing(DeskStore.open(config.data)) as desk:
+        desk.check()
+    return "whole"
+
+
+def _registers(config: NodeConfig) -> str:
+    with closing(Registers.open(config.data)) as registers:
+        registers.check()
+    return "whole, and so is every file of pseudonyms"
+
+
+def _belong(config: NodeConfig, clock: Clock, found: list[Rules]) -> str:
+    keys = NodeKeys.load(config.keys, config.oin)
+    with closing(Store.open(config.data)) as store:
+        rules = load_rules(config, keys, store, clock)
+    found.append(rules)
+    return (
+        f"they belong together: {rules.covenant.id} version {rules.covenant.version}, signed by everybody it binds; "
+        f"manifest {rules.manifest.number}"
+    )
+
+
+def _mapping(config: NodeConfig, name: str, mapping: Any) -> str:
+    load_mapping(mapping, name, config.approvers)
+    return "approved by two people"
+
+
+def _ends(rules: Rules, now: datetime) -> Iterator[Finding]:
+    """What was signed until a day: covenant, manifest, standing decisions."""
+    covenant, manifest = rules.covenant, rules.manifest
+    yield _end("end of the covenant", covenant.valid_until, COVENANT_SOON, now, "Have its next version signed.")
+    remedy = "Run `bekend node manifest`, have the ondertekenaar sign it, put it in place and send SIGHUP."
+    yield _end("end of the manifest", manifest.valid_until, SOON, now, remedy)
+    for purpose, decision in sorted(rules.standing.items()):
+        remedy = "Have the ondertekenaar sign the next one; without it a colleague decides on each question."
+        yield _end(f"end of the standing decision for {purpose}", decision.valid_until, SOON, now, remedy)
+
+
+def _end(what: str, until: datetime, soon: timedelta, now: datetime, remedy: str) -> Finding:
+    told = f"{until:%Y-%m-%d}"
+    return warn(what, told, remedy) if until - now < soon else ok(what, told)
+
+
+def _epochs(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Finding]:
+    """Keys of the present quarter, and of the next when it is near; with a key, the lists of each purpose."""
+    keys = NodeKeys.load(config.keys, config.oin)
+    for epoch in enrolled_epochs(now):
+        missing = [p for p in rules.answered() if (config.oin, p, epoch) not in rules.manifest.evaluation_keys]
+        what = f"keys of {epoch}"
+        if epoch in keys.epochs() and not missing:
+            yield ok(what, "at hand, and in the manifest")
+            continue
+        told = f"not in the manifest for {missing[0]}" if missing else "not at hand"
+        remedy = "Run `bekend node manifest`, have the ondertekenaar sign it, put it in place and send SIGHUP."
+        yield warn(what, told, remedy)
+    with closing(Registers.open(config.data)) as registers:
+        for purpose in rules.answered():
+            yield look(
+                f"lists for {purpose}",
+                lambda purpose=purpose: _lists(purpose, rules, registers, keys, now),  # type: ignore[misc]
+            )
+
+
+def _lists(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, now: datetime) -> Finding | str:
+    inputs = inputs_of(purpose, rules, registers, keys, now)
+    told = f"of {inputs.epoch}, as of {inputs.as_of}"
+    coming = enrolled_epochs(now)[-1]
+    here = {one.register for one in registers.generations() if (one.purpose, one.epoch) == (purpose, coming)}
+    lacking = set(rules.answered()[purpose].registers) - here
+    if lacking and coming == next_epoch(inputs.epoch):
+        remedy = f"Import {', '.join(sorted(lacking))} with `bekend node enrol --epoch next` before it begins."
+        return warn(f"lists for {purpose}", f"{told}; none of {coming} yet", remedy)
+    return told
+
+
+def _decided(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Finding]:
     """Who decides, under each purpose: a standing decision, or colleagues at the desk."""
     at_desk = {purpose for colleague in config.desk_staff for purpose in colleague.purposes}
     for purpose, source in rules.answered().items():
@@ -62,86 +164,80 @@ def _decided(rules: Rules, config: NodeConfig, now: datetime) -> Iterator[Findin
             continue
         if source.mode.by_machine:
             detail = "none in force: a colleague decides on each question, until the ondertekenaar signs one"
-            yield Finding(f"standing decision for {purpose}", False, detail)
+            yield warn(f"standing decision for {purpose}", detail)
         if purpose not in at_desk:
-            yield Finding(
-                f"desk for {purpose}", False, "nobody may decide: name colleagues under `desk_staff` in node.yaml"
-            )
-
-
-def _try(what: str, look: Callable[[], object], good: str) -> Finding:
-    try:
-        look()
-    except (BekendError, YamlFaults, OSError) as fault:
-        return Finding(what, False, str(fault))
-    return Finding(what, True, good)
-
-
-def _rules(config: NodeConfig, clock: Clock) -> Rules:
-    keys = NodeKeys.load(config.keys, config.oin)
-    store = Store.open(config.data)
-    try:
-        return load_rules(config, keys, store, clock)
-    finally:
-        store.close()
-
-
-def _registers(config: NodeConfig) -> None:
-    registers = Registers.open(config.data)
-    try:
-        registers.check()
-    finally:
-        registers.close()
+            yield fail(f"desk for {purpose}", "nobody may decide: name colleagues under `desk_staff` in node.yaml")
 
 
 async def _brokers(config: NodeConfig, clock: Clock) -> list[Finding]:
+    """Every replica: the way to it step by step, then a call, then its clock beside the own."""
     findings = []
     try:
         links = open_links(config.brokers, config.tls_files, clock, config.proxy)
     except BekendError as fault:
-        return [Finding("brokers", False, fault.detail)]
+        return [fail("brokers", fault.detail)]
+    named = next((name for name in _PROXIES if os.environ.get(name)), None)
+    if named and config.proxy is None:
+        remedy = "Write it under `proxy` in node.yaml; what is said here of the way to a broker passes it by."
+        findings.append(warn("proxy", f"gRPC takes the one that the environment names under `{named}`", remedy))
     for link in links:
         what = f"broker {link.address}"
-        try:
-            await link.stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=CALL_SECONDS)
-            findings.append(Finding(what, True, "answers"))
-        except grpc.RpcError as fault:
-            error = from_rpc_error(fault)
-            findings.append(
-                Finding(what, False, await _why(link) if isinstance(error, UnreachableError) else error.detail)
-            )
+        way = await link.look()
+        findings += await _call(link, what, clock) if way.good else [fail(what, way.detail)]
         await link.close()
     return findings
 
 
-async def _why(link: BrokerLink) -> str:
-    """What stands between, where something does: a proxy, TLS inspection, a certificate that does not fit."""
-    found = await link.look()
-    return found.detail if not found.good else "the broker answers, and not to this call: see the broker's log"
+async def _call(link: BrokerLink, what: str, clock: Clock) -> list[Finding]:
+    call = link.stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=CALL_SECONDS)
+    try:
+        await call
+    except grpc.RpcError as fault:
+        return [fail(what, from_rpc_error(fault).detail, "Ask its operator; the broker's log says why.")]
+    findings = [ok(what, "answers, and knows this organisation")]
+    trailers = dict(await call.trailing_metadata() or ())
+    if date := trailers.get(DATE):
+        findings.append(machine.clock_against(link.address, parsedate_to_datetime(str(date)), clock.now()))
+    return findings
 
 
-def _running(config: NodeConfig, rules: list[Rules], *, canary: bool) -> Iterator[Finding]:
+def _running(config: NodeConfig, *, canary: bool) -> Iterator[Finding]:
     try:
         with ControlClient(config.socket) as client:
             status = client.call({"op": "status"})
+            yield ok("running node", "answers on its socket")
+            yield from _logs(status)
             for broker, attached in status.get("brokers", {}).items():
-                yield Finding(f"attached to {broker}", attached, "yes" if attached else "no: see the node's log")
+                yield _attached(broker, attached=attached)
             for purpose, facts in status.get("purposes", {}).items():
-                yield Finding(f"filter for {purpose}", facts["ready"], facts["reason"] or "in service")
+                what = f"filter for {purpose}"
+                yield ok(what, "in service") if facts["ready"] else fail(what, facts["reason"])
             for purpose, facts in status.get("purposes", {}).items() if canary else ():
                 yield _canary(client, purpose, by_hand=facts["by_hand"])
     except UnreachableError as fault:
-        yield Finding("running node", False, fault.detail)
+        yield warn("running node", fault.detail, "Start it; then run this again, which looks at what only it can show.")
+
+
+def _attached(broker: str, *, attached: bool) -> Finding:
+    what = f"attached to {broker}"
+    return ok(what, "yes") if attached else fail(what, "no", "Its log says why, under `attach-lost`.")
+
+
+def _logs(status: dict[str, Any]) -> Iterator[Finding]:
+    """Alarms about logs: nothing that an operator clears without asking."""
+    for alarm in status["log"]["alarms"]:
+        remedy = "Run `bekend node alarm list`; ask another partner what it saw, and the broker's operator why."
+        yield fail(f"log of {alarm['origin']}", alarm["detail"], remedy)
 
 
 def _canary(client: ControlClient, purpose: str, *, by_hand: bool | None) -> Finding:
     what = f"canary under {purpose}, over the broker"
     if by_hand:
-        return Finding(what, True, "a colleague decides: looked for at each switch, and not over the broker")
+        return ok(what, "a colleague decides: looked for at each switch, and not over the broker")
     reply = client.call({"op": "canary", "purpose": purpose})
     if reply["type"] != "result":
-        return Finding(what, False, str(reply.get("reason", reply["type"])))
+        return fail(what, str(reply.get("reason", reply["type"])))
     outcome = reply["outcome"]
     if outcome["outcome"] == "bekend":
-        return Finding(what, True, "found")
-    return Finding(what, False, f"{outcome['outcome']}: {outcome.get('reason') or 'this node misses people'}")
+        return ok(what, "found")
+    return fail(what, f"{outcome['outcome']}: {outcome.get('reason') or 'this node misses people'}")

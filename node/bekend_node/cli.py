@@ -14,6 +14,7 @@ from bekend_policy.sign import write_atomic
 from bekend_policy.suspension import parse_suspension
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import KeysError, MalformedError
+from bekend_proto.findings import FAILED, show
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.note import parse_note
 from rich.console import Console
@@ -38,7 +39,7 @@ from bekend_node.keys import NodeKeys
 from bekend_node.setup import configuration, draw_canary, make_draft
 from bekend_node.terminal import AsJson, Config, faults, say
 
-NOT_GOOD: Final = 3
+NOT_GOOD: Final = FAILED
 
 EPILOG = """
 **Examples**
@@ -57,7 +58,7 @@ EPILOG = """
 
     bekend node desk list                                              what a colleague here is to decide on
 
-    bekend node check --config node.yaml                               everything, up to the canary over the broker
+    bekend node doctor --config node.yaml                              everything, up to the canary over the broker
 
     bekend node shield --config node.yaml                              asks for the number; never on the command line
 
@@ -69,10 +70,12 @@ EPILOG = """
 
     2   wrong use of the command line
 
-    3   `check` found something that is not as it should be; `status`: a purpose cannot be answered, or an alarm;
+    3   `doctor` found something that does not work; `status`: a purpose cannot be answered, or an alarm;
         `suspend`, `resume`: a replica of the broker does not know of it yet
 
     4   a guard stopped it (shrinking, too many refused rows, mapping), or a rule (raise, desk): nothing was changed
+
+    6   `doctor` found nothing that fails, and something that wants attention soon
 """
 
 app = typer.Typer(
@@ -304,24 +307,25 @@ def _install(config: Path, note: Path, as_json: bool, *, lifts: bool) -> None:
 
 
 @app.command()
-def check(
+def doctor(
     config: Config = Path("node.yaml"),
     canary: Annotated[bool, typer.Option(help="Ask the running node about its own canary, over the broker.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Is everything there, does it fit, and is the canary found all the way over the broker?
+    """Is everything there, does it fit, and is the canary found all the way over the broker? Each line with its remedy.
 
-    The canary may be asked 24 times a day per purpose.
+    Clock, certificate, files, disk, databases, covenant, keys, lists, the way to every broker: with the node running or
+    without it. The canary may be asked 24 times a day per purpose.
     """
     from bekend_node.checks import check_all  # noqa: PLC0415 - loads the whole node
 
     with faults(as_json):
-        findings = list(check_all(load_config(config), SystemClock(), canary=canary))
-        good = all(finding.good for finding in findings)
-        rows = [{"what": it.what, "good": it.good, "detail": it.detail} for it in findings]
-        lines = [f"{'ok   ' if it.good else 'FAULT'} {it.what}: {it.detail}" for it in findings]
-        say(as_json, {"good": good, "checks": rows}, *lines)
-    raise typer.Exit(0 if good else NOT_GOOD)
+        code = show(list(check_all(load_config(config), SystemClock(), canary=canary)), as_json=as_json)
+    raise typer.Exit(code)
+
+
+# Its name before it looked at the machine too.
+app.command("check", hidden=True)(doctor)
 
 
 def _read_persons(kind: str) -> list[Identifier]:

@@ -1,4 +1,4 @@
-"""How far one gets on the way to a broker, and who answers there: for the log, `bekend node check` and the doctor.
+"""How far one gets on the way to a broker, and who answers there: for the log, and `bekend node doctor`.
 
 gRPC says no more than UNAVAILABLE. Here each step is taken by itself:
 

@@ -72,6 +72,10 @@ class DeskStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(Database.open(folder / "desk.db", MIGRATIONS))
 
+    def check(self) -> None:
+        """Raise StorageError when the file is damaged."""
+        self._database.check()
+
     def close(self) -> None:
         """Finish writing and close."""
         self._database.close()

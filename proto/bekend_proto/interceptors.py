@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
+from email.utils import format_datetime
 from time import perf_counter
 from typing import Any, Final, Never
 
@@ -21,6 +22,7 @@ import grpc
 import grpc.aio
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import TRAILER, BekendError, DeadlineError, InternalError, code_name, status_of
 from bekend_proto.identity import caller_oin, require_tls13
 from bekend_proto.logs import CALL_FAILED, CALL_REFUSED, log, place_of
@@ -30,6 +32,11 @@ Admission = Callable[[str], None]
 """Given a caller's OIN, raises a BekendError unless it may call at all."""
 
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
+
+DATE: Final = "date"
+"""Trailer of unary calls: the server's time, so that a caller can hold its own clock beside it. An `HTTP-date` (RFC
+9110, section 5.6.7), in whole seconds; not signed and believed by nobody but `doctor`.
+"""
 
 BLAND: Final = "refused; the reason stands in the log of the party that you called"
 
@@ -59,10 +66,17 @@ class CallMetrics:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """The one interceptor: caller, deadline of unary calls, errors, metrics."""
 
-    def __init__(self, metrics: CallMetrics, unary_seconds: float, admit: Admission | None = None) -> None:
+    def __init__(
+        self,
+        metrics: CallMetrics,
+        unary_seconds: float,
+        admit: Admission | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._metrics = metrics
         self._unary_seconds = unary_seconds
         self._admit = admit
+        self._clock = clock or SystemClock()
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -92,8 +106,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         }
         if not handler.response_streaming:
             if handler.request_streaming:
-                return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, call, None), **codec)
-            limited = _unary(handler.unary_unary, call, self._unary_seconds)
+                inner = _unary(handler.stream_unary, call, self._clock, None)
+                return grpc.stream_unary_rpc_method_handler(inner, **codec)
+            limited = _unary(handler.unary_unary, call, self._clock, self._unary_seconds)
             return grpc.unary_unary_rpc_method_handler(limited, **codec)
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(_streaming(handler.stream_stream, call), **codec)
@@ -159,12 +174,14 @@ async def refuse(context: Any, error: BekendError) -> Never:
     raise AssertionError("abort raises")
 
 
-def _unary(inner: Any, call: _Call, seconds: float | None) -> Any:
+def _unary(inner: Any, call: _Call, clock: Clock, seconds: float | None) -> Any:
     async def handle(request: Any, context: Any) -> Any:
         async def work() -> Any:
             try:
                 async with asyncio.timeout(seconds) as limit:
-                    return await inner(request, context)
+                    result = await inner(request, context)
+                    context.set_trailing_metadata(((DATE, format_datetime(clock.now(), usegmt=True)),))
+                    return result
             except TimeoutError:
                 if not limit.expired():
                     raise

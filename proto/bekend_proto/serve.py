@@ -76,7 +76,7 @@ async def start_server(
     when the files cannot be used, AddressError when the address cannot be listened on.
     """
     credentials = server_credentials(tls, clock)
-    interceptor = CallInterceptor(CallMetrics(registry or CollectorRegistry()), unary_seconds, admit)
+    interceptor = CallInterceptor(CallMetrics(registry or CollectorRegistry()), unary_seconds, admit, clock)
     keepalive = round(keepalive_seconds * 1000)
     options = (
         *SERVER_OPTIONS,

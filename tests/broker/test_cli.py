@@ -109,30 +109,6 @@ def test_manifest_writes_what_the_operator_signs_under_the_next_number(today: Fe
     assert manifest.evaluation_keys == today.broker_manifest.evaluation_keys
 
 
-def test_check_says_what_is_wrong_and_ends_with_3(today: Federation) -> None:
-    path = write_config(today)
-    code, output = command("check", "--config", str(path), "--json")
-    assert code == 0, output
-    assert all(one["good"] for one in json.loads(output)["checks"])
-    (today.folder / "manifest.note").unlink()
-    code, output = command("check", "--config", str(path))
-    assert code == 3
-    assert "FAULT keys and manifest" in output
-    assert "bekend broker manifest" in output
-    assert "ok    covenant" in output
-
-
-def test_check_finds_a_certificate_of_another(today: Federation, authority: Authority) -> None:
-    tls = authority.issue("00000099000000001000", name="another")
-    path = write_config(
-        today,
-        tls={"certificate": str(tls.certificate), "key": str(tls.key), "authorities": str(tls.authorities)},
-    )
-    code, output = command("check", "--config", str(path))
-    assert code == 3
-    assert "FAULT certificate" in output
-
-
 async def test_status_tells_of_the_running_broker(today: Federation) -> None:
     broker = await start_broker(today.config(metrics="127.0.0.1:0"), SystemClock())
     try:
@@ -153,14 +129,14 @@ async def test_status_tells_of_the_running_broker(today: Federation) -> None:
     assert "is it running?" in output
 
 
-async def test_check_and_status_tell_how_many_questions_a_colleague_may_decide_about(today: Federation) -> None:
+async def test_doctor_and_status_tell_how_many_questions_a_colleague_may_decide_about(today: Federation) -> None:
     om, vt = today.parties[OM.oin], today.parties[VEILIG_THUIS.oin]
     async with today.broker(), vt.attached():
         for _ in range(3):
             lookup = await om.lookup(ZSM_CONTEXT).begin()
             await lookup.outcomes(vt.oin)
     path = write_config(today)
-    _, output = await asyncio.to_thread(command, "check", "--config", str(path))
+    _, output = await asyncio.to_thread(command, "doctor", "--config", str(path))
     assert "3 questions that a colleague may still decide about" in output
     broker = await start_broker(today.config(metrics="127.0.0.1:0"), SystemClock())
     try:
@@ -201,7 +177,7 @@ def test_serve_without_its_manifest_ends_with_1_and_says_what_to_do(today: Feder
     assert "bekend broker manifest" in output
 
 
-@pytest.mark.parametrize("name", ["init", "manifest", "serve", "check", "status"])
+@pytest.mark.parametrize("name", ["init", "manifest", "serve", "doctor", "check", "status"])
 def test_every_command_explains_itself(name: str) -> None:
     code, output = command(name, "--help")
     assert code == 0

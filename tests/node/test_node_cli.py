@@ -127,7 +127,7 @@ async def test_mistakes_in_the_configuration_name_file_and_line(shell: Shell) ->
     assert code == 1
     assert f"{path}:{len(good.splitlines()) + 1}" in errors
     path.write_text(re.sub(r"oin: .*", "oin: '00000099000000003000'", good, count=1))
-    code, _, errors = await shell.run("check", "--no-canary")
+    code, _, errors = await shell.run("doctor", "--no-canary")
     assert code == 3
 
 
@@ -160,7 +160,7 @@ async def test_serve_status_check_and_a_clean_stop(shell: Shell) -> None:
         code, output, _ = await shell.run("status")
         assert code == 0
         assert "next switch" in output
-        code, output, _ = await shell.run("check", "--json")
+        code, output, _ = await shell.run("doctor", "--json")
         findings = {row["what"]: row["good"] for row in json.loads(output)["checks"]}
         assert (code, all(findings.values())) == (0, True), output
         assert f"canary under {ZSM_CONTEXT}, over the broker" in findings
