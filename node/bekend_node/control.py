@@ -10,6 +10,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "desk", "act": "list"}, {"op": "desk", "act": "release", "item": ..., "ground": ...}, ...   the release desk
     {"op": "lapse", "case": ...}                                a case was not taken in: destroy what came
+    {"op": "correct", "case": ..., "partner": ..., "reason": ...}    a partner was wrongly `bekend`; gives a letter
     {"op": "consequence", "case": ..., "changed": true}         what came changed a decision, or not; once
     {"op": "bulletin", "quarter": "2026-K3"}                    protected counts of a quarter, for who may read the log
     {"op": "status"}
@@ -52,6 +53,7 @@ from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identi
 
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
+from bekend_node.ask.correcting import Report
 from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.config import Officer
@@ -62,6 +64,7 @@ from bekend_node.control_messages import (
     CanaryRequest,
     ClearAlarmRequest,
     ConsequenceRequest,
+    CorrectRequest,
     DeskRequest,
     HaltRequest,
     LapseRequest,
@@ -251,17 +254,28 @@ class ControlServer:
         """What an officer wants besides asking."""
         if isinstance(request, OpenRequest):
             return await self._open_purpose(request, self._in_role(roles, request.purpose))
+        if isinstance(request, LapseRequest | ConsequenceRequest | CorrectRequest):
+            return await self._about_case(request, roles)
+        if isinstance(request, RaiseRequest):
+            return await self._raise(request, roles)
+        if isinstance(request, LateRequest):
+            return await self._late.handle(request, roles)
+        return self._purposes(roles)
+
+    async def _about_case(
+        self, request: LapseRequest | ConsequenceRequest | CorrectRequest, roles: list[OfficerRef]
+    ) -> Reply:
+        """What became of a case."""
         if isinstance(request, LapseRequest):
             found = await self._asker.lapse(request.case, roles[0].user)
             return {"type": "result", "lookups": found.lookups, "questions": found.questions}
         if isinstance(request, ConsequenceRequest):
             told = await self._asker.consequence(request.case, changed=request.changed)
             return {"type": "result", "purposes": told}
-        if isinstance(request, RaiseRequest):
-            return await self._raise(request, roles)
-        if isinstance(request, LateRequest):
-            return await self._late.handle(request, roles)
-        return self._purposes(roles)
+        report = Report(request.case, request.partner, request.reason, roles[0].user, request.person)
+        made = await self._asker.correct(report, self._late.purposes(roles))
+        letter = made.letter.decode()
+        return {"type": "result", "number": made.number, "questions": made.questions, "letter": letter}
 
     async def _read_log(self, connection: "_Connection", request: LogRequest, user: str) -> None:
         """Lines `records`, a day at a time, then one `result`. Who may read is no question of being an officer."""

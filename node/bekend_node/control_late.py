@@ -47,7 +47,7 @@ class LateDesk:
         return self._consents(request, roles)
 
     async def _answers(self, request: AnswersRequest, roles: Sequence[OfficerRef]) -> Reply:
-        purposes, user = self._purposes(roles), roles[0].user
+        purposes, user = self.purposes(roles), roles[0].user
 
         def wanted(one: PendingQuestion) -> bool:
             if request.case is None:
@@ -81,11 +81,11 @@ class LateDesk:
         return self._shown(await self._asker.record_consent(given, officer))
 
     async def _withdraw(self, request: WithdrawRequest, roles: Sequence[OfficerRef]) -> Reply:
-        purposes = self._purposes(roles)
+        purposes = self.purposes(roles)
         return self._shown(await self._asker.withdraw_consent(request.case, request.partners, purposes, roles[0]))
 
     def _consents(self, request: ConsentsRequest, roles: Sequence[OfficerRef]) -> Reply:
-        purposes = self._purposes(roles)
+        purposes = self.purposes(roles)
         return self._shown([one for one in self._asker.consents.of_case(request.case) if one.purpose in purposes])
 
     def _shown(self, found: Sequence[Consent]) -> Reply:
@@ -93,7 +93,7 @@ class LateDesk:
         consents = [{**one.to_json(), "partner_name": names.get(one.partner, one.partner)} for one in found]
         return {"type": "result", "consents": consents}
 
-    def _purposes(self, roles: Sequence[OfficerRef]) -> frozenset[str]:
+    def purposes(self, roles: Sequence[OfficerRef]) -> frozenset[str]:
         """The purposes that these roles may use at this organisation."""
         held = {one.role for one in roles}
         covenant = self._covenant()

@@ -113,6 +113,16 @@ class LapseRequest(_Request):
     case: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
+class CorrectRequest(_Request):
+    """A partner was wrongly `bekend` in a case."""
+
+    op: Literal["correct"]
+    case: Case
+    partner: Oin
+    person: Annotated[int, Field(ge=1, le=8)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=4000)]
+
+
 class ConsequenceRequest(_Request):
     """Whether what came changed what was decided in a case."""
 
@@ -238,6 +248,7 @@ Request = (
     | LogRequest
     | SignalsRequest
     | LapseRequest
+    | CorrectRequest
     | ConsequenceRequest
     | BulletinRequest
     | RecordsRequest

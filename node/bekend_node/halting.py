@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bekend_policy.justification import holds_bsn
+from bekend_policy.justification import check_reason
 from bekend_proto import logs
 from bekend_proto.clock import Clock, milliseconds
 from bekend_proto.errors import RefusedError
@@ -22,10 +22,6 @@ from bekend_proto.errors import RefusedError
 from bekend_node.filters import Filters
 from bekend_node.rules import Rules
 from bekend_node.store_filters import HaltRow, KeptFilters
-
-SHORTEST, LONGEST = 10, 600
-"""Characters of a reason."""
-_RULE = "stilzetten"
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,11 @@ class Halting:
         """
         if purpose not in self.rules().answered():
             raise RefusedError("onbekend-doel", "Onder dit doel antwoordt uw organisatie niet.")
-        if not SHORTEST <= len(reason.strip()) <= LONGEST:
-            raise RefusedError(_RULE, f"Schrijf waarom: {SHORTEST} tot en met {LONGEST} tekens.")
-        if holds_bsn(reason):
-            raise RefusedError(_RULE, "In de reden staat een nummer dat een BSN kan zijn. Haal het weg.")
+        why = check_reason(reason, "stilzetten")
         version = await self.filters.halt(purpose)
         if version > self.kept.halts().get(purpose, -1):
             at = milliseconds(self.clock.now())
-            await self.kept.halt(HaltRow(at, purpose, version, by, reason.strip()))
+            await self.kept.halt(HaltRow(at, purpose, version, by, why))
             logs.log(logs.PURPOSE_HALTED, purpose=purpose, version=version, by=by)
         return self.until(purpose)
 

@@ -87,11 +87,12 @@ class RetentionStore:
         return await self._database.write(write)
 
     async def forget_acts(self, before: int) -> int:
-        """Forget readings of the log, lapsed cases, consequences and halts that are older; how many there were."""
+        """Forget readings of the log, lapsed cases, consequences, halts, corrections that are older; how many."""
 
         def write(conn: Connection) -> int:
             gone = forget_reads(conn, before) + conn.execute("DELETE FROM lapsed WHERE at < ?", (before,)).rowcount
             gone += conn.execute("DELETE FROM halt WHERE at < ?", (before,)).rowcount
+            gone += conn.execute("DELETE FROM correction WHERE at < ?", (before,)).rowcount
             return gone + conn.execute("DELETE FROM consequence WHERE at < ?", (before,)).rowcount
 
         return await self._database.write(write)

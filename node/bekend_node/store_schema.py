@@ -15,6 +15,7 @@ halt         who stopped a purpose until its next switch, and why; filters up to
 awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise
 desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
 own_record   the requester's own sealed records (protocol section 8)
+correction   see store_corrections.py
 decision     what was decided about a lookup before anything left, or about a message that was refused
 lapsed       cases that were not taken in, under a keyed hash
 consequence  whether what came changed a decision, per case (a keyed hash) and purpose: once, yes or no
@@ -34,7 +35,7 @@ from bekend_proto.durable import LOG_DDL, Migration
 from bekend_proto.read_table import READ_DDL
 from bekend_proto.retention_table import RETENTION_DDL
 
-from bekend_node import store_consent, store_deferrals, store_pending, store_signals
+from bekend_node import store_consent, store_corrections, store_deferrals, store_pending, store_signals
 
 _START = (
     LOG_DDL
@@ -148,4 +149,5 @@ MIGRATIONS: Final = (
     Migration(15, "consequences of cases", _CONSEQUENCE),
     Migration(16, "terms of raises, deferrals and consents", _DESTROYED_BEFORE),
     Migration(17, "purposes halted until a switch", _HALT),
+    Migration(18, "corrections", store_corrections.DDL),
 )

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from bekend_policy.sign import write_atomic
+from bekend_proto.errors import StorageError
 
 from bekend_node.calling import called
 from bekend_node.terminal import AsJson, Config, faults, say
@@ -68,4 +70,36 @@ def gevolg(
             as_json,
             called(config, request, as_json=as_json),
             "Dank u. Dit telt mee in het kwartaalbulletin; er staat niet bij van wie of over wie het is.",
+        )
+
+
+@app.command()
+def onterecht(
+    *,
+    config: Config = Path("node.yaml"),
+    zaak: Case,
+    partner: Annotated[str, typer.Option(help="OIN van de partner die ten onrechte 'bekend' antwoordde.")],
+    reden: Annotated[str, typer.Option(help="Waarom het niet klopt. Zonder namen en nummers van personen.")],
+    brief: Annotated[Path, typer.Option(help="Nieuw bestand voor de brief aan het loket van de partner (HTML).")],
+    persoon: Annotated[
+        int | None, typer.Option(min=1, max=8, help="De hoeveelste persoon van de vraag; anders alle.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Een partner was onterecht 'bekend': trek het antwoord hier in, en maak de brief aan het loket van die partner.
+
+    De brief gaat buiten bekend om: u vult zelf in om wie het gaat, en geeft hem af of stuurt hem beveiligd.
+    """
+    with faults(as_json):
+        if brief.exists():
+            raise StorageError(f"{brief} bestaat al: kies een ander bestand voor de brief")
+        request = {"op": "correct", "case": zaak, "partner": partner, "person": persoon, "reason": reden}
+        facts = called(config, request, as_json=as_json)
+        write_atomic(brief, str(facts.pop("letter")).encode())
+        say(
+            as_json,
+            {**facts, "letter": str(brief)},
+            f"Vastgelegd als onterecht-{facts['number']}. Het antwoord van deze partner is hier ingetrokken.",
+            f"Brief: {brief}. Vul in om wie het gaat, en stuur hem beveiligd of geef hem af. Niet met gewone e-mail.",
+            "Gebruik het antwoord niet meer, en haal het uit uw eigen aantekeningen.",
         )

@@ -8,6 +8,8 @@ as one text with three marked parts:
 
 import re
 
+from bekend_proto.errors import RefusedError
+
 from bekend_policy.terms import Purpose
 
 PARTS = {
@@ -50,6 +52,16 @@ def justification_fault(purpose: Purpose, text: str | None) -> tuple[str, str, s
                 f"Schrijf in de motivering: {' … '.join(f'{it}:' for it in PARTS)} …",
             )
     return None
+
+
+def check_reason(text: str, rule: str) -> str:
+    """A reason that is kept on the record, trimmed. Raises RefusedError under this rule; it never repeats the text."""
+    reason = text.strip()
+    if not SHORTEST <= len(reason) <= LONGEST:
+        raise RefusedError(rule, f"Schrijf waarom: {SHORTEST} tot en met {LONGEST} tekens.")
+    if holds_bsn(reason):
+        raise RefusedError(rule, "In de reden staat een nummer dat een BSN kan zijn. Haal het weg.")
+    return reason
 
 
 def warnings(text: str) -> list[str]:

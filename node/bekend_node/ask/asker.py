@@ -27,6 +27,7 @@ from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, offi
 from bekend_node.ask.collector import Collector
 from bekend_node.ask.consent import Consent, ConsentBook, Given, consent_partners
 from bekend_node.ask.consequence import is_to_be_told, tell
+from bekend_node.ask.correcting import Report, Reported, correct, corrections_of
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
 from bekend_node.ask.lapsing import Lapsed, lapse
 from bekend_node.ask.late import LateAnswers, late_answers
@@ -38,6 +39,7 @@ from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, pla
 from bekend_node.ask.signals import Signals
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
+from bekend_node.store_corrections import Correction
 from bekend_node.store_decisions import Decisions
 
 CANARY_OFFICER = OfficerRef(user="bekend-node", name="bekend node check", role="")
@@ -237,6 +239,18 @@ class Asker:
         asking = self._asking()
         self._used(case)
         return await lapse(asking, Decisions(asking.store.database), case, by)
+
+    async def correct(self, report: Report, purposes: Collection[str] | None) -> Reported:
+        """A partner was wrongly `bekend`: take it back here, and write the letter to its desk (FG-26).
+
+        `purposes`: those that the reporter may use, None for the privacy officer. Raises RefusedError, StorageError.
+        """
+        self._used(report.case)
+        return await correct(self._asking(), report, purposes)
+
+    def corrections(self, case: str, since: datetime) -> list[Correction]:
+        """What was reported about a case since a moment."""
+        return corrections_of(self._asking(), case, since)
 
     async def consequence(self, case: str, *, changed: bool) -> tuple[str, ...]:
         """Whether what came changed what was decided in a case, once; returns the purposes that it is kept for.

@@ -14,8 +14,11 @@ from bekend_proto.errors import BekendError
 
 from bekend_node import receipt
 from bekend_node.ask.asking import Asking
-from bekend_node.ask.outcomes import Outcome, inconclusive, known, pending_until, unanswered, withdrawn
+from bekend_node.ask.outcomes import Outcome, corrected, inconclusive, known, pending_until, unanswered, withdrawn
 from bekend_node.ask.pending import PendingQuestion, Told, open_pending
+
+_NOT_SIGNED = frozenset({Told.DESTROYED, Told.CORRECTED})
+"""What a receipt says nothing of any more; one that was given out says what came then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def late_receipt(asking: Asking, one: LateAnswers) -> receipt.ReceiptFile:
     it was issued.
     """
     first = one.first
-    whole = [it for it in one.questions if all(told is not Told.DESTROYED for told, _ in it.told)]
+    whole = [it for it in one.questions if all(told not in _NOT_SIGNED for told, _ in it.told)]
     sources = {it.source for it in whole}
     facts = receipt.Facts(
         requester=asking.oin,
@@ -107,6 +110,8 @@ def _outcomes(asking: Asking, one: PendingQuestion, contact: str | None) -> Iter
             yield unanswered(person, oin, name)
         elif told is Told.WITHDRAWN:
             yield withdrawn(person, oin, name)
+        elif told is Told.CORRECTED:
+            yield corrected(person, oin, name)
 
 
 async def _contact(asking: Asking, oin: str) -> str | None:

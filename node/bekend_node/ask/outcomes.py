@@ -18,6 +18,7 @@ PROVES_NOTHING: Final = "Geen uitsluitsel bewijst niets: de persoon kan hier toc
 """Stands with every `geen uitsluitsel`, also in prints and exports (FG-27)."""
 
 WITHDRAWN: Final = "De toestemming is ingetrokken. Wat er kwam, is vernietigd."
+CORRECTED: Final = "Ingetrokken: gemeld als onterecht bekend. Gebruik wat er kwam niet meer."
 _LATER: Final = "Dit zegt niets over de persoon. U ziet het antwoord met: bekend antwoorden."
 ASK_THE_DESK: Final = "Neem contact op met het contactpunt van deze partner."
 
@@ -145,3 +146,8 @@ def unanswered(person: int, oin: str, name: str) -> Outcome:
 def withdrawn(person: int, oin: str, name: str) -> Outcome:
     """The consent was withdrawn; what came before is destroyed."""
     return Outcome(person, oin, name, OutcomeKind.INCONCLUSIVE, None, f"{WITHDRAWN} {PROVES_NOTHING}")
+
+
+def corrected(person: int, oin: str, name: str) -> Outcome:
+    """A `bekend` that was reported to be wrong (FG-26): it is destroyed, and nothing may be taken from it."""
+    return Outcome(person, oin, name, OutcomeKind.INCONCLUSIVE, None, f"{CORRECTED} {PROVES_NOTHING}")

@@ -43,6 +43,7 @@ class Told(StrEnum):
     CLOSED = "geen_uitsluitsel"
     UNANSWERED = "geen_antwoord"
     WITHDRAWN = "ingetrokken"
+    CORRECTED = "onterecht"
     DESTROYED = "vernietigd"
 
 
@@ -146,6 +147,14 @@ class PendingQuestion:
     def withdrawn(self, at: int) -> Self:
         """The same, once the consent was withdrawn: whatever came is destroyed, and what still comes is dropped."""
         return replace(self, told=((Told.WITHDRAWN, at),) * len(self.told))
+
+    def corrected(self, person: int | None) -> Self:
+        """The same, once a `bekend` was reported to be wrong: of this person, or (None) of all. It lives no longer."""
+        found = tuple(
+            (Told.CORRECTED if told is Told.KNOWN and person in {None, index} else told, moment)
+            for index, (told, moment) in enumerate(self.told)
+        )
+        return replace(self, told=found)
 
     def expires(self, moment: int) -> int:
         """When what came at a moment is destroyed, in milliseconds."""

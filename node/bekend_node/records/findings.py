@@ -205,6 +205,9 @@ def in_full(grounds: Iterable[Ground]) -> tuple[str, ...]:
 def _kind(outcome: str | None) -> OutcomeKind | None:
     if outcome == Told.WITHDRAWN:
         return OutcomeKind.NO_ANSWER
+    if outcome == Told.CORRECTED:
+        # What came was `bekend`, whatever was found out afterwards.
+        return OutcomeKind.KNOWN
     try:
         return OutcomeKind(outcome) if outcome else None
     except ValueError:

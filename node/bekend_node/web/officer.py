@@ -241,6 +241,7 @@ class OfficerPages:
         if found.expires <= self.clock.now():
             del session.shelf[request.path_params["id"]]
             raise HTTPException(404)
+        found.take_back(self.asker.corrections(found.case, found.asked_at))
         return found
 
 

@@ -6,7 +6,7 @@ in memory, and in no page.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -14,9 +14,10 @@ from typing import Final
 from bekend_proto.errors import BekendError, BudgetError
 
 from bekend_node.ask.asker import Outcomes
-from bekend_node.ask.outcomes import Outcome, OutcomeKind
+from bekend_node.ask.outcomes import Outcome, OutcomeKind, corrected
 from bekend_node.ask.rules import Inquiry
 from bekend_node.receipt import ReceiptFile
+from bekend_node.store_corrections import Correction
 from bekend_node.web.sessions import Session
 
 ALIVE_SECONDS: Final = 15.0
@@ -54,6 +55,13 @@ class Running:
     def follow(self, outcomes: Outcomes) -> None:
         """Take outcomes as they come. The lookup goes on when nobody looks."""
         self._task = asyncio.create_task(self._take(outcomes))
+
+    def take_back(self, corrections: Sequence[Correction]) -> None:
+        """Destroy what was reported to be wrong: every `bekend` that a correction is about."""
+        for place, one in enumerate(self.outcomes):
+            number = self.number_of(one.person)
+            if one.outcome is OutcomeKind.KNOWN and any(it.is_about(one.oin, number) for it in corrections):
+                self.outcomes[place] = corrected(one.person, one.oin, one.name)
 
     def number_of(self, person: int) -> int:
         """How a page numbers a person."""
