@@ -62,15 +62,16 @@ class Report:
                 f"Measured {self.began:%Y-%m-%d %H:%M} UTC in {self.seconds:.0f} s: {facts}.",
                 f"Share of the cores that other processes had meanwhile: {others}.",
                 "",
-                *_table(("part", "what", "measured", "of floor", "bar", ""), figures),
+                *table(("part", "what", "measured", "of floor", "bar", ""), figures),
                 "",
-                *_table(("floor: one operation at the raw speed of its library", "time"), floor),
+                *table(("floor: one operation at the raw speed of its library", "time"), floor),
                 "",
             )
         )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table, its columns aligned, as lines."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

@@ -294,7 +294,7 @@ def _write_mapping(path: Path, register: str, kind: str, approvers: tuple[Signin
         "kind: bekend/1 mapping\n"
         f"register: {register}\n"
         f"identifier_kind: {kind}\n"
-        f"columns:\n  identifier: {column}\n  end: einddatum\n"
+        f"columns:\n  identifier: {column}\n  end: einddatum\n  change: mutatie\n"
     )
     first, second = approvers
     path.write_bytes(add_signature(sign_note(text, first.name, first.seed), second.name, second.seed))

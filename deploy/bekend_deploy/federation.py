@@ -227,8 +227,11 @@ class Federation:
         with ThreadPoolExecutor(parallel) as together:
             return list(together.map(one, self.imports()))
 
-    def enrol(self, work: Import) -> Imported:
-        """Enrol one register. Raises ProcessFailed with the end of its log when that fails."""
+    def enrol(self, work: Import, *options: str) -> Imported:
+        """Enrol one register, with more options of the command if need be.
+
+        Raises ProcessFailed with the end of its log when that fails.
+        """
         begin = time.monotonic()
         log = work.node.folder / f"enrol-{work.register}.log"
         words = (
@@ -240,6 +243,7 @@ class Federation:
             work.register,
             "--file",
             str(work.path),
+            *options,
         )
         process = Process(f"enrol {work.node.partner.slug} {work.register}", words, log)
         if process.wait(3600) != 0:
