@@ -1,11 +1,14 @@
 """Fixtures that every room's tests may use."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.clocks import SteeredClock
 from tests.support.pki import Authority
+from tests.support.postgres import PostgresServer, binaries
 
 
 @pytest.fixture
@@ -18,3 +21,18 @@ def clock() -> SteeredClock:
 def authority(tmp_path: Path) -> Authority:
     """A certificate authority of this test alone."""
     return Authority(tmp_path / "pki")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of this process.
+
+    Skipped where there is none, unless REQUIRE_POSTGRES says that there must be one.
+    """
+    found = binaries()
+    if found is None:
+        if os.environ.get("REQUIRE_POSTGRES"):
+            pytest.fail("PostgreSQL is missing: apt-get install postgresql")
+        pytest.skip("PostgreSQL is not installed")
+    with PostgresServer.running(found) as server:
+        yield server

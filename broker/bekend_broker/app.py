@@ -229,7 +229,7 @@ async def start_broker(config: BrokerConfig, clock: Clock) -> Broker:
     Raises CovenantFaults, KeysError, SignatureError, StorageError, TlsFilesError, AddressError: each names the
     remedy, and nothing is left running.
     """
-    store = Store.open(config.data)
+    store = Store.of(config)
     try:
         present = load_present(config, clock.now(), store.newest_covenant)
         broker = Broker(config, clock, store, Metrics(), present)

@@ -35,7 +35,7 @@ def breach(
         settings = load_config(config)
         covenant = load_covenant(settings.covenant)
         moment = found.replace(tzinfo=UTC) if found else SystemClock().now()
-        store = Store.open(settings.data)
+        store = Store.of(settings)
         try:
             bundles = Decisions(store.database).between(*days.span)
         finally:

@@ -53,8 +53,8 @@ def next_manifest_number(config: BrokerConfig) -> int:
     numbers = [0]
     if config.manifest.exists():
         numbers.append(parse_manifest(parse_note(config.manifest.read_bytes()).text).number)
-    if (config.data / "broker.db").exists():
-        store = Store.open(config.data)
+    if Store.is_there(config):
+        store = Store.of(config)
         try:
             numbers.append(store.manifests().get(config.oin, (0, b""))[0])
         finally:
@@ -119,13 +119,13 @@ def _over(config: BrokerConfig, now: datetime) -> Finding | str:
 
 
 def _database(config: BrokerConfig, now: datetime) -> str:
-    if not (config.data / "broker.db").exists():
+    if not Store.is_there(config):
         return "not there yet; made at the first start"
-    store = Store.open(config.data)
+    store = Store.of(config)
     try:
-        store.check()
+        what = store.check()
         open_ = store.open_questions(now)
-        return f"whole, {store.log_entries()} log entries, {open_} questions that a colleague may still decide about"
+        return f"{what}: whole, {store.log_entries()} log entries, {open_} questions a colleague may still decide about"
     finally:
         store.close()
 

@@ -16,7 +16,7 @@ from bekend_proto.errors import InternalError
 from bekend_proto.findings import FAILED, show
 
 from bekend_broker import app as composition
-from bekend_broker import backup_cli, breach_cli, covenants, log_export_cli, retention_cli
+from bekend_broker import backup_cli, breach_cli, covenants, database_cli, log_export_cli, retention_cli
 from bekend_broker.checks import check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
@@ -76,6 +76,7 @@ covenant_app = typer.Typer(
 app.add_typer(covenant_app)
 app.add_typer(log_export_cli.app)
 app.add_typer(retention_cli.app)
+app.add_typer(database_cli.app)
 app.command("backup-keys")(backup_cli.backup_keys)
 app.command("restore-keys")(backup_cli.restore_keys)
 app.command("breach")(breach_cli.breach)

@@ -6,11 +6,11 @@ all reported at once with file and line. Paths are relative to the configuration
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from bekend_policy.strict_yaml import load_yaml
 from bekend_proto.identity import TlsFiles
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
 """An organisation's number: 20 positions, leading zeros kept, never a number."""
@@ -34,6 +34,36 @@ class Tls(_Section):
     authorities: Path
 
 
+class DatabaseServer(_Section):
+    """A PostgreSQL database that all replicas share, over TLS or a socket of this machine."""
+
+    addresses: tuple[Address, ...] = ()
+    socket: Path | None = None
+    socket_port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    name: Annotated[str, StringConstraints(min_length=1)] = "bekend"
+    user: Annotated[str, StringConstraints(min_length=1)] = "bekend_broker"
+    password: Path | None = None
+    authorities: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if bool(self.addresses) == (self.socket is not None):
+            raise ValueError("give either `addresses` or `socket`")
+        if self.addresses and self.authorities is None:
+            raise ValueError("`addresses` need `authorities`: the server's certificate is always verified")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("`certificate` and `key` come together")
+        return self
+
+    @property
+    def shown(self) -> str:
+        """As an operator knows it."""
+        where = ", ".join(self.addresses) or str(self.socket)
+        return f"{self.name} of {self.user} at {where}"
+
+
 class Limits(_Section):
     """How long the broker waits, and how much it carries at once. The defaults are those of the protocol."""
 
@@ -54,6 +84,7 @@ class BrokerConfig(_Section):
 
     oin: Oin
     data: Path = Path("data")
+    database: DatabaseServer | None = None
     keys: Path = Path("keys")
     covenant: Path
     anchor: Annotated[str, StringConstraints(min_length=1)]
@@ -94,5 +125,10 @@ def load_config(path: Path) -> BrokerConfig:
         return folder / value.expanduser()
 
     tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
+    server = config.database
+    if server is not None:
+        names = ("socket", "password", "authorities", "certificate", "key")
+        given = {name: at(path) for name in names if (path := getattr(server, name)) is not None}
+        server = server.model_copy(update=given)
     paths = {name: at(getattr(config, name)) for name in ("data", "keys", "covenant", "manifest")}
-    return config.model_copy(update={**paths, "tls": tls})
+    return config.model_copy(update={**paths, "tls": tls, "database": server})

@@ -60,9 +60,9 @@ def newest_seen(config: BrokerConfig) -> Callable[[str], int]:
     """Gives the highest version of a covenant that ever served here."""
 
     def look(covenant_id: str) -> int:
-        if not (config.data / "broker.db").exists():
+        if not Store.is_there(config):
             return 0
-        store = Store.open(config.data)
+        store = Store.of(config)
         try:
             return store.newest_covenant(covenant_id)
         finally:

@@ -64,7 +64,7 @@ def _export(form: str, days: Days, used_for: str, *, config: Path, trace: str, j
         except RefusedError as refusal:
             sys.stderr.write(f"{refusal.reason} ({refusal.rule})\n")
             raise typer.Exit(REFUSED) from None
-        store = Store.open(settings.data)
+        store = Store.of(settings)
         try:
             decisions = Decisions(store.database)
             at = milliseconds(SystemClock().now())

@@ -12,7 +12,7 @@ from bekend_proto.clock import SystemClock, day_of, milliseconds
 from bekend_proto.errors import StaleError
 from bekend_proto.note import parse_note
 
-from bekend_broker.config import load_config
+from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.retention import months_over
 from bekend_broker.store import Store
 from bekend_broker.store_retention import RetentionStore
@@ -41,7 +41,7 @@ def draft(
     """Write the text of the next note, for the operator's beheerder to sign off line."""
     with faults(as_json):
         settings = load_config(config)
-        newest = _newest(settings.data)
+        newest = _newest(settings)
         number = 1 + (newest.number if newest else 0)
         days = [None if it is None else it.date() for it in (audited, claim)]
         path = config.resolve().parent / f"bewaarbesluit-{number}"
@@ -66,7 +66,7 @@ def install(
         covenant = load_covenant(settings.covenant)
         content = note.read_bytes()
         kept = open_kept(content, settings.oin, (settings.anchor,), day_of(now))
-        store = Store.open(settings.data)
+        store = Store.of(settings)
         try:
             if not RetentionStore(store.database).keep_note(kept.number, content, milliseconds(now)):
                 raise StaleError(f"a note with number {kept.number} or a higher one is in force: draft a new one")
@@ -80,8 +80,8 @@ def install(
         )
 
 
-def _newest(data: Path) -> Kept | None:
-    store = Store.open(data)
+def _newest(settings: BrokerConfig) -> Kept | None:
+    store = Store.of(settings)
     try:
         note = RetentionStore(store.database).newest_note()
     finally:

@@ -16,12 +16,16 @@ from typing import Final, TypeVar
 from bekend_proto import log_table
 from bekend_proto.clock import REPLAY_MEMORY, milliseconds
 from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decision
-from bekend_proto.durable import Database
+from bekend_proto.durable import Database as SqliteDatabase
+from bekend_proto.errors import StorageError
 from bekend_proto.log_table import LOG_DDL
 from bekend_proto.migrations import Migration
 from bekend_proto.read_table import READ_DDL
 from bekend_proto.retention_table import RETENTION_DDL
 from bekend_proto.sql import Connection
+
+from bekend_broker.config import BrokerConfig
+from bekend_broker.database import Database
 
 T = TypeVar("T")
 
@@ -33,6 +37,8 @@ _KEEP_IMPORTS: Final = timedelta(days=62)
 
 _BOXES: Final = 2
 """Different releases of one question: one names, one withdraws. Sealed, they look alike."""
+
+FILE: Final = "broker.db"
 
 MIGRATIONS: Final = (
     Migration(1, "broker: append-only log", LOG_DDL),
@@ -188,7 +194,25 @@ class Store:
     def open(cls, folder: Path) -> "Store":
         """Open or create `broker.db` in the folder. Raises StorageError when it cannot be used."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(Database.open(folder / "broker.db", MIGRATIONS))
+        return cls(SqliteDatabase.open(folder / FILE, MIGRATIONS))
+
+    @classmethod
+    def of(cls, config: BrokerConfig) -> "Store":
+        """Open what the configuration names: PostgreSQL, else the file in its folder. Raises StorageError."""
+        if config.database is None:
+            return cls.open(config.data)
+        try:
+            from bekend_broker.store_postgres import PostgresDatabase  # noqa: PLC0415 - a broker with SQLite needs none
+        except ImportError as fault:
+            raise StorageError(
+                f"the driver for PostgreSQL cannot be loaded ({fault}): pip install 'bekend[postgres]'"
+            ) from None
+        return cls(PostgresDatabase.open(config.database, config.oin, config.log))
+
+    @staticmethod
+    def is_there(config: BrokerConfig) -> bool:
+        """Whether there is anything to open: a file is made at the first start, tables by `database prepare`."""
+        return config.database is not None or (config.data / FILE).exists()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction; returns when it is durable.
@@ -199,7 +223,7 @@ class Store:
 
     @property
     def database(self) -> Database:
-        """The file itself, for the store modules beside this one."""
+        """The database itself, for the store modules beside this one."""
         return self._database
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -266,9 +290,9 @@ class Store:
 
         return self._database.read(work)
 
-    def check(self) -> None:
-        """Raise StorageError when the file is damaged."""
-        self._database.check()
+    def check(self) -> str:
+        """What the database is, in a few words. Raises StorageError when it is damaged or may not be used."""
+        return self._database.check()
 
     def close(self) -> None:
         """Finish what waits and close the file."""

@@ -1,10 +1,10 @@
-"""Reading, in `broker.db`, what the logs of the standards are made from. Writing it belongs to the lookups."""
+"""Reading, in the broker's database, what the logs of the standards are made from. The lookups write it."""
 
 from bekend_policy.decided import Decided
 from bekend_proto.decision_table import decisions_between
-from bekend_proto.durable import Database
 from bekend_proto.read_table import LogRead, append_read, reads_between
 
+from bekend_broker.database import Database
 from bekend_broker.log import ACCESS
 
 

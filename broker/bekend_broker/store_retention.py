@@ -1,12 +1,13 @@
-"""Destroying, in `broker.db`, what is past its term. The log and its tree stay whole."""
+"""Destroying, in the broker's database, what is past its term. The log and its tree stay whole."""
 
 import asyncio
 
 from bekend_proto.decision_table import forget_decisions
-from bekend_proto.durable import Database
 from bekend_proto.errors import StorageError
 from bekend_proto.read_table import forget_reads
 from bekend_proto.retention_table import keep_retention_note, newest_retention_note
+
+from bekend_broker.database import Database
 
 
 class RetentionStore:

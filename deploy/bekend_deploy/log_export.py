@@ -37,7 +37,7 @@ def export_broker(path: Path, since: datetime, until: datetime, now: datetime) -
     key = SigningKey(read_secret(signing_seed(config.keys)))
     first, end = milliseconds(since), milliseconds(until)
     origin = log_origin(config.oin, config.log)
-    with closing(BrokerStore.open(config.data)) as store:
+    with closing(BrokerStore.of(config)) as store:
         asyncio.run(store.write(lambda c: log_table.append(c, [_reading(first, end, now)])))
         made = store.read(lambda c: make_export(c, origin, key, since=first, until=end, made=milliseconds(now)))
     return made.to_bytes(key)
@@ -82,7 +82,7 @@ def keys_of_broker(path: Path, now: datetime) -> list[str]:
     """Verification keys of every log and witness, from the manifests that the broker of this configuration holds."""
     config = load_broker(path)
     covenant = verify_covenant(load_covenant(config.covenant), config.anchor, now)
-    with closing(BrokerStore.open(config.data)) as store:
+    with closing(BrokerStore.of(config)) as store:
         notes = {oin: note for oin, (_, note) in store.manifests().items()}
     return list(_vkeys(covenant, {**notes, config.oin: read_manifest(config.manifest)}, now))
 

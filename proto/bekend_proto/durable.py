@@ -172,8 +172,8 @@ class Database:
 
         self._writer.run_alone(work)
 
-    def check(self) -> None:
-        """Raise StorageError when pages, indexes or references of the file are damaged."""
+    def check(self) -> str:
+        """The file's name. Raises StorageError when pages, indexes or references of the file are damaged."""
 
         def work(connection: sqlite3.Connection) -> tuple[str, bool]:
             verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
@@ -182,6 +182,7 @@ class Database:
         verdict, whole = self.read(work)
         if verdict != "ok" or not whole:
             raise StorageError(f"{self.path} is damaged: stop the service and restore a backup")
+        return self.path.name
 
     def close(self) -> None:
         """Finish what waits, then close the file. Later writes raise StorageError."""

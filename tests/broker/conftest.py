@@ -1,18 +1,55 @@
-"""A federation whose broker runs in this process, on loopback with mutual TLS."""
+"""A federation whose broker runs in this process, on loopback with mutual TLS.
+
+The tests of what a broker keeps run twice: with a file of SQLite, and with a real PostgreSQL server.
+"""
 
 from pathlib import Path
+from typing import Final
 
 import pytest
+from bekend_broker.config import DatabaseServer
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING
 
 from tests.support.federation import Federation, Party
 from tests.support.pki import Authority
+from tests.support.postgres import PostgresServer
+
+ON_BOTH: Final = frozenset(
+    {
+        "test_access",
+        "test_budgets",
+        "test_checkpoints",
+        "test_decisions",
+        "test_directory",
+        "test_enrolment",
+        "test_releases",
+        "test_retention",
+        "test_storage",
+    }
+)
+KINDS: Final = ("sqlite", "postgres")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both databases where it matters, one elsewhere."""
+    if "database" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
+        metafunc.parametrize("database", KINDS if both else KINDS[:1], indirect=True)
 
 
 @pytest.fixture
-def federation(tmp_path: Path, authority: Authority) -> Federation:
+def database(request: pytest.FixtureRequest) -> DatabaseServer | None:
+    """A PostgreSQL database of the test's own; None where the broker keeps a file."""
+    if request.param == "sqlite":
+        return None
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.database()
+
+
+@pytest.fixture
+def federation(tmp_path: Path, authority: Authority, database: DatabaseServer | None) -> Federation:
     """The demo's seven partners, keys and covenant signed; the broker is started by the test."""
-    return Federation.create(tmp_path, authority)
+    return Federation.create(tmp_path, authority, database=database)
 
 
 @pytest.fixture

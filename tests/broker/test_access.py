@@ -1,7 +1,6 @@
 """An access request at the broker: evaluated under every month, for this partner's officer alone, once, counted."""
 
 import secrets
-import sqlite3
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
@@ -159,13 +158,11 @@ async def test_the_log_holds_its_hash_and_nothing_at_the_broker_is_about_the_per
     request = signed(om, make(om))
     async with federation.broker() as broker:
         response = await call(om, request)
-        path = federation.folder / "data" / "broker.db"
-        with sqlite3.connect(path) as connection:
-            rows = connection.execute("SELECT kind, hash FROM log WHERE kind = 'access'").fetchall()
+        rows = federation.rows("SELECT kind, hash FROM log WHERE kind = 'access'")
         assert rows == [("access", blake(32, b"bekend1-access", request.payload + request.signature))]
         assert metric(broker, "bekend_broker_accesses_total") == 1
     element = signed_pb2.SubjectAccess.FromString(request.payload).element
-    left = [file.read_bytes() for file in (federation.folder / "data").iterdir()]
+    left = federation.left_behind()
     left.append(capsys.readouterr().err.encode())
     for value in (element, *(one.evaluated for one in response.months)):
         assert not any(form in text for text in left for form in (value, value.hex().encode()))
@@ -173,7 +170,7 @@ async def test_the_log_holds_its_hash_and_nothing_at_the_broker_is_about_the_per
 
 async def test_must_07_no_log_no_evaluation(federation: Federation, om: Party) -> None:
     async with federation.broker() as broker:
-        await broker.store.write(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
+        await federation.break_once(broker)
         with pytest.raises(StorageError):
             await call(om, signed(om, make(om)))
         assert metric(broker, "bekend_broker_accesses_total") == 0

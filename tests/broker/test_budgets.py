@@ -5,6 +5,7 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
+from bekend_broker.config import DatabaseServer
 from bekend_deploy import covenant as demo
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, ZSM_CONTEXT, ZSM_LOCAL, ZVH, ZVH_WEIGHING
 from bekend_proto.clock import AMSTERDAM
@@ -17,9 +18,9 @@ DAILY = demo.Settings(per_officer=5, per_organisation=10)
 
 
 @pytest.fixture
-def tight(tmp_path: Path, authority: Authority) -> Federation:
+def tight(tmp_path: Path, authority: Authority, database: DatabaseServer | None) -> Federation:
     """Ten persons a day for each organisation: per purpose, and in all."""
-    return Federation.create(tmp_path, authority, settings=DAILY)
+    return Federation.create(tmp_path, authority, settings=DAILY, database=database)
 
 
 async def begins(party: Party, purpose: str, count: int, persons: int = 1, on_behalf_of: str = "") -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bekend_broker.log import ACCESS
-from bekend_broker.store import MIGRATIONS
+from bekend_broker.store import MIGRATIONS, Store
 from bekend_broker.store_decisions import Decisions
 from bekend_deploy.partners import VELSEN, ZSM_CONTEXT
 from bekend_policy.decided import Decided
@@ -26,8 +26,8 @@ from tests.support.standards import check_adl, check_ldv
 
 
 def kept(federation: Federation) -> list[Decided]:
-    with closing(sqlite3.connect(federation.folder / "data" / "broker.db")) as connection:
-        return [Decided.of(row) for row in decisions_between(connection, 0, 1 << 60)]
+    with closing(Store.of(federation.config())) as store:
+        return store.read(lambda connection: [Decided.of(row) for row in decisions_between(connection, 0, 1 << 60)])
 
 
 def verified(federation: Federation) -> Covenant:

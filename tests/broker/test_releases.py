@@ -3,9 +3,8 @@
 import asyncio
 import re
 import secrets
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,6 @@ from bekend_proto.release import RELEASE_LENGTH
 from bekend_proto.v1 import broker_pb2, errors_pb2, signed_pb2
 
 from tests.broker.test_covenants import write_second
-from tests.broker.test_storage import break_once
 from tests.broker.test_suspensions import publish
 from tests.support.federation import (
     PEOPLE,
@@ -76,8 +74,7 @@ async def open_question(federation: Federation, om: Party, vt: Party) -> AsyncIt
 
 
 def rows(federation: Federation) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(federation.folder / "data" / "broker.db")) as connection:
-        return connection.execute("SELECT * FROM open_question").fetchall()
+    return federation.rows("SELECT * FROM open_question")
 
 
 async def under_way(
@@ -192,7 +189,7 @@ async def test_a_question_that_was_not_forwarded_leaves_no_row(federation: Feder
         assert await lookup.outcomes(vt.oin) == {vt.oin: "unreachable"}
         async with vt.attached():
             lookup = await om.lookup(ZSM_CONTEXT).begin()
-            await break_once(broker)
+            await federation.break_once(broker)
             assert await lookup.outcomes(vt.oin) == {vt.oin: "storage"}
         assert rows(federation) == []
 
@@ -352,7 +349,7 @@ async def test_a_term_that_ends_while_the_broker_runs_is_forgotten_by_itself(
     async with open_question(federation, om, vt) as (broker, _, _name):
         await until(lambda: metric(broker, "bekend_broker_open_questions") == 1)
         # A disk that takes nothing once does not end it.
-        await break_once(broker)
+        await federation.break_once(broker)
         await until(lambda: metric(broker, "bekend_broker_storage_faults_total") == 1)
         federation.clock.advance(TERM + timedelta(hours=1))
         await until(lambda: not rows(federation))
@@ -563,7 +560,7 @@ async def test_must_07_what_cannot_be_written_is_not_passed_on(
         send = partial(om.release, name, bytes(release_box(1)))
         if kind == "collect":
             send = partial(om.collect, name, FIRST_COLLECT)
-        await break_once(broker)
+        await federation.break_once(broker)
         with pytest.raises(StorageError):
             await send()
         assert source.exchanges.empty()

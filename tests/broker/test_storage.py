@@ -7,26 +7,22 @@ from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 
+import psycopg
 import pytest
-from bekend_broker.app import Broker
 from bekend_deploy.partners import OM, VEILIG_THUIS, ZSM_CONTEXT
 from bekend_proto import group
 from bekend_proto.collecting import FIRST_COLLECT
 from bekend_proto.errors import StorageError
+from bekend_proto.sql import Connection
 from bekend_proto.v1 import broker_pb2
 
 from tests.support.federation import PEOPLE, Federation, Party, metric
 from tests.support.pki import Authority
 
 
-async def break_once(broker: Broker) -> None:
-    """The next write finds a disk that takes nothing; after it the file is opened anew."""
-    await broker.store.write(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
-
-
 async def test_must_07_a_begin_that_cannot_be_logged_is_not_evaluated(federation: Federation, om: Party) -> None:
     async with federation.broker() as broker:
-        await break_once(broker)
+        await federation.break_once(broker)
         with pytest.raises(StorageError):
             await om.lookup(ZSM_CONTEXT).begin()
         assert metric(broker, "bekend_broker_storage_faults_total") == 1
@@ -39,7 +35,7 @@ async def test_must_07_a_question_that_cannot_be_logged_reaches_no_source(
 ) -> None:
     async with federation.broker() as broker, politie.attached() as one, reclassering.attached() as other:
         lookup = await om.lookup(ZSM_CONTEXT).begin()
-        await break_once(broker)
+        await federation.break_once(broker)
         assert await lookup.outcomes(politie.oin, reclassering.oin) == {
             politie.oin: "storage",
             reclassering.oin: "storage",
@@ -53,7 +49,7 @@ async def test_must_07_a_chunk_that_cannot_be_counted_is_not_evaluated(federatio
     async with federation.broker() as broker:
         enrolment = politie.enrolment(ZSM_CONTEXT, "politiegegevens-8-13", 16)
         call, _ = await politie.open_import(enrolment)
-        await break_once(broker)
+        await federation.break_once(broker)
         with pytest.raises(StorageError):
             await politie.send_chunk(call, 0, [group.random_element()])
         assert metric(broker, "bekend_broker_enrolled_elements_total") == 0
@@ -63,7 +59,7 @@ async def test_must_07_a_fetch_that_cannot_be_logged_is_not_ordered(
     federation: Federation, om: Party, politie: Party
 ) -> None:
     async with federation.broker() as broker, politie.attached() as source:
-        await break_once(broker)
+        await federation.break_once(broker)
         with pytest.raises(StorageError):
             await om.fetch(politie.oin, ZSM_CONTEXT)
         assert source.orders.empty()
@@ -125,7 +121,7 @@ async def _collect_without_end(party: Party, name: bytes, replies: list[bytes]) 
         replies.append(await party.collect(name, FIRST_COLLECT + len(replies)))
 
 
-def _execute(statement: str, connection: sqlite3.Connection) -> None:
+def _execute(statement: str, connection: Connection) -> None:
     connection.execute(statement)
 
 
@@ -141,7 +137,10 @@ def fill(path: Path) -> None:
 async def test_the_log_can_only_grow(federation: Federation, om: Party) -> None:
     async with federation.broker() as broker:
         await om.lookup(ZSM_CONTEXT).begin()
-        for statement in ("DELETE FROM log", "UPDATE log SET at = 0", "INSERT OR REPLACE INTO log SELECT * FROM log"):
-            with pytest.raises(sqlite3.Error):
+        ways = ["DELETE FROM log", "UPDATE log SET at = 0", "INSERT INTO log SELECT * FROM log"]
+        ways.append("INSERT INTO log SELECT * FROM log WHERE true ON CONFLICT (seq) DO UPDATE SET at = 0")
+        ways.append("TRUNCATE log" if federation.database else "INSERT OR REPLACE INTO log SELECT * FROM log")
+        for statement in ways:
+            with pytest.raises((sqlite3.Error, psycopg.IntegrityError, StorageError)):
                 await broker.store.write(partial(_execute, statement))
         assert broker.log_entries() == 1

@@ -16,8 +16,9 @@ from typing import Any
 import grpc
 import grpc.aio
 from bekend_broker.app import Broker, start_broker
-from bekend_broker.config import BrokerConfig, Limits, Tls
+from bekend_broker.config import BrokerConfig, DatabaseServer, Limits, Tls
 from bekend_broker.keys import create_missing, draft_manifest
+from bekend_broker.store import Store
 from bekend_deploy import covenant as demo
 from bekend_deploy.partners import BROKER_OIN, SEVEN, Partner, agreements
 from bekend_policy.load import load_covenant
@@ -71,6 +72,8 @@ class Federation:
     operator: SigningKey
     settings: demo.Settings
     members: Sequence[Partner]
+    database: DatabaseServer | None = None
+    """PostgreSQL for its broker, which keeps a file of its own otherwise."""
     manifest_number: int = 0
     covenant_name: str = "convenant"
     """Folder of the version that the parties go by; a test sets it to let another version be written beside it."""
@@ -83,10 +86,11 @@ class Federation:
         clock: SteeredClock | None = None,
         settings: demo.Settings | None = None,
         members: Sequence[Partner] = SEVEN,
+        database: DatabaseServer | None = None,
     ) -> "Federation":
         """Write and sign covenant, keys and manifests into the folder."""
         own = clock or quarter_middle()
-        made = cls(folder, own, authority, {}, SigningKey.generate(), settings or demo.Settings(), members)
+        made = cls(folder, own, authority, {}, SigningKey.generate(), settings or demo.Settings(), members, database)
         authority.issue(BROKER_OIN, name="broker", starts=-timedelta(days=200), ends=timedelta(days=300))
         for member in members:
             tls = authority.issue(member.oin, starts=-timedelta(days=200), ends=timedelta(days=300))
@@ -158,6 +162,7 @@ class Federation:
         return BrokerConfig(
             oin=BROKER_OIN,
             data=self.folder / "data",
+            database=self.database,
             keys=self.folder / "keys",
             covenant=self.covenant_folder,
             anchor=self.operator_vkey,
@@ -167,6 +172,26 @@ class Federation:
             tls=tls,
             limits=Limits(**limits),
         )
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What stands in the broker's database."""
+        with contextlib.closing(Store.of(self.config())) as store:
+            return store.read(lambda connection: [tuple(row) for row in connection.execute(query).fetchall()])
+
+    def left_behind(self) -> list[bytes]:
+        """All octets that the broker keeps: its files, or every cell of its tables."""
+        if self.database is None:
+            return [file.read_bytes() for file in (self.folder / "data").iterdir()]
+        tables = self.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'bekend'")
+        cells = [cell for (table,) in tables for row in self.rows(f'SELECT * FROM "{table}"') for cell in row]
+        return [cell if isinstance(cell, bytes) else str(cell).encode() for cell in cells]
+
+    async def break_once(self, broker: Broker) -> None:
+        """The next write finds a database that takes nothing; after it the database is opened anew."""
+        read_only = (
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY" if self.database else "PRAGMA query_only = ON"
+        )
+        await broker.store.write(lambda connection: connection.execute(read_only) and None)
 
     @contextlib.asynccontextmanager
     async def broker(self, port: int = 0, **limits: Any) -> AsyncIterator[Broker]:
