@@ -125,7 +125,8 @@ def _database(config: BrokerConfig, now: datetime) -> str:
     try:
         what = store.check()
         open_ = store.open_questions(now)
-        return f"{what}: whole, {store.log_entries()} log entries, {open_} questions a colleague may still decide about"
+        counted = f"{store.log_entries()} log entries, {open_} questions that a colleague may still decide about"
+        return f"{what}: whole, {counted}"
     finally:
         store.close()
 

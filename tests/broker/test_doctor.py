@@ -34,7 +34,8 @@ def today(tmp_path: Path, authority: Authority) -> Federation:
 
 def doctor(federation: Federation, **changes: Any) -> tuple[int, dict[str, Any]]:
     """Exit code, and the findings by what was looked at."""
-    config = federation.config(metrics="127.0.0.1:0").model_dump(mode="json", exclude={"workers", "limits"})
+    given = federation.config(metrics="127.0.0.1:0")
+    config = given.model_dump(mode="json", exclude={"workers", "limits"}, exclude_none=True)
     path = federation.folder / "broker.yaml"
     path.write_text(yaml.safe_dump(config | changes), "utf-8")
     result = CliRunner().invoke(app, ["doctor", "--config", str(path), "--json"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from bekend_broker.cli import app, sample_config
-from bekend_broker.config import BrokerConfig, DatabaseServer
+from bekend_broker.config import BrokerConfig, DatabaseServer, load_config
 from bekend_broker.store import Store
 from bekend_broker.store_postgres import PostgresDatabase, prepare
 from bekend_broker.store_postgres_schema import STEPS
@@ -59,7 +59,7 @@ def test_the_running_broker_owns_nothing_and_cannot_change_the_log(
         "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type)"
         f" FROM information_schema.role_table_grants WHERE grantee = '{SERVICE}' GROUP BY table_name",
     )
-    rights = {table: granted for table, granted in allowed}
+    rights = {str(row[0]): row[1] for row in allowed}
     for table in ("log", "tree", "alarm", "alarm_cleared", "retention_note"):
         assert rights[table] == "INSERT SELECT"
     assert rights["migrations"] == rights["belongs"] == "SELECT"
@@ -211,6 +211,21 @@ def test_a_broker_with_a_file_has_nothing_to_prepare(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["database", "prepare", "--owner", OWNER, "--config", str(config)])
     assert done.exit_code == 1
     assert "nothing to prepare" in done.output
+
+
+def test_the_sample_shows_a_database_that_loads(tmp_path: Path) -> None:
+    before, block = sample_config().decode().split("# database:\n")
+    shown, after = block.split("\n\n", 1)
+    lines = [line.removeprefix("# ") for line in shown.splitlines()]
+    network = [line for line in lines if "socket" not in line.split("#")[0]]
+    local = [line for line in lines if "addresses" not in line.split("#")[0]]
+    for form in (network, local):
+        (tmp_path / "broker.yaml").write_text("\n".join([before + "database:", *form, "", after]), encoding="utf-8")
+        found = load_config(tmp_path / "broker.yaml").database
+        assert found is not None
+        assert (found.name, found.user, found.socket_port) == ("bekend", "bekend_broker", 5432)
+        assert found.password == tmp_path / "database.password"
+        assert found.certificate == tmp_path / "tls/broker-db.pem"
 
 
 def test_half_a_configuration_is_a_fault_with_its_line(tmp_path: Path) -> None:
