@@ -25,6 +25,7 @@ from bekend_node import (
     breach_cli,
     covenant_cli,
     desk_cli,
+    inbox_cli,
     questions_cli,
     raise_cli,
     retention_cli,
@@ -89,6 +90,7 @@ app = typer.Typer(
 )
 
 app.add_typer(covenant_cli.app)
+app.command("inbox")(inbox_cli.inbox)
 app.command("raise")(raise_cli.raise_limit)
 app.command("signals")(signals_cli.signals)
 app.add_typer(questions_cli.app)

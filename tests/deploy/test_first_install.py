@@ -13,13 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import yaml
+from bekend_deploy import processes
 from bekend_deploy.pki import Authority, TlsPaths
 from bekend_deploy.processes import BEKEND, Process, free_ports
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Mode
+
+from tests.support.confined import CONFINED, UNIT_OF, may_confine
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = "00000099000000009000"
@@ -36,11 +40,15 @@ class Installation:
 
     folder: Path
     running: list[Process] = field(default_factory=list)
+    command: tuple[str, ...] = BEKEND
+    """What the shipped systemd units start, under their restrictions where this machine can put those on."""
 
     def bekend(self, *words: object, stdin: str = "", code: int = 0) -> str:
+        unit = tuple(map(str, words[:2])) in UNIT_OF
         done = subprocess.run(
-            [*BEKEND, *map(str, words)],
+            [*(self.command if unit else BEKEND), *map(str, words)],
             cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             input=stdin,
             capture_output=True,
             text=True,
@@ -59,7 +67,8 @@ class Installation:
 
     def serve(self, room: str, config: Path) -> None:
         log = config.with_suffix(".log")
-        self.running.append(Process(config.stem, [room, "serve", "--config", str(config)], log))
+        with patch.object(processes, "BEKEND", self.command):
+            self.running.append(Process(config.stem, [room, "serve", "--config", str(config)], log))
 
     def edit(self, file: Path, **values: str) -> None:
         """Fill in values of a commented YAML file as a person would: whole lines, comments kept."""
@@ -74,6 +83,8 @@ class Installation:
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Everything of the page up to its step 5, done once."""
     it = Installation(tmp_path_factory.mktemp("eerste"))
+    if may_confine():
+        it.command = CONFINED
     (it.folder / "pass").write_text("paard batterij nietje juist\n")
     (it.folder / "pass").chmod(0o600)
     (it.folder / "pass-2").write_text("lamp gordijn fiets regen\n")

@@ -119,6 +119,29 @@ async def test_enrol_reports_and_stops_with_the_codes_that_help_names(shell: She
     assert code == 2
 
 
+async def test_the_inbox_takes_every_list_and_leaves_what_a_guard_stopped(shell: Shell) -> None:
+    home, folder = shell.home, shell.home.folder / "inbox"
+    folder.mkdir()
+    home.csv(REGISTER, PEOPLE).rename(folder / f"{REGISTER}.csv")
+    home.csv("unheard-of", PEOPLE).rename(folder / "unheard-of.csv")
+    (folder / "notes.txt").write_text("no list")
+    code, output, errors = await shell.run("inbox", str(folder), "--json")
+    found = json.loads(output)
+    assert code == 4, errors
+    assert found["imported"] == {f"{REGISTER}.csv": 6}
+    assert "has no register 'unheard-of'" in found["stopped"]["unheard-of.csv"]
+    assert not any(person.value in output + errors for person in PEOPLE)
+    assert sorted(file.name for file in folder.iterdir()) == ["notes.txt", "unheard-of.csv"]
+
+    (folder / "unheard-of.csv").unlink()
+    home.csv(REGISTER, PEOPLE[:1], change="-").rename(folder / f"{REGISTER}.changes.csv")
+    code, output, errors = await shell.run("inbox", str(folder))
+    assert code == 0, errors
+    assert "the file is removed" in output
+    code, output, _ = await shell.run("inbox", str(folder))
+    assert (code, "no list" in output) == (0, True)
+
+
 async def test_mistakes_in_the_configuration_name_file_and_line(shell: Shell) -> None:
     path = shell.home.folder / "node.yaml"
     good = path.read_text()
