@@ -17,7 +17,7 @@ AT_MOST = 1.5
 
 MANAGEMENT = {
     *("Type", "NotifyAccess", "WatchdogSec", "ExecStart", "ExecReload", "KillMode", "Restart", "RestartSec"),
-    *("TimeoutStartSec", "TimeoutStopSec", "User", "Group", "LoadCredential", "MemorySwapMax"),
+    *("TimeoutStartSec", "TimeoutStopSec", "SuccessExitStatus", "User", "Group", "LoadCredential", "MemorySwapMax"),
     *("StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode"),
     *("ConfigurationDirectory", "ConfigurationDirectoryMode"),
 }

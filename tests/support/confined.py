@@ -25,7 +25,7 @@ UNIT_OF = {
     ("node", "serve"): "bekend-node@.service",
     ("node", "enrol"): "bekend-enrol@.service",
     ("node", "inbox"): "bekend-enrol@.service",
-    ("node", "check"): "bekend-check@.service",
+    ("node", "doctor"): "bekend-doctor@.service",
 }
 
 PUT_ON = frozenset(
