@@ -12,6 +12,7 @@ from bekend_proto import logs
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import BekendError
 from bekend_proto.serve import RunningServer, start_server
+from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, start_metrics
 from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
 from prometheus_client import CollectorRegistry
@@ -31,6 +32,9 @@ from bekend_broker.store import Store
 from bekend_broker.store_retention import RetentionStore
 from bekend_broker.suspending import LOOK_SECONDS, Inbox
 from bekend_broker.transfer import Transfers
+
+SERVICE = "bekend_proto.v1.BrokerService"
+"""Name of the service, for health and reflection."""
 
 
 class Broker:
@@ -120,6 +124,14 @@ class Broker:
         """How many entries the log has now."""
         return self.store.log_entries()
 
+    async def work(self) -> None:
+        """Go through everything that an answer needs here: this loop, and the thread that writes the log."""
+        await self.store.write(lambda _: None)
+
+    def standing(self) -> str:
+        """How the broker stands, in a line for systemd."""
+        return f"{self._register.attached} partners attached, {self._lookups.running} lookups running"
+
     async def open(self) -> None:
         """Put everything into service."""
         await self._put(self._directory.present)
@@ -154,6 +166,8 @@ class Broker:
             clock=self._clock,
             registry=self._metrics.registry,
             admit=lambda oin: _admit(self._directory, oin),
+            names=(SERVICE,),
+            reflection=self.config.reflection,
         )
         present = self._directory.present
         logs.log(
@@ -260,19 +274,28 @@ async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
     broker = await start_broker(config, chosen)
     # Modules, covenant and keys live as long as the process: no collection has to walk them again.
     gc.freeze()
-    reloading = asyncio.create_task(_reload_on(changed, broker))
+    supervisor = Supervisor()
+    supervisor.ready()
+    beside = [
+        asyncio.create_task(_reload_on(changed, broker, supervisor)),
+        asyncio.create_task(supervisor.watch(broker.work, broker.standing)),
+    ]
     try:
         await ended.wait()
     finally:
-        reloading.cancel()
+        supervisor.stopping()
+        for task in beside:
+            task.cancel()
         await broker.stop()
 
 
-async def _reload_on(changed: asyncio.Event, broker: Broker) -> None:
+async def _reload_on(changed: asyncio.Event, broker: Broker, supervisor: Supervisor) -> None:
     while True:
         await changed.wait()
         changed.clear()
+        supervisor.reloading()
         await broker.reload()
+        supervisor.ready()
 
 
 def _admit(directory: Directory, oin: str) -> None:

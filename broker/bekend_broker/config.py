@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Self
 
+from bekend_policy.scalars import TrueFalse
 from bekend_policy.strict_yaml import load_yaml
 from bekend_proto.identity import TlsFiles
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -95,6 +96,7 @@ class BrokerConfig(_Section):
     log: LogName = "main"
     logs: tuple[LogName, ...] = ()
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    reflection: TrueFalse = False
     limits: Limits = Limits()
 
     @property

@@ -188,6 +188,11 @@ class Register:
             raise UnreachableError(f"{oin} is not attached")
         return attachment
 
+    @property
+    def attached(self) -> int:
+        """How many sources are attached now."""
+        return len(self._attached)
+
     def is_attached(self, oin: str) -> bool:
         """Whether the source is attached now."""
         return oin in self._attached

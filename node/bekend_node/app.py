@@ -21,6 +21,7 @@ from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError, UnknownPartnerError
 from bekend_proto.identity import read_tls
 from bekend_proto.logs import log
+from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
 
 from bekend_node.answer.answerer import Answerer
@@ -53,7 +54,7 @@ from bekend_node.records.relay import Relay
 from bekend_node.retention import Retention
 from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.signal_reading import SignalReading
-from bekend_node.status import measure, status_of
+from bekend_node.status import measure, standing_of, status_of
 from bekend_node.store import Store
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_deferrals import Deferrals
@@ -225,6 +226,14 @@ class Node:
             covenant=rules.covenant.hash.hex(),
             manifest=rules.manifest.number,
         )
+
+    async def work(self) -> None:
+        """Go through everything that an answer needs here: this loop, and the thread that writes the log."""
+        await self.store.database.write(lambda _: None)
+
+    def standing(self) -> str:
+        """How the node stands, in a line for systemd."""
+        return standing_of(self.rules.now, self.filters, self.attachments)
 
     def status(self) -> dict[str, Any]:
         """How the node stands, for `bekend node status`."""
@@ -429,19 +438,28 @@ async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = Fal
     node = await start_node(config, chosen, dev=dev)
     # Modules, covenant and keys live as long as the process: no collection has to walk them again.
     gc.freeze()
-    reloading = asyncio.ensure_future(_reload_on(changed, node))
+    supervisor = Supervisor()
+    supervisor.ready()
+    beside = [
+        asyncio.ensure_future(_reload_on(changed, node, supervisor)),
+        asyncio.ensure_future(supervisor.watch(node.work, node.standing)),
+    ]
     try:
         await ended.wait()
     finally:
-        reloading.cancel()
+        supervisor.stopping()
+        for task in beside:
+            task.cancel()
         await node.stop()
 
 
-async def _reload_on(changed: asyncio.Event, node: Node) -> None:
+async def _reload_on(changed: asyncio.Event, node: Node, supervisor: Supervisor) -> None:
     while True:
         await changed.wait()
         changed.clear()
+        supervisor.reloading()
         await node.reload()
+        supervisor.ready()
 
 
 def _stop_when_broken(task: "asyncio.Task[None]") -> None:

@@ -113,6 +113,16 @@ def status_of(
     }
 
 
+def standing_of(rules: Rules, filters: Filters, attachments: tuple[Attachment, ...]) -> str:
+    """How the node stands, in a line for systemd."""
+    attached = sum(one.attached.is_set() for one in attachments)
+    purposes = [purpose for purpose in rules.answered() if _reason(filters, purpose) is None]
+    return (
+        f"attached to {attached} of {len(attachments)} brokers, "
+        f"{len(purposes)} of {len(rules.answered())} purposes answered"
+    )
+
+
 def measure(rules: Rules, filters: Filters, registers: Registers, metrics: NodeMetrics) -> None:
     """Bring the gauges up to date."""
     for purpose in rules.answered():

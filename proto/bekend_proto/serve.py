@@ -1,11 +1,11 @@
 """A gRPC server the one allowed way: mutual TLS 1.3, named callers, deadlines, errors, metrics, health."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry
 
@@ -68,8 +68,10 @@ async def start_server(
     admit: Admission | None = None,
     unary_seconds: float = UNARY_SECONDS,
     keepalive_seconds: float = KEEPALIVE_SECONDS,
+    names: Sequence[str] = (),
+    reflection: bool = False,
 ) -> RunningServer:
-    """Serve on `host:port`; port 0 takes a free one.
+    """Serve on `host:port`; port 0 takes a free one. Health is told of the whole and of the services in `names`.
 
     `admit` is called with each caller's OIN and raises what the caller is to get. Both ends ping a line that was silent
     for `keepalive_seconds`; a client that pings more than twice as often is sent away. Raises TlsFilesError
@@ -89,6 +91,10 @@ async def start_server(
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     for add in services:
         add(server)
+    for name in names:
+        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+    if reflection:
+        _reflect(server, names)
     try:
         port = server.add_secure_port(address, credentials)
     except RuntimeError:
@@ -101,3 +107,10 @@ async def start_server(
     await server.start()
     log(SERVER_STARTED, address=address, port=port)
     return RunningServer(server, health, address, port)
+
+
+def _reflect(server: grpc.aio.Server, names: Sequence[str]) -> None:
+    """Let tools such as grpcurl ask which services and messages there are: for trials, never by default."""
+    from grpc_reflection.v1alpha import reflection  # noqa: PLC0415 - a server in service does not need it
+
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
