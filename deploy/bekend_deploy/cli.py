@@ -27,6 +27,7 @@ class Part:
 PARTS: dict[str, Part] = {
     "demo": Part("bekend_deploy.demo_cli", "A whole federation on this machine, with synthetic people. Start here."),
     "lookup": Part("bekend_node.lookup_cli", "Ask which partners know a person."),
+    "vierogen": Part("bekend_node.eyes_cli", "Look along with a colleague's question, and ask what was looked at."),
     "antwoorden": Part("bekend_node.late_cli", "See answers that came after a lookup had ended."),
     "toestemming": Part("bekend_node.consent_cli", "Record, show and withdraw a consent."),
     "node": Part("bekend_node.cli", "Set up, fill and run the node of one partner."),
@@ -64,7 +65,9 @@ EPILOG = """
 
     4   refused by the covenant or a guard; nothing was changed
 
-    5   `bekend lookup`, `antwoorden`, `toestemming`: the node cannot be reached, or cannot ask now
+    5   `bekend lookup`, `antwoorden`, `toestemming`, `vierogen`: the node cannot be reached, or cannot ask now
+
+    7   `bekend lookup`: a second officer has to look first; nothing was asked
 
     6   `doctor`: nothing fails, and something wants attention soon
 

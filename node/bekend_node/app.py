@@ -56,6 +56,7 @@ from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.signal_reading import SignalReading
 from bekend_node.status import measure, standing_of, status_of
 from bekend_node.store import Store
+from bekend_node.store_colleagues import Colleagues
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_deferrals import Deferrals
 from bekend_node.store_desk import DeskStore
@@ -152,7 +153,13 @@ class Node:
         kept = SignalStore(store.database, case_key(keys.state), keys.state_box)
         self.signals = Signals(kept, config.signals, clock, self.metrics.misuse)
         self.asker = Asker(
-            self._asking, lines, config.canary_identifier, clock, self.late_hook.waiting, signals=self.signals
+            self._asking,
+            lines,
+            config.canary_identifier,
+            clock,
+            self.late_hook.waiting,
+            signals=self.signals,
+            listed=Colleagues(store.database, keys.colleagues).include,
         )
         self.deferrals = Deferrals(store.database)
         relay = Relay(lambda: self.rules.now.manifest, self.links, store, clock)
@@ -375,6 +382,8 @@ class Node:
         await self.store.forget_budgets(day_of(now) - timedelta(days=1))
         await self.retention.tidy()
         await self.signals.tidy()
+        self.asker.four_eyes.tidy()
+        await self.asker.emergencies.tidy()
         self.metrics.retention_waits(self.retention.waiting_rows)
 
     async def _measuring(self) -> None:
@@ -383,6 +392,7 @@ class Node:
                 await self.reload()
             measure(self.rules.now, self.filters, self.registers, self.metrics)
             self.metrics.deferrals(tally(self.deferrals.all(), day_of(self.clock.now())))
+            self.metrics.emergencies(self.asker.emergencies.tally())
             await asyncio.sleep(MEASURE_SECONDS)
 
 

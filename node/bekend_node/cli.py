@@ -1,8 +1,6 @@
 """`bekend node`: set up, fill and run the node of one partner."""
 
 import asyncio
-import getpass
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +13,6 @@ from bekend_policy.suspension import parse_suspension
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import KeysError, MalformedError
 from bekend_proto.findings import FAILED, show
-from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.note import parse_note
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -23,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from bekend_node import (
     alarm_cli,
     breach_cli,
+    colleagues_cli,
     covenant_cli,
     desk_cli,
     inbox_cli,
@@ -38,7 +36,7 @@ from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_
 from bekend_node.enrol.plan import Report
 from bekend_node.keys import NodeKeys
 from bekend_node.setup import configuration, draw_canary, make_draft
-from bekend_node.terminal import AsJson, Config, faults, say
+from bekend_node.terminal import AsJson, Config, faults, read_persons, say
 
 NOT_GOOD: Final = FAILED
 
@@ -58,6 +56,8 @@ EPILOG = """
     bekend node covenant fetch --config node.yaml                      a new version of the covenant, and what changes
 
     bekend node desk list                                              what a colleague here is to decide on
+
+    bekend node colleagues add --config node.yaml                      about whom a second officer always looks
 
     bekend node doctor --config node.yaml                              everything, up to the canary over the broker
 
@@ -98,6 +98,7 @@ app.add_typer(retention_cli.app)
 app.command("breach")(breach_cli.breach)
 app.add_typer(alarm_cli.app)
 app.add_typer(desk_cli.app)
+app.add_typer(colleagues_cli.app)
 
 
 @app.command()
@@ -211,7 +212,7 @@ def shield(  # noqa: PLR0917 - options have names on the command line
     """
     with faults(as_json):
         settings = load_config(config)
-        persons = _read_persons(kind)
+        persons = read_persons(kind)
         _halt(settings, now or [], reason)
         with make_executor(settings, 0) as executor:
             epochs = asyncio.run(shield_persons(settings, persons, SystemClock(), executor, lift=lift, whole=whole))
@@ -328,23 +329,6 @@ def doctor(
 
 # Its name before it looked at the machine too.
 app.command("check", hidden=True)(doctor)
-
-
-def _read_persons(kind: str) -> list[Identifier]:
-    """From the terminal, not shown, or from standard input. Raises MalformedError by line, never by value."""
-    if sys.stdin.isatty():
-        lines = [getpass.getpass(f"{kind}: ")]
-    else:
-        lines = [line for line in sys.stdin.read(1 << 20).splitlines() if line.strip()]
-    persons = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            persons.append(parse_identifier(kind, line))
-        except InvalidIdentifier as fault:
-            raise MalformedError(f"line {number}: {fault}") from None
-    if not persons:
-        raise MalformedError("no number was given: type one, or give one a line on standard input")
-    return persons
 
 
 def _facts(register: str, report: Report) -> dict[str, Any]:

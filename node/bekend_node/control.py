@@ -20,15 +20,18 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "halt", "purpose": ..., "reason": ...}               stop a purpose until its next switch
     {"op": "clear_alarm", "number": 1, "reason": ...}           the operator looked into an alarm about a log
     {"op": "access", "request": ...}                            relay the privacy officer's access request
+    {"op": "eyes", "act": ...}                                  a second officer looks along: see control_eyes.py
     {"op": "answers" | "consent" | "consents" | "withdraw", ...}     later answers, and consents: see control_late.py
     {"op": "defer" | "defer-list" | "defer-approve" | "defer-end", ...}     informing a person, deferred
 
 A reply is one line with a `type`: `result`; or `refused` (rule and reason) or `error` (code and reason), in Dutch.
-`ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`. What an officer has left
-today stands in the replies to `purposes`, `open` and `ask`, as `budget`: under the purpose, and over all of them. `log`
-gives lines `records`, a day at a time, before its `result`.
+`ask` gives a line `outcome` per partner and person as they come, and at the end one `receipt`; or one line `waits`,
+when a second officer has to look first. What an officer has left today stands in the replies to `purposes`, `open` and
+`ask`, as `budget`: under the purpose, and over all of them. `log` gives lines `records`, a day at a time, before its
+`result`.
 
-An identifier lives in memory for the lookup and is in no reply, log or file; results are not stored.
+An identifier lives in memory for the lookup, or until a second officer has looked, and is in no log or file, and in no
+reply but to a colleague who decides about it; results are not stored.
 """
 
 import asyncio
@@ -51,12 +54,14 @@ from bekend_proto import logs
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError, code_name
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 
-from bekend_node.ask.asker import Asker
+from bekend_node.ask.asker import Asker, Outcomes
 from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.correcting import Report
+from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.config import Officer
+from bekend_node.control_eyes import EyesDesk
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import (
     AskRequest,
@@ -67,6 +72,7 @@ from bekend_node.control_messages import (
     CorrectRequest,
     DeskRequest,
     HaltRequest,
+    EyesRequest,
     LapseRequest,
     LateRequest,
     LogRequest,
@@ -139,6 +145,7 @@ class ControlServer:
         self._signals = signals
         self._halting = halting
         self._late = LateDesk(asker, covenant, oin)
+        self._eyes = EyesDesk(asker, covenant)
         self._path: Path | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
@@ -246,7 +253,9 @@ class ControlServer:
         elif operating:
             await connection.send(await self._operate(request, roles))
         elif isinstance(request, AskRequest):
-            await self._ask(connection, request, self._in_role(roles, request.purpose))
+            await self._ask(connection, request, self._in_role(roles, request.purpose), _viewer(roles))
+        elif isinstance(request, EyesRequest):
+            await self._look_along(connection, request, _viewer(roles))
         else:
             await connection.send(await self._for_officer(request, roles))
 
@@ -379,13 +388,13 @@ class ControlServer:
         faults = await self._asker.open_purpose(request.purpose, chosen, request.on_behalf_of)
         filters = {oin: code or "ok" for oin, code in faults.items()}
         answers = await self._asker.expectations(request.purpose, chosen)
-        budget = self._left(officer, request.purpose)
+        budget = self._left(officer.user, request.purpose)
         return {"type": "result", "filters": filters, "answers": answers, "budget": budget}
 
-    def _left(self, officer: OfficerRef, purpose: str) -> Reply:
+    def _left(self, user: str, purpose: str) -> Reply:
         """What the officer has left today: under the purpose, and over all purposes together."""
         named = {"purpose": purpose, "all": ALL_PURPOSES}
-        return {name: self._asker.budget(officer.user, id_).to_json() for name, id_ in named.items()}
+        return {name: self._asker.budget(user, id_).to_json() for name, id_ in named.items()}
 
     async def _raise(self, request: RaiseRequest, roles: list[OfficerRef]) -> Reply:
         """A second person raises an officer's limit. Raises RefusedError."""
@@ -407,8 +416,8 @@ class ControlServer:
         budget = self._asker.budget(request.officer, request.purpose)
         return {"type": "result", "until": until.isoformat(timespec="seconds"), "limit": budget.limit}
 
-    async def _ask(self, connection: "_Connection", request: AskRequest, officer: OfficerRef) -> None:
-        outcomes = self._asker.ask(
+    async def _ask(self, connection: "_Connection", request: AskRequest, officer: OfficerRef, viewer: AtScreen) -> None:
+        found = self._asker.submit(
             Inquiry(
                 purpose=request.purpose,
                 persons=_identifiers(request),
@@ -418,12 +427,27 @@ class ControlServer:
                 attested=frozenset(request.attested),
                 justification=request.justification,
                 on_behalf_of=request.on_behalf_of,
-            )
+            ),
+            viewer,
         )
+        if isinstance(found, Outcomes):
+            await self._tell(connection, found, officer.user, request.purpose)
+        else:
+            await connection.send(self._eyes.waits(found))
+
+    async def _look_along(self, connection: "_Connection", request: EyesRequest, viewer: AtScreen) -> None:
+        if request.act in {"ask", "emergency"}:
+            outcomes, purpose = await self._eyes.ask(request, viewer)
+            await self._tell(connection, outcomes, viewer.user, purpose)
+        else:
+            await connection.send(await self._eyes.handle(request, viewer))
+
+    async def _tell(self, connection: "_Connection", outcomes: Outcomes, user: str, purpose: str) -> None:
+        """The outcomes as they come, then the receipt."""
         while found := await outcomes.batch():
             await connection.send(*({"type": "outcome", **outcome.to_json()} for outcome in found))
         assert outcomes.receipt is not None
-        left = self._left(officer, request.purpose)
+        left = self._left(user, purpose)
         await connection.send({"type": "receipt", "receipt": outcomes.receipt.to_json(), "budget": left})
 
 
@@ -497,6 +521,14 @@ def _identifiers(request: AskRequest) -> tuple[Identifier, ...]:
             which = f"Persoon {index + 1}: " if len(request.identifiers) > 1 else ""
             raise RefusedError("nummer", f"{which}{error}") from None
     return tuple(found)
+
+
+def _viewer(roles: Sequence[OfficerRef]) -> AtScreen:
+    """A user of this machine: a session of his own, whatever he types in."""
+    user = roles[0].user
+    return AtScreen(
+        user, tuple(dict.fromkeys(one.name for one in roles)), tuple(one.role for one in roles), f"user:{user}"
+    )
 
 
 def _unknown_user(name: str) -> RefusedError:

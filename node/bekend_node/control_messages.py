@@ -58,6 +58,17 @@ class RaiseRequest(_Request):
     reason: Annotated[str, StringConstraints(max_length=4000)]
 
 
+class EyesRequest(_Request):
+    """A second officer looks along, or the first asks what was looked at."""
+
+    op: Literal["eyes"]
+    act: Literal["list", "show", "agree", "refuse", "withdraw", "ask", "emergency", "review"]
+    id: Annotated[str, StringConstraints(max_length=40)] = ""
+    number: Annotated[int, Field(ge=0)] = 0
+    agreed: bool = False
+    reason: Annotated[str, StringConstraints(max_length=4000)] = ""
+
+
 class CanaryRequest(_Request):
     """Ask this node about its own canary."""
 
@@ -238,6 +249,7 @@ Request = (
     PurposesRequest
     | OpenRequest
     | AskRequest
+    | EyesRequest
     | RaiseRequest
     | CanaryRequest
     | DeskRequest

@@ -47,6 +47,8 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
         else None,
         "case": {"pattern": purpose.case_pattern, "description": purpose.case.description},
         "confirm": _conditions(purpose),
+        "four_eyes": purpose.four_eyes,
+        "emergency": purpose.emergency,
         "for_itself": requester.for_itself,
         "on_behalf_of": [{"oin": other, "name": names[other]} for other in sorted(requester.on_behalf_of)],
         "sources": [

@@ -3,6 +3,7 @@
     signing.key          Ed25519 seed: signs Questions, Answers, filter headers, enrolments
     state.key            seals what must survive a restart on disk (the filter's m)
     desk.key             seals what waits for a colleague at the desk (section 9); in no backup of anything
+    colleagues.key       hashes the list of own colleagues and known persons (FG-37); made with the first of them
     root-2026Q4.key      root of k[i,p,e] for one epoch; destroyed when the epoch's overlap is over
 
 The folder is kept apart from the data, so that a backup of the one holds nothing of the other
@@ -35,6 +36,7 @@ MANIFEST_LIFE = timedelta(days=365)
 SHIELDED_SIZE = 1000
 """Stated size of `afgeschermd` unless it is configured."""
 DESK = "desk.key"
+COLLEAGUES = "colleagues.key"
 _ROOT = re.compile(r"^root-([0-9]{4}Q[1-4])\.key$")
 
 
@@ -131,6 +133,13 @@ class NodeKeys:
         """Seals what this node keeps on disk over a restart."""
         return SecretBox(self.state)
 
+    def colleagues(self) -> bytes | None:
+        """The key of the list of own colleagues; None while there is none. Raises KeysError when it cannot be read.
+
+        Not cached while it is missing: a command makes it beside the running node.
+        """
+        return colleagues_key(self.folder)
+
     @property
     def has_desk(self) -> bool:
         """Whether there is a desk key: nodes of before manual release make one with `bekend node desk init`."""
@@ -142,6 +151,12 @@ class NodeKeys:
         if not self.has_desk:
             raise KeysError(f"{self.folder / DESK} is missing: run `bekend node desk init`")
         return SecretBox(read_secret(self.folder / DESK))
+
+
+def colleagues_key(folder: Path) -> bytes | None:
+    """The key of the list of own colleagues in this folder, or None. Raises KeysError when it cannot be read."""
+    path = folder / COLLEAGUES
+    return read_secret(path) if path.exists() else None
 
 
 def root_file(folder: Path, epoch: str) -> Path:

@@ -3,16 +3,19 @@
 Numbers of persons come from a prompt or from stdin, never from the command line, where other users could read them.
 """
 
+import itertools
 import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from bekend_policy.justification import warnings
 from bekend_policy.strict_yaml import YamlFaults
+from bekend_proto.clock import AMSTERDAM
 from bekend_proto.errors import BekendError, UnreachableError
 from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 
@@ -25,6 +28,7 @@ USAGE: Final = 2
 NO_ANSWER: Final = 3
 REFUSED: Final = 4
 UNREACHABLE: Final = 5
+WAITS: Final = 7
 CONSEQUENCE: Final = "Veranderde dit uw besluit? Meld het één keer: bekend zaak gevolg --zaak ZAAKNUMMER ja (of nee)"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_show_locals=False)
@@ -56,7 +60,8 @@ def lookup(
     in behandeling (een collega bij de partner beslist: kijk later met bekend antwoorden).
 
     **Exitcodes**: 0 alle gevraagde partners antwoordden, of beslissen nog; 2 verkeerd gebruik; 3 van minstens een
-    partner kwam geen antwoord; 4 geweigerd volgens een regel; 5 de node is niet bereikbaar of kan nu niet vragen.
+    partner kwam geen antwoord; 4 geweigerd volgens een regel; 5 de node is niet bereikbaar of kan nu niet vragen; 7 de
+    vraag wacht op een tweede medewerker (zie bekend vierogen).
     """
     if bon is not None and (bon.exists() or not bon.parent.is_dir()):
         stop(USAGE, f"{bon}: dit bestand bestaat al, of de map bestaat niet. Kies een nieuw bestand.")
@@ -83,7 +88,9 @@ def lookup(
                 sys.stderr.write("".join(f"{line}\n" for line in when_lines(purpose, opened["answers"])))
                 sys.stderr.write(left_line(opened["budget"]) + "\n")
             persons = _persons(soort, int(purpose["max_persons"]))
-            raise typer.Exit(_ask(client, {**request, "identifiers": persons}, purpose, bon, as_json=as_json))
+            request["identifiers"] = persons
+            code = ask(client, request, purpose, persons=len(persons), receipt=bon, as_json=as_json)
+            raise typer.Exit(code)
     except UnreachableError as error:
         stop(UNREACHABLE, f"De node is niet bereikbaar. {error.detail}")
 
@@ -165,10 +172,16 @@ def _lines(most: int) -> Iterator[str]:
             yield line.strip()
 
 
-def _ask(
-    client: ControlClient, request: dict[str, Any], purpose: dict[str, Any], receipt: Path | None, *, as_json: bool
+def ask(
+    client: ControlClient,
+    request: dict[str, Any],
+    purpose: dict[str, Any],
+    *,
+    persons: int,
+    receipt: Path | None,
+    as_json: bool,
 ) -> int:
-    """Ask, show, keep the receipt; returns the exit code."""
+    """Ask, show, keep the receipt; returns the exit code. `request` asks, or goes on with what a second looked at."""
     outcomes: list[dict[str, Any]] = []
     last: dict[str, Any] = {}
 
@@ -180,26 +193,55 @@ def _ask(
                 outcomes.append({name: value for name, value in reply.items() if name != "type"})
                 yield outcomes[-1]
 
-    persons = len(request["identifiers"])
+    found = replies()
+    first = list(itertools.islice(found, 1))
+    if last["type"] == "waits":
+        return _waits(last, as_json=as_json)
+    found = itertools.chain(first, found)
     if as_json:
-        for _ in replies():
+        for _ in found:
             pass
     else:
-        show(replies(), persons)
+        show(found, persons)
         print_standing(purpose, outcomes)
         print_hints(purpose, outcomes, persons)
     if last["type"] != "receipt":
         end_with(last, purpose, as_json=as_json)
     if receipt is not None:
         write_receipt(receipt, last["receipt"])
-    if as_json:
-        answer = {"purpose": request["purpose"], "persons": persons, "outcomes": outcomes, "budget": last["budget"]}
-        sys.stdout.write(json.dumps({**answer, "note": PROVES_NOTHING}, ensure_ascii=False) + "\n")
-    else:
-        sys.stdout.write(left_line(last["budget"]) + "\n")
-        if request.get("case"):
-            sys.stdout.write(CONSEQUENCE + "\n")
+    answer = {"purpose": purpose["id"], "persons": persons, "outcomes": outcomes, "budget": last["budget"]}
+    _conclude(answer, with_case=bool(request.get("case")), as_json=as_json)
     return _exit_code(outcomes)
+
+
+def _conclude(answer: dict[str, Any], *, with_case: bool, as_json: bool) -> None:
+    """What stands below the outcomes; with --json the whole of it."""
+    if as_json:
+        sys.stdout.write(json.dumps({**answer, "note": PROVES_NOTHING}, ensure_ascii=False) + "\n")
+        return
+    sys.stdout.write(left_line(answer["budget"]) + "\n")
+    if with_case:
+        sys.stdout.write(CONSEQUENCE + "\n")
+
+
+def _waits(reply: dict[str, Any], *, as_json: bool) -> int:
+    """Nothing was asked yet: a second officer looks first."""
+    facts = {name: value for name, value in reply.items() if name != "type"}
+    if as_json:
+        sys.stdout.write(json.dumps({"waits": facts}, ensure_ascii=False) + "\n")
+        return WAITS
+    until = datetime.fromisoformat(reply["until"]).astimezone(AMSTERDAM)
+    sys.stdout.write(
+        f"Een tweede medewerker kijkt eerst mee. Er is nog niets gevraagd. Kenmerk: {reply['id']}\n"
+        f"Uw collega ziet de vraag met: bekend vierogen lijst. Dat kan tot {until:%d-%m-%Y %H:%M}.\n"
+        f"Na akkoord vraagt u het met: bekend vierogen vraag {reply['id']}\n"
+    )
+    if reply["emergency"]:
+        sys.stdout.write(
+            f"Kan het niet wachten? {reply['emergency'].strip()}\n"
+            f'  bekend vierogen noodgreep {reply["id"]} --reden "..."\n'
+        )
+    return WAITS
 
 
 def _exit_code(outcomes: list[dict[str, Any]]) -> int:

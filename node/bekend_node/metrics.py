@@ -50,6 +50,12 @@ class NodeMetrics:
             "Rows past their term that stay until an audit covers them, or a claim is over.",
             registry=registry,
         )
+        self._emergencies = Gauge(
+            "bekend_node_emergency_reviews",
+            "Questions asked before a second officer looked that wait for a review: open, and overdue among them.",
+            ["state"],
+            registry=registry,
+        )
         self._misuse = Counter(
             "bekend_node_misuse_signals_total",
             "Signals for the privacy officer, by kind; see `bekend node signals`.",
@@ -114,6 +120,11 @@ class NodeMetrics:
         """How many deferrals stand how."""
         for state, number in tally.items():
             self._deferrals.labels(state).set(number)
+
+    def emergencies(self, tally: Mapping[str, int]) -> None:
+        """How many noodgrepen wait for their review."""
+        for state, number in tally.items():
+            self._emergencies.labels(state).set(number)
 
     def misuse(self, kind: str) -> None:
         """Something was noticed that the privacy officer should look at."""

@@ -20,6 +20,9 @@ TEXTS: Final = {
     Kind.REPEATS: "vaak gevraagd bij dezelfde zaak",
     Kind.NEIGHBOURS: "nummers die dicht bij elkaar liggen",
     Kind.UNUSED_CASES: "één keer gevraagd, en de zaak kwam niet terug",
+    Kind.OWN_STAFF: "vraag over iemand op de eigen lijst van collega's en bekende personen",
+    Kind.EMERGENCY: "noodgreep: gevraagd voordat een tweede meekeek",
+    Kind.NOT_REVIEWED: "noodgreep die binnen 24 uur niemand beoordeelde",
 }
 DAYS: Final = 7
 

@@ -23,6 +23,8 @@ log_read     who read the log, when and what for
 deferral     see store_deferrals.py
 pending      questions to sources where a colleague decides, until their answers have had their lifetime
 consent      the consents that officers recorded, and their withdrawals; append-only, as `raised`
+colleague    own colleagues and known persons, as keyed hashes: see store_colleagues.py
+emergency    questions asked before a second officer looked, and the reviews: see store_emergencies.py
 raised       who raised the limit of which officer, when and why; append-only, each row's hash is in `log` too
 destroyed_before  one row: of raises, deferrals and consents that are older, retention destroys what is over
 """
@@ -35,7 +37,15 @@ from bekend_proto.durable import LOG_DDL, Migration
 from bekend_proto.read_table import READ_DDL
 from bekend_proto.retention_table import RETENTION_DDL
 
-from bekend_node import store_consent, store_corrections, store_deferrals, store_pending, store_signals
+from bekend_node import (
+    store_colleagues,
+    store_consent,
+    store_corrections,
+    store_deferrals,
+    store_emergencies,
+    store_pending,
+    store_signals,
+)
 
 _START = (
     LOG_DDL
@@ -150,4 +160,5 @@ MIGRATIONS: Final = (
     Migration(16, "terms of raises, deferrals and consents", _DESTROYED_BEFORE),
     Migration(17, "purposes halted until a switch", _HALT),
     Migration(18, "corrections", store_corrections.DDL),
+    Migration(19, "four eyes", store_colleagues.DDL + store_emergencies.DDL),
 )

@@ -1,5 +1,6 @@
 """What the commands of `bekend node` share: options, output, faults and exit codes."""
 
+import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from bekend_policy.faults import YamlFaults
-from bekend_proto.errors import BekendError, BudgetError, RefusedError
+from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError
+from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 
 FAULT: Final = 1
 REFUSED: Final = 4
@@ -36,6 +38,28 @@ def faults(as_json: bool) -> Iterator[None]:
         _stop(as_json, str(fault), FAULT)
     except OSError as fault:
         _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights", FAULT)
+
+
+def read_persons(kind: str, file: Path | None = None) -> list[Identifier]:
+    """Numbers from a file, from the terminal, not shown, or from standard input: one a line.
+
+    Raises MalformedError by line, never by value; OSError for a file that cannot be read.
+    """
+    if file is not None:
+        text = file.read_text("utf-8", errors="replace")
+    else:
+        text = getpass.getpass(f"{kind}: ") if sys.stdin.isatty() else sys.stdin.read(1 << 20)
+    persons = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            persons.append(parse_identifier(kind, line))
+        except InvalidIdentifier as fault:
+            raise MalformedError(f"line {number}: {fault}") from None
+    if not persons:
+        raise MalformedError("no number was given: type one, or give one a line on standard input")
+    return persons
 
 
 def _stop(as_json: bool, detail: str, code: int) -> NoReturn:

@@ -45,6 +45,7 @@ class Stated:
 
     `attested`: ids of the conditions that the officer confirmed, without what was filled in. `chosen`: number of
     sources that the officer chose. `case`: a keyed hash of the case reference, under a key that this node alone has.
+    `second`: the officer who agreed before it was asked; empty where nobody had to.
     """
 
     user: str
@@ -53,6 +54,7 @@ class Stated:
     attested: tuple[str, ...]
     chosen: int
     case: str = ""
+    second: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Decided:
         if self.stated is not None:
             said = self.stated
             facts["stated"] = [said.user, said.role, said.kind, said.attested, said.chosen, said.case]
+            if said.second:
+                facts["stated"].append(said.second)
         refused = not any(one.allowed for one in self.judged)
         text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
         return DecisionRow(self.at, self.trace, self.requester, self.purpose, refused, text)
@@ -105,7 +109,7 @@ class Decided:
             kind_class=facts["class"],
             covenant_hash=bytes.fromhex(facts["covenant"]),
             judged=tuple(Judged(it[0], bool(it[1]), it[2], bytes.fromhex(it[3])) for it in facts["sources"]),
-            stated=None if said is None else Stated(said[0], said[1], said[2], tuple(said[3]), said[4], said[5]),
+            stated=None if said is None else Stated(said[0], said[1], said[2], tuple(said[3]), *said[4:]),
         )
 
 

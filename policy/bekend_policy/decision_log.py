@@ -32,6 +32,8 @@ LOOKUP: Final = "bekend.lookup.trace_id"
 """Attribute of our own: which lookup a question was part of. Only requester and broker have it."""
 SUSPENDED: Final = "stilgezet"
 """Rule of a decision that a signed note made, whatever the covenant says."""
+FOUR_EYES: Final = "vier-ogen"
+"""Rule of a lookup that a second officer had to see first, or did not agree to (FG-37)."""
 
 _TEXTS: Final = frozenset({"zaaknummer", "motivering", "afweging", "voorwaarde"})
 """Rules that judge what the officer typed."""
@@ -82,6 +84,8 @@ def _request(decided: Decided, one: Judged) -> Record:
         subject["namens"] = decided.on_behalf_of
     if said is not None:
         subject |= {"gebruiker": said.user, "rol": said.role}
+        if said.second:
+            subject["meegekeken"] = said.second
     context: Record = {
         "time": from_milliseconds(decided.at).isoformat(timespec="milliseconds"),
         "personen": decided.persons,
@@ -202,7 +206,9 @@ OUTSIDE: Final = frozenset(
         "soort-gemengd",
         "te-lang",
         "handmatig",
+        FOUR_EYES,
+        "eigen-lijst",
     }
 )
-"""Rules that a party holds beside the covenant's text: signed notes, a signature that had not come yet, and checks of
-the form before there is a decision."""
+"""Rules that a party holds beside the covenant's text: signed notes, a signature that had not come yet, checks of the
+form before there is a decision, and a second officer who was not asked or did not agree."""

@@ -90,6 +90,7 @@ KEYS: dict[str, dict[str, str]] = {
         "bewaartermijn_log": "Bewaartermijn van het logboek voor dit doel, als die afwijkt.",
         "identificatie": "Welke kenmerken van een persoon mogen: bsn; test alleen in een demo.",
         "vier_ogen": "ja: een tweede persoon kijkt mee voordat wordt gevraagd.",
+        "noodgreep": "Wanneer eerst mag worden gevraagd: de tweede persoon kijkt dan binnen 24 uur achteraf.",
         "informeren": "Wie de persoon informeert, en wanneer.",
         "uitstel": "Wanneer het informeren mag wachten.",
         "minderjarigen": "Wat anders is bij een minderjarige.",

@@ -178,8 +178,10 @@ def limits_text(covenant: Covenant, purpose: Purpose) -> list[tuple[str, str]]:
         ("uitkomst vervalt", f"na {term(purpose.result_lifetime)}"),
         ("logboek", f"{years} jaar"),
         ("vier ogen", "ja" if purpose.four_eyes else "nee"),
-        ("informeren", purpose.informing),
     ]
+    if purpose.emergency:
+        rows.append(("noodgreep", f"{purpose.emergency.strip()} De tweede kijkt binnen 24 uur achteraf."))
+    rows.append(("informeren", purpose.informing))
     if purpose.deferral:
         review = f"; opnieuw bekijken na {term(purpose.deferral.review)}" if purpose.deferral.review else ""
         rows.append(("uitstel", purpose.deferral.ground + review))

@@ -239,6 +239,8 @@ class Purpose(StrictModel):
     log_years: Years | None = Field(default=None, alias="bewaartermijn_log")
     kinds: frozenset[IdentifierKind] = Field(alias="identificatie", min_length=1)
     four_eyes: JaNee = Field(alias="vier_ogen")
+    emergency: Text | None = Field(default=None, alias="noodgreep")
+    """When an officer may ask before a second one has looked, who then does so within 24 hours; none: never."""
     informing: Text = Field(alias="informeren")
     deferral: DeferralTerms | None = Field(default=None, alias="uitstel")
     minors: Text | None = Field(default=None, alias="minderjarigen")

@@ -96,6 +96,7 @@ CONSENT_RECORDED = _event("consent-recorded", "info", "officer", "purpose", "par
 CONSENT_WITHDRAWN = _event("consent-withdrawn", "warning", "officer", "partners")
 LATE_HOOK_FAILED = _event("late-hook-failed", "error", "detail")
 MISUSE_SIGNAL = _event("misuse-signal", "warning", "kind")
+FOUR_EYES = _event("four-eyes", "info", "act", "user", "purpose")
 LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "role", "extra", "until")
 
 # Being a source.

@@ -16,7 +16,7 @@ from bekend_node.web.server import WebServer
 from bekend_node.web.site import pages_of
 
 from tests.support.asking import DIRECTOR, OFFICER, Stage
-from tests.support.covenants import OM, edit, with_consent
+from tests.support.covenants import OM, with_consent
 
 T = TypeVar("T")
 LATER_SECONDS = 30
@@ -75,9 +75,8 @@ class StagedPages:
 
 
 def one_pair_of_eyes_with_consent(folder: Path) -> None:
-    """The weighing needs consent for Veilig Thuis, and no second officer."""
+    """The weighing needs consent for Veilig Thuis."""
     with_consent(folder)
-    edit(folder / "doelen" / "zvh-weging-betrokkenheid.yaml", r"vier_ogen: ja", "vier_ogen: nee")
 
 
 @contextlib.contextmanager

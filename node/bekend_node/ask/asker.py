@@ -10,6 +10,7 @@ outcomes.receipt
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
@@ -28,7 +29,9 @@ from bekend_node.ask.collector import Collector
 from bekend_node.ask.consent import Consent, ConsentBook, Given, consent_partners
 from bekend_node.ask.consequence import is_to_be_told, tell
 from bekend_node.ask.correcting import Report, Reported, correct, corrections_of
+from bekend_node.ask.emergency import Emergencies
 from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
+from bekend_node.ask.four_eyes import NEEDS_SECOND, RULE, AtScreen, FourEyes, Prepared, needs_second
 from bekend_node.ask.lapsing import Lapsed, lapse
 from bekend_node.ask.late import LateAnswers, late_answers
 from bekend_node.ask.lookup import Lookup
@@ -36,12 +39,15 @@ from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
-from bekend_node.ask.signals import Signals
+from bekend_node.ask.signals import Kind, Signals
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
 from bekend_node.store_corrections import Correction
 from bekend_node.store_decisions import Decisions
+from bekend_node.store_emergencies import Emergency, EmergencyStore
 
+LIST_RULE = "eigen-lijst"
+_LIST_REASON = "De node kan een eigen lijst niet lezen en stelt daarom geen vragen. Bel uw beheerder."
 CANARY_OFFICER = OfficerRef(user="bekend-node", name="bekend node check", role="")
 
 
@@ -49,6 +55,17 @@ _LOG_REASON = (
     "Het logboek van de makelaar spreekt zichzelf tegen. Deze organisatie vraagt en antwoordt niet, "
     "totdat uw beheerder dit heeft uitgezocht."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What the own rules said of a question. `second`: a second officer looks before it is asked."""
+
+    asking: Asking
+    plan: Plan
+    at: datetime
+    consents: Mapping[str, Consent]
+    second: bool
 
 
 class Outcomes(AsyncIterator[Outcome]):
@@ -104,7 +121,7 @@ class Asker:
 
     `asking` gives this node's identity, covenant and manifests as they are now; `canary` is the only person about whom
     the node may ask itself. `something_came` is called, without saying what, when a later answer came. `signals` looks
-    at each lookup of an officer.
+    at each lookup of an officer. `listed` says whether somebody of the own list of colleagues is among these persons.
     """
 
     def __init__(
@@ -116,14 +133,17 @@ class Asker:
         something_came: Callable[[], None] = lambda: None,
         *,
         signals: Signals | None = None,
+        listed: Callable[[Sequence[Identifier]], bool] = lambda _: False,
     ) -> None:
         self._asking = asking
         self._lines = tuple(lines)
         self._canary = canary
         self._signals = signals
+        self._listed = listed
         self._clock = clock
         self._covenant_hash = b""
         self._running: set[asyncio.Task[None]] = set()
+        self.four_eyes = FourEyes(lambda: asking().covenant, lambda: asking().oin, clock)
         self.shelf = FilterShelf(self._fetch, clock)
         self.collector = Collector(asking, self._in_order, something_came)
 
@@ -157,7 +177,60 @@ class Asker:
         return self._not_suspended(asking, opened, on_behalf_of, now).ask
 
     def ask(self, inquiry: Inquiry) -> Outcomes:
-        """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left."""
+        """One lookup. Raises RefusedError when the own rules admit nothing of it; then nothing has left.
+
+        A question that a second officer must see first is refused here, whatever it says of itself: see `submit`.
+        """
+        checked = self._check(inquiry)
+        if checked.second:
+            refusal = RefusedError(RULE, NEEDS_SECOND)
+            self._keep_refusal(checked.asking, inquiry, refusal, checked.at, checked.consents)
+            raise refusal
+        return self._go(inquiry, checked)
+
+    def submit(self, inquiry: Inquiry, viewer: AtScreen) -> Outcomes | Prepared:
+        """Ask, or let it wait for a second officer (FG-37). Raises RefusedError as `ask` does."""
+        checked = self._check(inquiry)
+        return self.four_eyes.prepare(inquiry, viewer) if checked.second else self._go(inquiry, checked)
+
+    def ask_agreed(self, id_: str, viewer: AtScreen) -> Outcomes:
+        """Ask what a second officer agreed to, once. Raises RefusedError as `ask` does, by the rules of now."""
+        inquiry = self.four_eyes.agreed(id_, viewer)
+        checked = self._check(inquiry, again=True)
+        # No await between the check and this: what is spent cannot be asked again.
+        self.four_eyes.spend(id_)
+        return self._go(inquiry, checked)
+
+    async def ask_in_emergency(self, id_: str, viewer: AtScreen, reason: str) -> Outcomes:
+        """Ask at once what waits for a second officer, who looks within 24 hours; on the record before it leaves.
+
+        Raises RefusedError where the purpose does not allow it, StorageError; then nothing has left.
+        """
+        inquiry = self.four_eyes.urgent(id_, viewer, reason)
+        checked = self._check(inquiry, again=True)
+        self.four_eyes.spend(id_)
+        await self.emergencies.record(inquiry)
+        self._alert(Kind.EMERGENCY, inquiry.officer.user, inquiry.case_reference)
+        return self._go(inquiry, checked)
+
+    def refuse_prepared(self, id_: str, viewer: AtScreen, reason: str) -> None:
+        """The second officer does not agree; that is on the record as a refusal. Raises RefusedError."""
+        inquiry = self.four_eyes.refuse(id_, viewer, reason)
+        asking, now = self._asking(), self._clock.now()
+        consents = self._consents_of(asking, inquiry)
+        refusal = RefusedError(RULE, NEEDS_SECOND)
+        second = OfficerRef(viewer.user, viewer.name, "")
+        self._keep_refusal(asking, replace(inquiry, second=second), refusal, now, consents)
+
+    @property
+    def emergencies(self) -> Emergencies:
+        """The noodgrepen of this node."""
+        asking = self._asking()
+        rows = EmergencyStore(asking.store.database, asking.state)
+        return Emergencies(rows, lambda: asking.covenant, asking.oin, self._clock, self._not_reviewed)
+
+    def _check(self, inquiry: Inquiry, *, again: bool = False) -> _Checked:
+        """What the own rules say; a refusal is put on the record. `again`: it was checked when it was prepared."""
         asking = self._now()
         now = self._clock.now()
         consents = self._consents_of(asking, inquiry)
@@ -165,12 +238,39 @@ class Asker:
             found = plan(asking.covenant, asking.oin, inquiry, now, consents)
             check_texts(asking, inquiry, found)
             made = self._not_suspended(asking, found, inquiry.on_behalf_of, now)
+            listed = self._on_own_list(inquiry, again=again)
         except RefusedError as refusal:
             self._keep_refusal(asking, inquiry, refusal, now, consents)
             raise
+        return _Checked(asking, made, now, consents, needs_second(made.purpose, listed=listed))
+
+    def _on_own_list(self, inquiry: Inquiry, *, again: bool) -> bool:
+        """Whether a person is on the list of own colleagues; the privacy officer hears of the first try.
+
+        Raises RefusedError when the list cannot be read: a list that finds nobody protects nobody.
+        """
+        try:
+            listed = self._listed(inquiry.persons)
+        except BekendError as fault:
+            logs.log(logs.CONTROL_REFUSED, user=inquiry.officer.user, operation="ask", code="keys", rule=fault.detail)
+            raise RefusedError(LIST_RULE, _LIST_REASON) from None
+        if listed and not again:
+            self._alert(Kind.OWN_STAFF, inquiry.officer.user, inquiry.case_reference)
+        return listed
+
+    def _go(self, inquiry: Inquiry, checked: _Checked) -> Outcomes:
+        asking = checked.asking
         if self._signals is not None:
             self._signals.asked(inquiry)
-        return self._start(asking, inquiry, made, officer_spends(asking.store, asking.covenant, inquiry, now))
+        spends = officer_spends(asking.store, asking.covenant, inquiry, checked.at)
+        return self._start(asking, inquiry, checked.plan, spends)
+
+    def _alert(self, kind: Kind, officer: str, case: str | None) -> None:
+        if self._signals is not None:
+            self._signals.tell(kind, officer, case or "")
+
+    def _not_reviewed(self, one: Emergency) -> None:
+        self._alert(Kind.NOT_REVIEWED, one.officer, one.case)
 
     async def expectations(self, purpose: str, sources: Sequence[str]) -> dict[str, dict[str, str | None]]:
         """Per source: until when a colleague there may take (ISO 8601), None when it answers at once; opening hours."""

@@ -67,5 +67,6 @@ def _decided(
             attested=attested_ids(purpose, inquiry.attested),
             chosen=len(inquiry.sources),
             case=case_tag(key, inquiry.case_reference),
+            second=inquiry.second.user if inquiry.second else "",
         ),
     )

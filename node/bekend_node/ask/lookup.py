@@ -344,7 +344,9 @@ class Lookup:
                 time=asking.clock.now(),
                 checkpoint=asking.heads.checkpoint,
                 case_reference=inquiry.case_reference or "",
-                officer=inquiry.officer.user,
+                officer=own_record.committed_officers(
+                    inquiry.officer.user, inquiry.second.user if inquiry.second else None
+                ),
             )
             _ = facts.record_key
         except BekendError as error:

@@ -71,6 +71,9 @@ def lookup_record(
         "officer": inquiry.officer.user,
         "officer_name": inquiry.officer.name,
         "role": inquiry.officer.role,
+        "second": inquiry.second.user if inquiry.second else None,
+        "second_name": inquiry.second.name if inquiry.second else None,
+        "emergency": inquiry.emergency or None,
         "case": inquiry.case_reference,
         "justification": inquiry.justification,
         "attested": sorted(inquiry.attested),
@@ -94,6 +97,11 @@ def lookup_record(
         ],
     }
     return OwnRecord(begin_id, KIND_LOOKUP, _seal(box, content))
+
+
+def committed_officers(user: str, second: str | None) -> str:
+    """Who stands in the commitment of a Question: the officer, and on a line below who agreed beforehand (FG-37)."""
+    return user if second is None else f"{user}\n{second}"
 
 
 def outcomes_record(box: OfficerBox, begin_id: bytes, expires: int, outcomes: Iterable[Outcome]) -> OwnRecord:

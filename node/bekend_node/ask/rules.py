@@ -42,7 +42,8 @@ class OfficerRef:
 class Inquiry:
     """One question of an officer: these persons, to these sources, for this purpose and case.
 
-    `attested` are ids of conditions that the officer confirmed; `sources` is an explicit list (FG-09).
+    `attested` are ids of conditions that the officer confirmed; `sources` is an explicit list (FG-09). `second` agreed
+    before it is asked; `emergency` is why nobody did yet (FG-37).
     """
 
     purpose: str
@@ -53,6 +54,8 @@ class Inquiry:
     attested: frozenset[str] = frozenset()
     justification: str | None = None
     on_behalf_of: str | None = None
+    second: OfficerRef | None = None
+    emergency: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

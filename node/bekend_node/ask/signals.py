@@ -5,6 +5,9 @@
     repeats        one officer asks again and again for one case within a day
     neighbours     numbers that lie close together, in different lookups of one officer within a day
     unused-cases   cases that were asked about once, and never used again
+    own-staff      somebody of the own list of colleagues and known persons was to be asked about (FG-37)
+    emergency      a question was asked before a second officer had looked (noodgreep)
+    not-reviewed   nobody looked at such a question within 24 hours
 
 A signal is for the privacy officer. It stops nothing, ranks nobody, and is no figure per person: a row says what, who,
 which case, on which day, how often. Numbers are compared in memory alone: what stays of one is two hashes of the
@@ -46,6 +49,9 @@ class Kind(StrEnum):
     REPEATS = "repeats"
     NEIGHBOURS = "neighbours"
     UNUSED_CASES = "unused-cases"
+    OWN_STAFF = "own-staff"
+    EMERGENCY = "emergency"
+    NOT_REVIEWED = "not-reviewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,13 @@ class Signals:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
+    def tell(self, kind: Kind, officer: str, case: str) -> None:
+        """What was noticed elsewhere; it is written in the background too."""
+        now = self._clock.now()
+        task = asyncio.create_task(self._tell(Noticed(kind, officer, day_of(now), case.strip()), now))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
     def used(self, case: str) -> None:
         """A case turned up again by something else than a lookup."""
         task = asyncio.create_task(self._use(case.strip()))
@@ -156,6 +169,10 @@ class Signals:
             if case:
                 await self._store.case_asked(officer, case, now)
             await self._write(found, now)
+
+    async def _tell(self, one: Noticed, now: datetime) -> None:
+        with contextlib.suppress(BekendError):
+            await self._write([one], now)
 
     async def _use(self, case: str) -> None:
         with contextlib.suppress(BekendError):

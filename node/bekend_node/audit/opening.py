@@ -75,6 +75,7 @@ class _Lookup(StrictFile):
     time: str
     officer: str
     role: str
+    second: str | None = None
     case: str | None
     on_behalf_of: str | None
     purpose: str

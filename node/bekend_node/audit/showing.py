@@ -96,5 +96,7 @@ def _lookups(
             except (MalformedError, KeyError, TypeError):
                 continue  # what it held is then missing, and said to be
             if questions:
-                yield {name: content[name] for name in LOOKUP_FIELDS} | {"questions": questions}
+                # A record of an earlier release names no second officer.
+                shown = {"second": None, **content}
+                yield {name: shown[name] for name in LOOKUP_FIELDS} | {"questions": questions}
         progress(last, total)

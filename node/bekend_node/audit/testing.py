@@ -215,7 +215,7 @@ class _Tester:
         if not _is_of(question, lookup, one.source):
             raise _StopError(Breach.QUESTION)
         salt = lookup.salts[one.source]
-        if len(salt) != 32 or question.case_commitment != case_commitment(salt, lookup.case or "", lookup.officer):
+        if len(salt) != 32 or question.case_commitment != case_commitment(salt, lookup.case or "", lookup.committed):
             raise _StopError(Breach.CASE)
         exact, candidates = self._officers(question)
         for officer in candidates:

@@ -22,7 +22,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
 from bekend_node.ask import blinds
-from bekend_node.ask.own_record import KIND_LAPSED, KIND_LATE, KIND_LOOKUP, KIND_OUTCOMES
+from bekend_node.ask.own_record import KIND_LAPSED, KIND_LATE, KIND_LOOKUP, KIND_OUTCOMES, committed_officers
 from bekend_node.records.opening import Breach, Fault, spread
 from bekend_node.store_export import Export, ExportedRecord, Progress
 
@@ -49,6 +49,13 @@ class OwnLookup:
     """Source -> question id, and hash of the Question in hex."""
     salts: Mapping[str, bytes] = field(repr=False)
     """Source -> salt of the commitment to case and officer."""
+    second: str | None = field(default=None, repr=False)
+    """Who agreed before it was asked, where somebody had to."""
+
+    @property
+    def committed(self) -> str:
+        """Who stands in the commitments."""
+        return committed_officers(self.officer, self.second)
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ def parse_lookup(content: Mapping[str, Any]) -> OwnLookup:
                 one["source"]: (bytes.fromhex(one["question_id"]), one["question_hash"]) for one in content["questions"]
             },
             salts={one["source"]: bytes.fromhex(one["case_salt"]) for one in content["questions"]},
+            second=content.get("second"),
         )
     except (KeyError, TypeError, ValueError, InvalidIdentifier):
         raise MalformedError("an own record that is not built as they are") from None
