@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bekend_node.ask.asker import Outcomes
@@ -107,7 +108,7 @@ async def test_fg_37_nothing_leaves_before_a_second_officer_agreed(stage: EyesSt
 
 @pytest.mark.parametrize("dressed", [{}, {"second": OfficerRef("smit", "B. Smit", ROLE)}, {"emergency": WHY}])
 async def test_fg_37_the_straight_way_is_closed_whatever_a_question_says_of_itself(
-    stage: EyesStage, dressed: dict[str, object]
+    stage: EyesStage, dressed: dict[str, Any]
 ) -> None:
     inquiry = replace(question(), **dressed)
     with pytest.raises(RefusedError) as fault:
