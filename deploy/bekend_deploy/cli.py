@@ -67,9 +67,9 @@ EPILOG = """
 
     5   `bekend lookup`, `antwoorden`, `toestemming`, `vierogen`: the node cannot be reached, or cannot ask now
 
-    7   `bekend lookup`: a second officer has to look first; nothing was asked
-
     6   `doctor`: nothing fails, and something wants attention soon
+
+    7   `bekend lookup`: a second officer has to look first; nothing was asked
 
     130 stopped with Ctrl-C
 

@@ -49,7 +49,7 @@ def agree(desk: Desk, id_: str) -> None:
 
 async def test_fg_37_a_lookup_says_that_it_waits_and_is_asked_after_an_agreement(desk: Desk) -> None:
     ended = await desk.run(*LOOKUP)
-    assert ended.code == 6, ended.err
+    assert ended.code == 7, ended.err
     (waiting,) = desk.stage.asker.four_eyes.others(SECOND)
     assert f"bekend vierogen vraag {waiting.id}" in ended.out
     assert "Er is nog niets gevraagd" in ended.out
@@ -73,7 +73,7 @@ async def test_fg_37_a_lookup_says_that_it_waits_and_is_asked_after_an_agreement
 async def test_as_json_the_id_is_a_field(desk: Desk) -> None:
     ended = await desk.run(*LOOKUP, "--json")
     waits = json.loads(ended.out)["waits"]
-    assert (ended.code, waits["state"], waits["persons"]) == (6, "wacht", 1)
+    assert (ended.code, waits["state"], waits["persons"]) == (7, "wacht", 1)
     agree(desk, waits["id"])
     bon = desk.config.with_name("bon.json")
     asked = await eyes(desk, "vraag", waits["id"], "--json", "--bon", str(bon))
