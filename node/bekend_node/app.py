@@ -34,6 +34,7 @@ from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import GrpcLine
 from bekend_node.ask.case_reference import case_key
 from bekend_node.ask.signals import Signals
+from bekend_node.ask.team import Team
 from bekend_node.attach import Attachment
 from bekend_node.broker_link import open_links
 from bekend_node.config import NodeConfig
@@ -48,6 +49,7 @@ from bekend_node.hook import Hook
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
 from bekend_node.locks import SERVE, locked
 from bekend_node.log_reading import LogReading
+from bekend_node.mail import MailServer, Notices
 from bekend_node.metrics import NodeMetrics
 from bekend_node.records.desk import RecordsDesk, tally
 from bekend_node.records.relay import Relay
@@ -113,6 +115,8 @@ class Node:
         )
         self.hook = Hook(config.desk_hook, logs.DESK_HOOK_FAILED)
         self.late_hook = Hook(config.late_hook, logs.LATE_HOOK_FAILED)
+        self.team = Team(self._asking, config.officers)
+        self.notices = Notices(MailServer(config.mail, clock) if config.mail else None, self.team)
         self.keeping = Keeping(keys, store, desk, clock)
         self.comparing = Comparing(
             config,
@@ -157,7 +161,7 @@ class Node:
             lines,
             config.canary_identifier,
             clock,
-            self.late_hook.waiting,
+            self._something_came,
             signals=self.signals,
             listed=Colleagues(store.database, keys.colleagues).include,
         )
@@ -219,6 +223,7 @@ class Node:
             self.keeping.run(),
             self.hook.run(),
             self.late_hook.run(),
+            self.notices.run(),
         ):
             self._run(work)
         for attachment in self.attachments:
@@ -319,6 +324,8 @@ class Node:
             officers=config.officers,
             contact=self._contact,
             status=self.status,
+            team=self.team,
+            notices=self.notices,
             clock=self.clock,
             dev=dev,
             inside=Inside(
@@ -336,6 +343,10 @@ class Node:
         with contextlib.suppress(BekendError):
             return self.directory.get(oin).contact
         return None
+
+    def _something_came(self) -> None:
+        self.late_hook.waiting()
+        self.notices.waiting()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -381,6 +392,7 @@ class Node:
                 log(logs.EPOCH_DESTROYED, epoch=epoch)
         await self.store.forget_budgets(day_of(now) - timedelta(days=1))
         await self.retention.tidy()
+        await self.team.tidy()
         await self.signals.tidy()
         self.asker.four_eyes.tidy()
         await self.asker.emergencies.tidy()

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,12 +82,50 @@ class Proxy(StrictModel):
     no_proxy: tuple[Annotated[str, StringConstraints(pattern=r"^[^\s/:]+$|^[0-9a-fA-F:]+$")], ...] = ()
 
 
+MAIL_ADDRESS = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
+MailAddress = Annotated[str, StringConstraints(pattern=MAIL_ADDRESS, max_length=254)]
+
+
 class Officer(StrictModel):
-    """Who may ask at this node: a user of the operating system, with the name and role for the record."""
+    """Who may ask at this node: a user of the operating system, with the name and role for the record.
+
+    `mail`: where to say that something waits.
+    """
 
     user: Annotated[str, StringConstraints(min_length=1)]
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     role: Annotated[str, StringConstraints(min_length=1)]
+    mail: MailAddress | None = None
+
+
+class MailTls(StrEnum):
+    """How the line to the mail server is protected."""
+
+    STARTTLS = "starttls"
+    DIRECT = "direct"
+    NONE = "none"
+
+
+class Mail(StrictModel):
+    """The organisation's mail server. `password` is a file: of mode 0600, or a systemd credential."""
+
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+    port: Annotated[Whole, Field(ge=1, le=65535)]
+    tls: MailTls = MailTls.STARTTLS
+    sender: MailAddress = Field(alias="from")
+    user: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    password: Path | None = None
+    authorities: Path | None = None
+
+    @model_validator(mode="after")
+    def _protected(self) -> "Mail":
+        if (self.user is None) is not (self.password is None):
+            raise rule_fault("`user` and `password` of the mail server belong together", "Give both, or none.")
+        if self.tls is MailTls.NONE and self.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise rule_fault(
+                "mail would travel without TLS", "Use starttls or direct; none is for a server on this machine."
+            )
+        return self
 
 
 class LogReader(StrictModel):
@@ -156,6 +195,7 @@ class SignIn(StrictModel):
     authorities: Path | None = None
     user_claim: Claim = "sub"
     name_claim: Claim = "name"
+    mail_claim: Claim | None = None
     roles_claim: Claim = "realm_access.roles"
     roles: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)]
     acr: tuple[str, ...] = ()
@@ -220,6 +260,7 @@ class NodeConfig(StrictModel):
     desk_staff: tuple[DeskColleague, ...] = ()
     desk_hook: Path | None = None
     late_hook: Path | None = None
+    mail: Mail | None = None
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | None = None
@@ -262,9 +303,10 @@ def load_config(path: Path) -> NodeConfig:
     tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
     web = config.web and _web_at(config.web, at)
     proxy = config.proxy and config.proxy.model_copy(update=_paths_at(config.proxy, ("credentials",), at))
+    mail = config.mail and config.mail.model_copy(update=_paths_at(config.mail, ("password", "authorities"), at))
     registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
-    paths = _paths_at(config, _PATHS, at)
-    return config.model_copy(update={**paths, "tls": tls, "proxy": proxy, "web": web, "registers": registers})
+    paths = {**_paths_at(config, _PATHS, at), "tls": tls, "proxy": proxy, "mail": mail, "web": web}
+    return config.model_copy(update={**paths, "registers": registers})
 
 
 def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:

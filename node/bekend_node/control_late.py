@@ -6,8 +6,9 @@
     {"op": "consents", "case": ...}                      the consents of a case
     {"op": "withdraw", "case": ..., "partners": [...]}   withdraw them; no partners: of all
 
-An officer sees the questions that he asked himself; with the reference of a case also those of colleagues, under the
-purposes that his own role may use. No operation finds anything by a person.
+An officer sees the questions that he asked himself and those of cases that a colleague added him to; with the reference
+of a case also those of colleagues. What others asked only under the purposes that his own role may use. No operation
+finds anything by a person.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from bekend_policy.model import Covenant
 from bekend_proto.errors import RefusedError
 
 from bekend_node.ask.asker import Asker
+from bekend_node.ask.case_reference import case_tag
 from bekend_node.ask.consent import Consent, Given, Giver
 from bekend_node.ask.late import late_receipt
 from bekend_node.ask.pending import PendingQuestion
@@ -47,12 +49,15 @@ class LateDesk:
         return self._consents(request, roles)
 
     async def _answers(self, request: AnswersRequest, roles: Sequence[OfficerRef]) -> Reply:
-        purposes, user = self.purposes(roles), roles[0].user
+        purposes, user, asking = self.purposes(roles), roles[0].user, self._asker.asking()
+        added_to = asking.store.team.cases_of(user)
 
         def wanted(one: PendingQuestion) -> bool:
-            if request.case is None:
-                return one.officer == user
-            return one.case == request.case and (one.officer == user or one.purpose in purposes)
+            if one.officer == user:
+                return request.case in {None, one.case}
+            if one.purpose not in purposes:
+                return False
+            return one.case == request.case if request.case else case_tag(asking.case_key, one.case) in added_to
 
         found = await self._asker.late_answers(wanted)
         reply: Reply = {"type": "result", "answers": [one.to_json() for one in found]}

@@ -31,6 +31,7 @@ from bekend_node.store_filters import KeptFilters, empty_wal
 from bekend_node.store_own import OwnRecord, keep_own_records
 from bekend_node.store_pending import PendingQuestions
 from bekend_node.store_schema import MIGRATIONS
+from bekend_node.store_team import TeamStore
 
 T = TypeVar("T")
 ASKED: Final = "asked"
@@ -92,6 +93,7 @@ class Store:
         self.pending = PendingQuestions(database)
         self.consents = Consents(database)
         self.filters = KeptFilters(database)
+        self.team = TeamStore(database)
 
     @classmethod
     def open(cls, folder: Path) -> "Store":

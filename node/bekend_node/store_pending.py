@@ -19,10 +19,12 @@ from datetime import datetime
 from sqlite3 import Connection
 from typing import Final
 
+from bekend_proto.clock import milliseconds
 from bekend_proto.durable import Database
 from bekend_proto.errors import StaleError, StorageError
 
 from bekend_node.store_own import OwnRecord, keep_own_records
+from bekend_node.store_team import Waits, note_waits
 
 DDL = """
 CREATE TABLE pending (
@@ -61,6 +63,8 @@ class Change:
     withdrawal: bytes | None = field(default=None, repr=False)
     withdrawn: int | None = None
     records: tuple[OwnRecord, ...] = ()
+    waits: Waits | None = None
+    """Whom something waits for now, written in the same transaction."""
     over: bool = False
     """The term is over: what was not told to the source is not told any more."""
 
@@ -135,6 +139,8 @@ class PendingQuestions:
                 change = work(found[0])
                 _apply(conn, question_id, change)
                 keep_own_records(conn, change.records, at)
+                if change.waits is not None:
+                    note_waits(conn, change.waits, milliseconds(at))
 
         await self._database.write(write)
 

@@ -21,6 +21,7 @@ lapsed       cases that were not taken in, under a keyed hash
 consequence  whether what came changed a decision, per case (a keyed hash) and purpose: once, yes or no
 log_read     who read the log, when and what for
 deferral     see store_deferrals.py
+member, case_member, to_be_told  see store_team.py
 pending      questions to sources where a colleague decides, until their answers have had their lifetime
 consent      the consents that officers recorded, and their withdrawals; append-only, as `raised`
 colleague    own colleagues and known persons, as keyed hashes: see store_colleagues.py
@@ -45,6 +46,7 @@ from bekend_node import (
     store_emergencies,
     store_pending,
     store_signals,
+    store_team,
 )
 
 _START = (
@@ -161,4 +163,5 @@ MIGRATIONS: Final = (
     Migration(17, "purposes halted until a switch", _HALT),
     Migration(18, "corrections", store_corrections.DDL),
     Migration(19, "four eyes", store_colleagues.DDL + store_emergencies.DDL),
+    Migration(20, "who works on a case", store_team.DDL),
 )

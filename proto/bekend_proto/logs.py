@@ -95,6 +95,7 @@ WITHDRAWAL_MISSED = _event("withdrawal-missed", "warning", "source", "purpose", 
 CONSENT_RECORDED = _event("consent-recorded", "info", "officer", "purpose", "partners")
 CONSENT_WITHDRAWN = _event("consent-withdrawn", "warning", "officer", "partners")
 LATE_HOOK_FAILED = _event("late-hook-failed", "error", "detail")
+MAIL_FAILED = _event("mail-failed", "error", "detail")
 MISUSE_SIGNAL = _event("misuse-signal", "warning", "kind")
 FOUR_EYES = _event("four-eyes", "info", "act", "user", "purpose")
 LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "role", "extra", "until")

@@ -11,7 +11,9 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from bekend_deploy.processes import free_ports
+from bekend_node.ask.team import Team
 from bekend_node.config import Officer, Web
+from bekend_node.mail import Notices
 from bekend_node.web.server import WebServer
 from bekend_node.web.site import pages_of
 
@@ -58,15 +60,18 @@ class StagedPages:
 
     async def _start(self, folder: Path, change: Callable[[Path], object]) -> tuple[Stage, WebServer]:
         stage = Stage(folder, change)
-        people = [Officer(user=one.user, name=one.name, role=one.role) for one in (DIRECTOR, OFFICER)]
+        officers = [*(Officer(user=one.user, name=one.name, role=one.role) for one in (DIRECTOR, OFFICER)), COLLEAGUE]
+        self.team = Team(stage.asking, officers)
         server = pages_of(
             Web(listen=f"127.0.0.1:{self.port}", origin=self.origin),
             oin=OM,
             asker=stage.asker,
             covenant=lambda: stage.covenant,
-            officers=[*people, COLLEAGUE],
+            officers=officers,
             contact=lambda oin: stage.manifests[oin].contact if oin in stage.manifests else None,
             status=dict,
+            team=self.team,
+            notices=Notices(None, self.team),
             clock=stage.clock,
             dev=True,
         )

@@ -37,7 +37,7 @@ CLIENT = "bekend"
 MFA = "https://refeds.org/profile/mfa"
 PASSWORD = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"
 _KEYS = [{"type": "RSA", "use": ["sig"]}, {"type": "EC", "crv": "P-256", "use": ["sig"]}]
-_CLAIMS = ("name", "preferred_username", "realm_access", "groups", "roles", "amr")
+_CLAIMS = ("name", "preferred_username", "realm_access", "groups", "roles", "amr", "email")
 
 
 @dataclass(frozen=True)

@@ -281,3 +281,39 @@ def test_fg_50_whether_a_decision_changed_is_asked_once_per_case(
 def test_fg_50_nothing_is_asked_of_a_case_without_a_question(site: StagedPages, open_at: OpenAt) -> None:
     page = at_case(site, sign_in(open_at(site.origin)))
     assert page.locator("input[name=gevolg]").count() == 0
+
+
+def test_fg_45_a_colleague_who_was_added_sees_the_case_and_another_does_not(
+    site: StagedPages, open_at: OpenAt, pictures: Path
+) -> None:
+    page = at_case(site, asked(site, open_at, POLITIE))
+    colleague = sign_in(open_at(site.origin), COLLEAGUE.name)
+    colleague.goto(site.origin + "/zaken")
+    assert ZVH_CASE not in colleague.inner_text("main")
+    assert page.locator("#collega option").all_inner_texts() == ["", COLLEAGUE.name]
+    page.select_option("#collega", label=COLLEAGUE.name)
+    page.click("button:has-text('Voeg toe')")
+    assert_looks_right_everywhere(page, pictures, "officer-collega")
+    assert set(site.team.to_be_told()) == {COLLEAGUE.user}
+    colleague.reload()
+    assert ZVH_CASE in colleague.inner_text("main")
+    assert site.team.to_be_told() == {}
+    release(site)
+    assert set(site.team.to_be_told()) == {COLLEAGUE.user, DIRECTOR.user}
+    colleague.reload()
+    assert list(words(colleague).values()) == ["bekend"]
+    page.click("button:has-text('Haal weg')")
+    colleague.reload()
+    assert ZVH_CASE not in colleague.inner_text("main")
+
+
+def test_who_may_not_see_a_case_adds_nobody_to_it(site: StagedPages, open_at: OpenAt) -> None:
+    asked(site, open_at, POLITIE)
+    other = at_case(site, sign_in(open_at(site.origin), "J. Jansen"))
+    assert other.locator("#collega").count() == 0
+    path = other.url.removeprefix(site.origin)
+    reply = other.request.post(
+        f"{site.origin}{path}/collega", form={"collega": COLLEAGUE.user}, headers={"origin": site.origin}
+    )
+    assert reply.status == 422
+    assert site.team.on_case(ZVH_CASE) == []

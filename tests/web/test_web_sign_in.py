@@ -41,6 +41,7 @@ class Here:
     def __init__(self, provider: TestProvider | str, key: Path, **changes: Any) -> None:
         self.clock = SystemClock()
         self.sessions = Sessions(self.clock)
+        self.came_in: list[Person] = []
         config = sign_in_at(provider, key, **changes)
         pages = Pages(lambda: Site("Proef", dev=False, demo=True), self.sessions, [])
         client = Provider(config, ORIGIN, self.clock)
@@ -50,10 +51,16 @@ class Here:
         async def first(request: Request) -> Response:
             return pages.render(request, "fout.html.j2", message=pages.person(request).name)
 
-        routes = [*SignInPages(pages, self.sessions, client, config, self.clock).routes(), Route("/", first)]
+        routes = [
+            *SignInPages(pages, self.sessions, client, config, self.clock, signed_in=self.note).routes(),
+            Route("/", first),
+        ]
         app = build(ORIGIN, pages, self.sessions, routes)
         self.browser = TestClient(app, base_url=ORIGIN, follow_redirects=False)
         self.outside = httpx2.Client(follow_redirects=False)
+
+    async def note(self, person: Person) -> None:
+        self.came_in.append(person)
 
     def begin(self) -> str:
         """The address at the provider that the browser is sent to."""
@@ -132,6 +139,32 @@ def test_several_roles_and_another_name_for_the_record(provider: TestProvider, k
     person = other.person()
     assert person is not None
     assert person.roles == ("loket", "beheer")
+
+
+@pytest.mark.parametrize(
+    ("claim", "address"),
+    [
+        ("j.jansen@om.example", "j.jansen@om.example"),
+        ("a@b.example\r\nBcc: c@d.example", ""),
+        (["a@b.example"], ""),
+        (None, ""),
+    ],
+)
+def test_an_address_for_mail_is_one_and_nothing_more(
+    provider: TestProvider, key: Path, claim: Any, address: str
+) -> None:
+    provider.evil = lambda claims: {**claims, "email": claim}
+    site = Here(provider, key, mail_claim="email")
+    assert "scope=openid+profile+email" in site.begin().replace("%20", "+")
+    site.sign_in()
+    assert [one.mail for one in site.came_in] == [address]
+
+
+def test_without_a_claim_for_mail_no_address_is_asked_or_kept(site: Here, provider: TestProvider) -> None:
+    provider.evil = lambda claims: {**claims, "email": "j.jansen@om.example"}
+    assert "email" not in site.begin()
+    site.sign_in()
+    assert [one.mail for one in site.came_in] == [""]
 
 
 def test_the_node_proves_itself_and_the_code_is_bound_to_it(site: Here, provider: TestProvider) -> None:

@@ -36,9 +36,11 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
+from bekend_node.ask.case_reference import case_tag
 from bekend_node.ask.own_record import late_record, officer_box
 from bekend_node.ask.pending import PendingQuestion, Told, open_pending, open_sealed, seal_pending
 from bekend_node.store_pending import TOLD, WITHDRAWN, Change, PendingRow
+from bekend_node.store_team import Waits
 
 TICK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 15.0
@@ -187,10 +189,10 @@ class Collector:
             over = number >= after.last_number and bool(states) and set(states) <= {_KNOWN, _CLOSED}
             if over or number >= after.end_number:
                 came = gone = True
-                return _ended(asking, after, now)
+                return replace(_ended(asking, after, now), waits=_waits(asking, after))
             left = after.without_expired(milliseconds(now))
             came, gone = after.told != before.told, left.told != after.told
-            return Change(seal_pending(asking.state, left))
+            return Change(seal_pending(asking.state, left), waits=_waits(asking, after) if came else None)
 
         await asking.store.pending.change(question_id, work, now)
         if gone:
@@ -203,7 +205,9 @@ class Collector:
 
         def work(sealed: bytes) -> Change:
             present = open_sealed(asking.state, one.question_id, sealed)
-            return _ended(asking, present, now) if present.open else _left(asking, present, now)
+            if not present.open:
+                return _left(asking, present, now)
+            return replace(_ended(asking, present, now), waits=_waits(asking, present))
 
         await asking.store.pending.change(one.question_id, work, now)
         await asking.store.pending.empty_wal()
@@ -290,6 +294,10 @@ def _left(asking: Asking, one: PendingQuestion, now: datetime) -> Change:
     left = one.without_expired(milliseconds(now))
     expiry = left.next_expiry
     return Change(None) if expiry is None else Change(seal_pending(asking.state, left), due=-(-expiry // 1000))
+
+
+def _waits(asking: Asking, one: PendingQuestion) -> Waits:
+    return Waits(case_tag(asking.case_key, one.case), one.officer, one.purpose)
 
 
 def _missed(event: logs.Event, one: PendingQuestion, error: BekendError) -> None:

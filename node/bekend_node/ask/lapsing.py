@@ -51,6 +51,7 @@ async def lapse(asking: Asking, decisions: Decisions, case: str, by: str) -> Lap
     for question_id in waiting:
         await asking.store.pending.change(question_id, _destroying(asking, question_id), now)
     await asking.store.pending.empty_wal()
+    await asking.store.team.forget_case(tag)
     await decisions.keep_lapse(tag, by, lookups, milliseconds(now))
     logs.log(logs.CASE_LAPSED, by=by, lookups=lookups, questions=len(waiting))
     return Lapsed(lookups, len(waiting))

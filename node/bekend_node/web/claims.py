@@ -1,9 +1,10 @@
 """From what the provider says about somebody to who that is here: a name for the record, and roles (FG-45)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from bekend_node.config import SignIn
+from bekend_node.config import MAIL_ADDRESS, SignIn
 from bekend_node.web.provider import SignInRefused
 from bekend_node.web.sessions import Person
 
@@ -20,7 +21,7 @@ def person_of(claims: Mapping[str, Any], config: SignIn) -> Person:
     roles = tuple(dict.fromkeys(role for value, given in config.roles.items() if value in held for role in given))
     if not roles:
         raise SignInRefused("inloggen.geen_rol", config.roles_claim)
-    return Person(user, name, roles)
+    return Person(user, name, roles, _mail(claims, config.mail_claim))
 
 
 def values_at(claims: Mapping[str, Any], path: str) -> set[str]:
@@ -36,6 +37,12 @@ def _at(claims: Mapping[str, Any], path: str) -> Any:
     for part in path.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found
+
+
+def _mail(claims: Mapping[str, Any], path: str | None) -> str:
+    """The address at a claim; "" when it holds none."""
+    found = _at(claims, path) if path else None
+    return found if isinstance(found, str) and len(found) <= 254 and re.fullmatch(MAIL_ADDRESS, found) else ""
 
 
 def _line(claims: Mapping[str, Any], path: str) -> str:

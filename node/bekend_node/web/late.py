@@ -5,6 +5,7 @@
     GET  /zaken/ID          the questions of that case, under the purposes of one's own roles
     GET  /zaken/bon/ID      the receipt of one lookup, as it stands now
     POST /zaken/ID/gevolg       whether what came changed what was decided: once per case
+    POST /zaken/ID/collega      a colleague works on this case too, or no longer
     POST /zaken/ID/vervallen    the case was not taken in: what came of it is destroyed
 
 Everything is told by the objects that answer `bekend antwoorden` and `bekend zaak`. An ID is of this session.
@@ -25,9 +26,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
+from bekend_node.ask.team import Team
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import AnswersRequest
 from bekend_node.control_purposes import purposes_for
+from bekend_node.mail import Notices
 from bekend_node.web.pages import Pages, officers_of, see_other
 from bekend_node.web.running import forget_case, lookups_of
 from bekend_node.web.sessions import Person, Session
@@ -51,6 +54,8 @@ class LatePages:
     pages: Pages
     asker: Asker
     desk: LateDesk
+    team: Team
+    notices: Notices
     covenant: Callable[[], Covenant]
     oin: str
     clock: Clock
@@ -63,12 +68,14 @@ class LatePages:
             Route("/zaken/bon/{id}", self.receipt, methods=["GET"]),
             Route("/zaken/{id}", self.case, methods=["GET"]),
             Route("/zaken/{id}/gevolg", self.consequence, methods=["POST"]),
+            Route("/zaken/{id}/collega", self.colleague, methods=["POST"]),
             Route("/zaken/{id}/vervallen", self.lapse, methods=["POST"]),
         ]
 
     async def own(self, request: Request) -> Response:
         """The officer's own questions."""
         session, person = self.pages.signed_in(request)
+        await self.team.looked(person.user)
         running = lookups_of(session, self.clock.now())
         return self.pages.render(
             request,
@@ -83,6 +90,9 @@ class LatePages:
             told=False,
             tell=False,
             id="",
+            on_case=[],
+            to_add=[],
+            mails=False,
         )
 
     async def look(self, request: Request) -> Response:
@@ -101,6 +111,7 @@ class LatePages:
         session, person = self.pages.signed_in(request)
         case = on_shelf(session, request.path_params["id"], CaseView).case
         answers = await self._answers(person, case)
+        purposes = {one["purpose"] for one in answers} & self._may(person)
         return self.pages.render(
             request,
             "zaken.html.j2",
@@ -115,6 +126,9 @@ class LatePages:
             told="gemeld" in request.query_params,
             tell=bool(self._may(person)) and await self.asker.awaits_consequence(case),
             id=request.path_params["id"],
+            on_case=self.team.on_case(case) if purposes else [],
+            to_add=[one for one in self.team.of_purposes(purposes) if one.user != person.user],
+            mails=self.notices.mails,
         )
 
     async def receipt(self, request: Request) -> Response:
@@ -147,6 +161,22 @@ class LatePages:
             return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
         return see_other(f"/zaken/{request.path_params['id']}?gemeld")
 
+    async def colleague(self, request: Request) -> Response:
+        """Let a colleague work on this case, or no longer."""
+        session, person = self.pages.signed_in(request)
+        case = on_shelf(session, request.path_params["id"], CaseView).case
+        form = await request.form()
+        purposes = {one["purpose"] for one in await self._answers(person, case)} & self._may(person)
+        try:
+            if purposes and form.get("weg"):
+                await self.team.remove(case, str(form["weg"]))
+            else:
+                await self.team.add(case, str(form.get("collega", "")), purposes, person.user)
+                self.notices.waiting()
+        except RefusedError as refusal:
+            return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
+        return see_other(f"/zaken/{request.path_params['id']}")
+
     async def lapse(self, request: Request) -> Response:
         """The case was not taken in."""
         session, person = self.pages.signed_in(request)
@@ -166,13 +196,21 @@ class LatePages:
     def _cases(self, session: Session, answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The lookups per case, the newest first, each with the ids of its pages."""
         newest = sorted(answers, key=lambda one: str(one["asked"]), reverse=True)
+        names = {user: one.name for user, one in self.team.known().items()}
         order = list(dict.fromkeys(str(one["case"]) for one in newest))
         grouped = groupby(sorted(newest, key=lambda one: order.index(one["case"])), key=lambda one: str(one["case"]))
         return [
             {
                 "case": case,
                 "id": shelved(session, CaseView(case)) if case else None,
-                "lookups": [{**one, "receipt": shelved(session, _view(one))} for one in lookups],
+                "lookups": [
+                    {
+                        **one,
+                        "officer_name": names.get(one["officer"], one["officer"]),
+                        "receipt": shelved(session, _view(one)),
+                    }
+                    for one in lookups
+                ],
             }
             for case, lookups in grouped
         ]

@@ -172,7 +172,7 @@ class Provider:
             client_secret=self._key,
             server_metadata_url=self._config.issuer.rstrip("/") + "/.well-known/openid-configuration",
             client_kwargs={
-                "scope": "openid profile",
+                "scope": "openid profile email" if self._config.mail_claim else "openid profile",
                 "code_challenge_method": "S256",
                 "token_endpoint_auth_method": _Proof.name,
                 "verify": self._verify,

@@ -30,6 +30,8 @@ class Person:
     user: str
     name: str
     roles: tuple[str, ...]
+    mail: str = ""
+    """Where to say that something waits, as the provider gave it; may be empty."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ says where to go on after signing in, so nobody can be sent elsewhere.
 """
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,7 +27,7 @@ from bekend_node.config import SignIn
 from bekend_node.web.claims import person_of
 from bekend_node.web.pages import PROVIDER_SESSION, Pages, give_cookie, see_other
 from bekend_node.web.provider import BACK, LEFT, Provider, SignInRefused
-from bekend_node.web.sessions import Sessions
+from bekend_node.web.sessions import Person, Sessions
 
 AT_MOST: Final = 60
 """Times that one address may start or end signing in, in a minute: behind a proxy, all people together."""
@@ -54,13 +55,23 @@ class Throttle:
 
 
 class SignInPages:
-    """The pages of sign-in."""
+    """The pages of sign-in. `signed_in` is told who came in; when it raises, nobody did."""
 
-    def __init__(self, pages: Pages, sessions: Sessions, provider: Provider, config: SignIn, clock: Clock) -> None:
+    def __init__(
+        self,
+        pages: Pages,
+        sessions: Sessions,
+        provider: Provider,
+        config: SignIn,
+        clock: Clock,
+        *,
+        signed_in: Callable[[Person], Awaitable[None]],
+    ) -> None:
         self._pages = pages
         self._sessions = sessions
         self._provider = provider
         self._config = config
+        self._signed_in = signed_in
         self._throttle = Throttle(clock)
 
     def routes(self) -> list[Route]:
@@ -106,6 +117,7 @@ class SignInPages:
             person = person_of(claims, self._config)
         except SignInRefused as refusal:
             return self._refused(request, refusal, 403)
+        await self._signed_in(person)
         fresh = self._sessions.sign_in(session, person)
         fresh.state[PROVIDER_SESSION] = id_token
         log(logs.SIGNED_IN, user=person.user, roles=", ".join(person.roles))

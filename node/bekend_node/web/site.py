@@ -15,11 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
+from bekend_node.ask.team import Team
 from bekend_node.config import DeskColleague, Officer, Web
 from bekend_node.control import Install
 from bekend_node.control_late import LateDesk
 from bekend_node.desk.decisions import Desk
 from bekend_node.log_reading import LogReading
+from bekend_node.mail import Notices
 from bekend_node.rules import Rules
 from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
@@ -74,6 +76,8 @@ def pages_of(
     officers: Sequence[Officer],
     contact: Callable[[str], str | None],
     status: Callable[[], Mapping[str, Any]],
+    team: Team,
+    notices: Notices,
     clock: Clock,
     dev: bool,
     inside: Inside | None = None,
@@ -103,14 +107,16 @@ def pages_of(
     pages = Pages(site, sessions, (*MENU, *(INSIDE if inside else ())))
     reach, late = Reach(asker, clock), LateDesk(asker, covenant, oin)
     officer = OfficerPages(pages, asker, covenant, oin, contact, clock, reach)
-    answers = LatePages(pages, asker, late, covenant, oin, clock)
+    answers = LatePages(pages, asker, late, team, notices, covenant, oin, clock)
     consents = ConsentPages(pages, late, reach, covenant, oin, contact, clock)
+
+    people = _people(officers, inside.colleagues if inside else ())
 
     async def first(request: Request) -> Response:
         return see_other(pages.first_of(pages.person(request)))
 
     routes = [
-        *_sign_in(config, pages, sessions, _people(officers, inside.colleagues if inside else ()), clock, dev=dev),
+        *_sign_in(config, pages, sessions, people, team, clock=clock, dev=dev),
         Route("/", first, methods=["GET"]),
         *officer.routes(),
         *answers.routes(),
@@ -155,12 +161,23 @@ def check_safe(config: Web, host: str, *, dev: bool) -> None:
 
 
 def _sign_in(
-    config: Web, pages: Pages, sessions: Sessions, people: Sequence[Person], clock: Clock, *, dev: bool
+    config: Web,
+    pages: Pages,
+    sessions: Sessions,
+    people: Sequence[Person],
+    team: Team,
+    *,
+    clock: Clock,
+    dev: bool,
 ) -> list[Route]:
     if dev or config.sign_in is None:
         return devsignin.routes(pages, sessions, people)
     provider = Provider(config.sign_in, config.origin, clock)
-    return SignInPages(pages, sessions, provider, config.sign_in, clock).routes()
+
+    async def known(person: Person) -> None:
+        await team.signed_in(person.user, person.name, person.roles, person.mail)
+
+    return SignInPages(pages, sessions, provider, config.sign_in, clock, signed_in=known).routes()
 
 
 def _people(officers: Sequence[Officer], colleagues: Sequence[DeskColleague]) -> list[Person]:
