@@ -22,6 +22,7 @@ from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory, Present, load_present, shelf_of
 from bekend_broker.enrolment import Enrolments
+from bekend_broker.following import Following
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
 from bekend_broker.register import Register
@@ -99,7 +100,8 @@ class Broker:
             clock,
             self.reload,
         )
-        self._watching: asyncio.Future[tuple[None, None, None, None, None]] | None = None
+        self._following = Following(self._directory, self._register, self.reload, metrics, clock)
+        self._watching: asyncio.Future[tuple[None, None, None, None, None, None]] | None = None
         self._awaited = Awaited(shelf_of(config))
         self._server: RunningServer | None = None
         self._metrics_server: MetricsServer | None = None
@@ -138,12 +140,14 @@ class Broker:
         await self._inbox.empty()
         await self._releases.forget_over()
         await self._checkpoints.make()
+        await self._following.look()
         self._watching = asyncio.gather(
             self._inbox.watch(),
             self._await_versions(),
             self._releases.watch(),
             self._checkpoints.watch(),
             self.retention.run(),
+            self._following.watch(),
         )
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(

@@ -7,8 +7,9 @@
       | GetInclusionProof --------------> the question of this promise is in it
       | PutCheckpoint{own log} ---------> verified in the same way: a node cannot rewrite its own log either
 
-Each replica has a log of its own, with a name that the signed manifest knows (docs/adr). A checkpoint is made on a
-schedule while the log grows; proofs reach as far as the newest one, so that nothing unsigned is ever proved.
+Replicas that share a database share its log, whichever of them is asked; one with a file has a log of its own. The
+signed manifest knows each by its name (docs/adr). A checkpoint is made on a schedule while the log grows; proofs reach
+as far as the newest one, so that nothing unsigned is ever proved.
 """
 
 import asyncio
@@ -82,7 +83,7 @@ class Checkpoints:
         size = await self._store.write(work)
         self._metrics.log_entries.set(size)
         self._metrics.checkpoint_at.set(now / 1000)
-        self._metrics.log_alarms.set(len(self._store.read(log_table.alarms)))
+        self._metrics.log_alarms.set(len(await self._store.look(log_table.alarms)))
 
     async def watch(self) -> None:
         """Make checkpoints until cancelled. A disk that fails is tried again."""
@@ -94,7 +95,7 @@ class Checkpoints:
                 self._metrics.storage_faults.inc()
                 logs.log(logs.CHECKPOINT_REFUSED, origin=self.origin, detail=fault.detail)
 
-    def newest(self) -> bytes:
+    async def newest(self) -> bytes:
         """The newest signed checkpoint, with the cosignatures that came so far."""
 
         def work(connection: Connection) -> bytes:
@@ -103,18 +104,20 @@ class Checkpoints:
             size, note = found
             return merge(note, log_table.cosignatures(connection, size))
 
-        return self._store.read(work)
+        return await self._store.look(work)
 
-    def consistency(self, request: GetConsistencyProofRequest) -> list[bytes]:
+    async def consistency(self, request: GetConsistencyProofRequest) -> list[bytes]:
         """That the log goes on from an older size. Raises MalformedError, StaleError for a size that is not signed."""
-        self._check(request.log_id, request.newer)
+        await self._check(request.log_id, request.newer)
         if not 0 < request.older <= request.newer:
             raise MalformedError("older is a size from 1, and not above newer")
-        return self._store.read(lambda c: merkle.consistency_proof(request.older, request.newer, log_table.reader(c)))
+        return await self._store.look(
+            lambda c: merkle.consistency_proof(request.older, request.newer, log_table.reader(c))
+        )
 
-    def inclusion(self, request: GetInclusionProofRequest) -> list[AuditPath]:
+    async def inclusion(self, request: GetInclusionProofRequest) -> list[AuditPath]:
         """That entries are in the log. Raises MalformedError, StaleError for a size that is not signed."""
-        self._check(request.log_id, request.size)
+        await self._check(request.log_id, request.size)
         if len(request.indexes) > PROOFS_AT_ONCE or any(index >= request.size for index in request.indexes):
             raise MalformedError(f"at most {PROOFS_AT_ONCE} entries, all of a log of this size")
 
@@ -122,7 +125,7 @@ class Checkpoints:
             read = log_table.reader(connection)
             return [AuditPath(hashes=merkle.inclusion_proof(index, request.size, read)) for index in request.indexes]
 
-        return self._store.read(work)
+        return await self._store.look(work)
 
     async def cosign(self, caller: str, note: bytes) -> None:
         """Keep a partner's cosignature of a checkpoint that was made here.
@@ -153,7 +156,7 @@ class Checkpoints:
         origin = log_origin(caller, NODE_LOG)
         checkpoint = self._open(request.checkpoint, origin, self._directory.manifest_of(caller).signing_keys)
         now = self._clock.now()
-        held = self._store.read(log_table.seen).get(origin)
+        held = (await self._store.look(log_table.seen)).get(origin)
         if held is not None:
             before, note = held
             if request.older != before.size and checkpoint.size >= before.size:
@@ -175,10 +178,10 @@ class Checkpoints:
         )
         return sign_message(self._directory.present.keys.signing, LABEL_PROMISE, message)
 
-    def _check(self, named: bytes, size: int) -> None:
+    async def _check(self, named: bytes, size: int) -> None:
         if named != self.log_id:
             raise StaleError("this replica keeps another log")
-        newest = self._store.read(log_table.newest_checkpoint)
+        newest = await self._store.look(log_table.newest_checkpoint)
         if newest is None or size > newest[0]:
             raise StaleError("no checkpoint of this size is signed yet")
 
@@ -196,5 +199,5 @@ class Checkpoints:
     ) -> None:
         alarm = Alarm(0, milliseconds(now), origin, "rewritten", False, detail, before + request.checkpoint, False)
         await self._store.write(lambda c: log_table.raise_alarm(c, alarm))
-        self._metrics.log_alarms.set(len(self._store.read(log_table.alarms)))
+        self._metrics.log_alarms.set(len(await self._store.look(log_table.alarms)))
         logs.log(logs.LOG_ALARM, origin=origin, kind=alarm.kind, detail=detail)

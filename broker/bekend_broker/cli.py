@@ -256,6 +256,7 @@ def _status_lines(found: Status) -> Iterator[str]:
     yield f"{found.questions} questions admitted, {found.refused} refused, since the start"
     yield f"{found.open_questions} questions that a colleague may still decide about"
     yield f"{found.log_entries} entries in the log"
+    yield f"database {found.database}, which last answered at {found.database_at}"
     if found.log_alarms:
         yield f"ALARM: {found.log_alarms} logs of nodes do not go on from what they were; see `log-alarm` in the log"
     if found.storage_faults:

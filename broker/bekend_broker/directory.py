@@ -173,6 +173,9 @@ class Directory:
         self.present = replace(present, suspensions=self._suspensions)
         self._manifests: dict[str, tuple[KeyManifest, bytes]] = {}
         self._superseded: dict[str, tuple[int, datetime]] = {}
+        self._looked_at: set[bytes] = set()
+        self.own_number_elsewhere = 0
+        """The number of the own manifest that the newest replica serves."""
         # One change at a time: what is published during a reload is not lost.
         self._changing = asyncio.Lock()
 
@@ -187,6 +190,7 @@ class Directory:
             self._supersede(self.present.manifest, present.manifest)
             self.present = replace(present, suspensions=self._suspensions)
             self._manifests = manifests
+            self._looked_at.clear()
 
     def _believed(self, present: Present) -> dict[str, tuple[KeyManifest, bytes]]:
         """The partners' manifests of the store that hold under this covenant."""
@@ -213,7 +217,7 @@ class Directory:
         if manifest.oin != caller:
             raise KeysError(f"{caller} offers the manifest of {manifest.oin}")
         async with self._changing:
-            number = self._store.manifests().get(caller, (0, b""))[0]
+            number = (await self._store.look(store.all_manifests)).get(caller, (0, b""))[0]
             if manifest.number > number > 0 and not self.present.is_signed_now(caller, note):
                 raise KeysError(
                     f"{caller} has another key in the newest version: have the manifest signed with that one, and also "
@@ -239,17 +243,63 @@ class Directory:
             self._suspensions.check_newer(suspension)
             is_new = await self._store.write(lambda c: _remember_suspension(c, suspension, note))
             if is_new:
-                self._suspensions.put(suspension, note)
-        if is_new:
-            logs.log(
-                logs.SUSPENSION_TAKEN,
-                by=suspension.by,
-                what=suspension.what.value,
-                about=suspension.about,
-                number=suspension.number,
-                lifted=suspension.lifted,
-            )
+                self._put_suspension(suspension, note)
         return suspension.number, is_new
+
+    async def catch_up(self) -> bool:
+        """Take what another replica put into the database that they share; says whether anything was new.
+
+        It was verified there and is verified here. Raises StorageError.
+        """
+        manifests, notes = await self._store.look(lambda c: (store.all_manifests(c), store.all_suspensions(c)))
+        self.own_number_elsewhere = manifests.pop(self.present.manifest.oin, (0, b""))[0]
+        known = {*self._suspensions.notes(), *self._looked_at, *(note for _, note in self._manifests.values())}
+        newer = [(oin, note) for oin, (_, note) in manifests.items() if note not in known]
+        suspensions = [note for note in notes if note not in known]
+        async with self._changing:
+            found = [self._take_manifest(oin, note) for oin, note in newer]
+            found += [self._take_suspension(note) for note in suspensions]
+        self._looked_at.update(note for _, note in newer)
+        self._looked_at.update(suspensions)
+        return any(found)
+
+    def _take_manifest(self, oin: str, note: bytes) -> bool:
+        try:
+            self.present.partner(oin)
+            manifest = self.present.open_manifest_of(oin, note, self._clock.now())
+        except BekendError as fault:
+            logs.log(logs.MANIFEST_SKIPPED, oin=oin, detail=fault.detail)
+            return False
+        held = self._manifests.get(oin)
+        if held is not None and held[0].number >= manifest.number:
+            return False
+        if held is not None:
+            self._supersede(held[0], manifest)
+        self._manifests[oin] = manifest, note
+        logs.log(logs.MANIFEST_ACCEPTED, oin=oin, number=manifest.number)
+        return True
+
+    def _take_suspension(self, note: bytes) -> bool:
+        try:
+            suspension = open_suspension(note, self.present.covenants)
+        except BekendError as fault:
+            logs.log(logs.SUSPENSION_SKIPPED, detail=fault.detail)
+            return False
+        if suspension.number <= self._suspensions.number(suspension):
+            return False
+        self._put_suspension(suspension, note)
+        return True
+
+    def _put_suspension(self, suspension: Suspension, note: bytes) -> None:
+        self._suspensions.put(suspension, note)
+        logs.log(
+            logs.SUSPENSION_TAKEN,
+            by=suspension.by,
+            what=suspension.what.value,
+            about=suspension.about,
+            number=suspension.number,
+            lifted=suspension.lifted,
+        )
 
     def manifest_of(self, oin: str) -> KeyManifest:
         """The newest manifest of a partner.

@@ -67,6 +67,9 @@ class Metrics:
         self.storage_faults = Counter(
             "bekend_broker_storage_faults", "Writes that failed: nothing was answered.", registry=r
         )
+        self.database_at = Gauge(
+            "bekend_broker_database_timestamp_seconds", "When the database last answered.", registry=r
+        )
         self.attached = Gauge("bekend_broker_attached_partners", "Partners attached to this replica.", registry=r)
         self.lookups = Gauge("bekend_broker_lookups_running", "Lookups in progress.", registry=r)
         self.duration = Histogram(

@@ -121,7 +121,7 @@ class Releases:
         """
         now = self._clock.now()
         await self._store.write(lambda connection: store.forget_open_questions(connection, now))
-        self._metrics.open_questions.set(self._store.open_questions(now))
+        self._metrics.open_questions.set(await asyncio.to_thread(self._store.open_questions, now))
 
     async def release(self, caller: str, request: ReleaseRequest) -> ReleaseResponse:
         """Pass on the message that names persons, or the one that withdraws: from here they look alike.
@@ -175,7 +175,7 @@ class Releases:
     async def _admit(self, caller: str, message: _Message) -> Attachment:
         """The source's stream, once the message may go out over it and its number is taken, durably."""
         now = self._clock.now()
-        question = self._store.open_question(message.question_id, now)
+        question = await asyncio.to_thread(self._store.open_question, message.question_id, now)
         if question is None or question.requester != caller:
             raise StaleError(
                 "no question of this partner is open under this id: it was never asked, or its term is over"

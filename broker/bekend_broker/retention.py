@@ -63,11 +63,10 @@ class Retention:
     async def tidy(self) -> int:
         """Destroy what is past its term now; how many rows and keys there were. Raises StorageError, KeysError."""
         now = self._clock.now()
-        covenants, kept = self._covenants(), self.kept()
+        covenants, kept = self._covenants(), await asyncio.to_thread(self.kept)
         gone = await self._rows.forget_reads(milliseconds(years_before(now, MOST)))
-        for requester, purpose, _ in self._rows.older_than(
-            milliseconds(years_before(now, min(map(shortest_term, covenants))))
-        ):
+        first_over = milliseconds(years_before(now, min(map(shortest_term, covenants))))
+        for requester, purpose, _ in await asyncio.to_thread(self._rows.older_than, first_over):
             before = min(_over(covenant, requester, purpose, kept, now) for covenant in covenants)
             if before > NEVER:
                 gone += await self._rows.destroy(requester, purpose, milliseconds(before))

@@ -139,19 +139,19 @@ class BrokerService(BrokerServiceServicer):
 
     async def GetCheckpoint(self, request: GetCheckpointRequest, context: Any) -> GetCheckpointResponse:  # noqa: N802
         """The newest signed checkpoint."""
-        return GetCheckpointResponse(checkpoint=self._checkpoints.newest())
+        return GetCheckpointResponse(checkpoint=await self._checkpoints.newest())
 
     async def GetConsistencyProof(  # noqa: N802
         self, request: GetConsistencyProofRequest, context: Any
     ) -> GetConsistencyProofResponse:
         """The log goes on from what it was."""
-        return GetConsistencyProofResponse(hashes=self._checkpoints.consistency(request))
+        return GetConsistencyProofResponse(hashes=await self._checkpoints.consistency(request))
 
     async def GetInclusionProof(  # noqa: N802
         self, request: GetInclusionProofRequest, context: Any
     ) -> GetInclusionProofResponse:
         """Entries are in the log."""
-        return GetInclusionProofResponse(paths=await asyncio.to_thread(self._checkpoints.inclusion, request))
+        return GetInclusionProofResponse(paths=await self._checkpoints.inclusion(request))
 
     async def PutCosignature(  # noqa: N802
         self, request: PutCosignatureRequest, context: Any

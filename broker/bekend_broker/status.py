@@ -13,6 +13,7 @@ from prometheus_client.samples import Sample
 
 from bekend_broker.config import BrokerConfig
 from bekend_broker.metrics import ADMITTED
+from bekend_broker.store import FILE
 
 SECONDS = 5.0
 
@@ -32,6 +33,8 @@ class Status:
     refused: int
     open_questions: int
     storage_faults: int
+    database: str
+    database_at: str
     log_entries: int
     log_alarms: int
 
@@ -60,6 +63,8 @@ def read_status(config: BrokerConfig) -> Status:
         refused=int(sum(one.value for one in questions) - admitted),
         open_questions=int(_value(samples, "bekend_broker_open_questions")),
         storage_faults=int(_value(samples, "bekend_broker_storage_faults_total")),
+        database=config.database.shown if config.database else str(config.data / FILE),
+        database_at=_moment(samples, "bekend_broker_database_timestamp_seconds"),
         log_entries=int(_value(samples, "bekend_broker_log_entries")),
         log_alarms=int(_value(samples, "bekend_broker_log_alarms")),
     )
@@ -71,6 +76,10 @@ def _value(samples: list[Sample], name: str) -> float:
 
 def _day(samples: list[Sample], name: str) -> str:
     return datetime.fromtimestamp(_value(samples, name), UTC).date().isoformat()
+
+
+def _moment(samples: list[Sample], name: str) -> str:
+    return datetime.fromtimestamp(_value(samples, name), UTC).isoformat(timespec="seconds")
 
 
 def _fetch(address: str, tls: TlsFiles) -> str:

@@ -7,6 +7,7 @@ functions that take a connection run inside `Store.write`, several of them in on
 remember and log is durable together or not at all.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -230,6 +231,10 @@ class Store:
         """Run `work` over one unchanging snapshot. Raises StorageError."""
         return self._database.read(work)
 
+    async def look(self, work: Callable[[Connection], T]) -> T:
+        """As `read`, without holding up the event loop: a database over a network may be slow to answer."""
+        return await asyncio.to_thread(self._database.read, work)
+
     def log_entries(self) -> int:
         """How many entries the log has."""
         return self._database.read(log_table.log_size)
@@ -245,18 +250,11 @@ class Store:
 
     def manifests(self) -> dict[str, tuple[int, bytes]]:
         """Number and note of the newest manifest of each OIN that was ever accepted."""
-
-        def work(connection: Connection) -> dict[str, tuple[int, bytes]]:
-            rows = connection.execute("SELECT oin, number, note FROM manifest").fetchall()
-            return {oin: (number, note) for oin, number, note in rows}
-
-        return self._database.read(work)
+        return self._database.read(all_manifests)
 
     def suspensions(self) -> list[bytes]:
         """The newest note of each signer about each thing."""
-        return self._database.read(
-            lambda c: [bytes(row[0]) for row in c.execute("SELECT note FROM suspension").fetchall()]
-        )
+        return self._database.read(all_suspensions)
 
     def open_question(self, question_id: bytes, now: datetime) -> OpenQuestion | None:
         """The question under this id, or None when none is open."""
@@ -381,6 +379,17 @@ def spend_import(connection: Connection, name: ImportId, count: int) -> None:
         "UPDATE import SET spent = spent + ? WHERE source = ? AND purpose = ? AND register = ? AND import_id = ?",
         (count, *name.key),
     )
+
+
+def all_manifests(connection: Connection) -> dict[str, tuple[int, bytes]]:
+    """Number and note of the newest manifest of each OIN that was ever accepted."""
+    rows = connection.execute("SELECT oin, number, note FROM manifest").fetchall()
+    return {oin: (number, note) for oin, number, note in rows}
+
+
+def all_suspensions(connection: Connection) -> list[bytes]:
+    """The newest note of each signer about each thing."""
+    return [bytes(row[0]) for row in connection.execute("SELECT note FROM suspension").fetchall()]
 
 
 def newest_manifest(connection: Connection, oin: str) -> tuple[int, bytes] | None:

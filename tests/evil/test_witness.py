@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from bekend_broker.app import Broker
@@ -52,16 +53,15 @@ class Stage:
         await self.broker._checkpoints.make()
         for node in (self.om, self.politie):
             await node.witness.round()
-        return self.head
+        return await self.head()
 
-    @property
-    def head(self) -> Checkpoint:
-        return Checkpoint.parse(parse_note(self.broker._checkpoints.newest()).text)
+    async def head(self) -> Checkpoint:
+        return Checkpoint.parse(parse_note(await self.broker._checkpoints.newest()).text)
 
     def show(self, monkeypatch: pytest.MonkeyPatch, size: int, root: bytes, origin: str = ORIGIN) -> None:
         """Show everybody this checkpoint, signed by the broker's own key."""
         note = Checkpoint(origin, size, root).sign(self.key)
-        monkeypatch.setattr(self.broker._checkpoints, "newest", lambda: note)
+        monkeypatch.setattr(self.broker._checkpoints, "newest", AsyncMock(return_value=note))
 
     def alarms(self, node: Node | None = None) -> list[tuple[str, bool]]:
         return [(one.kind, one.stops) for one in (node or self.om).witness.alarms()]
@@ -93,7 +93,7 @@ async def test_fg_29_an_honest_log_is_proved_cosigned_and_carried(stage: Stage) 
         assert node.witness.seen() == {ORIGIN: later.size}
         assert node.witness.heads.checkpoint == later.to_bytes()
         assert stage.alarms(node) == []
-    shown = parse_note(stage.broker._checkpoints.newest())
+    shown = parse_note(await stage.broker._checkpoints.newest())
     for oin in (OM.oin, POLITIE.oin):
         assert cosigned_at(shown, oin, stage.world.manifest(oin).signing_keys) is not None
     # The second Question carried what was seen after the first.
@@ -167,7 +167,7 @@ async def test_fg_29_a_longer_log_that_does_not_go_on_stops_the_node(
     await stage.lookup()
     head = await stage.look()
     stage.show(monkeypatch, head.size + 3, bytes(32))
-    monkeypatch.setattr(stage.broker._checkpoints, "consistency", lambda _: [bytes(32)] * 4)
+    monkeypatch.setattr(stage.broker._checkpoints, "consistency", AsyncMock(return_value=[bytes(32)] * 4))
     await stage.om.witness.round()
     assert stage.alarms() == [("fork", True)]
 
@@ -198,7 +198,8 @@ async def test_a_checkpoint_that_the_manifest_does_not_vouch_for_counts_for_noth
         stage.show(monkeypatch, 99, bytes(32), log_origin(BROKER_OIN, "for-om-alone"))
     else:
         other = Checkpoint(ORIGIN, 99, bytes(32)).sign(SigningKey(bytes(32)))
-        monkeypatch.setattr(stage.broker._checkpoints, "newest", lambda: other if case == "another key" else b"no note")
+        shown = other if case == "another key" else b"no note"
+        monkeypatch.setattr(stage.broker._checkpoints, "newest", AsyncMock(return_value=shown))
     await stage.om.witness.round()
     assert stage.om.witness.seen() == {ORIGIN: head.size}
     assert stage.alarms() == []
@@ -311,4 +312,4 @@ async def test_fg_29_a_node_whose_own_log_went_back_hears_of_it(stage: Stage) ->
 async def test_the_broker_names_its_log_and_nobody_elses(stage: Stage) -> None:
     request = broker_pb2.GetConsistencyProofRequest(log_id=log_id(log_origin(OM.oin, "node")), older=1, newer=1)
     with pytest.raises(Exception, match="another log"):
-        stage.broker._checkpoints.consistency(request)
+        await stage.broker._checkpoints.consistency(request)

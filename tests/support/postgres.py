@@ -9,21 +9,25 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from bekend_broker.config import DatabaseServer
 from bekend_broker.store_postgres import prepare
 from bekend_deploy.partners import BROKER_OIN
+from bekend_proto.identity import TlsFiles
 
 OWNER, SERVICE = "bekend_owner", "bekend_broker"
 _TEMPLATE = "prepared"
 _SETTINGS = {
-    "listen_addresses": "''",
+    "listen_addresses": "",
     "max_connections": "60",
     "shared_buffers": "16MB",
     "max_wal_size": "128MB",
@@ -46,17 +50,21 @@ class PostgresServer:
     folder: Path
     bin: Path
     settings: dict[str, str] = field(default_factory=dict)
+    port: int = 5432
+    _process: "subprocess.Popen[bytes]" = field(init=False)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, bin_folder: Path, **settings: str) -> Iterator["PostgresServer"]:
-        """Make a cluster, run it, and remove it."""
+    def running(cls, bin_folder: Path, tls: TlsFiles | None = None, **settings: str) -> Iterator["PostgresServer"]:
+        """Make a cluster, run it, and remove it. With `tls` it is on the network too, behind TLS and a password."""
         with tempfile.TemporaryDirectory(prefix="bekend-pg-", dir="/tmp", ignore_cleanup_errors=True) as name:
             server = cls(Path(name), bin_folder, _SETTINGS | settings)
             if os.geteuid() == 0:
                 os.chown(name, *_nobody())
-            server._run("initdb", "-D", str(server.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
+            server._make()
+            if tls is not None:
+                server._go_on_line(tls)
             server.start()
             try:
                 server._make_template()
@@ -70,25 +78,44 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it; it takes connections when this returns."""
-        options = " ".join(f"-c {name}={value}" for name, value in self.settings.items())
-        options += f" -c unix_socket_directories={self.folder}"
-        self._run(
-            "pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start"
-        )
+        settings = self.settings | {"unix_socket_directories": str(self.folder)}
+        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                _never_root(str(self.bin / "postgres"), "-D", str(self.data), *words),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **_PLAIN,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.admin().close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self.folder / "log").read_text("utf-8", "replace")) from None
+                time.sleep(0.05)
+            else:
+                return
 
-    def stop(self, mode: str = "immediate") -> None:
-        """Stop it: `immediate` is what a crash leaves behind, `fast` an orderly end."""
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop", check=False)
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop it: SIGINT is an orderly end, SIGQUIT leaves behind what a crash does."""
+        self._process.send_signal(how)
+        self._process.wait(60)
+
+    def processes(self) -> list[int]:
+        """Every process of it, the first one first."""
+        first = self._process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
+        return [first, *map(int, children)]
 
     def kill(self) -> None:
         """SIGKILL to every process of it."""
-        pid = int((self.data / "postmaster.pid").read_text(encoding="ascii").splitlines()[0])
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
-        for one in (pid, *map(int, children)):
+        for one in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
+        self._process.wait(60)
 
     def database(self) -> DatabaseServer:
         """A new database with the tables of this release, as its broker is configured to use it."""
@@ -105,17 +132,37 @@ class PostgresServer:
         return self.server(name)
 
     def server(self, name: str, user: str = SERVICE) -> DatabaseServer:
-        return DatabaseServer(socket=self.folder, name=name, user=user)
+        return DatabaseServer(socket=self.folder, socket_port=self.port, name=name, user=user)
 
     def admin(self, name: str = "postgres") -> "psycopg.Connection[tuple[object, ...]]":
         """The server's administrator."""
-        return psycopg.connect(host=str(self.folder), user="postgres", dbname=name, autocommit=True)
+        return psycopg.connect(host=str(self.folder), port=self.port, user="postgres", dbname=name, autocommit=True)
 
     def rows(self, server: DatabaseServer, query: str) -> Sequence[tuple[object, ...]]:
         """What stands in a database, as its owner sees it."""
         with self.admin(server.name) as connection:
             connection.execute("SET search_path TO bekend")
             return connection.execute(query.encode()).fetchall()
+
+    def _go_on_line(self, tls: TlsFiles) -> None:
+        with contextlib.closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        for file in (tls.certificate, tls.key):
+            own = self.data / file.name
+            shutil.copy(file, own)
+            own.chmod(0o600)
+            if os.geteuid() == 0:
+                os.chown(own, *_nobody())
+        self.settings |= {
+            "listen_addresses": "localhost",
+            "port": str(self.port),
+            "ssl_cert_file": tls.certificate.name,
+            "ssl_key_file": tls.key.name,
+        }
+        with (self.data / "postgresql.conf").open("a", encoding="ascii") as settings:
+            settings.write("ssl = on\n")
+        (self.data / "pg_hba.conf").write_text("local all all trust\nhostssl all all all scram-sha-256\n", "ascii")
 
     def _make_template(self) -> None:
         with self.admin() as connection:
@@ -124,23 +171,30 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {_TEMPLATE} OWNER {OWNER}".encode())
         prepare(self.server(_TEMPLATE, OWNER), SERVICE, BROKER_OIN, "main")
 
-    def _run(self, program: str, *words: str, check: bool = True) -> None:
-        user = _nobody() if os.geteuid() == 0 else None
+    def _make(self) -> None:
+        words = ("-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         done = subprocess.run(
-            [str(self.bin / program), *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
-            user=user and user[0],
-            group=user and user[1],
-            extra_groups=[] if user else None,
+            _never_root(str(self.bin / "initdb"), *words),
+            capture_output=True,
+            text=True,
             check=False,
             timeout=120,
+            **_PLAIN,
         )
-        if check and done.returncode != 0:
-            raise RuntimeError(f"{program}: {done.stdout.decode(errors='replace')}")
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+
+
+_PLAIN: dict[str, Any] = {"cwd": "/", "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}}
+"""Nothing of the test's environment."""
+
+
+def _never_root(*words: str) -> list[str]:
+    """The command, as nobody where this is root; by a program, since gRPC does not survive the fork of Python."""
+    if os.geteuid() != 0:
+        return list(words)
+    user, group = _nobody()
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--", *words]
 
 
 def _nobody() -> tuple[int, int]:
