@@ -10,6 +10,8 @@ from bekend_deploy.federation import Federation
 from bekend_deploy.partners import OM
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.support.filled import fill
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
     "--no-sandbox",
@@ -48,8 +50,8 @@ def browser() -> Iterator[Browser]:
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """Broker and seven nodes with pages, everybody enrolled."""
     with Federation.build(tmp_path_factory.mktemp("pages"), persons=60, seed=7, pages=True) as made:
+        fill(made)
         made.start()
-        made.enrol_all()
         made.wait_for_filters()
         yield made
 
