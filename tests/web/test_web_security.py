@@ -13,6 +13,7 @@ import pytest
 from bekend_node.ask.asker import Asker, Outcomes
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.config import Web
+from bekend_node.store_corrections import Correction
 from bekend_node.web import guard, server
 from bekend_node.web.app import build
 from bekend_node.web.guard import BODY_LIMIT, HEADERS, Guard
@@ -190,6 +191,13 @@ def test_a_session_that_was_left_alone_holds_nothing_any_more(sessions: Sessions
     assert session.shelf == {}
 
 
+class Uncorrected:
+    """An asker that nobody reported anything to."""
+
+    def corrections(self, *_: object) -> list[Correction]:
+        return []
+
+
 class Late:
     """Outcomes that come when a test says so."""
 
@@ -213,7 +221,9 @@ async def test_a_stream_ends_with_the_session(sessions: Sessions, clock: Steered
     late = Late()
     running.follow(cast(Outcomes, late))
     session.shelf["x"] = running
-    officer = OfficerPages(pages, cast(Asker, None), lambda: covenant, "", lambda _: None, clock, cast(Reach, None))
+    officer = OfficerPages(
+        pages, cast(Asker, Uncorrected()), lambda: covenant, "", lambda _: None, clock, cast(Reach, None)
+    )
     cookie = [(b"cookie", f"{COOKIE}={session.id}".encode())]
     about = {
         "type": "http",
