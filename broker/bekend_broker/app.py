@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import Awaited
 from bekend_proto import logs
+from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import BekendError
 from bekend_proto.serve import RunningServer, start_server
@@ -101,8 +102,13 @@ class Broker:
             self.reload,
         )
         self._following = Following(self._directory, self._register, self.reload, metrics, clock)
-        self._watching: asyncio.Future[tuple[None, None, None, None, None, None]] | None = None
+        self._watching: asyncio.Future[list[None]] | None = None
         self._awaited = Awaited(shelf_of(config))
+        self._certificates = Certificates(
+            {"tls": config.tls.certificate, "authorities": config.tls.authorities},
+            config.tls_files.revocation(clock),
+            metrics.certificates,
+        )
         self._server: RunningServer | None = None
         self._metrics_server: MetricsServer | None = None
 
@@ -148,6 +154,7 @@ class Broker:
             self._checkpoints.watch(),
             self.retention.run(),
             self._following.watch(),
+            self._watch_callers(),
         )
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(
@@ -169,7 +176,7 @@ class Broker:
             self.config.tls_files,
             clock=self._clock,
             registry=self._metrics.registry,
-            admit=lambda oin: _admit(self._directory, oin),
+            admit=self._directory.admit,
             names=(SERVICE,),
             reflection=self.config.reflection,
         )
@@ -203,6 +210,15 @@ class Broker:
             return False
         logs.log(logs.BROKER_RELOADED, covenant=present.covenant.hash.hex(), manifest=present.manifest.number)
         return True
+
+    async def _watch_callers(self) -> None:
+        """Look again and again at who is connected, and at the own certificates."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._server is not None:
+                self._server.recheck()
+            if self._certificates.measure() and self._metrics_server is not None:
+                self._metrics_server.renew()
 
     async def _await_versions(self) -> None:
         """Put a version that was added beforehand into service on its first day."""
@@ -300,8 +316,3 @@ async def _reload_on(changed: asyncio.Event, broker: Broker, supervisor: Supervi
         supervisor.reloading()
         await broker.reload()
         supervisor.ready()
-
-
-def _admit(directory: Directory, oin: str) -> None:
-    """Whoever the covenant does not name is refused before anything else is looked at."""
-    directory.present.partner(oin)

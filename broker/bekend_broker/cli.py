@@ -14,6 +14,7 @@ from bekend_policy.versions import held
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import InternalError
 from bekend_proto.findings import FAILED, show
+from bekend_proto.identity import pinned_keys
 
 from bekend_broker import app as composition
 from bekend_broker import backup_cli, breach_cli, covenants, database_cli, log_export_cli, retention_cli
@@ -122,7 +123,14 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
         others = [load_covenant(folder) for folder in held(shelf_of(settings)).values()]
         now = SystemClock().now()
         draft = draft_manifest(
-            settings.keys, covenant, settings.oin, number, now, others=others, logs=settings.log_names
+            settings.keys,
+            covenant,
+            settings.oin,
+            number,
+            now,
+            others=others,
+            logs=settings.log_names,
+            tls_keys=pinned_keys([settings.tls.certificate, *settings.tls.pinned]),
         )
         path = settings.manifest.with_name(f"manifest-{number}")
         write_atomic(path, draft.text().encode())

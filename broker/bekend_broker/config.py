@@ -5,11 +5,13 @@ all reported at once with file and line. Paths are relative to the configuration
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
 from bekend_policy.scalars import TrueFalse
 from bekend_policy.strict_yaml import load_yaml
+from bekend_proto.credentials import credential
 from bekend_proto.identity import TlsFiles
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -28,11 +30,18 @@ class _Section(BaseModel):
 
 
 class Tls(_Section):
-    """Certificate, key and the authorities that the partners' certificates must come from: PEM files."""
+    """Certificate, key and the authorities that the partners' certificates must come from: PEM files.
+
+    `crl`: their lists of revoked certificates, `crl_max_age` how old one may be, in hours. `pinned`: certificates (or
+    public keys) besides the own one whose keys the next manifest names: the one that comes next, those of replicas.
+    """
 
     certificate: Path
     key: Path
     authorities: Path
+    crl: Path | None = None
+    crl_max_age: Annotated[int, Field(ge=1, le=720)] = 72
+    pinned: tuple[Path, ...] = ()
 
 
 class DatabaseServer(_Section):
@@ -102,7 +111,8 @@ class BrokerConfig(_Section):
     @property
     def tls_files(self) -> TlsFiles:
         """The TLS files in the form that the transport takes."""
-        return TlsFiles(self.tls.certificate, self.tls.key, self.tls.authorities)
+        tls = self.tls
+        return TlsFiles(tls.certificate, tls.key, tls.authorities, tls.crl, timedelta(hours=tls.crl_max_age))
 
     @property
     def log_names(self) -> tuple[str, ...]:
@@ -124,9 +134,18 @@ def load_config(path: Path) -> BrokerConfig:
     folder = path.resolve().parent
 
     def at(value: Path) -> Path:
-        return folder / value.expanduser()
+        return credential(value) or folder / value.expanduser()
 
-    tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
+    found = config.tls
+    tls = found.model_copy(
+        update={
+            "certificate": at(found.certificate),
+            "key": at(found.key),
+            "authorities": at(found.authorities),
+            "crl": found.crl and at(found.crl),
+            "pinned": tuple(map(at, found.pinned)),
+        }
+    )
     server = config.database
     if server is not None:
         names = ("socket", "password", "authorities", "certificate", "key")

@@ -22,6 +22,7 @@ from bekend_policy.versions import FOLDER, Version, load_versions
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, CovenantError, KeysError, MalformedError, StaleError, UnknownPartnerError
+from bekend_proto.interceptors import Caller
 from bekend_proto.note import parse_note, verify_note
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import DirectoryEntry, GetDirectoryResponse
@@ -36,6 +37,9 @@ PROTOCOL_VERSIONS: Final = frozenset({1})
 
 SUPERSEDED_GRACE: Final = timedelta(minutes=3)
 """How long a number that was superseded still names its party in messages under way: nodes refresh every minute."""
+
+OPEN_CALLS: Final = frozenset({"PublishManifest", "GetDirectory"})
+"""Calls that bring and give signed notes and nothing else."""
 
 NOTE_LIMIT: Final = 256 * 1024
 """Octets of a partner's manifest."""
@@ -204,11 +208,26 @@ class Directory:
                 logs.log(logs.MANIFEST_SKIPPED, oin=oin, detail=fault.detail)
         return found
 
-    async def publish(self, caller: str, note: bytes) -> int:
-        """Take a partner's own manifest into the directory; gives its number.
+    def admit(self, caller: Caller) -> None:
+        """Whoever the covenant does not name is refused before anything else is looked at, and so is a certificate in a
+        partner's name with another key than its manifest names: that one may only bring a manifest, or fetch them.
 
-        Raises SignatureError when its ondertekenaar did not sign it, KeysError when it is another's, has ended, or is
-        new and signed by a key that was replaced, StaleError when a newer one was seen.
+        Raises UnknownPartnerError.
+        """
+        self.present.partner(caller.oin)
+        held = self._manifests.get(caller.oin)
+        if held is None or held[0].pins(caller.key) or caller.method.rpartition("/")[2] in OPEN_CALLS:
+            return
+        raise UnknownPartnerError(
+            f"the certificate of {caller.oin} has a key that its manifest {held[0].number} does not name"
+        )
+
+    async def publish(self, caller: str, note: bytes, key: bytes) -> int:
+        """Take a partner's own manifest into the directory; gives its number. `key` is that of its certificate.
+
+        Raises UnknownPartnerError when the manifest names other TLS keys, SignatureError when its ondertekenaar did not
+        sign it, KeysError when it is another's, has ended, or is new and signed by a key that was replaced, StaleError
+        when a newer one was seen.
         """
         self.present.partner(caller)
         if len(note) > NOTE_LIMIT:
@@ -216,6 +235,11 @@ class Directory:
         manifest = await asyncio.to_thread(self.present.open_manifest_of, caller, note, self._clock.now())
         if manifest.oin != caller:
             raise KeysError(f"{caller} offers the manifest of {manifest.oin}")
+        if not manifest.pins(key):
+            raise UnknownPartnerError(
+                f"manifest {manifest.number} of {caller} does not name the key of the certificate that it came with: "
+                "name both while a certificate is renewed (`pinned` in node.yaml)"
+            )
         async with self._changing:
             number = (await self._store.look(store.all_manifests)).get(caller, (0, b""))[0]
             if manifest.number > number > 0 and not self.present.is_signed_now(caller, note):

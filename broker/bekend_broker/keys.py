@@ -23,6 +23,7 @@ from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant, Mode
 from bekend_policy.retention import MOST, years_before
 from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, month_start, next_epoch, previous_epoch
+from bekend_proto.credentials import is_open_to_others
 from bekend_proto.errors import KeysError
 from bekend_proto.oprf import ROLE_BROKER_MATCH, ROLE_BROKER_RECORD, KeyPair, derive_key
 from nacl.signing import SigningKey
@@ -70,7 +71,7 @@ def read_secret(path: Path) -> bytes:
             text = file.read(200)
     except OSError as fault:
         raise KeysError(f"{path} cannot be read ({fault.strerror}): restore it, or run `bekend broker init`") from fault
-    if mode & 0o077:
+    if is_open_to_others(path, mode):
         raise KeysError(f"{path} is readable by others: run `chmod 600 {path}`")
     if not re.fullmatch(rb"[0-9a-f]{64}\s*", text):
         raise KeysError(f"{path} does not hold 64 hex digits: restore it from where keys are kept")
@@ -250,10 +251,12 @@ def draft_manifest(
     *,
     others: Sequence[Covenant] = (),
     logs: Sequence[str] = ("main",),
+    tls_keys: tuple[bytes, ...] = (),
 ) -> KeyManifest:
     """The manifest that the operator signs off line: every key that the roots at hand and the covenant call for.
 
-    `others`: further versions of the covenant, in service beside it during a change-over; `logs`: of the replicas.
+    `others`: further versions of the covenant, in service beside it during a change-over; `logs`: of the replicas;
+    `tls_keys`: hashes of the public keys of their certificates.
     Raises KeysError when a root cannot be read.
     """
     epochs, months = roots_at_hand(folder)
@@ -288,6 +291,7 @@ def draft_manifest(
         protocol_versions=(1,),
         signing_keys=(public_signing_key(folder),),
         logs=tuple(logs),
+        tls_keys=tls_keys,
         evaluation_keys=evaluation,
         record_keys=record,
     )

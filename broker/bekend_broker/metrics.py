@@ -9,6 +9,7 @@ from typing import Final
 
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
+from bekend_proto.certificates import CertificateMetrics
 from bekend_proto.errors import BekendError, code_name
 from bekend_proto.telemetry import make_registry
 from bekend_proto.v1.errors_pb2 import ErrorCode
@@ -84,6 +85,7 @@ class Metrics:
         self.manifest_until = Gauge(
             "bekend_broker_manifest_valid_until_timestamp_seconds", "End of the broker's key manifest.", registry=r
         )
+        self.certificates = CertificateMetrics("bekend_broker", r)
         self.log_entries = Gauge("bekend_broker_log_entries", "Entries in the log, as last looked at.", registry=r)
         self.checkpoint_at = Gauge(
             "bekend_broker_checkpoint_timestamp_seconds", "When the log was last looked at and signed.", registry=r

@@ -9,8 +9,9 @@
       | RoutedCollected, Failure -------->| to the release or collect that waits, once
 
 A second Attach of an OIN replaces the first: a node that comes back after a broken line does not wait for the
-broker to notice. A reply counts only on the stream over which its question, release or collect went out, so no source
-can answer for another, nor twice (protocol section 12, items 4 and 6).
+broker to notice. The first gets nothing new and ends when what went out over it was answered, or is too late: a node
+that dials anew with another certificate loses no question. A reply counts only on the stream over which its question,
+release or collect went out, so no source can answer for another, nor twice (protocol section 12, items 4 and 6).
 """
 
 import asyncio
@@ -52,6 +53,9 @@ from bekend_broker.streams import first_message
 QUEUE: Final = 1024
 """Messages that may wait for a source. One that reads slower than this is as good as gone."""
 
+REPLY_SECONDS: Final = 5.0
+"""How long a stream that was replaced may still bring what it was asked (the reply deadline of the protocol)."""
+
 MAX_BOX: Final = 8192
 """Octets of a sealed Answer at most: eight persons need a quarter of it."""
 
@@ -67,6 +71,7 @@ class Attachment:
         self.covenant_hash = covenant_hash
         self.ended: BekendError | None = None
         self._gone = False
+        self._leaving: BekendError | None = None
         self._outgoing: asyncio.Queue[AttachResponse | None] = asyncio.Queue(QUEUE)
         self._waiting: dict[bytes, Reply] = {}
         self._exchanges: dict[bytes, asyncio.Future[bytes]] = {}
@@ -104,6 +109,7 @@ class Attachment:
         """Drop a question or exchange: a reply that comes later goes nowhere."""
         self._waiting.pop(name, None)
         self._exchanges.pop(name, None)
+        self._settled()
 
     def take(self, message: AttachRequest) -> bool:
         """Hand a reply to who waits for it; False when nobody does. Raises MalformedError for other messages."""
@@ -138,6 +144,17 @@ class Attachment:
         if not self._outgoing.full():
             self._outgoing.put_nowait(None)
 
+    def leave(self, reason: BekendError, seconds: float) -> None:
+        """Send nothing more; end when nothing waits any more, after so many seconds at the most."""
+        self._leaving = reason
+        self._settled()
+        if not self._gone:
+            asyncio.get_running_loop().call_later(seconds, self.end, reason)
+
+    def _settled(self) -> None:
+        if self._leaving is not None and not self._waiting and not self._exchanges:
+            self.end(self._leaving)
+
     async def outgoing(self) -> AsyncIterator[AttachResponse]:
         """What is sent to the source, until the end."""
         while not self._gone:
@@ -159,6 +176,7 @@ class Attachment:
         if reply is None:
             return False
         reply(response)
+        self._settled()
         return True
 
     def _settle(self, exchange_id: bytes, outcome: bytes | BekendError) -> bool:
@@ -169,6 +187,7 @@ class Attachment:
             reply.set_exception(outcome)
         else:
             reply.set_result(outcome)
+        self._settled()
         return True
 
 
@@ -253,7 +272,7 @@ class Register:
         earlier = self._attached.get(attachment.oin)
         self._attached[attachment.oin] = attachment
         if earlier is not None:
-            earlier.end(UnreachableError("a newer Attach of this OIN took the place of this one"))
+            earlier.leave(UnreachableError("a newer Attach of this OIN took the place of this one"), REPLY_SECONDS)
         self._metrics.attached.set(len(self._attached))
         logs.log(logs.SOURCE_ATTACHED, oin=attachment.oin, replaced=earlier is not None)
 

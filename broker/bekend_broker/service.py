@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bekend_policy.versions import files_of
-from bekend_proto.interceptors import current_caller
+from bekend_proto.interceptors import current_caller, current_key
 from bekend_proto.v1.broker_pb2 import (
     AccessRequest,
     AccessResponse,
@@ -87,7 +87,8 @@ class BrokerService(BrokerServiceServicer):
         self, request: PublishManifestRequest, context: Any
     ) -> PublishManifestResponse:
         """Take the caller's own manifest."""
-        return PublishManifestResponse(number=await self._directory.publish(current_caller(), request.manifest))
+        number = await self._directory.publish(current_caller(), request.manifest, current_key())
+        return PublishManifestResponse(number=number)
 
     async def PublishSuspension(  # noqa: N802
         self, request: PublishSuspensionRequest, context: Any

@@ -25,6 +25,7 @@ from bekend_policy.load import load_covenant
 from bekend_policy.officer_key import OfficerKey
 from bekend_policy.sign import sign_covenant, verify_covenant
 from bekend_policy.standing import StandingDecision
+from bekend_proto.identity import pinned_keys
 from bekend_proto.note import add_signature, note_name, sign_note, vkey_of
 from nacl.signing import SigningKey as Ed25519
 
@@ -133,7 +134,8 @@ def build(
     broker_folder = folder / "broker"
     broker_tls = authority.issue("broker", "Beheerder van de demo", BROKER_OIN)
     broker_keys.create_missing(broker_folder / "keys", now)
-    draft = broker_keys.draft_manifest(broker_folder / "keys", loaded, BROKER_OIN, 1, now)
+    pinned = pinned_keys([broker_tls.certificate])
+    draft = broker_keys.draft_manifest(broker_folder / "keys", loaded, BROKER_OIN, 1, now, tls_keys=pinned)
     (broker_folder / "manifest.note").write_bytes(sign_note(draft.text(), operator.name, operator.seed))
     broker_config = _dump(
         broker_folder / "broker.yaml",
@@ -196,6 +198,7 @@ def _node(
         privacy_officer_signing=officer.signing_public,
         number=1,
         now=now,
+        tls_keys=pinned_keys([tls.certificate]),
         **desk,
     )
     (folder / "manifest.note").write_bytes(sign_note(draft.text(), off_line.signer.name, off_line.signer.seed))

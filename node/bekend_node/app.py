@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import FOLDER, Awaited
 from bekend_proto import logs
+from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError, UnknownPartnerError
-from bekend_proto.identity import read_tls
+from bekend_proto.identity import TlsFilesError, read_tls
 from bekend_proto.logs import log
 from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
@@ -36,7 +37,7 @@ from bekend_node.ask.case_reference import case_key
 from bekend_node.ask.signals import Signals
 from bekend_node.ask.team import Team
 from bekend_node.attach import Attachment
-from bekend_node.broker_link import open_links
+from bekend_node.broker_link import make_links, open_all
 from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
 from bekend_node.desk.comparing import Comparing
@@ -100,7 +101,7 @@ class Node:
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
-        self.links = open_links(config.brokers, config.tls_files, clock, config.proxy)
+        self.links = make_links(config.brokers, config.tls_files, clock, config.proxy)
         self.suspending = Suspending(self.rules.covenants, store, self.links)
         self.directory = Directory(
             self.rules.covenant,
@@ -110,6 +111,7 @@ class Node:
             older=self.rules.older,
             exchange=self.suspending.exchange,
         )
+        self.directory.guard(self.links)
         self.filters = Filters(
             config, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
         )
@@ -195,6 +197,9 @@ class Node:
         self.web = self._pages(config, dev=dev)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
         self._awaited = Awaited(config.data / FOLDER)
+        self._certificates = Certificates(
+            config.certificates, config.tls_files.revocation(clock), self.metrics.certificates
+        )
         self._metrics_server: MetricsServer | None = None
         self._lock = contextlib.ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -226,8 +231,10 @@ class Node:
             self.notices.run(),
         ):
             self._run(work)
-        for attachment in self.attachments:
+        await open_all(self.links)
+        for link, attachment in zip(self.links, self.attachments, strict=True):
             self._run(attachment.run())
+            self._run(link.run(attachment.again))
         await self.control.start(self.config.socket, self.config.socket_group)
         if self.web is not None:
             await self.web.start()
@@ -281,8 +288,8 @@ class Node:
             log(logs.NODE_RELOAD_REFUSED, detail=f"{type(fault).__name__} at {logs.place_of(fault.__traceback__)}")
             return False
         self.directory.recheck()
-        for link, attachment in zip(self.links, self.attachments, strict=True):
-            link.renew()
+        await open_all(self.links)
+        for attachment in self.attachments:
             attachment.again()
         with contextlib.suppress(BekendError):
             await self.directory.refresh()
@@ -348,6 +355,18 @@ class Node:
         self.late_hook.waiting()
         self.notices.waiting()
 
+    def _look_at_certificates(self) -> None:
+        """Files that changed are shown from now on; the links look after themselves."""
+        if not self._certificates.measure():
+            return
+        if self._metrics_server is not None:
+            self._metrics_server.renew()
+        if self.web is not None:
+            try:
+                self.web.renew()
+            except TlsFilesError as fault:
+                log(logs.TLS_FILES_KEPT, reason=fault.detail)
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.append(task)
@@ -400,6 +419,7 @@ class Node:
 
     async def _measuring(self) -> None:
         while True:
+            self._look_at_certificates()
             if self._awaited.is_due(self.clock.now()):
                 await self.reload()
             measure(self.rules.now, self.filters, self.registers, self.metrics)

@@ -64,35 +64,65 @@ class Attachment:
     """Fetches the directory, and takes what is suspended; never raises."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _call: "_Call | None" = None
+    _calls: "set[_Call]" = field(default_factory=set)
+    _leaving: set[asyncio.Task[BekendError]] = field(default_factory=set)
+    _again: asyncio.Event = field(default_factory=asyncio.Event)
     _draining: bool = False
 
     async def run(self) -> None:
         """Attach, serve, and attach again, for ever."""
         pause = FIRST_PAUSE
-        while not self._draining:
-            try:
-                await self._serve_once()
-                fault: BekendError = UnreachableError("the broker ended the stream")
-            except BekendError as error:
-                fault = error
-            if self.attached.is_set():
-                pause = FIRST_PAUSE
-            self.attached.clear()
-            self.metrics.attached(self.link.address, now=False)
-            if self._draining:
-                return
-            detail = await self._why(fault, pause)
-            log(logs.ATTACH_LOST, broker=self.link.address, code=code_name(fault.code), detail=detail)
-            # Spread, not secret.
-            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
-            pause = min(2 * pause, LONGEST_PAUSE)
+        try:
+            while not self._draining:
+                fault = await self._serve_until_again()
+                if fault is None:
+                    continue
+                if self.attached.is_set():
+                    pause = FIRST_PAUSE
+                self.attached.clear()
+                self.metrics.attached(self.link.address, now=False)
+                if self._draining:
+                    return
+                detail = await self._why(fault, pause)
+                log(logs.ATTACH_LOST, broker=self.link.address, code=code_name(fault.code), detail=detail)
+                # Spread, not secret.
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311
+                pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            for task in self._leaving:
+                task.cancel()
 
     def again(self) -> None:
-        """End the stream of now; `run` dials again with covenant and certificates as they are then."""
+        """Attach anew, with covenant and certificates as they are now.
+
+        What came over the stream of before is answered over it: the broker ends it once it has all of that.
+        """
         self.attached.clear()
-        if self._call is not None:
-            self._call.cancel()
+        self._again.set()
+
+    async def _serve_until_again(self) -> BekendError | None:
+        """What ended the stream; None when it goes on beside the next one."""
+        self._again.clear()
+        serving, again = asyncio.ensure_future(self._ending()), asyncio.ensure_future(self._again.wait())
+        try:
+            await asyncio.wait((serving, again), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            serving.cancel()
+            raise
+        finally:
+            again.cancel()
+        if serving.done():
+            return serving.result()
+        self._leaving.add(serving)
+        serving.add_done_callback(self._leaving.discard)
+        return None
+
+    async def _ending(self) -> BekendError:
+        try:
+            await self._serve_once()
+        except BekendError as error:
+            return error
+        return UnreachableError("the broker ended the stream")
 
     async def drain(self, seconds: float) -> None:
         """Answer what is under way, then end the stream."""
@@ -101,8 +131,7 @@ class Attachment:
             await asyncio.wait(tuple(self._tasks), timeout=seconds)
         for task in tuple(self._tasks):
             task.cancel()
-        # Held here: the stream may end by itself meanwhile.
-        if (call := self._call) is not None:
+        for call in tuple(self._calls):
             with contextlib.suppress(asyncio.InvalidStateError, grpc.RpcError, TimeoutError):
                 await asyncio.wait_for(call.done_writing(), HELLO_SECONDS)
             call.cancel()
@@ -114,9 +143,11 @@ class Attachment:
         return fault.detail
 
     async def _serve_once(self) -> None:
+        call: _Call | None = None
         try:
             await self._publish()
-            self._call = call = self.link.stub.Attach()
+            call = self.link.stub.Attach()
+            self._calls.add(call)
             rules = self.rules.now
             hello = broker_pb2.Hello(
                 protocol_versions=VERSIONS, covenant_hash=rules.covenant.hash, manifest=rules.manifest.number
@@ -134,14 +165,14 @@ class Attachment:
         except (TimeoutError, asyncio.InvalidStateError) as fault:
             raise UnreachableError("the broker did not welcome this node in time") from fault
         except asyncio.CancelledError:
-            # `again` cancelled the call, not this task.
+            # A channel that went takes its calls along; this task goes on.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
         finally:
-            if self._call is not None:
-                self._call.cancel()
-                self._call = None
+            if call is not None:
+                call.cancel()
+                self._calls.discard(call)
 
     async def _publish(self) -> None:
         try:

@@ -1,46 +1,125 @@
-"""The node's lines to the broker's replicas: one long-lived channel each, made anew when certificates change.
+"""The node's lines to the broker's replicas: one long-lived channel each, dialled once what the replica shows is good.
 
-gRPC clients never read their certificate files again, so `renew` opens new channels and closes the old ones
-once the calls on them have ended.
+    look:  TLS 1.3, a known authority, this host       (reach.py)
+    check: not revoked; the broker of the covenant; a key that the broker's manifest names
+    dial:  a channel that trusts this one certificate
+
+gRPC clients never read their certificate files again and check no revocation, so `run` looks at all of it every
+second: new files, a renewed certificate there, a new list. The new channel stands before the old one goes, and calls on
+the old one end in peace.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+import grpc
 import grpc.aio
+from bekend_proto import logs
 from bekend_proto.clock import Clock
-from bekend_proto.identity import TlsFiles, channel_to
+from bekend_proto.errors import BekendError, UnknownPartnerError, UnreachableError
+from bekend_proto.identity import TlsFiles, channel_to, read_tls
+from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2_grpc
 
 from bekend_node.config import BrokerAddress, Proxy
 from bekend_node.proxy import proxy_options
-from bekend_node.reach import Reach, reach
+from bekend_node.reach import Reach, Shown, reach
 
-CLOSE_GRACE = 10.0
+CLOSE_GRACE = 60.0
 """Seconds that calls on a replaced channel get to end."""
+LOOK_AGAIN_SECONDS = 1.0
+
+
+class PinnedKeyError(UnknownPartnerError):
+    """A replica shows a certificate of the broker with a key that the broker's manifest does not name."""
 
 
 class BrokerLink:
-    """One replica. `channel` and `stub` are those of now: fetch them per call or per stream, never keep them."""
+    """One replica. `stub` is that of now: fetch it per call or per stream, never keep it.
+
+    `check` says whether a certificate is the broker's, and raises PinnedKeyError or UnknownPartnerError. `learn`
+    fetches the broker's manifest from a replica with a key that the present one does not name: a newer one may.
+    """
 
     def __init__(self, broker: BrokerAddress, tls: TlsFiles, clock: Clock, proxy: Proxy | None = None) -> None:
         self.address = broker.address
+        self.check: Callable[[Shown], None] = lambda _: None
+        self.learn: Callable[[broker_pb2_grpc.BrokerServiceAsyncStub], Awaitable[None]] | None = None
         self._broker = broker
         self._tls = tls
         self._proxy = proxy
         self._clock = clock
+        self._revocation = tls.revocation(clock)
+        self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
-        self.channel = self._open()
-        self.stub = broker_pb2_grpc.BrokerServiceStub(self.channel)
+        self._files: object = None
+        self._shown: Shown | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._fault: BekendError = UnreachableError(f"{self.address} was not dialled yet")
+        self._opened = asyncio.Event()
 
-    def renew(self) -> None:
-        """Dial again with the certificate files as they are now."""
-        old, self.channel = self.channel, self._open()
-        self.stub = broker_pb2_grpc.BrokerServiceStub(self.channel)
-        task = asyncio.ensure_future(old.close(CLOSE_GRACE))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+    @property
+    def stub(self) -> "broker_pb2_grpc.BrokerServiceAsyncStub":
+        """The calls of this replica. Raises why it is not spoken to: UnreachableError, UnknownPartnerError."""
+        if self._channel is None:
+            raise self._fault
+        return broker_pb2_grpc.BrokerServiceStub(self._channel)
+
+    def standing(self) -> bool:
+        """Whether the channel stands; if not, it is dialled from now on."""
+        if self._channel is None:
+            return False
+        return self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
+    async def ready(self) -> None:
+        """Return when the channel stands."""
+        await self._opened.wait()
+        if self._channel is not None:
+            await self._channel.channel_ready()
+
+    async def open(self) -> bool:
+        """Look, check, and dial anew if something changed; says whether it did.
+
+        Raises BekendError: TlsFilesError, UnreachableError (then a channel that stood stays), UnknownPartnerError (then
+        it goes).
+        """
+        async with self._opening:
+            files = self._tls.state()
+            read_tls(self._tls, self._clock)
+            found = await self.look()
+            if found.shown is None or not found.good:
+                fault = UnreachableError(found.detail)
+                if self._channel is None:
+                    self._fault = fault
+                raise fault
+            shown = found.shown
+            try:
+                await self._verify(shown)
+            except UnknownPartnerError as error:
+                self._drop(error)
+                raise
+            if self._channel is not None and (shown, files) == (self._shown, self._files):
+                return False
+            fresh = self._dial(shown)
+            self._retire()
+            self._channel, self._shown, self._files = fresh, shown, files
+            self._opened.set()
+            return True
+
+    async def run(self, renewed: Callable[[], None]) -> None:
+        """Keep the channel what it should be until cancelled; `renewed` is called when another one took its place."""
+        said = ""
+        while True:
+            try:
+                if await self._look():
+                    renewed()
+                said = ""
+            except BekendError as fault:
+                if not isinstance(fault, UnreachableError) and fault.detail != said:
+                    said = fault.detail
+                    log(logs.BROKER_NOT_BELIEVED, broker=self.address, detail=fault.detail)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def look(self) -> Reach:
         """Dial step by step, beside the channel: how far that gets, and who answers there."""
@@ -48,22 +127,81 @@ class BrokerLink:
 
     async def close(self) -> None:
         """Close the channel and those that are still closing."""
-        await self.channel.close()
+        if self._channel is not None:
+            await self._channel.close()
         for task in tuple(self._closing):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def _open(self) -> grpc.aio.Channel:
+    async def _look(self) -> bool:
+        if self._channel is None or self._shown is None or self._tls.state() != self._files:
+            return await self.open()
+        try:
+            self._check_now(self._shown)
+        except UnknownPartnerError as fault:
+            self._drop(fault)
+            raise
+        if self._channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            # Away, or there with another certificate.
+            return await self.open()
+        return False
+
+    async def _verify(self, shown: Shown) -> None:
+        try:
+            self._check_now(shown)
+        except PinnedKeyError:
+            if self.learn is None:
+                raise
+            # Only signed notes are taken from it.
+            async with self._dial(shown) as channel:
+                await self.learn(broker_pb2_grpc.BrokerServiceStub(channel))
+            self._check_now(shown)
+
+    def _check_now(self, shown: Shown) -> None:
+        if self._revocation is not None:
+            self._revocation.check(shown.chain)
+        self.check(shown)
+
+    def _dial(self, shown: Shown) -> grpc.aio.Channel:
         name = self._broker.server_name
-        options = proxy_options(self._broker.address, self._proxy)
+        options = proxy_options(self.address, self._proxy)
         if name:
             options["grpc.ssl_target_name_override"] = name
-        return channel_to(self._broker.address, self._tls, self._clock, options.items())
+        return channel_to(self.address, self._tls, self._clock, options.items(), trusted=shown.certificate)
+
+    def _drop(self, fault: BekendError) -> None:
+        self._fault = fault
+        self._opened.clear()
+        channel, self._channel, self._shown = self._channel, None, None
+        if channel is not None:
+            self._close(channel, 0)
+
+    def _retire(self) -> None:
+        if self._channel is not None:
+            self._close(self._channel, CLOSE_GRACE)
+
+    def _close(self, channel: grpc.aio.Channel, grace: float) -> None:
+        task = asyncio.ensure_future(channel.close(grace))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
 
-def open_links(
+def make_links(
     brokers: Sequence[BrokerAddress], tls: TlsFiles, clock: Clock, proxy: Proxy | None = None
 ) -> tuple[BrokerLink, ...]:
-    """A link to every replica. Raises TlsFilesError when a certificate or the proxy's credentials cannot be used."""
+    """A link to every replica, none of them dialled yet."""
     return tuple(BrokerLink(broker, tls, clock, proxy) for broker in brokers)
+
+
+async def open_all(links: Sequence[BrokerLink]) -> list[BekendError | None]:
+    """Dial every replica; per link what went wrong. Raises nothing."""
+    return list(await asyncio.gather(*map(_open, links)))
+
+
+async def _open(link: BrokerLink) -> BekendError | None:
+    try:
+        await link.open()
+    except BekendError as fault:
+        return fault
+    return None

@@ -22,11 +22,12 @@ from bekend_proto.findings import Finding, fail, look, ok, warn
 from bekend_proto.interceptors import DATE
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.broker_link import BrokerLink, open_links
+from bekend_node.broker_link import BrokerLink, make_links
 from bekend_node.config import NodeConfig
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.mapping import load_mapping
 from bekend_node.keys import NodeKeys, enrolled_epochs
+from bekend_node.proxy import ENVIRONMENT
 from bekend_node.readiness import inputs_of
 from bekend_node.rules import Rules, load_rules
 from bekend_node.store import Store
@@ -34,8 +35,6 @@ from bekend_node.store_desk import DeskStore
 from bekend_node.store_registers import Registers
 
 CALL_SECONDS = 5.0
-_PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
-"""Where gRPC looks for a proxy, in this order."""
 SOON: Final = timedelta(days=14)
 """How long beforehand the end of what the ondertekenaar signs is reported."""
 COVENANT_SOON: Final = timedelta(days=30)
@@ -172,18 +171,18 @@ def _decided(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Findin
 async def _brokers(config: NodeConfig, clock: Clock) -> list[Finding]:
     """Every replica: the way to it step by step, then a call, then its clock beside the own."""
     findings = []
-    try:
-        links = open_links(config.brokers, config.tls_files, clock, config.proxy)
-    except BekendError as fault:
-        return [fail("brokers", fault.detail)]
-    named = next((name for name in _PROXIES if os.environ.get(name)), None)
+    named = next((name for name in ENVIRONMENT if os.environ.get(name)), None)
     if named and config.proxy is None:
-        remedy = "Write it under `proxy` in node.yaml; what is said here of the way to a broker passes it by."
+        remedy = "Write it under `proxy` in node.yaml: the node uses no credentials of the environment's."
         findings.append(warn("proxy", f"gRPC takes the one that the environment names under `{named}`", remedy))
-    for link in links:
+    for link in make_links(config.brokers, config.tls_files, clock, config.proxy):
         what = f"broker {link.address}"
-        way = await link.look()
-        findings += await _call(link, what, clock) if way.good else [fail(what, way.detail)]
+        try:
+            await link.open()
+        except BekendError as fault:
+            findings.append(fail(what, fault.detail))
+        else:
+            findings += await _call(link, what, clock)
         await link.close()
     return findings
 

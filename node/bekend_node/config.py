@@ -7,7 +7,7 @@ all reported at once with file and line. Paths are relative to the configuration
 import os
 import re
 from collections.abc import Callable, Sequence
-from datetime import time
+from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from bekend_policy.manifest import is_one_line
 from bekend_policy.scalars import Oin, TrueFalse, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
+from bekend_proto.credentials import credential
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
@@ -63,11 +64,18 @@ class BrokerAddress(StrictModel):
 
 
 class Tls(StrictModel):
-    """Certificate, key and the authorities that the broker's certificate must come from: PEM files."""
+    """Certificate, key and the authorities that the broker's certificate must come from: PEM files.
+
+    `crl`: their lists of revoked certificates, `crl_max_age` how old one may be, in hours. `pinned`: certificates (or
+    public keys) besides the own one whose keys the next manifest names: the one that comes next.
+    """
 
     certificate: Path
     key: Path
     authorities: Path
+    crl: Path | None = None
+    crl_max_age: Annotated[Whole, Field(ge=1, le=720)] = 72
+    pinned: tuple[Path, ...] = ()
 
 
 class Proxy(StrictModel):
@@ -271,7 +279,18 @@ class NodeConfig(StrictModel):
     @property
     def tls_files(self) -> TlsFiles:
         """The TLS files in the form that the transport takes."""
-        return TlsFiles(self.tls.certificate, self.tls.key, self.tls.authorities)
+        tls = self.tls
+        return TlsFiles(tls.certificate, tls.key, tls.authorities, tls.crl, timedelta(hours=tls.crl_max_age))
+
+    @property
+    def certificates(self) -> dict[str, Path]:
+        """The certificate files that end some day, by what they are for."""
+        found = {"tls": self.tls.certificate, "authorities": self.tls.authorities}
+        if self.web is not None and self.web.certificate is not None:
+            found["pages"] = self.web.certificate
+        if self.web is not None and self.web.sign_in is not None and self.web.sign_in.certificate is not None:
+            found["sign-in"] = self.web.sign_in.certificate
+        return found
 
     @property
     def canary_identifier(self) -> Identifier:
@@ -298,9 +317,12 @@ def load_config(path: Path) -> NodeConfig:
     folder = path.resolve().parent
 
     def at(value: Path) -> Path:
-        return folder / value.expanduser()
+        return credential(value) or folder / value.expanduser()
 
-    tls = Tls(certificate=at(config.tls.certificate), key=at(config.tls.key), authorities=at(config.tls.authorities))
+    pinned = tuple(map(at, config.tls.pinned))
+    tls = config.tls.model_copy(
+        update={**_paths_at(config.tls, ("certificate", "key", "authorities", "crl"), at), "pinned": pinned}
+    )
     web = config.web and _web_at(config.web, at)
     proxy = config.proxy and config.proxy.model_copy(update=_paths_at(config.proxy, ("credentials",), at))
     mail = config.mail and config.mail.model_copy(update=_paths_at(config.mail, ("password", "authorities"), at))
@@ -310,13 +332,13 @@ def load_config(path: Path) -> NodeConfig:
 
 
 def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:
-    found: dict[str, Any] = _paths_at(web, ("certificate", "key", "theme_css", "practice"), at)
+    found = _paths_at(web, ("certificate", "key", "theme_css", "practice"), at)
     if web.sign_in is not None:
         paths = _paths_at(web.sign_in, ("key", "certificate", "authorities"), at)
         found["sign_in"] = web.sign_in.model_copy(update=paths)
     return web.model_copy(update=found)
 
 
-def _paths_at(model: StrictModel, names: Sequence[str], at: Callable[[Path], Path]) -> dict[str, Path]:
+def _paths_at(model: StrictModel, names: Sequence[str], at: Callable[[Path], Path]) -> dict[str, Any]:
     """Those of the named paths that are configured, made absolute."""
     return {name: at(value) for name in names if (value := getattr(model, name)) is not None}

@@ -10,18 +10,23 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import grpc
 from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_policy.model import Covenant
 from bekend_proto.clock import Clock
-from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_rpc_error
+from bekend_proto.errors import BekendError, KeysError, UnknownPartnerError, UnreachableError, from_rpc_error
 from bekend_proto.note import parse_note, verify_note
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.broker_link import BrokerLink
+from bekend_node.broker_link import BrokerLink, PinnedKeyError
+from bekend_node.reach import Shown
 from bekend_node.rules import SUPERSEDED_GRACE
 from bekend_node.store import Store
+
+if TYPE_CHECKING:
+    from bekend_proto.v1.broker_pb2_grpc import BrokerServiceAsyncStub
 
 REFRESH_SECONDS = 60.0
 CALL_SECONDS = 5.0
@@ -118,6 +123,35 @@ class Directory:
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.ensure_future(self._refresh())
         await asyncio.shield(self._refreshing)
+
+    def check_broker(self, shown: Shown) -> None:
+        """Whether a certificate is the broker's: of its organisation, with a key that its manifest names.
+
+        A broker whose manifest is not known yet, or names no key, is believed by its certificate. Raises
+        UnknownPartnerError, PinnedKeyError.
+        """
+        oin = self._covenant().broker_oin
+        if shown.oin != oin:
+            raise UnknownPartnerError(f"the replica shows a certificate of {shown.oin}, the broker is {oin}")
+        seen = self._seen.get(oin)
+        if seen is not None and not seen.manifest.pins(shown.key):
+            raise PinnedKeyError(
+                f"the replica shows a certificate with a key that manifest {seen.manifest.number} of the broker does "
+                "not name: ask the operator of the broker whether it is theirs"
+            )
+
+    async def learn(self, stub: "BrokerServiceAsyncStub") -> None:
+        """Take the broker's own manifest from a replica that is not believed yet. Raises UnreachableError."""
+        try:
+            reply = await stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=CALL_SECONDS)
+        except grpc.RpcError as fault:
+            raise from_rpc_error(fault) from fault
+        await self._take(self._covenant().broker_oin, reply.broker_manifest)
+
+    def guard(self, links: Sequence[BrokerLink]) -> None:
+        """Let these links go by what stands in here."""
+        for link in links:
+            link.check, link.learn = self.check_broker, self.learn
 
     async def changed(self) -> None:
         """Something changed just now: a refresh that is under way may have missed it, so ask after it. Never raises."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from bekend_policy.manifest import KeyManifest
 from bekend_proto import oprf
 from bekend_proto.clock import epoch_of, epoch_start, next_epoch, previous_epoch
+from bekend_proto.credentials import is_open_to_others
 from bekend_proto.errors import KeysError
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
@@ -69,7 +70,7 @@ def read_secret(path: Path) -> bytes:
             text = file.read(200)
     except OSError as fault:
         raise KeysError(f"{path} cannot be read ({fault.strerror}): run `bekend node init` first") from fault
-    if mode & 0o077:
+    if is_open_to_others(path, mode):
         raise KeysError(f"{path} is readable by others: run `chmod 600 {path}`")
     if not re.fullmatch(rb"[0-9a-f]{64}\s*", text):
         raise KeysError(f"{path} does not hold 64 hex digits: restore it from where keys are kept")
@@ -192,6 +193,7 @@ def draft_manifest(
     now: datetime,
     desk: str | None = None,
     opening_hours: str | None = None,
+    tls_keys: tuple[bytes, ...] = (),
 ) -> KeyManifest:
     """The manifest that the ondertekenaar signs off line; makes the next epoch's root when that is near.
 
@@ -212,6 +214,7 @@ def draft_manifest(
         privacy_officer=privacy_officer,
         desk=desk,
         opening_hours=opening_hours,
+        tls_keys=tls_keys,
         privacy_officer_signing=privacy_officer_signing,
         register_sizes={SHIELDED: SHIELDED_SIZE, **sizes},
         evaluation_keys={

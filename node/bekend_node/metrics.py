@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from bekend_proto.certificates import CertificateMetrics
 from bekend_proto.errors import Code, code_name
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -65,6 +66,7 @@ class NodeMetrics:
         for kind in Kind:
             # From nought, so that the first one is an increase.
             self._misuse.labels(kind.value)
+        self.certificates = CertificateMetrics("bekend_node", registry)
         self._manifest = Gauge(
             "bekend_node_manifest_end_timestamp_seconds", "End of the own key manifest.", registry=registry
         )

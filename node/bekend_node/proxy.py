@@ -2,12 +2,17 @@
 section 9.3.6).
 """
 
-from typing import Any
-from urllib.parse import quote
+import os
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
-from bekend_proto.identity import TlsFilesError, read_pem
+from bekend_proto.identity import TlsFilesError, is_loopback, read_pem
 
 from bekend_node.config import Proxy
+
+ENVIRONMENT: Final = ("grpc_proxy", "https_proxy", "http_proxy")
+_LEFT_OUT: Final = ("no_grpc_proxy", "no_proxy")
+"""Where gRPC finds its proxy, and which hosts it reaches without, in its order."""
 
 
 def host_of(address: str) -> str:
@@ -20,6 +25,17 @@ def applies(proxy: Proxy, address: str) -> bool:
     host = host_of(address).lower()
     named = (name.lower().lstrip(".") for name in proxy.no_proxy)
     return not any(host == name or host.endswith(f".{name}") for name in named)
+
+
+def of_environment(address: str) -> Proxy | None:
+    """The proxy that the environment names, which gRPC takes when none is configured; without its credentials."""
+    named = next((value for name in ENVIRONMENT if (value := os.environ.get(name))), "")
+    found = urlsplit(named if "//" in named else f"//{named}")
+    if is_loopback(address) or not found.hostname:
+        return None
+    left_out = next((value for name in _LEFT_OUT if (value := os.environ.get(name))), "")
+    hosts = tuple(name.strip() for name in left_out.split(",") if name.strip())
+    return Proxy(address=f"{found.hostname}:{found.port or 80}", no_proxy=hosts)
 
 
 def login(proxy: Proxy) -> tuple[str, str] | None:

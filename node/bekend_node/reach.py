@@ -13,15 +13,18 @@ import contextlib
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from bekend_proto.errors import BekendError
-from bekend_proto.identity import TlsFiles
+from bekend_proto.identity import TlsFiles, oin_of_certificate, public_key_hash
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from bekend_node.config import BrokerAddress, Proxy
-from bekend_node.proxy import applies, host_of, login
+from bekend_node.proxy import applies, host_of, login, of_environment
 
 STEP_SECONDS = 5.0
 LONGEST_REPLY = 16_384
@@ -31,18 +34,43 @@ _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
 """OpenSSL's codes (X509_V_ERR_*) for a chain that ends at nobody who is trusted."""
 _OTHER_NAME = frozenset({62, 64})
 _EXPIRED = frozenset({9, 10})
+_DER = 2
+"""As Python's ssl counts encodings (_ssl.ENCODING_DER)."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The certificate of a server and the intermediates that it sent, as PEM."""
+
+    chain: tuple[bytes, ...]
+
+    @property
+    def certificate(self) -> bytes:
+        """The server's own."""
+        return self.chain[0]
+
+    @property
+    def oin(self) -> str:
+        """The organisation that it names. Raises UnknownPartnerError."""
+        return oin_of_certificate(self.certificate)
+
+    @property
+    def key(self) -> bytes:
+        """The hash of its public key. Raises UnknownPartnerError."""
+        return public_key_hash(self.certificate)
 
 
 @dataclass(frozen=True)
 class Reach:
     """What was found: whether the broker itself answers, in words what stands between, and whose certificate was shown.
 
-    `issuer` is set when a certificate was shown that these authorities did not issue.
+    `shown` is what the broker showed; `issuer` is set when these authorities did not issue the certificate.
     """
 
     good: bool
     detail: str
     issuer: str | None = None
+    shown: Shown | None = None
 
 
 class _StoppedError(Exception):
@@ -51,6 +79,7 @@ class _StoppedError(Exception):
 
 def reach(broker: BrokerAddress, tls: TlsFiles, proxy: Proxy | None = None) -> Reach:
     """Dial the broker step by step. Blocks for seconds at most; raises nothing."""
+    proxy = proxy or of_environment(broker.address)
     through = proxy if proxy is not None and applies(proxy, broker.address) else None
     name = broker.server_name or host_of(broker.address)
     try:
@@ -117,6 +146,8 @@ def _connect(line: socket.socket, address: str, proxy: Proxy) -> None:
 def _context(tls: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # As gRPC's: an intermediate may be trusted by itself.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(["h2"])
     context.load_verify_locations(tls.authorities)
     context.load_cert_chain(tls.certificate, tls.key)
@@ -128,13 +159,26 @@ def _shake(line: socket.socket, name: str, tls: TlsFiles) -> Reach:
     secure = _context(tls).wrap_socket(line, server_hostname=name)
     # In TLS 1.3 a server judges the client's certificate after the client is done, and says so where it speaks first.
     with secure, contextlib.suppress(ssl.SSLError):
+        shown = Shown(tuple(_chain(secure)))
         if secure.recv(9):
-            return Reach(True, "the broker itself answers")
+            return Reach(True, "the broker itself answers", shown=shown)
     return Reach(
         False,
         "the broker refuses the certificate of this node: ask its operator whether the authority that issued yours is "
         "among those of the broker, and whether yours was revoked",
     )
+
+
+def _chain(line: ssl.SSLSocket) -> Iterator[bytes]:
+    sent: Any = getattr(line, "get_unverified_chain", None)
+    if sent is None:
+        # Until Python 3.13 only the socket's inside has it, as objects.
+        inside: Any = line._sslobj  # type: ignore[attr-defined]
+        octets = [one.public_bytes(_DER) for one in inside.get_unverified_chain()]
+    else:
+        octets = sent()
+    for one in octets:
+        yield x509.load_der_x509_certificate(one).public_bytes(Encoding.PEM)
 
 
 def _shown(broker: BrokerAddress, proxy: Proxy | None, name: str, fault: ssl.SSLCertVerificationError) -> Reach:

@@ -12,6 +12,7 @@ from bekend_policy.load import load_covenant
 from bekend_policy.manifest import KeyManifest, parse_manifest
 from bekend_proto.errors import BekendError, CovenantError, KeysError
 from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
+from bekend_proto.identity import pinned_keys
 from bekend_proto.note import parse_note
 
 from bekend_node.config import NodeConfig
@@ -48,7 +49,7 @@ def draw_canary() -> str:
 def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
     """The next manifest: a K for every purpose that this node answers, in this epoch and, when near, the next.
 
-    Raises CovenantError, KeysError: each names the remedy.
+    It names the keys of the TLS certificates too. Raises CovenantError, KeysError, TlsFilesError: each says what to do.
     """
     covenant = load_covenant(config.covenant)
     if config.oin not in covenant.participants:
@@ -70,6 +71,7 @@ def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
         now=now,
         desk=config.desk,
         opening_hours=config.opening_hours,
+        tls_keys=pinned_keys([config.tls.certificate, *config.tls.pinned]),
     )
 
 

@@ -24,6 +24,8 @@ from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
 KIND = "bekend/1 key-manifest"
 MAX_VALIDITY = timedelta(days=400)
 """A manifest ends: keys that nobody looks after lapse by themselves."""
+MAX_TLS_KEYS = 32
+"""TLS keys in one manifest: two for each of sixteen replicas of the broker."""
 
 
 def is_one_line(text: str) -> bool:
@@ -39,6 +41,8 @@ class KeyManifest:
     OIN), b*G in the broker's. `record_keys`: month -> u*G, the broker's only. `privacy_officer`: X25519, a node's only.
     `desk`: whom an officer elsewhere turns to after `bekend`, a node's only: no one but its own ondertekenaar sets it.
     `logs`: names of the logs of the broker's replicas; checkpoints of others do not count.
+    `tls_keys`: SHA-256 of the public keys (SubjectPublicKeyInfo) of its TLS certificates: one with another key is not
+    its own, whoever issued it. Two while a key is renewed; none in a manifest that pins nothing.
     """
 
     oin: str
@@ -52,6 +56,7 @@ class KeyManifest:
     desk: str | None = None
     opening_hours: str | None = None
     privacy_officer_signing: bytes | None = None
+    tls_keys: tuple[bytes, ...] = ()
     register_sizes: Mapping[str, int] = field(default_factory=dict)
     evaluation_keys: Mapping[tuple[str, str, str], bytes] = field(default_factory=dict)
     record_keys: Mapping[str, bytes] = field(default_factory=dict)
@@ -60,6 +65,10 @@ class KeyManifest:
     def contact(self) -> str | None:
         """The desk with its opening hours: a functional contact, never a person (FG-11)."""
         return f"{self.desk} ({self.opening_hours})" if self.opening_hours else self.desk
+
+    def pins(self, key: bytes) -> bool:
+        """Whether a certificate with this public key (its hash) may be this party's."""
+        return not self.tls_keys or key in self.tls_keys
 
     def text(self) -> str:
         """The one text of this manifest. Raises KeysError when it breaks a rule (dates, number, keys)."""
@@ -86,6 +95,7 @@ def parse_manifest(text: str) -> KeyManifest:
         desk=file.desk,
         opening_hours=file.opening_hours,
         privacy_officer_signing=file.privacy_officer_signing,
+        tls_keys=file.tls_keys,
         register_sizes=file.register_sizes,
         evaluation_keys=keys,
         record_keys=file.record_keys,
@@ -143,6 +153,7 @@ class _File(StrictModel):
     desk: str | None = None
     opening_hours: str | None = None
     privacy_officer_signing: Hex32 | None = None
+    tls_keys: tuple[Hex32, ...] = Field(default=(), max_length=MAX_TLS_KEYS)
     register_sizes: dict[Slug, Whole] = Field(default_factory=dict)
     evaluation_keys: tuple[_Row, ...] = ()
     record_keys: dict[Annotated[str, AfterValidator(_month)], Hex32] = Field(default_factory=dict)
@@ -167,6 +178,8 @@ def _lines(manifest: KeyManifest) -> list[str]:
     lines += [f'{name}: "{value}"' for name, value in contact.items() if value is not None]
     if manifest.privacy_officer_signing is not None:
         lines.append(f'privacy_officer_signing: "{manifest.privacy_officer_signing.hex()}"')
+    if manifest.tls_keys:
+        lines += ["tls_keys:", *(f'  - "{key.hex()}"' for key in manifest.tls_keys)]
     if manifest.register_sizes:
         lines += ["register_sizes:", *(f"  {name}: {size}" for name, size in sorted(manifest.register_sizes.items()))]
     if manifest.evaluation_keys:
@@ -200,6 +213,8 @@ def _check(manifest: KeyManifest) -> None:
         raise KeysError("protocol_versions is a rising list of whole numbers from 1")
     if list(manifest.logs) != sorted(set(manifest.logs)) or not all(map(is_slug, manifest.logs)):
         raise KeysError("logs is a rising list of names, each once")
+    if list(manifest.tls_keys) != sorted(set(manifest.tls_keys)):
+        raise KeysError("tls_keys is a rising list of hashes of public keys, each once")
     if any(not is_slug(name) or not 0 <= size < 10**12 for name, size in manifest.register_sizes.items()):
         raise KeysError("register_sizes names registers with their number of persons")
     _check_desk(manifest)

@@ -5,11 +5,13 @@ certificate's subject, as PKIoverheid issues them. The common name says nothing 
 demand a certificate and TLS 1.3.
 """
 
+import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,8 +25,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from bekend_proto.clock import Clock, SystemClock
+from bekend_proto.credentials import is_open_to_others, why_not
 from bekend_proto.errors import UnknownPartnerError
 from bekend_proto.logs import TLS_FILES_KEPT, log
+from bekend_proto.revocation import DEFAULT_MAX_AGE, RevocationLists, chain_of
 
 MAX_MESSAGE: Final = 1 << 20
 """Largest message in bytes: a chunk of an enrolment is 32 KiB, a piece of a filter 64 KiB."""
@@ -75,6 +79,18 @@ class TlsFiles:
     """Its private key, unencrypted, readable by its owner only."""
     authorities: Path
     """The certificates of the authorities whose partners are spoken to."""
+    crl: Path | None = None
+    """Their lists of revoked certificates; without it nobody's revocation is looked at."""
+    crl_max_age: timedelta = DEFAULT_MAX_AGE
+    """How old such a list may be, whatever it says of its successor."""
+
+    def revocation(self, clock: Clock) -> RevocationLists | None:
+        """What a peer's certificate is held against, if there is a list."""
+        return None if self.crl is None else RevocationLists(self.crl, self.authorities, clock, self.crl_max_age)
+
+    def state(self) -> tuple[object, ...]:
+        """Differs when one of the files changed."""
+        return tuple(map(_identity_of, (self.certificate, self.key, self.authorities)))
 
 
 @dataclass(frozen=True)
@@ -115,15 +131,67 @@ def oin_of_certificate(pem: bytes) -> str:
 _cached_oin = lru_cache(maxsize=256)(oin_of_certificate)
 
 
+def public_key_hash(pem: bytes) -> bytes:
+    """SHA-256 of the public key (SubjectPublicKeyInfo) of a PEM certificate: the same after a renewal with one key.
+
+    Raises UnknownPartnerError.
+    """
+    try:
+        key = x509.load_pem_x509_certificate(pem).public_key()
+    except ValueError:
+        raise UnknownPartnerError("not a PEM certificate") from None
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def pinned_keys(files: Iterable[Path]) -> tuple[bytes, ...]:
+    """The hashes of the public keys in PEM files, each a certificate or a public key, in the order of a manifest.
+
+    Raises TlsFilesError, naming the file.
+    """
+    return tuple(sorted({_key_in(path) for path in files}))
+
+
+def _key_in(path: Path) -> bytes:
+    pem = read_pem(path, "the certificate whose key the manifest names")
+    try:
+        if b"BEGIN PUBLIC KEY" in pem:
+            form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return hashlib.sha256(serialization.load_pem_public_key(pem).public_bytes(*form)).digest()
+        return public_key_hash(pem)
+    except (ValueError, UnknownPartnerError):
+        raise TlsFilesError(f"{path} holds no PEM certificate or public key") from None
+
+
+_cached_key = lru_cache(maxsize=256)(public_key_hash)
+
+
+def caller_key(context: PeerContext) -> bytes:
+    """The hash of the public key of the caller's certificate. Raises UnknownPartnerError."""
+    return _cached_key(_certificate_of(context))
+
+
+def caller_chain(context: PeerContext) -> tuple[bytes, ...]:
+    """The caller's certificate and the intermediates that it sent, as PEM. Raises UnknownPartnerError."""
+    sent = b"".join(context.auth_context().get("x509_pem_cert_chain", ()))
+    return (_certificate_of(context), *(_cached_chain(sent) if sent else ()))
+
+
+_cached_chain = lru_cache(maxsize=256)(chain_of)
+
+
 def caller_oin(context: PeerContext) -> str:
     """The OIN of the organisation at the other end of a call.
 
     Raises UnknownPartnerError when the peer showed no certificate, or one that names no OIN.
     """
+    return _cached_oin(_certificate_of(context))
+
+
+def _certificate_of(context: PeerContext) -> bytes:
     pems = list(context.auth_context().get("x509_pem_cert", ()))
     if len(pems) != 1:
         raise UnknownPartnerError("the caller showed no certificate")
-    return _cached_oin(pems[0])
+    return pems[0]
 
 
 def require_tls13(context: PeerContext) -> None:
@@ -147,6 +215,11 @@ def read_tls(files: TlsFiles, clock: Clock) -> TlsMaterial:
     return TlsMaterial(certificate, key, authorities, oin)
 
 
+def ends_of(pem: bytes) -> datetime:
+    """When the first of the certificates in a PEM text ends. Raises ValueError when there is none."""
+    return min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(pem))
+
+
 def read_pair(certificate: Path, key: Path, clock: Clock) -> tuple[bytes, bytes]:
     """A certificate that is valid now and its key, whatever the certificate names. Raises TlsFilesError."""
     chain = read_pem(certificate, "the certificate")
@@ -161,11 +234,11 @@ def read_pem(path: Path, what: str, *, private: bool = False) -> bytes:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if private and mode & 0o077:
+            if private and is_open_to_others(path, mode):
                 raise TlsFilesError(f"{path} may be read by others (mode {mode:04o}): chmod 600 {path}")
             return file.read()
     except OSError as error:
-        raise TlsFilesError(f"{path}: {what} cannot be read ({error.strerror}): check the path") from None
+        raise TlsFilesError(f"{path}: {what} cannot be read ({why_not(path, error)}): check the path") from None
 
 
 def server_credentials(files: TlsFiles, clock: Clock | None = None) -> grpc.ServerCredentials:
@@ -189,19 +262,24 @@ def channel_to(
     files: TlsFiles,
     clock: Clock | None = None,
     options: Iterable[tuple[str, Any]] = (),
+    *,
+    trusted: bytes | None = None,
 ) -> grpc.aio.Channel:
     """A channel to `host:port` over mutual TLS. The certificate there must be valid for the host.
 
-    `options` of gRPC go over those of here. A proxy that the environment names (`https_proxy`, `no_proxy`) is used,
-    unless they name one, or the address is of this machine. It reads the files once: after a change, make a new
-    channel. Raises TlsFilesError.
+    `trusted`: the one certificate (PEM) that is believed there, in place of every one of the authorities. `options` of
+    gRPC go over those of here. A proxy that the environment names (`https_proxy`, `no_proxy`) is used, unless they
+    name one, or the address is of this machine. It reads the files once: after a change, make a new channel. Raises
+    TlsFilesError.
     """
     material = read_tls(files, clock or SystemClock())
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=material.authorities, private_key=material.key, certificate_chain=material.certificate
+        root_certificates=trusted or material.authorities,
+        private_key=material.key,
+        certificate_chain=material.certificate,
     )
     chosen: dict[str, Any] = dict(CHANNEL_OPTIONS) | dict(options)
-    if _is_loopback(address) and "grpc.http_proxy" not in chosen:
+    if is_loopback(address) and "grpc.http_proxy" not in chosen:
         # A proxy from the environment leads to nothing on this machine.
         chosen["grpc.enable_http_proxy"] = 0
     return grpc.aio.secure_channel(address, credentials, options=list(chosen.items()))
@@ -217,7 +295,7 @@ class _Follower:
 
     def changed(self) -> TlsMaterial | None:
         """The material when it differs from last time, else None. Raises TlsFilesError."""
-        now = tuple(map(_identity_of, (self._files.certificate, self._files.key, self._files.authorities)))
+        now = self._files.state()
         if now == self._seen:
             return None
         material = read_tls(self._files, self._clock)
@@ -276,7 +354,8 @@ def _check_key(certificate: Path, path: Path, pem: bytes, leaf: x509.Certificate
         raise TlsFilesError(f"{path} is not the key of {certificate}: put the pair there that belongs")
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` is on this machine."""
     host = address.rsplit(":", 1)[0].strip("[]")
     try:
         return ip_address(host).is_loopback

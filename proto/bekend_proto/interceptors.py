@@ -11,9 +11,10 @@ the call is wrapped, never a message.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from email.utils import format_datetime
 from time import perf_counter
 from typing import Any, Final, Never
@@ -24,12 +25,23 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import TRAILER, BekendError, DeadlineError, InternalError, code_name, status_of
-from bekend_proto.identity import caller_oin, require_tls13
+from bekend_proto.identity import caller_chain, caller_key, caller_oin, require_tls13
 from bekend_proto.logs import CALL_FAILED, CALL_REFUSED, log, place_of
+from bekend_proto.revocation import RevocationLists
 from bekend_proto.v1 import errors_pb2
 
-Admission = Callable[[str], None]
-"""Given a caller's OIN, raises a BekendError unless it may call at all."""
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, by its certificate, and what: `key` is the hash of the certificate's public key."""
+
+    oin: str
+    key: bytes
+    method: str
+
+
+Admission = Callable[[Caller], None]
+"""Raises a BekendError unless this caller may make this call."""
 
 HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 
@@ -41,12 +53,17 @@ DATE: Final = "date"
 BLAND: Final = "refused; the reason stands in the log of the party that you called"
 
 # Per call, for the handler and whatever it awaits.
-_caller: ContextVar[str] = ContextVar("caller")
+_caller: ContextVar[Caller] = ContextVar("caller")
 
 
 def current_caller() -> str:
     """The OIN of the organisation whose call is being handled. Raises LookupError outside a call."""
-    return _caller.get()
+    return _caller.get().oin
+
+
+def current_key() -> bytes:
+    """The hash of the public key of its certificate. Raises LookupError outside a call."""
+    return _caller.get().key
 
 
 class CallMetrics:
@@ -72,12 +89,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         unary_seconds: float,
         admit: Admission | None = None,
         clock: Clock | None = None,
+        revocation: RevocationLists | None = None,
     ) -> None:
         self._metrics = metrics
         self._unary_seconds = unary_seconds
-        self._admit = admit
         self._clock = clock or SystemClock()
+        self._gate = Gate(admit, revocation)
         self._wrapped: dict[str, Any] = {}
+
+    def recheck(self) -> None:
+        """End the streams of callers who would not be admitted now: a certificate that was revoked meanwhile, say."""
+        self._gate.recheck()
 
     async def intercept_service(
         self,
@@ -97,9 +119,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = path.rpartition(".")[2]
         if path.startswith(HEALTH_PREFIX):
             # A monitor of the operator needs a certificate of a known authority, but is no partner.
-            call = _Call(self._metrics, method, None, is_partner=False)
+            call = _Call(self._metrics, method, self._gate, is_partner=False)
         else:
-            call = _Call(self._metrics, method, self._admit, is_partner=True)
+            call = _Call(self._metrics, method, self._gate, is_partner=True)
         codec = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
@@ -115,27 +137,92 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return grpc.unary_stream_rpc_method_handler(_streaming(handler.unary_stream, call), **codec)
 
 
+class _Running:
+    """A stream that is being served: by whom, and the way to end it."""
+
+    def __init__(self, caller: Caller | None, chain: tuple[bytes, ...], limit: asyncio.Timeout) -> None:
+        self.caller = caller
+        self.chain = chain
+        self.fault: BekendError | None = None
+        self._limit = limit
+
+    def end(self, fault: BekendError) -> None:
+        if self.fault is None:
+            self.fault = fault
+            self._limit.reschedule(0)
+
+
+class Gate:
+    """Who may call: revocation first, then the admission; and for streams again whenever something changed."""
+
+    def __init__(self, admit: Admission | None, revocation: RevocationLists | None) -> None:
+        self._admit = admit
+        self._revocation = revocation
+        self._running: set[_Running] = set()
+
+    def chain_of(self, context: Any) -> tuple[bytes, ...]:
+        """What of the caller's certificates has to be looked at: nothing without a list."""
+        return () if self._revocation is None else caller_chain(context)
+
+    def check(self, caller: Caller | None, chain: tuple[bytes, ...]) -> None:
+        """Raises a BekendError unless this caller, a partner or (None) a monitor, is admitted now."""
+        if self._revocation is not None:
+            self._revocation.check(chain)
+        if self._admit is not None and caller is not None:
+            self._admit(caller)
+
+    @asynccontextmanager
+    async def running(self, caller: Caller | None, chain: tuple[bytes, ...]) -> AsyncIterator[None]:
+        """Around a stream. Raises inside it the fault for which it was ended."""
+        limit = asyncio.timeout(None)
+        one = _Running(caller, chain, limit)
+        self._running.add(one)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if one.fault is None:
+                raise
+            raise one.fault from None
+        finally:
+            self._running.discard(one)
+
+    def recheck(self) -> None:
+        """End the streams whose caller would not be admitted now."""
+        for one in tuple(self._running):
+            try:
+                self.check(one.caller, one.chain)
+            except BekendError as fault:
+                one.end(fault)
+
+
 class _Call:
     """What surrounds each call of one method."""
 
-    def __init__(self, metrics: CallMetrics, method: str, admit: Admission | None, *, is_partner: bool) -> None:
+    def __init__(self, metrics: CallMetrics, method: str, gate: Gate, *, is_partner: bool) -> None:
         self.method = method
         self._metrics = metrics
-        self._admit = admit
+        self._gate = gate
         self._is_partner = is_partner
 
-    async def run(self, work: Callable[[], Awaitable[Any]], context: Any) -> Any:
+    async def run(self, work: Callable[[], Awaitable[Any]], context: Any, *, streams: bool = False) -> Any:
         """Run a handler; turn what it raises into a status."""
         with self._measured() as code:
             oin = ""
             try:
                 require_tls13(context)
+                caller = None
                 if self._is_partner:
                     oin = caller_oin(context)
-                    _caller.set(oin)
-                    if self._admit is not None:
-                        self._admit(oin)
-                result = await work()
+                    caller = Caller(oin, caller_key(context), self.method)
+                    _caller.set(caller)
+                chain = self._gate.chain_of(context)
+                self._gate.check(caller, chain)
+                if streams:
+                    async with self._gate.running(caller, chain):
+                        result = await work()
+                else:
+                    result = await work()
             except BekendError as error:
                 code[0] = status_of(error).name
                 log(CALL_REFUSED, method=self.method, caller=oin, code=code_name(error.code), detail=error.detail)
@@ -206,6 +293,6 @@ def _streaming(inner: Any, call: _Call) -> Any:
         async def write() -> None:
             await inner(request, context)
 
-        await call.run(drain if drains else write, context)
+        await call.run(drain if drains else write, context, streams=True)
 
     return handle

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry
 
-from bekend_proto.clock import Clock
+from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import InternalError
 from bekend_proto.identity import KEEPALIVE_SECONDS, MAX_MESSAGE, TlsFiles, server_credentials
 from bekend_proto.interceptors import Admission, CallInterceptor, CallMetrics
@@ -41,8 +41,11 @@ class AddressError(InternalError):
 class RunningServer:
     """A server that accepts calls. Stop it with `await stop(grace)`."""
 
-    def __init__(self, server: grpc.aio.Server, health: HealthServicer, address: str, port: int) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, health: HealthServicer, interceptor: CallInterceptor, address: str, port: int
+    ) -> None:
         self._server = server
+        self._interceptor = interceptor
         self._health = health
         self.address = address
         self.port = port
@@ -52,6 +55,10 @@ class RunningServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)
         log(SERVER_STOPPED, address=self.address)
+
+    def recheck(self) -> None:
+        """End the streams of callers who would not be admitted now."""
+        self._interceptor.recheck()
 
     async def wait_closed(self) -> None:
         """Return when the server has stopped."""
@@ -73,12 +80,14 @@ async def start_server(
 ) -> RunningServer:
     """Serve on `host:port`; port 0 takes a free one. Health is told of the whole and of the services in `names`.
 
-    `admit` is called with each caller's OIN and raises what the caller is to get. Both ends ping a line that was silent
+    `admit` is called with each caller and raises what the caller is to get. Both ends ping a line that was silent
     for `keepalive_seconds`; a client that pings more than twice as often is sent away. Raises TlsFilesError
     when the files cannot be used, AddressError when the address cannot be listened on.
     """
     credentials = server_credentials(tls, clock)
-    interceptor = CallInterceptor(CallMetrics(registry or CollectorRegistry()), unary_seconds, admit, clock)
+    revocation = tls.revocation(clock or SystemClock())
+    measured = CallMetrics(registry or CollectorRegistry())
+    interceptor = CallInterceptor(measured, unary_seconds, admit, clock, revocation)
     keepalive = round(keepalive_seconds * 1000)
     options = (
         *SERVER_OPTIONS,
@@ -106,7 +115,7 @@ async def start_server(
         )
     await server.start()
     log(SERVER_STARTED, address=address, port=port)
-    return RunningServer(server, health, address, port)
+    return RunningServer(server, health, interceptor, address, port)
 
 
 def _reflect(server: grpc.aio.Server, names: Sequence[str]) -> None:

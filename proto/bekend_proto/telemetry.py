@@ -4,6 +4,7 @@ On loopback it is plain HTTP. On any other address it is HTTPS that demands a ce
 same authorities as the calls do. No metric says what was answered about anybody.
 """
 
+import contextlib
 import ssl
 import threading
 from ipaddress import ip_address
@@ -24,10 +25,27 @@ class MetricsError(InternalError):
 class MetricsServer:
     """A metrics port in service. Stop it with `stop()`."""
 
-    def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
+    def __init__(self, server: WSGIServer, thread: threading.Thread, tls: TlsFiles | None = None) -> None:
         self._server = server
         self._thread = thread
+        self._tls = tls
         self.port: int = server.server_port
+        self.renew()
+
+    def renew(self) -> None:
+        """Show the certificate that stands in the file now, and go by the newest list of revoked ones.
+
+        Of two files that do not belong together the old ones stay in use.
+        """
+        line = self._server.socket
+        if self._tls is None or not isinstance(line, ssl.SSLSocket):
+            return
+        with contextlib.suppress(OSError):
+            line.context.load_cert_chain(self._tls.certificate, self._tls.key)
+            line.context.load_verify_locations(self._tls.authorities)
+            if self._tls.crl is not None:
+                line.context.load_verify_locations(self._tls.crl)
+                line.context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
     def stop(self) -> None:
         """Close the port."""
@@ -74,7 +92,7 @@ def start_metrics(
         raise MetricsError(
             f"cannot serve metrics on {address} ({error.strerror}): configure another address or port"
         ) from None
-    return MetricsServer(server, thread)
+    return MetricsServer(server, thread, tls)
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -79,14 +79,30 @@ async def test_a_second_attach_replaces_the_first(federation: Federation, om: Pa
         await lookup.ask(lookup.question(politie.oin))
         question = await first.questions.get()
         async with politie.attached() as second:
-            assert isinstance(await first.ended, UnreachableError)
-            assert await lookup.replies() == {politie.oin: "unreachable"}
-            # An answer to what the first was asked is nobody's on the second.
+            # An answer to what the first was asked is nobody's on the second, and still counts on the first.
             await second.send(honest_answer(politie, question))
+            await until(lambda: metric(broker, "bekend_broker_replies_unclaimed_total") == 1)
+            await first.send(honest_answer(politie, question))
+            reply = (await lookup.replies())[politie.oin]
+            assert not isinstance(reply, str)
+            assert lookup.open(reply) == [False]
+            assert isinstance(await first.ended, UnreachableError)
             again = await om.lookup(ZSM_CONTEXT).begin()
             assert await again.outcomes(politie.oin) == {politie.oin: [False]}
             assert metric(broker, "bekend_broker_attached_partners") == 1
             assert first.questions.empty()
+
+
+async def test_what_went_out_over_a_stream_that_was_replaced_waits_no_longer_than_its_deadline(
+    federation: Federation, om: Party, politie: Party
+) -> None:
+    async with federation.broker(reply_seconds=0.3), politie.attached(no_answer) as first:
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(politie.oin))
+        await first.questions.get()
+        async with politie.attached():
+            assert await lookup.replies() == {politie.oin: "deadline"}
+            assert isinstance(await first.ended, UnreachableError)
 
 
 async def test_a_source_that_detaches_is_no_longer_shown_as_attached(federation: Federation, politie: Party) -> None:

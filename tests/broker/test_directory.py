@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from bekend_deploy.partners import BROKER_OIN, ZSM_CONTEXT
 from bekend_policy.manifest import open_manifest
-from bekend_proto.errors import BekendError, KeysError, MalformedError, SignatureError, StaleError
+from bekend_proto.errors import BekendError, KeysError, MalformedError, SignatureError, StaleError, UnknownPartnerError
+from bekend_proto.identity import TlsFiles, pinned_keys
 from bekend_proto.note import note_name, sign_note
 from bekend_proto.v1.broker_pb2 import PublishManifestRequest
 from nacl.signing import SigningKey
@@ -136,3 +137,59 @@ async def test_must_03_the_brokers_own_manifest_never_goes_back(federation: Fede
     (federation.folder / "manifest.note").write_bytes(second)
     async with federation.broker():
         pass
+
+
+def key_in(files: TlsFiles) -> bytes:
+    return pinned_keys([files.certificate])[0]
+
+
+async def test_another_key_than_the_manifest_pins_is_refused_whoever_issued_it(
+    federation: Federation, om: Party
+) -> None:
+    async with federation.broker() as broker:
+        om.renew_manifest(tls_keys=(key_in(om.tls),))
+        await om.publish()
+        await om.lookup(ZSM_CONTEXT).begin()
+        # The same authority, the same organisation, another key: an error of the authority, or worse.
+        thief = federation.authority.issue(om.oin, name="thief", starts=-timedelta(days=200))
+        await om.close()
+        await om.connect(broker.port, thief)
+        with pytest.raises(UnknownPartnerError):
+            await om.lookup(ZSM_CONTEXT).begin()
+        with pytest.raises(UnknownPartnerError):
+            await om.publish()
+
+
+async def test_with_both_keys_pinned_a_certificate_is_renewed_without_a_pause(
+    federation: Federation, om: Party
+) -> None:
+    renewed = federation.authority.issue(om.oin, name="renewed", starts=-timedelta(days=200))
+    async with federation.broker() as broker:
+        om.renew_manifest(tls_keys=tuple(sorted((key_in(om.tls), key_in(renewed)))))
+        await om.publish()
+        await om.lookup(ZSM_CONTEXT).begin()
+        # A manifest that names the new key alone does not come with the old one: that would shut the node out.
+        om.renew_manifest(tls_keys=(key_in(renewed),))
+        with pytest.raises(UnknownPartnerError):
+            await om.publish()
+        old = om.stub.Lookup()
+        await om.connect(broker.port, renewed)
+        await om.publish()
+        await om.lookup(ZSM_CONTEXT).begin()
+        # And what is still connected with the old key is sent away.
+        with pytest.raises(UnknownPartnerError):
+            await told(old.read())
+
+
+async def test_after_a_theft_the_new_certificate_brings_the_manifest_that_names_it(
+    federation: Federation, om: Party
+) -> None:
+    async with federation.broker() as broker:
+        om.renew_manifest(tls_keys=(key_in(om.tls),))
+        await om.publish()
+        fresh = federation.authority.issue(om.oin, name="fresh", starts=-timedelta(days=200))
+        om.renew_manifest(tls_keys=(key_in(fresh),))
+        await om.close()
+        await om.connect(broker.port, fresh)
+        await om.publish()
+        await om.lookup(ZSM_CONTEXT).begin()

@@ -40,7 +40,7 @@ from bekend_policy.sign import verify_covenant
 from bekend_proto.clock import Clock, day_of, epoch_of, month_of
 from bekend_proto.group import multiply
 from bekend_proto.identifiers import Identifier, parse_identifier
-from bekend_proto.identity import TlsFiles, channel_to
+from bekend_proto.identity import TlsFiles, channel_to, pinned_keys
 from bekend_proto.note import sign_note
 from bekend_proto.oprf import KeyPair, hash_identifier
 from bekend_proto.v1 import broker_pb2_grpc
@@ -191,7 +191,7 @@ async def broker_of(world: World, data: Path, made: type[Broker] = Broker, **lim
     await broker.open()
     try:
         for oin in world.built.nodes:
-            await broker._directory.publish(oin, world.note(oin))
+            await broker._directory.publish(oin, world.note(oin), pinned_keys([world.tls(oin).certificate])[0])
         yield broker
     finally:
         await broker.stop(0)

@@ -174,3 +174,15 @@ def test_a_manifest_holds_from_its_issue_to_its_end() -> None:
     with pytest.raises(KeysError, match="dated in the future"):
         open_manifest(note, KEY.vkey, NOW - timedelta(minutes=5))
     assert open_manifest(note, KEY.vkey, NOW - timedelta(seconds=30)).number == 3
+
+
+def test_tls_keys_are_pinned_in_one_order_and_a_manifest_without_them_pins_nothing() -> None:
+    one, other, third = b"a" * 32, b"b" * 32, b"c" * 32
+    pinning = manifest(tls_keys=(one, other))
+    assert parse_manifest(pinning.text()) == pinning
+    assert [pinning.pins(key) for key in (one, other, third)] == [True, True, False]
+    assert "tls_keys" not in manifest().text()
+    assert manifest().pins(third)
+    for keys in ((other, one), (one, one)):
+        with pytest.raises(KeysError, match="tls_keys"):
+            manifest(tls_keys=keys).text()

@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 from bekend_proto.errors import BudgetError, DeadlineError, RefusedError, UnknownPartnerError, from_rpc_error
 from bekend_proto.identity import CHANNEL_OPTIONS, KEEPALIVE_SECONDS, TlsFiles, caller_oin, channel_to
-from bekend_proto.interceptors import current_caller
+from bekend_proto.interceptors import Caller, current_caller
 from bekend_proto.serve import AddressError, RunningServer, start_server
 from bekend_proto.v1 import broker_pb2, broker_pb2_grpc, errors_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -138,8 +138,8 @@ class Setting:
         return value or 0.0
 
 
-def admit(oin: str) -> None:
-    if oin == "00000099000000000009":
+def admit(caller: Caller) -> None:
+    if caller.oin == "00000099000000000009":
         raise UnknownPartnerError("not in the covenant")
 
 

@@ -41,6 +41,23 @@ class Authority:
         self.path = folder / f"{name.replace(' ', '-').lower()}.pem"
         self.path.write_bytes(self.certificate.public_bytes(Encoding.PEM))
 
+    def subordinate(self, name: str) -> "Authority":
+        """An authority whose certificate this one signed."""
+        made = Authority(self.folder, name)
+        made.certificate = (
+            x509.CertificateBuilder()
+            .subject_name(made.name)
+            .issuer_name(self.name)
+            .public_key(made.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(made.certificate.not_valid_before_utc)
+            .not_valid_after(made.certificate.not_valid_after_utc)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+        made.path.write_bytes(made.certificate.public_bytes(Encoding.PEM))
+        return made
+
     def issue(
         self,
         oin: str | Sequence[str],
@@ -79,6 +96,24 @@ class Authority:
         write_private(files.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
         return files
+
+    def revoke(
+        self, *files: TlsFiles, since: timedelta = timedelta(), lasts: timedelta = DAY, key: object = None
+    ) -> Path:
+        """This authority's list, which names the certificates of these files; made `since` ago, for `lasts`."""
+        now = datetime.now(UTC) - since
+        builder = x509.CertificateRevocationListBuilder(self.name, now, now + lasts)
+        for one in files:
+            serial = x509.load_pem_x509_certificate(one.certificate.read_bytes()).serial_number
+            revoked = x509.RevokedCertificateBuilder(serial, now).build()
+            builder = builder.add_revoked_certificate(revoked)
+        path = self.path.with_name(f"{self.path.stem}-revoked.pem")
+        fresh = path.with_suffix(".new")
+        signed = builder.sign(key or self.key, hashes.SHA256())  # type: ignore[arg-type]
+        fresh.write_bytes(signed.public_bytes(Encoding.PEM))
+        # In one step, as whatever fetches the list must do.
+        fresh.replace(path)
+        return path
 
 
 def _string_type(number: str) -> _ASN1Type:

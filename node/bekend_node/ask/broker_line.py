@@ -109,14 +109,14 @@ class GrpcLine:
 
     def standing(self) -> bool:
         """Whether the channel stands; if not, it is dialled from now on."""
-        return self._link.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+        return self._link.standing()
 
     async def ready(self) -> bool:
         """Whether the channel stands, waiting for it READY_WITHIN seconds at the most."""
         if self.standing():
             return True
         try:
-            await asyncio.wait_for(self._link.channel.channel_ready(), READY_WITHIN)
+            await asyncio.wait_for(self._link.ready(), READY_WITHIN)
         except TimeoutError:
             return False
         return True

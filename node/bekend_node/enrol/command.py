@@ -16,7 +16,7 @@ from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_r
 from bekend_proto.identifiers import Identifier
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.broker_link import BrokerLink, open_links
+from bekend_node.broker_link import BrokerLink, make_links, open_all
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.directory import Directory
 from bekend_node.enrol.mapping import ApprovedMapping, load_mapping
@@ -139,9 +139,12 @@ async def opened(config: NodeConfig, clock: Clock, executor: Executor, progress:
     registers = Registers.open(config.data)
     try:
         rules = load_rules(config, keys, store, clock)
-        links = open_links(config.brokers, config.tls_files, clock, config.proxy)
+        links = make_links(config.brokers, config.tls_files, clock, config.proxy)
         try:
             directory = Directory(lambda: rules.covenant, store, links, clock)
+            directory.guard(links)
+            directory.restore()
+            await open_all(links)
             link = await _reachable(links, rules)
             await directory.refresh()
             broker: KeyManifest = directory.broker()
@@ -161,8 +164,8 @@ async def _reachable(links: Sequence[BrokerLink], rules: Rules) -> BrokerLink:
         request = broker_pb2.PublishManifestRequest(manifest=rules.manifest_note)
         try:
             await link.stub.PublishManifest(request, timeout=PUBLISH_SECONDS)
-        except grpc.RpcError as fault:
-            last = from_rpc_error(fault)
+        except (grpc.RpcError, BekendError) as fault:
+            last = fault if isinstance(fault, BekendError) else from_rpc_error(fault)
             if isinstance(last, UnreachableError):
                 last = UnreachableError(f"{link.address}: {last.detail}")
                 continue
