@@ -85,7 +85,20 @@ class Metrics:
         self.manifest_until = Gauge(
             "bekend_broker_manifest_valid_until_timestamp_seconds", "End of the broker's key manifest.", registry=r
         )
-        self.certificates = CertificateMetrics("bekend_broker", r)
+        self.certificates = CertificateMetrics(
+            Gauge(
+                "bekend_broker_certificate_not_after_timestamp_seconds",
+                "When the certificate ends, by what it is for; of several in one file the first; 0 when unreadable.",
+                ["usage"],
+                registry=r,
+            ),
+            Gauge(
+                "bekend_broker_crl_next_update_timestamp_seconds",
+                "From when on the list of revoked certificates is too old and nobody is believed.",
+                ["usage"],
+                registry=r,
+            ),
+        )
         self.log_entries = Gauge("bekend_broker_log_entries", "Entries in the log, as last looked at.", registry=r)
         self.checkpoint_at = Gauge(
             "bekend_broker_checkpoint_timestamp_seconds", "When the log was last looked at and signed.", registry=r

@@ -66,7 +66,20 @@ class NodeMetrics:
         for kind in Kind:
             # From nought, so that the first one is an increase.
             self._misuse.labels(kind.value)
-        self.certificates = CertificateMetrics("bekend_node", registry)
+        self.certificates = CertificateMetrics(
+            Gauge(
+                "bekend_node_certificate_not_after_timestamp_seconds",
+                "When the certificate ends, by what it is for; of several in one file the first; 0 when unreadable.",
+                ["usage"],
+                registry=registry,
+            ),
+            Gauge(
+                "bekend_node_crl_next_update_timestamp_seconds",
+                "From when on the list of revoked certificates is too old and nobody is believed.",
+                ["usage"],
+                registry=registry,
+            ),
+        )
         self._manifest = Gauge(
             "bekend_node_manifest_end_timestamp_seconds", "End of the own key manifest.", registry=registry
         )

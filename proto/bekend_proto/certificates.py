@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Gauge
 
 from bekend_proto.identity import ends_of
 from bekend_proto.revocation import RevocationLists
@@ -15,21 +15,11 @@ USAGES: Final = ("tls", "authorities", "pages", "sign-in")
 
 
 class CertificateMetrics:
-    """The series of one process, `prefix` before their names."""
+    """Two series of one process: when certificates end, by usage, and from when on a list is too old."""
 
-    def __init__(self, prefix: str, registry: CollectorRegistry) -> None:
-        self._not_after = Gauge(
-            f"{prefix}_certificate_not_after_timestamp_seconds",
-            "When the certificate ends, by what it is for; of several in one file the first that does.",
-            ("usage",),
-            registry=registry,
-        )
-        self._next_update = Gauge(
-            f"{prefix}_crl_next_update_timestamp_seconds",
-            "From when on a list of revoked certificates is too old and nobody is believed; absent without a list.",
-            ("usage",),
-            registry=registry,
-        )
+    def __init__(self, not_after: Gauge, next_update: Gauge) -> None:
+        self._not_after = not_after
+        self._next_update = next_update
 
     def ends(self, usage: str, moment: datetime | None) -> None:
         """When the certificate for this ends; none when the file cannot be read."""
