@@ -1,6 +1,5 @@
 """`bekend policy`: de sleutels, handtekeningen en fouten van een convenant. De uitvoer is Nederlands."""
 
-import os
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from bekend_policy.keys import create_signing_key, open_signing_key
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_policy.notes import describe, sign_text
+from bekend_policy.passphrase import open_to_others
 from bekend_policy.public_cli import write_public_page
 from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
 from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, stop, wrong_use
@@ -248,6 +248,6 @@ def _anchor(value: str) -> str:
 def _passphrase(file: Path | None, *, new: bool) -> str:
     if file is None:
         return str(typer.prompt("Wachtwoord", hide_input=True, confirmation_prompt=new, err=True))
-    if os.stat(file).st_mode & 0o077:
+    if open_to_others(file.stat().st_mode):
         raise CovenantFaults([Fault(str(file), 0, "ook anderen mogen dit bestand lezen", f"Draai 'chmod 600 {file}'.")])
     return file.read_text("utf-8").split("\n", 1)[0]

@@ -12,7 +12,7 @@ from bekend_proto.errors import KeysError
 from bekend_proto.note import vkey_of
 from nacl.signing import SigningKey as Ed25519
 
-from bekend_policy.passphrase import MEMORY, MIN_PASSPHRASE, OPERATIONS, Wrapped, wrap, write_new
+from bekend_policy.passphrase import MEMORY, MIN_PASSPHRASE, OPERATIONS, Wrapped, open_to_others, wrap, write_new
 from bekend_policy.strict_yaml import YamlFaults, load_yaml
 
 KIND = "bekend/1 signing-key"
@@ -74,7 +74,7 @@ def open_signing_key(path: Path, passphrase: str) -> SigningKey:
         file = load_yaml(path, _KeyFile, language="nl")
     except (OSError, YamlFaults) as error:
         raise KeysError(f"het sleutelbestand is niet te gebruiken: {error}") from error
-    if mode & 0o077:
+    if open_to_others(mode):
         raise KeysError(f"ook anderen mogen {path} lezen: draai 'chmod 600 {path}'")
     if file.kind != KIND:
         raise KeysError(f"{path} is geen ondertekensleutel: er hoort 'kind: {KIND}' in te staan")

@@ -1,4 +1,4 @@
-"""Signing a text file other than a covenant: a key manifest, standing decision, suspension, or a register's mapping.
+"""Signing a text file other than a covenant: a key manifest, standing decision, suspension, mapping, or a release.
 
 The first line says what it is. The result is FILE.note; a second signer adds a line to it.
 """
@@ -22,12 +22,16 @@ def _well_formed(text: str) -> None:
         raise YamlFaults(document.faults)
 
 
+WHEELHOUSE = "kind: bekend/1 wheelhouse"
+"""Files of a release by their hashes (deploy/wheelhouse.py), signed by who releases."""
+
 # First line -> what is checked before anyone signs. A mapping belongs to the node, which checks its fields.
 KINDS: dict[str, Callable[[str], object]] = {
     f"kind: {manifest.KIND}": manifest.parse_manifest,
     f"soort: {standing.KIND}": standing.parse_standing,
     f"soort: {suspension.KIND}": suspension.parse_suspension,
     "kind: bekend/1 mapping": _well_formed,
+    WHEELHOUSE: _well_formed,
 }
 
 
@@ -46,7 +50,8 @@ def sign_text(path: Path, key: SigningKey) -> Path:
     the text breaks its own rules: nobody signs what could not be used.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        # An editor on Windows ends its lines in its own way; a note has one.
+        text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise MalformedError(f"{path} is niet te lezen als tekst: controleer het pad") from error
     KINDS[kind_of(text)](text)
@@ -74,4 +79,4 @@ def describe(text: str) -> str:
     if isinstance(parsed, suspension.Suspension):
         what = f"{parsed.what} {parsed.about}".strip()
         return f"{'intrekking van een stilzetting' if parsed.lifted else 'stilzetting'} {parsed.number}: {what}"
-    return "kolomindeling van een register"
+    return "bestanden van een uitgave" if kind == WHEELHOUSE else "kolomindeling van een register"

@@ -19,7 +19,7 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from bekend_policy.keys import DOES_NOT_FIT, check_passphrase, write_new_key
-from bekend_policy.passphrase import MEMORY, OPERATIONS, Wrapped, destroy, wrap
+from bekend_policy.passphrase import MEMORY, OPERATIONS, Wrapped, destroy, open_to_others, wrap
 from bekend_policy.scalars import Hex32, Oin, Slug
 from bekend_policy.strict_yaml import YamlFaults, load_yaml
 
@@ -134,7 +134,7 @@ def _read(path: Path) -> _KeyFile:
         file = load_yaml(path, _KeyFile, language="nl")
     except (OSError, YamlFaults) as error:
         raise KeysError(f"het sleutelbestand is niet te gebruiken: {error}") from error
-    if mode & 0o077:
+    if open_to_others(mode):
         raise KeysError(f"ook anderen mogen {path} lezen: draai 'chmod 600 {path}'")
     if file.kind != KIND:
         raise KeysError(f"{path} is geen sleutel van een privacyfunctionaris: er hoort 'kind: {KIND}' in te staan")

@@ -92,9 +92,9 @@ def make_package(
         for name, source in {COVENANT: covenant, **parts}.items():
             _copy(source, folder / name)
         _write_pages(folder, named, now)
-        (folder / README).write_text("\n".join(_readme(named, _missing(folder), now)) + "\n", "utf-8")
+        (folder / README).write_text("\n".join(_readme(named, _missing(folder), now)) + "\n", "utf-8", newline="\n")
         index = _index(folder, named, now)
-        (folder / INDEX).write_text(index, "utf-8")
+        (folder / INDEX).write_text(index, "utf-8", newline="\n")
         if signer is not None:
             (folder / NOTE).write_bytes(sign_note(index, signer.name, signer.seed))
         found = check_package(folder, anchor=anchor, key_lines=key_lines, signer=signer.vkey if signer else None)

@@ -7,6 +7,8 @@ Texts for people are theirs: this module says whether a passphrase fits, and not
 import base64
 import binascii
 import os
+import stat
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -69,6 +71,14 @@ def wrap(secret: bytes, passphrase: str, *, operations: int = OPERATIONS, memory
         f'salt: "{base64.b64encode(salt).decode()}"\n'
         f'wrapped: "{base64.b64encode(box.encrypt(secret)).decode()}"\n'
     )
+
+
+def open_to_others(mode: int) -> bool:
+    """Whether others than its owner may read a file of this mode.
+
+    On Windows a mode says nothing of that: there the folder of the own account keeps others out.
+    """
+    return sys.platform != "win32" and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -42,7 +42,7 @@ def write_schemas(folder: Path) -> list[Path]:
     paths = []
     for name, text in schemas().items():
         path = folder / name
-        path.write_text(text, "utf-8")
+        path.write_text(text, "utf-8", newline="\n")
         paths.append(path)
     return paths
 

@@ -1,6 +1,5 @@
 """What the commands of `bekend inzage` share: options, passphrases, numbers of persons, exit codes. In Dutch."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from bekend_policy.officer_key import OfficerKey, open_officer_key
+from bekend_policy.passphrase import open_to_others
 from bekend_policy.terminal import AsJson, faults_shown, say
 from bekend_proto.errors import KeysError, RefusedError, UnreachableError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
@@ -57,7 +57,7 @@ def passphrase(file: Path | None, question: str = "Wachtwoord", *, new: bool = F
     """A passphrase from a file of mode 0600, or asked for; a new one twice. Raises KeysError."""
     if file is None:
         return str(typer.prompt(question, hide_input=True, confirmation_prompt=new, err=True))
-    if os.stat(file).st_mode & 0o077:
+    if open_to_others(file.stat().st_mode):
         raise KeysError(f"ook anderen mogen {file} lezen: draai 'chmod 600 {file}'")
     return file.read_text("utf-8").split("\n", 1)[0]
 
