@@ -217,7 +217,9 @@ def test_requirements_and_bill_of_materials_are_those_of_the_lock() -> None:
 
 def test_the_bill_of_materials_fits_the_schema_of_CycloneDX() -> None:
     schemas = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.schema.json")}
-    named_schemas = [(f"http://cyclonedx.org/schema/{name}", DRAFT7.create_resource(one)) for name, one in schemas.items()]
+    named_schemas = [
+        (f"http://cyclonedx.org/schema/{name}", DRAFT7.create_resource(one)) for name, one in schemas.items()
+    ]
     registry: Registry[Any] = Registry().with_resources(named_schemas)
     made = json.loads((DEPLOY / "sbom.cdx.json").read_text())
     check = Draft7Validator(schemas["bom-1.5.SNAPSHOT.schema.json"], registry=registry)
