@@ -28,13 +28,13 @@ COLLEAGUE = Officer(user="smit", name="B. Smit", role="procesregisseur")
 class StagedPages:
     """The OM's pages. `work` runs a coroutine beside them; the clock is `stage.clock`."""
 
-    def __init__(self, folder: Path, change: Callable[[Path], object]) -> None:
+    def __init__(self, folder: Path, change: Callable[[Path], object], kind: type[Stage] = Stage) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         (self.port,) = free_ports(1)
         self.origin = f"http://127.0.0.1:{self.port}"
-        self.stage, self._server = self.work(self._start(folder, change))
+        self.stage, self._server = self.work(self._start(folder, change, kind))
 
     def work(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(LATER_SECONDS)
@@ -58,8 +58,10 @@ class StagedPages:
         self._thread.join(LATER_SECONDS)
         self.loop.close()
 
-    async def _start(self, folder: Path, change: Callable[[Path], object]) -> tuple[Stage, WebServer]:
-        stage = Stage(folder, change)
+    async def _start(
+        self, folder: Path, change: Callable[[Path], object], kind: type[Stage]
+    ) -> tuple[Stage, WebServer]:
+        stage = kind(folder, change)
         officers = [*(Officer(user=one.user, name=one.name, role=one.role) for one in (DIRECTOR, OFFICER)), COLLEAGUE]
         self.team = Team(stage.asking, officers)
         server = pages_of(
@@ -85,9 +87,11 @@ def one_pair_of_eyes_with_consent(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def staged(folder: Path, change: Callable[[Path], object] = one_pair_of_eyes_with_consent) -> Iterator[StagedPages]:
+def staged(
+    folder: Path, change: Callable[[Path], object] = one_pair_of_eyes_with_consent, kind: type[Stage] = Stage
+) -> Iterator[StagedPages]:
     """Pages that are served until the end."""
-    made = StagedPages(folder, change)
+    made = StagedPages(folder, change, kind)
     try:
         yield made
     finally:

@@ -181,6 +181,7 @@ class Asker:
 
         A question that a second officer must see first is refused here, whatever it says of itself: see `submit`.
         """
+        inquiry = _bare(inquiry)
         checked = self._check(inquiry)
         if checked.second:
             refusal = RefusedError(RULE, NEEDS_SECOND)
@@ -190,6 +191,7 @@ class Asker:
 
     def submit(self, inquiry: Inquiry, viewer: AtScreen) -> Outcomes | Prepared:
         """Ask, or let it wait for a second officer (FG-37). Raises RefusedError as `ask` does."""
+        inquiry = _bare(inquiry)
         checked = self._check(inquiry)
         return self.four_eyes.prepare(inquiry, viewer) if checked.second else self._go(inquiry, checked)
 
@@ -495,3 +497,8 @@ class Asker:
             logs.log(logs.FILTER_HELD, source=source, purpose=purpose, version=held.version, tags=tags)
             return held
         raise last
+
+
+def _bare(inquiry: Inquiry) -> Inquiry:
+    """The question without what only `FourEyes` may say of it: an agreement and an emergency hold once."""
+    return replace(inquiry, second=None, emergency="")

@@ -33,7 +33,7 @@ from bekend_node.ask.rules import OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
 from bekend_node.web.outcome_view import shown
-from bekend_node.web.pages import Pages, see_other
+from bekend_node.web.pages import Pages, at_screen, see_other
 from bekend_node.web.reach import Reach, principals_of
 from bekend_node.web.running import Running, forget_case
 from bekend_node.web.sessions import Person, Session
@@ -104,7 +104,8 @@ class OfficerPages:
         inquiry = to_inquiry(purpose, draft, officer)
         if inquiry is not None:
             try:
-                return see_other(f"/uitkomst/{start(session, self.asker, self.covenant(), inquiry)}")
+                viewer = at_screen(session, person)
+                return see_other(start(session, self.asker, self.covenant(), inquiry, viewer=viewer))
             except RefusedError as refusal:
                 note_refusal(draft, refusal)
             except ShelfFullError:
@@ -113,20 +114,21 @@ class OfficerPages:
 
     async def again(self, request: Request) -> Response:
         """Ask those that gave no answer once more; the persons are those of the first time."""
-        session, _ = self.pages.signed_in(request)
+        session, person = self.pages.signed_in(request)
         running = self._running(request, session)
         wanted = running.unanswered()
         if wanted is None:
             raise HTTPException(404)
         inquiry, numbers = wanted
         try:
-            name = start(session, self.asker, self.covenant(), inquiry, numbers)
+            viewer = at_screen(session, person)
+            address = start(session, self.asker, self.covenant(), inquiry, viewer=viewer, numbers=numbers)
         except RefusedError as refusal:
             return self._shown(request, running, f"{refusal.reason} (regel {refusal.rule})", 422)
         except ShelfFullError:
             return self._shown(request, running, self.pages.text("bevragen.vol"), 422)
         running.inquiry = None
-        return see_other(f"/uitkomst/{name}")
+        return see_other(address)
 
     async def result(self, request: Request) -> Response:
         """The outcomes so far; a browser without script asks again until all have come."""

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.rules import OfficerRef
 from bekend_node.web.sessions import COOKIE, Person, Session, Sessions
 from bekend_node.web.texts import Texts
@@ -137,6 +138,11 @@ class NotSignedIn(Exception):  # noqa: N818 - no fault: the way to sign in follo
 def officers_of(person: Person) -> list[OfficerRef]:
     """This person in each of the roles, as the node's own objects know an officer."""
     return [OfficerRef(person.user, person.name, role) for role in person.roles]
+
+
+def at_screen(session: Session, person: Person) -> AtScreen:
+    """This person as the rules on a second pair of eyes see who looks."""
+    return AtScreen(person.user, (person.name,), person.roles, session.name)
 
 
 def see_other(path: str) -> RedirectResponse:

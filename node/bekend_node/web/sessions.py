@@ -47,6 +47,8 @@ class Session:
     person: Person | None = None
     state: dict[str, Any] = field(default_factory=dict, repr=False)
     shelf: dict[str, Any] = field(default_factory=dict, repr=False)
+    name: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    """Tells this session from another where it matters; it opens nothing."""
 
 
 class Sessions:

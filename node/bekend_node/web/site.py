@@ -28,6 +28,7 @@ from bekend_node.web.app import build
 from bekend_node.web.consent import ConsentPages
 from bekend_node.web.desk import ROLE as DESK_ROLE
 from bekend_node.web.desk import DeskPages
+from bekend_node.web.eyes import EyesPages
 from bekend_node.web.late import LatePages
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import MenuItem, Pages, Site, see_other
@@ -45,6 +46,7 @@ from bekend_node.web.tls import PageTls
 MENU = (
     MenuItem("/bevragen", "menu.bevragen"),
     MenuItem("/zaken", "menu.zaken"),
+    MenuItem("/meekijken", "menu.meekijken"),
     MenuItem("/toestemming", "menu.toestemming"),
     MenuItem("/beheer", "menu.beheer", frozenset({operator.ROLE})),
 )
@@ -121,6 +123,7 @@ def pages_of(
         *officer.routes(),
         *answers.routes(),
         *consents.routes(),
+        *EyesPages(pages, asker, covenant, oin).routes(),
         *(_inside(pages, inside, status, clock) if inside else ()),
         *operator.OperatorPages(pages, status).routes(),
         *(PracticePages(pages, config.practice).routes() if config.practice else ()),

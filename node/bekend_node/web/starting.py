@@ -4,7 +4,8 @@ from typing import Final
 
 from bekend_policy.model import Covenant
 
-from bekend_node.ask.asker import Asker
+from bekend_node.ask.asker import Asker, Outcomes
+from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.rules import Inquiry
 from bekend_node.web.running import Running
 from bekend_node.web.sessions import Session
@@ -15,14 +16,45 @@ _ROOM_PER_OUTCOME: Final = 2 * 1024
 """Octets that a lookup takes at the most: persons and receipt, and each outcome with its texts."""
 
 
-def start(session: Session, asker: Asker, covenant: Covenant, inquiry: Inquiry, numbers: tuple[int, ...] = ()) -> str:
-    """Ask; returns the id of the lookup's page. `numbers`: how persons are numbered who are asked about anew.
+def start(
+    session: Session,
+    asker: Asker,
+    covenant: Covenant,
+    inquiry: Inquiry,
+    *,
+    viewer: AtScreen,
+    numbers: tuple[int, ...] = (),
+) -> str:
+    """Ask, or let it wait for a second officer; returns the address of the page to go on with.
 
-    Raises RefusedError when the rules admit nothing of it, ShelfFullError; then nothing has left.
+    `numbers`: how persons are numbered who are asked about anew. Raises RefusedError when the rules admit nothing of
+    it, ShelfFullError; then nothing has left.
     """
+    make_room(session, asker, covenant, inquiry)
+    found = asker.submit(inquiry, viewer)
+    if isinstance(found, Outcomes):
+        return follow(session, asker, covenant, inquiry, found, numbers=numbers)
+    return f"/meekijken/{found.id}"
+
+
+def make_room(session: Session, asker: Asker, covenant: Covenant, inquiry: Inquiry) -> int:
+    """The octets that this lookup takes at the most. Raises ShelfFullError when the session has no such room."""
+    octets = _ROOM + _ROOM_PER_OUTCOME * len(inquiry.persons) * len(covenant.sources(inquiry.purpose))
+    check_room(session, octets, asker.asking().clock.now())
+    return octets
+
+
+def follow(
+    session: Session,
+    asker: Asker,
+    covenant: Covenant,
+    inquiry: Inquiry,
+    outcomes: Outcomes,
+    *,
+    numbers: tuple[int, ...] = (),
+) -> str:
+    """Keep a lookup that began for the session; returns the address of its page. Raises ShelfFullError."""
     purpose, now = covenant.purposes[inquiry.purpose], asker.asking().clock.now()
-    octets = _ROOM + _ROOM_PER_OUTCOME * len(inquiry.persons) * len(covenant.sources(purpose.id))
-    check_room(session, octets, now)
     running = Running(
         purpose.id,
         inquiry.case_reference or "",
@@ -32,7 +64,7 @@ def start(session: Session, asker: Asker, covenant: Covenant, inquiry: Inquiry, 
         now + purpose.result_lifetime,
         inquiry=inquiry,
         numbers=numbers,
-        octets=octets,
+        octets=make_room(session, asker, covenant, inquiry),
     )
-    running.follow(asker.ask(inquiry))
-    return keep(session, running, now)
+    running.follow(outcomes)
+    return f"/uitkomst/{keep(session, running, now)}"
