@@ -66,7 +66,7 @@ def test_fg_37_two_officers_in_two_sessions(site: StagedPages, open_at: OpenAt, 
     other.click("button:has-text('Ik ben akkoord')")
     assert "U bent akkoord" in other.inner_text("[role=status]")
     assert asked(site) == before
-    first.click("a:has-text('Kijk of er al een antwoord is')")
+    first.click("a:has-text('Kijk of uw collega al keek')")
     assert f"{COLLEAGUE.name} is akkoord" in first.inner_text("[role=status]")
     first.click("button:has-text('Vraag het de partners')")
     first.wait_for_url("**/uitkomst/**")

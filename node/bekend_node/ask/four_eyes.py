@@ -130,9 +130,7 @@ class FourEyes:
     def find(self, id_: str, viewer: AtScreen) -> Prepared:
         """One that this user prepared, or may judge. Raises RefusedError; it tells nobody else that it is there."""
         found = self._get(id_)
-        if found.by.user != viewer.user:
-            self._check_second(found, viewer)
-        return found
+        return found if found.by.user == viewer.user else self._to_judge(id_, viewer)
 
     def look(self, id_: str, viewer: AtScreen) -> Prepared:
         """The same for who is to judge it, who sees the persons in it. Raises RefusedError."""
