@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
+from bekend_proto.checkpoint import NODE_LOG
 from bekend_proto.clock import FRESHNESS, epoch_start, month_start
 from bekend_proto.errors import KeysError, MalformedError
 from bekend_proto.group import decode_element
@@ -34,13 +35,24 @@ def is_one_line(text: str) -> bool:
 
 
 @dataclass(frozen=True)
+class ClosedLog:
+    """A log that a restore ended, with the head that was put back (size, root of 32 bytes), and the one after it."""
+
+    log: str
+    size: int
+    root: bytes
+    next: str
+
+
+@dataclass(frozen=True)
 class KeyManifest:
     """The on-line keys of one party.
 
     `evaluation_keys`: (source OIN, purpose, epoch) -> public key, 32 bytes: k*G in a node's manifest (source = its own
     OIN), b*G in the broker's. `record_keys`: month -> u*G, the broker's only. `privacy_officer`: X25519, a node's only.
     `desk`: whom an officer elsewhere turns to after `bekend`, a node's only: no one but its own ondertekenaar sets it.
-    `logs`: names of the logs of the broker's replicas; checkpoints of others do not count.
+    `logs`: names of the logs of the broker's replicas, or of a node and its standby (none: `node`); checkpoints of
+    others do not count. `closed_logs`: those that a restore ended.
     `tls_keys`: SHA-256 of the public keys (SubjectPublicKeyInfo) of its TLS certificates: one with another key is not
     its own, whoever issued it. Two while a key is renewed; none in a manifest that pins nothing.
     """
@@ -60,6 +72,12 @@ class KeyManifest:
     register_sizes: Mapping[str, int] = field(default_factory=dict)
     evaluation_keys: Mapping[tuple[str, str, str], bytes] = field(default_factory=dict)
     record_keys: Mapping[str, bytes] = field(default_factory=dict)
+    closed_logs: tuple[ClosedLog, ...] = ()
+
+    @property
+    def log_names(self) -> tuple[str, ...]:
+        """Names of the logs that may be shown."""
+        return self.logs or (NODE_LOG,)
 
     @property
     def contact(self) -> str | None:
@@ -99,6 +117,7 @@ def parse_manifest(text: str) -> KeyManifest:
         register_sizes=file.register_sizes,
         evaluation_keys=keys,
         record_keys=file.record_keys,
+        closed_logs=tuple(ClosedLog(row.log, row.size, row.root, row.next) for row in file.closed_logs),
     )
     if file.kind != KIND or manifest.text() != text:
         raise KeysError("the key manifest is not in its one form: make it again with the manifest command")
@@ -135,6 +154,13 @@ class _Row(StrictModel):
     key: Hex32
 
 
+class _Closed(StrictModel):
+    log: Slug
+    size: Whole
+    root: Hex32
+    next: Slug
+
+
 def _month(value: str) -> str:
     month_start(value)
     return value
@@ -149,6 +175,7 @@ class _File(StrictModel):
     protocol_versions: tuple[Annotated[Whole, Field(ge=1)], ...] = Field(min_length=1)
     signing_keys: tuple[Hex32, ...] = Field(min_length=1, max_length=4)
     logs: tuple[Slug, ...] = Field(default=(), max_length=16)
+    closed_logs: tuple[_Closed, ...] = Field(default=(), max_length=64)
     privacy_officer: Hex32 | None = None
     desk: str | None = None
     opening_hours: str | None = None
@@ -172,6 +199,10 @@ def _lines(manifest: KeyManifest) -> list[str]:
     ]
     if manifest.logs:
         lines.append(f"logs: [{', '.join(manifest.logs)}]")
+    if manifest.closed_logs:
+        lines.append("closed_logs:")
+        for one in manifest.closed_logs:
+            lines.append(f'  - {{log: {one.log}, size: {one.size}, root: "{one.root.hex()}", next: {one.next}}}')
     if manifest.privacy_officer is not None:
         lines.append(f'privacy_officer: "{manifest.privacy_officer.hex()}"')
     contact = {"desk": manifest.desk, "opening_hours": manifest.opening_hours}
@@ -215,10 +246,22 @@ def _check(manifest: KeyManifest) -> None:
         raise KeysError("logs is a rising list of names, each once")
     if list(manifest.tls_keys) != sorted(set(manifest.tls_keys)):
         raise KeysError("tls_keys is a rising list of hashes of public keys, each once")
+    _check_closed(manifest)
     if any(not is_slug(name) or not 0 <= size < 10**12 for name, size in manifest.register_sizes.items()):
         raise KeysError("register_sizes names registers with their number of persons")
     _check_desk(manifest)
     _check_keys(manifest)
+
+
+def _check_closed(manifest: KeyManifest) -> None:
+    names = [one.log for one in manifest.closed_logs]
+    if names != sorted(set(names)) or set(names) & set(manifest.logs):
+        raise KeysError("closed_logs is a rising list of logs, each once, none of which is in service")
+    for one in manifest.closed_logs:
+        if not is_slug(one.log) or not is_slug(one.next) or len(one.root) != 32 or not 0 <= one.size < 2**63:
+            raise KeysError("a closed log has a name, a size, a root of 32 bytes and the name of the one after it")
+        if one.next not in {*names, *manifest.logs} - {one.log}:
+            raise KeysError(f"the log {one.log} goes on as {one.next}, which this manifest does not name")
 
 
 def _check_desk(manifest: KeyManifest) -> None:

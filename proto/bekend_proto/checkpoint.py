@@ -33,7 +33,9 @@ NO_CHECKPOINT: Final = bytes(CHECKPOINT_LENGTH)
 """What stands in a Question or Answer while no checkpoint was seen."""
 
 NODE_LOG: Final = "node"
-"""Name of the one log that a node keeps. The broker's manifest names those of its replicas."""
+"""Name of a node's log; one that a restore or a standby begins is named `node-` and more. The broker's manifest names
+those of its replicas, which begin otherwise.
+"""
 
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _ORIGIN: Final = re.compile(r"bekend/[0-9]{8}[0-9A-Z]{12}/log/[a-z][a-z0-9_-]{0,40}")
@@ -108,6 +110,12 @@ def owner_of(origin: str) -> str:
     if not _ORIGIN.fullmatch(origin):
         raise MalformedError("the origin of a log is bekend/<oin>/log/<name>")
     return origin.split("/")[1]
+
+
+def is_node_log(origin: str) -> bool:
+    """Whether a log of this origin is a node's; else it is of a replica of the broker."""
+    name = origin.rpartition("/")[2]
+    return name == NODE_LOG or name.startswith(f"{NODE_LOG}-")
 
 
 def log_id(origin: str) -> bytes:

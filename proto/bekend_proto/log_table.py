@@ -5,6 +5,7 @@
     checkpoint   the own signed checkpoints, one for each hour kept for ever
     cosignature  what witnesses added to them
     log_seen     the last checkpoint of each other log that was proved to go on from the one before
+    log_closed   own logs that ended in a restore, with the head that was put back; append-only
     alarm        what did not agree, with its evidence; append-only, as is who cleared it and why
 
 Entry and hashes are written in the transaction of what they record (durable.py), so a commit that many share syncs
@@ -19,9 +20,10 @@ import sqlite_utils
 
 from bekend_proto import merkle
 from bekend_proto.checkpoint import Checkpoint
+from bekend_proto.errors import LogError
 from bekend_proto.migrations import statements
-from bekend_proto.note import NoteSignature
-from bekend_proto.octets import i2osp, lp
+from bekend_proto.note import NoteSignature, parse_note
+from bekend_proto.octets import blake, i2osp, lp
 from bekend_proto.sql import Connection
 
 LOG_DDL: Final = """
@@ -103,6 +105,23 @@ CREATE TRIGGER alarm_cleared_keeps_values BEFORE UPDATE ON alarm_cleared
 BEGIN SELECT RAISE(ABORT, 'alarms are append-only'); END;
 """
 
+CLOSED_DDL: Final = """
+CREATE TABLE log_closed (
+  origin TEXT PRIMARY KEY,
+  size   INTEGER NOT NULL,
+  root   BLOB NOT NULL,
+  taken  INTEGER NOT NULL,
+  at     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER log_closed_keeps_rows BEFORE DELETE ON log_closed
+BEGIN SELECT RAISE(ABORT, 'a log stays closed'); END;
+CREATE TRIGGER log_closed_keeps_values BEFORE UPDATE ON log_closed
+BEGIN SELECT RAISE(ABORT, 'a log stays closed'); END;
+"""
+
+RESTORED: Final = "restored"
+"""Kind of log entry: the log before this one was closed by a restore. Its hash commits to what `Closed` holds."""
+
 _HOUR: Final = 3_600_000
 _KEEP_ALL: Final = 48 * _HOUR
 """Checkpoints younger than this (milliseconds) are all kept; of older ones the first of each hour."""
@@ -147,6 +166,24 @@ class Alarm(NamedTuple):
     detail: str
     evidence: bytes
     cleared: bool
+
+
+class Closed(NamedTuple):
+    """A log of this party that ended in a restore: its head as it was put back. Moments in milliseconds.
+
+    `taken`: when the backup was made; `at`: when it was put back. What was logged in between is with others alone.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+    taken: int
+    at: int
+
+    def hash(self) -> bytes:
+        """What the first new entry of the log after it commits to (proto/README.md)."""
+        facts = lp(self.origin.encode("ascii")) + i2osp(self.size, 8) + self.root
+        return blake(32, b"bekend1-restored", facts + i2osp(self.taken, 8) + i2osp(self.at, 8))
 
 
 def add_tree(database: sqlite_utils.Database) -> None:
@@ -255,6 +292,43 @@ def keep_cosignature(connection: Connection, size: int, line: NoteSignature) -> 
         (size, line.name, line.key_id, line.signature),
     )
     return True
+
+
+def own_origin(connection: Connection) -> str | None:
+    """Under which name this log was signed last; None when it never was, since it began or was put back."""
+    found = newest_checkpoint(connection)
+    return None if found is None else parse_note(found[1]).text.partition("\n")[0]
+
+
+def close_log(connection: Connection, origin: str, *, taken: int, at: int) -> Closed:
+    """End a log that was put back from a backup of `taken`, at `at` (milliseconds): it goes on under another name.
+
+    The entries stay, as the first ones of the log after it, and the next one says so.
+    """
+    size = log_size(connection)
+    found = Closed(origin, size, merkle.root(size, reader(connection)), taken, at)
+    connection.execute("INSERT INTO log_closed VALUES (?, ?, ?, ?, ?)", found)
+    connection.execute("DELETE FROM checkpoint")
+    append(connection, [Entry(RESTORED, found.hash(), at)])
+    return found
+
+
+def closed(connection: Connection) -> list[Closed]:
+    """The own logs that ended in a restore, oldest first."""
+    rows = connection.execute("SELECT origin, size, root, taken, at FROM log_closed ORDER BY at, origin")
+    return [Closed(origin, size, bytes(root), taken, at) for origin, size, root, taken, at in rows]
+
+
+def check_origin(connection: Connection, origin: str) -> None:
+    """Raise LogError unless this log may be signed under this name."""
+    if any(one.origin == origin for one in closed(connection)):
+        raise LogError(
+            f"the log {origin} was closed by a restore: give `log` in the configuration a name that was never used, "
+            "make a manifest and have it signed"
+        )
+    named = own_origin(connection)
+    if named not in {None, origin}:
+        raise LogError(f"this database holds the log {named}, the configuration says {origin}: set `log` back")
 
 
 def cosignatures(connection: Connection, size: int) -> list[NoteSignature]:

@@ -26,7 +26,7 @@ from typing import Any, Final
 from nacl.signing import SigningKey
 
 from bekend_proto import merkle
-from bekend_proto.checkpoint import NODE_LOG, Checkpoint, log_origin, owner_of
+from bekend_proto.checkpoint import Checkpoint, is_node_log, owner_of
 from bekend_proto.errors import MalformedError
 from bekend_proto.log_table import Entry
 from bekend_proto.note import parse_note, sign_note
@@ -36,7 +36,7 @@ KIND: Final = "bekend/1 log export"
 _HEADER: Final = ("kind", "log", "size", "first", "end", "since", "until", "made")
 _ENTRY: Final = ("i", "kind", "requester", "source", "hash", "at")
 _MASKED: Final = ("i", "leaf", "at")
-SHOWN: Final = frozenset({"question", "asked", "told", "answered", "begin", "fetch", "enrolment"})
+SHOWN: Final = frozenset({"question", "asked", "told", "answered", "begin", "fetch", "enrolment", "restored"})
 """Kinds of entry that an export shows. What else a party logs, such as the work at a desk, could tell of an answer."""
 
 
@@ -95,7 +95,7 @@ class Export:
     @property
     def is_node(self) -> bool:
         """Whether it is the log of a node; else of a replica of the broker."""
-        return self.log == log_origin(self.owner, NODE_LOG)
+        return is_node_log(self.log)
 
     @property
     def shown(self) -> list[tuple[int, Entry]]:
