@@ -44,10 +44,11 @@ def open_from(directory: Directory, caller: str, cls: type[M], signed: Signed, n
     """The message in `signed`, of the organisation that calls, under a version in service, sent just now.
 
     Raises SignatureError, MalformedError, VersionError, UnknownPartnerError (another's name in it), CovenantError,
-    KeysError (another manifest number than the directory's) and StaleError.
+    KeysError (another manifest number than the directory's), StaleError, and NotReadyError just after a restore.
     """
     manifest = directory.manifest_of(caller)
     message = open_signed(cls, signed, _LABELS[cls], manifest.signing_keys)
+    directory.check_quiet(now)
     _check_common(directory.present, message, now)
     sender, number = _sender(message)
     if sender != caller:

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import Awaited
-from bekend_proto import logs
+from bekend_proto import log_table, logs
 from bekend_proto.certificates import Certificates
+from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import BekendError
 from bekend_proto.serve import RunningServer, start_server
@@ -143,6 +144,8 @@ class Broker:
     async def open(self) -> None:
         """Put everything into service."""
         await self._put(self._directory.present)
+        # Before anything is served: a backup that was put back holds what was destroyed since.
+        await self.retention.try_tidy()
         await self._inbox.empty()
         await self._releases.forget_over()
         await self._checkpoints.make()
@@ -260,11 +263,12 @@ class Broker:
 async def start_broker(config: BrokerConfig, clock: Clock) -> Broker:
     """Start a broker of this configuration; it serves when this returns.
 
-    Raises CovenantFaults, KeysError, SignatureError, StorageError, TlsFilesError, AddressError: each names the
-    remedy, and nothing is left running.
+    Raises CovenantFaults, KeysError, LogError, SignatureError, StorageError, TlsFilesError, AddressError: each names
+    the remedy, and nothing is left running.
     """
     store = Store.of(config)
     try:
+        store.read(lambda c: log_table.check_origin(c, log_origin(config.oin, config.log)))
         present = load_present(config, clock.now(), store.newest_covenant)
         broker = Broker(config, clock, store, Metrics(), present)
     except BaseException:

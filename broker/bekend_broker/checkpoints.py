@@ -13,20 +13,20 @@ as far as the newest one, so that nothing unsigned is ever proved.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
 from bekend_proto import log_table, logs, merkle
 from bekend_proto.channel import LABEL_PROMISE, sign_message
 from bekend_proto.checkpoint import (
-    NODE_LOG,
     Checkpoint,
     cosigned_at,
     log_id,
     log_origin,
     merge,
     open_checkpoint,
+    owner_of,
     witness_name,
 )
 from bekend_proto.clock import Clock, milliseconds
@@ -132,7 +132,7 @@ class Checkpoints:
 
         Raises MalformedError, SignatureError, StaleError for a checkpoint that is not kept any more.
         """
-        checkpoint = self._open(note, self.origin, self._directory.present.manifest.signing_keys)
+        checkpoint = self._open(note, {self.origin}, self._directory.present.manifest.signing_keys)
         parsed = parse_note(note)
         keys = self._directory.manifest_of(caller).signing_keys
         if cosigned_at(parsed, caller, keys) is None:
@@ -153,10 +153,17 @@ class Checkpoints:
 
         Raises MalformedError, SignatureError; LogError, with an alarm kept, when it does not go on.
         """
-        origin = log_origin(caller, NODE_LOG)
-        checkpoint = self._open(request.checkpoint, origin, self._directory.manifest_of(caller).signing_keys)
-        now = self._clock.now()
-        held = (await self._store.look(log_table.seen)).get(origin)
+        manifest = self._directory.manifest_of(caller)
+        origins = {log_origin(caller, name) for name in manifest.log_names}
+        checkpoint = self._open(request.checkpoint, origins, manifest.signing_keys)
+        origin, now = checkpoint.origin, self._clock.now()
+        seen = await self._store.look(log_table.seen)
+        held = seen.get(origin)
+        if held is None:
+            # What was seen of the log before stays, as evidence: that one ended in a restore, or in a take-over.
+            for head, _ in seen.values():
+                if owner_of(head.origin) == caller:
+                    logs.log(logs.LOG_FOLLOWED, origin=head.origin, entries=head.size, by=origin)
         if held is not None:
             before, note = held
             if request.older != before.size and checkpoint.size >= before.size:
@@ -186,12 +193,12 @@ class Checkpoints:
             raise StaleError("no checkpoint of this size is signed yet")
 
     @staticmethod
-    def _open(note: bytes, origin: str, keys: Sequence[bytes]) -> Checkpoint:
+    def _open(note: bytes, origins: Collection[str], keys: Sequence[bytes]) -> Checkpoint:
         if len(note) > NOTE_LIMIT:
             raise MalformedError(f"a checkpoint has at most {NOTE_LIMIT} octets")
         checkpoint = open_checkpoint(note, keys)
-        if checkpoint.origin != origin:
-            raise MalformedError(f"a checkpoint of {checkpoint.origin} in the place of one of {origin}")
+        if checkpoint.origin not in origins:
+            raise MalformedError(f"a checkpoint of {checkpoint.origin} in the place of one of {', '.join(origins)}")
         return checkpoint
 
     async def _alarm(

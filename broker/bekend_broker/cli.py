@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 from bekend_policy.load import load_covenant
+from bekend_policy.manifest import closed_logs
 from bekend_policy.sign import write_atomic
 from bekend_policy.suspension import open_suspension
 from bekend_policy.versions import held
@@ -17,7 +18,16 @@ from bekend_proto.findings import FAILED, show
 from bekend_proto.identity import pinned_keys
 
 from bekend_broker import app as composition
-from bekend_broker import backup_cli, breach_cli, covenants, database_cli, log_export_cli, retention_cli
+from bekend_broker import (
+    backup_cli,
+    breach_cli,
+    covenants,
+    data_backup_cli,
+    database_cli,
+    log_export_cli,
+    retention_cli,
+)
+from bekend_broker.backups import closed_here
 from bekend_broker.checks import check_all, next_manifest_number
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.directory import shelf_of
@@ -40,6 +50,8 @@ EPILOG = """
     bekend broker serve --config broker/broker.yaml       run; SIGTERM drains, SIGHUP reloads
 
     bekend broker covenant add convenant-2 --config ...   a new version beside the present one
+
+    bekend broker backup /backup --config ...             the data, while it runs; restore puts it back
 
     bekend broker backup-keys keys.backup --config ...    the roots, for two persons together
 
@@ -80,6 +92,9 @@ app.add_typer(retention_cli.app)
 app.add_typer(database_cli.app)
 app.command("backup-keys")(backup_cli.backup_keys)
 app.command("restore-keys")(backup_cli.restore_keys)
+app.command("backup")(data_backup_cli.backup)
+app.command("verify-backup")(data_backup_cli.verify_backup)
+app.command("restore")(data_backup_cli.restore)
 app.command("breach")(breach_cli.breach)
 
 
@@ -131,6 +146,7 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
             others=others,
             logs=settings.log_names,
             tls_keys=pinned_keys([settings.tls.certificate, *settings.tls.pinned]),
+            closed=closed_logs(closed_here(settings), settings.log),
         )
         path = settings.manifest.with_name(f"manifest-{number}")
         write_atomic(path, draft.text().encode())

@@ -9,17 +9,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from bekend_policy.scalars import TrueFalse
+from bekend_policy.scalars import TrueFalse, rule_fault
 from bekend_policy.strict_yaml import load_yaml
+from bekend_proto.checkpoint import is_node_log
 from bekend_proto.credentials import credential
 from bekend_proto.identity import TlsFiles
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
 """An organisation's number: 20 positions, leading zeros kept, never a number."""
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
 """host:port"""
-LogName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
+
+
+def _not_a_nodes(name: str) -> str:
+    if is_node_log(name):
+        raise rule_fault("logs of that name are those of nodes", "Name it after the replica, for example main.")
+    return name
+
+
+LogName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$"), AfterValidator(_not_a_nodes)]
 """Name of a replica's log, as the signed manifest names it."""
 Seconds = Annotated[float, Field(gt=0, le=600)]
 """A duration in seconds."""

@@ -19,9 +19,17 @@ from bekend_policy.model import Covenant, Participant
 from bekend_policy.retention import longest_term
 from bekend_policy.suspension import Suspension, Suspensions, open_suspension, parse_suspension
 from bekend_policy.versions import FOLDER, Version, load_versions
-from bekend_proto import logs
+from bekend_proto import log_table, logs
 from bekend_proto.clock import Clock
-from bekend_proto.errors import BekendError, CovenantError, KeysError, MalformedError, StaleError, UnknownPartnerError
+from bekend_proto.errors import (
+    BekendError,
+    CovenantError,
+    KeysError,
+    MalformedError,
+    NotReadyError,
+    StaleError,
+    UnknownPartnerError,
+)
 from bekend_proto.interceptors import Caller
 from bekend_proto.note import parse_note, verify_note
 from bekend_proto.sql import Connection
@@ -180,6 +188,7 @@ class Directory:
         self._looked_at: set[bytes] = set()
         self.own_number_elsewhere = 0
         """The number of the own manifest that the newest replica serves."""
+        self._quiet_until = database.read(log_table.quiet_until)
         # One change at a time: what is published during a reload is not lost.
         self._changing = asyncio.Lock()
 
@@ -324,6 +333,10 @@ class Directory:
             number=suspension.number,
             lifted=suspension.lifted,
         )
+    def check_quiet(self, now: datetime) -> None:
+        """Raise NotReadyError just after a restore: ids that were seen since the backup are forgotten."""
+        if now < self._quiet_until:
+            raise NotReadyError(f"put back from a backup: nothing is evaluated before {self._quiet_until:%H:%M:%S} UTC")
 
     def manifest_of(self, oin: str) -> KeyManifest:
         """The newest manifest of a partner.

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
-from bekend_policy.manifest import KeyManifest
+from bekend_policy.manifest import ClosedLog, KeyManifest
 from bekend_policy.model import Covenant, Mode
 from bekend_policy.retention import MOST, years_before
 from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, month_start, next_epoch, previous_epoch
@@ -252,12 +252,13 @@ def draft_manifest(
     others: Sequence[Covenant] = (),
     logs: Sequence[str] = ("main",),
     tls_keys: tuple[bytes, ...] = (),
+    closed: tuple[ClosedLog, ...] = (),
 ) -> KeyManifest:
     """The manifest that the operator signs off line: every key that the roots at hand and the covenant call for.
 
-    `others`: further versions of the covenant, in service beside it during a change-over; `logs`: of the replicas;
-    `tls_keys`: hashes of the public keys of their certificates.
-    Raises KeysError when a root cannot be read.
+    `others`: further versions of the covenant, in service beside it during a change-over; `logs`: of the replicas,
+    `closed`: those that a restore ended; `tls_keys`: hashes of the public keys of the replicas' certificates. Raises
+    KeysError when a root cannot be read.
     """
     epochs, months = roots_at_hand(folder)
     first = previous_epoch(epoch_of(now))
@@ -292,6 +293,7 @@ def draft_manifest(
         signing_keys=(public_signing_key(folder),),
         logs=tuple(logs),
         tls_keys=tls_keys,
+        closed_logs=closed,
         evaluation_keys=evaluation,
         record_keys=record,
     )

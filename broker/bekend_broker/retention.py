@@ -52,13 +52,17 @@ class Retention:
         self._copies = False
 
     async def run(self) -> None:
-        """Tidy now, and every ten minutes, until cancelled. What fails is logged and tried again."""
+        """Tidy every ten minutes, until cancelled. What fails is tried again."""
         while True:
-            try:
-                await self.tidy()
-            except BekendError as fault:
-                logs.log(logs.RETENTION_FAILED, detail=fault.detail)
             await asyncio.sleep(TIDY_SECONDS)
+            await self.try_tidy()
+
+    async def try_tidy(self) -> None:
+        """As `tidy`; what fails is logged."""
+        try:
+            await self.tidy()
+        except BekendError as fault:
+            logs.log(logs.RETENTION_FAILED, detail=fault.detail)
 
     async def tidy(self) -> int:
         """Destroy what is past its term now; how many rows and keys there were. Raises StorageError, KeysError."""

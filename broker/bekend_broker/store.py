@@ -122,6 +122,7 @@ CREATE INDEX open_question_until ON open_question (until);
     Migration(6, "broker: tree of the log, checkpoints, alarms", log_table.add_tree),
     Migration(7, "broker: readings of the log", READ_DDL),
     Migration(8, "broker: retention", RETENTION_DDL),
+    Migration(9, "broker: logs closed by a restore", log_table.CLOSED_DDL),
 )
 
 

@@ -187,7 +187,7 @@ def _node(
     used = registers_in_use(pairs, partner.oin)
     files = population.write(folder / "import", partner.oin)
     sizes = {register: max(1, len(population.registers[partner.oin, register])) for register in used}
-    desk = {"desk": f"Loket {partner.name}, loket@{partner.slug}.example", "opening_hours": "werkdagen 9-17 uur"}
+    contact = {"desk": f"Loket {partner.name}, loket@{partner.slug}.example", "opening_hours": "werkdagen 9-17 uur"}
     officer = off_line.privacy_officer
     (folder / "privacy-officer.pub").write_text(officer.public_file, encoding="ascii")
     draft = node_keys.draft_manifest(
@@ -199,7 +199,8 @@ def _node(
         number=1,
         now=now,
         tls_keys=pinned_keys([tls.certificate]),
-        **desk,
+        desk=contact["desk"],
+        opening_hours=contact["opening_hours"],
     )
     (folder / "manifest.note").write_bytes(sign_note(draft.text(), off_line.signer.name, off_line.signer.seed))
     for register in used:
@@ -214,7 +215,7 @@ def _node(
             "covenant": "../covenant",
             "anchor": off_line.signer.vkey,
             "manifest": "manifest.note",
-            **desk,
+            **contact,
             "standing_decisions": "besluiten",
             "privacy_officer": "privacy-officer.pub",
             "brokers": [{"address": f"127.0.0.1:{broker}"}],

@@ -19,7 +19,7 @@ from bekend_policy.manifest import open_manifest
 from bekend_policy.model import Covenant
 from bekend_policy.sign import verify_covenant
 from bekend_proto import log_table
-from bekend_proto.checkpoint import NODE_LOG, log_origin
+from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import milliseconds
 from bekend_proto.errors import BekendError
 from bekend_proto.ledger.exported import Record
@@ -51,7 +51,7 @@ def export_node(path: Path, since: datetime, until: datetime, now: datetime, *, 
     config = load_node(path)
     key = NodeKeys.load(config.keys, config.oin).signing
     first, end = milliseconds(since), milliseconds(until)
-    origin = log_origin(config.oin, NODE_LOG)
+    origin = log_origin(config.oin, config.log)
     with closing(NodeStore.open(config.data)) as store:
         asyncio.run(store.write(lambda c: log_table.append(c, [_reading(first, end, now, records=records)])))
         kept = store.answered_records(first, end) if records else []

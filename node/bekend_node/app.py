@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import FOLDER, Awaited
-from bekend_proto import logs
+from bekend_proto import log_table, logs
 from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError, UnknownPartnerError
@@ -113,7 +113,14 @@ class Node:
         )
         self.directory.guard(self.links)
         self.filters = Filters(
-            config, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
+            config,
+            keys=keys,
+            rules=self.rules,
+            registers=registers,
+            store=store,
+            desk=desk,
+            clock=clock,
+            quiet_until=store.read(log_table.quiet_until),
         )
         self.hook = Hook(config.desk_hook, logs.DESK_HOOK_FAILED)
         self.late_hook = Hook(config.late_hook, logs.LATE_HOOK_FAILED)
@@ -144,6 +151,7 @@ class Node:
             clock=clock,
             metrics=self.metrics,
             seconds=config.checkpoint_seconds,
+            log=config.log,
         )
         heads = self.witness.heads
         answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held, heads)

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from bekend_node import (
     alarm_cli,
+    backup_cli,
     breach_cli,
     colleagues_cli,
     covenant_cli,
@@ -59,6 +60,8 @@ EPILOG = """
 
     bekend node colleagues add --config node.yaml                      about whom a second officer always looks
 
+    bekend node backup /backup --config node.yaml                      while it runs; restore puts it back
+
     bekend node doctor --config node.yaml                              everything, up to the canary over the broker
 
     bekend node shield --config node.yaml                              asks for the number; never on the command line
@@ -96,6 +99,9 @@ app.command("signals")(signals_cli.signals)
 app.add_typer(questions_cli.app)
 app.add_typer(retention_cli.app)
 app.command("breach")(breach_cli.breach)
+app.command("backup")(backup_cli.backup)
+app.command("verify-backup")(backup_cli.verify_backup)
+app.command("restore")(backup_cli.restore)
 app.add_typer(alarm_cli.app)
 app.add_typer(desk_cli.app)
 app.add_typer(colleagues_cli.app)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from bekend_policy.manifest import is_one_line
 from bekend_policy.scalars import Oin, TrueFalse, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
+from bekend_proto.checkpoint import NODE_LOG
 from bekend_proto.credentials import credential
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
@@ -39,6 +40,9 @@ OneLine = Annotated[str, AfterValidator(_one_line)]
 """Text that stands in the manifest."""
 PurposeId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,60}/[a-z0-9_-]{1,60}$")]
 """A purpose's id: covenant/doel."""
+
+LogName = Annotated[str, StringConstraints(pattern=r"^node(-[a-z0-9_-]{1,35})?$")]
+"""Name of a node's log, as its signed manifest names it."""
 
 SHIELDED = "afgeschermd"
 """The register of persons for whom this node never answers `bekend`; every node has it (protocol section 5)."""
@@ -272,6 +276,8 @@ class NodeConfig(StrictModel):
     registers: dict[RegisterName, Register] = Field(default_factory=dict)
     approvers: tuple[str, ...] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | None = None
+    log: LogName = NODE_LOG
+    logs: tuple[LogName, ...] = ()
     checkpoint_seconds: Annotated[float, Field(ge=0.1, le=600)] = 60.0
     registration_months: Annotated[Whole, Field(ge=1, le=240)] = 24
     max_refused_percent: Annotated[float, Field(ge=0, le=100)] = 1.0
@@ -297,6 +303,11 @@ class NodeConfig(StrictModel):
         """The reserved test number that is enrolled with every import and asked about to find silent misses."""
         kind, _, value = self.canary.partition(":")
         return parse_identifier(kind, value)
+
+    @property
+    def log_names(self) -> tuple[str, ...]:
+        """Names of the logs of this node and its standby."""
+        return tuple(sorted({self.log, *self.logs}))
 
     @property
     def worker_count(self) -> int:

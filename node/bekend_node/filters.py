@@ -93,7 +93,9 @@ class Filters:
         store: Store,
         desk: DeskStore,
         clock: Clock,
+        quiet_until: datetime | None = None,
     ) -> None:
+        """`quiet_until`: nothing is answered before, so that no question of before a restore is answered twice."""
         self._config = config
         self._keys = keys
         self._rules = rules
@@ -105,6 +107,7 @@ class Filters:
         self._shelves: dict[str, _Shelf] = {}
         self._before: dict[tuple[str, int], _Before] = {}
         self._ticking = asyncio.Lock()
+        self._quiet_until = quiet_until
 
     def serving(self, purpose: str, covenant: Covenant | None = None) -> Serving:
         """The filter to answer with now, under this version of the covenant or the one in force.
@@ -113,6 +116,8 @@ class Filters:
         """
         now = self._clock.now()
         self.check_halt(purpose)
+        if self._quiet_until is not None and now < self._quiet_until:
+            raise NotReadyError(f"put back from a backup: nothing is answered before {self._quiet_until:%H:%M:%S} UTC")
         shelf = self._shelves.get(purpose)
         if shelf is None or shelf.serving is None:
             inputs_of(purpose, self._rules.now, self._registers, self._keys, now)

@@ -19,8 +19,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
-from bekend_policy.manifest import KeyManifest
+from bekend_policy.manifest import ClosedLog, KeyManifest
 from bekend_proto import oprf
+from bekend_proto.checkpoint import NODE_LOG
 from bekend_proto.clock import epoch_of, epoch_start, next_epoch, previous_epoch
 from bekend_proto.credentials import is_open_to_others
 from bekend_proto.errors import KeysError
@@ -194,11 +195,14 @@ def draft_manifest(
     desk: str | None = None,
     opening_hours: str | None = None,
     tls_keys: tuple[bytes, ...] = (),
+    logs: Iterable[str] = (NODE_LOG,),
+    closed: tuple[ClosedLog, ...] = (),
 ) -> KeyManifest:
     """The manifest that the ondertekenaar signs off line; makes the next epoch's root when that is near.
 
     `purposes` are those in which this node is a source, `sizes` the stated size (persons) of each register;
-    `afgeschermd` has one too, since its budget is reserved.
+    `afgeschermd` has one too, since its budget is reserved. `logs` are those of this node and its standby, `closed`
+    those that a restore ended.
     """
     epochs = enrolled_epochs(now)
     for epoch in epochs:
@@ -223,6 +227,8 @@ def draft_manifest(
             for epoch in sorted(served)
         },
         record_keys={},
+        logs=tuple(sorted(set(logs))),
+        closed_logs=closed,
     )
 
 

@@ -129,6 +129,11 @@ def _of_epoch(
     # Who was shielded last epoch, or under other purposes, is not to be known here because a list was forgotten.
     if shielding and SHIELDED not in here:
         raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
+    for register in (*source.registers, *((SHIELDED,) if SHIELDED in here else ())):
+        if here[register].restored:
+            raise NotReadyError(
+                f"the register {register} came back from a backup, and who changed since is not in it: import it anew"
+            )
     named = tuple(here[register] for register in source.registers)
     shielded = (here[SHIELDED],) if SHIELDED in here else ()
     # A question by one kind would find nobody of a register that holds another: a silent miss.

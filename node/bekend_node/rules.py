@@ -12,7 +12,8 @@ from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_policy.model import Covenant, Mode, Source
 from bekend_policy.standing import StandingDecision, check_standing, parse_standing
 from bekend_policy.versions import FOLDER, Version, load_versions
-from bekend_proto import logs
+from bekend_proto import log_table, logs
+from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, CovenantError, KeysError
 from bekend_proto.logs import log
@@ -153,8 +154,21 @@ def load_rules(config: NodeConfig, keys: NodeKeys, store: Store, clock: Clock) -
     manifest, note = load_manifest(config, now)
     rules = Rules(config.oin, covenant, manifest, note, load_standing(config, covenant), older)
     check_against(keys, manifest, rules.answered(), now)
+    check_log(config, manifest, store)
     store.remember_covenant(covenant.id, covenant.version)
     return rules
+
+
+def check_log(config: NodeConfig, manifest: KeyManifest, store: Store) -> None:
+    """Raise KeysError, LogError unless the manifest names this node's log, and its database may go on under that name.
+
+    A log that was closed by a restore is never gone on with: others saw more of it.
+    """
+    store.read(lambda c: log_table.check_origin(c, log_origin(config.oin, config.log)))
+    if config.log not in manifest.log_names:
+        raise KeysError(
+            f"the signed manifest does not name log {config.log!r}: run `bekend node manifest`, and have it signed"
+        )
 
 
 class RulesInForce:

@@ -3,20 +3,24 @@
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 
 from bekend_policy.load import load_covenant
-from bekend_policy.manifest import KeyManifest, parse_manifest
+from bekend_policy.manifest import KeyManifest, closed_logs, parse_manifest
+from bekend_proto import log_table
 from bekend_proto.errors import BekendError, CovenantError, KeysError
 from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 from bekend_proto.identity import pinned_keys
+from bekend_proto.log_table import Closed
 from bekend_proto.note import parse_note
 
 from bekend_node.config import NodeConfig
 from bekend_node.keys import NodeKeys, draft_manifest
+from bekend_node.store import Store
 
 
 def sample_config() -> str:
@@ -72,19 +76,41 @@ def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
         desk=config.desk,
         opening_hours=config.opening_hours,
         tls_keys=pinned_keys([config.tls.certificate, *config.tls.pinned]),
+        logs=config.log_names,
+        closed=closed_logs(_closed(config), config.log),
     )
 
 
 def next_number(config: NodeConfig) -> int:
-    """One more than the manifest in force; 1 when there is none. Raises KeysError when that cannot be read."""
+    """One more than the manifest in force, and than any that was seen; 1 when there is none.
+
+    Raises KeysError when that cannot be read.
+    """
+    with _store(config) as store:
+        seen = store.manifests().get(config.oin, (0, b""))[0] if store else 0
     try:
         note = config.manifest.read_bytes()
     except FileNotFoundError:
-        return 1
+        return seen + 1
     try:
-        return parse_manifest(parse_note(note).text).number + 1
+        return max(seen, parse_manifest(parse_note(note).text).number) + 1
     except BekendError as fault:
         raise KeysError(f"{config.manifest}: {fault.detail}") from fault
+
+
+def _closed(config: NodeConfig) -> list[Closed]:
+    with _store(config) as store:
+        return store.read(log_table.closed) if store else []
+
+
+@contextmanager
+def _store(config: NodeConfig) -> Iterator[Store | None]:
+    """The node's database, if there is one: a manifest is also made before a node ever ran."""
+    if not (config.data / "node.db").exists():
+        yield None
+        return
+    with closing(Store.open(config.data)) as store:
+        yield store
 
 
 def officer_keys(config: NodeConfig) -> tuple[bytes | None, bytes | None]:

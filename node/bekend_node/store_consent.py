@@ -68,6 +68,18 @@ class Consents:
 
         await self._database.write(write)
 
+    def standing(self) -> list[tuple[str, int]]:
+        """Case tag and id of every consent that was not withdrawn, oldest first."""
+        return self._database.read(
+            lambda conn: [
+                (str(tag), int(id_))
+                for tag, id_ in conn.execute(
+                    "SELECT one.case_tag, one.id FROM consent AS one WHERE one.withdraws IS NULL"
+                    " AND NOT EXISTS (SELECT 1 FROM consent AS later WHERE later.withdraws = one.id) ORDER BY one.id"
+                )
+            ]
+        )
+
     def of_case(self, case_tag: str) -> list[ConsentRow]:
         """The consents of a case, oldest first."""
         return self._database.read(

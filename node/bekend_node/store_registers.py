@@ -54,14 +54,22 @@ CREATE TABLE imported (
 );
 CREATE INDEX imported_at ON imported (at);
 """
-MIGRATIONS = (Migration(1, "start", _START), Migration(2, "imports put into service", _IMPORTED))
+_RESTORED = "ALTER TABLE generation ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;"
+MIGRATIONS = (
+    Migration(1, "start", _START),
+    Migration(2, "imports put into service", _IMPORTED),
+    Migration(3, "generations put back from a backup", _RESTORED),
+)
 
-_COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind"
+_COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind, restored"
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One register's set for one purpose and epoch, in service. `imported_at` in seconds, `kind` of identifier."""
+    """One register's set for one purpose and epoch, in service. `imported_at` in seconds, `kind` of identifier.
+
+    `restored`: it came back from a backup, and who was added, removed or shielded since is not in it.
+    """
 
     id: int
     register: str
@@ -71,6 +79,7 @@ class Generation:
     imported_at: int
     persons: int
     kind: str
+    restored: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,7 +261,7 @@ class Registers:
                 ).fetchall()
                 old += [row[0] for row in rows]
                 conn.execute(
-                    f"INSERT INTO generation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - fixed names
+                    f"INSERT INTO generation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608 - fixed names
                     (
                         new.id,
                         register,
@@ -300,6 +309,21 @@ class Registers:
         """Forget imports that were put into service before a moment (milliseconds)."""
         self._database.write_sync(lambda conn: conn.execute("DELETE FROM imported WHERE at < ?", (before,)))
 
+    def mark_restored(self) -> None:
+        """All that is here came back from a backup: it answers nothing until it is imported anew.
+
+        `afgeschermd` too, also where it was not there: somebody may have been shielded since. Imports that were under
+        way are over: the broker may have seen more of them.
+        """
+
+        def write(conn: Connection) -> None:
+            conn.execute("INSERT OR IGNORE INTO shielding SELECT DISTINCT purpose FROM generation")
+            conn.execute("UPDATE generation SET restored = 1")
+            conn.execute("DELETE FROM import")
+
+        self._database.write_sync(write)
+        self._scrub()
+
     def forget_epochs(self, keep: Iterable[str]) -> None:
         """Destroy all that belongs to epochs that are over: generations, canaries, imports (protocol section 4)."""
         kept = set(keep)
@@ -339,10 +363,18 @@ class Registers:
 
 
 def _generation(row: Sequence[object]) -> Generation:
-    number, register, purpose, epoch, as_of, imported_at, persons, kind = row
+    number, register, purpose, epoch, as_of, imported_at, persons, kind, restored = row
     assert isinstance(number, int)
     assert isinstance(imported_at, int)
     assert isinstance(persons, int)
     return Generation(
-        number, str(register), str(purpose), str(epoch), date.fromisoformat(str(as_of)), imported_at, persons, str(kind)
+        number,
+        str(register),
+        str(purpose),
+        str(epoch),
+        date.fromisoformat(str(as_of)),
+        imported_at,
+        persons,
+        str(kind),
+        bool(restored),
     )

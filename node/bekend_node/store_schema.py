@@ -164,4 +164,5 @@ MIGRATIONS: Final = (
     Migration(18, "corrections", store_corrections.DDL),
     Migration(19, "four eyes", store_colleagues.DDL + store_emergencies.DDL),
     Migration(20, "who works on a case", store_team.DDL),
+    Migration(21, "logs closed by a restore", log_table.CLOSED_DDL),
 )

@@ -9,8 +9,8 @@ Every minute, at each replica of the broker:
     5  sign the own log, and show it to the broker, which is its witness
 
 Two checkpoints that do not agree stop this node: it asks and answers nothing until its operator has looked into it
-(`bekend node alarm`). A broken promise, and what a peer alone says, is an alarm that stops nothing: else one partner
-could silence all others.
+(`bekend node alarm`). A broken promise, a log that a restore closed, and what a peer alone says, is an alarm that stops
+nothing: else one partner could silence all others.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from sqlite3 import Connection
 from typing import Any, Final
 
 import grpc
-from bekend_policy.manifest import KeyManifest
+from bekend_policy.manifest import ClosedLog, KeyManifest
 from bekend_proto import log_table, logs, merkle
 from bekend_proto.channel import LABEL_PROMISE, open_signed
 from bekend_proto.checkpoint import (
@@ -68,7 +68,7 @@ NOTE_LIMIT: Final = 64 * 1024
 """Octets of a checkpoint: a cosignature per partner takes a fifth of it."""
 
 FORK, SHRUNK, UNPROVED = "fork", "shrunk", "unproved"
-PROMISE, GOSSIP, OWN = "promise", "gossip", "own-log"
+PROMISE, GOSSIP, OWN, CLOSED = "promise", "gossip", "own-log", "closed"
 STOPPING: Final = frozenset({FORK, SHRUNK, UNPROVED})
 _REFUSALS: Final = (StaleError, MalformedError, KeysError, RefusedError, ProofError)
 """What a broker says when it will not prove something; anything else may come right by itself."""
@@ -86,6 +86,18 @@ class _Replica:
 
 
 @dataclass
+class _Look:
+    """One look at the promises: those to be proved, those that need no more looking at, how many of which closed log
+    are lost.
+    """
+
+    head: Checkpoint
+    due: list[tuple[int, signed_pb2.InclusionPromise]] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    lost: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
 class Witness:
     """Keeps `heads` up to date. `broker` gives the broker's newest manifest."""
 
@@ -97,6 +109,8 @@ class Witness:
     clock: Clock
     metrics: NodeMetrics
     seconds: float = 60.0
+    log: str = NODE_LOG
+    """Name of the own log."""
     heads: Heads = field(default_factory=Heads)
     _seen: dict[str, Checkpoint] = field(default_factory=dict)
     _notes: dict[str, bytes] = field(default_factory=dict, repr=False)
@@ -173,6 +187,8 @@ class Witness:
             return
         if before is not None:
             await self._prove(replica, before, found, note)
+        else:
+            await self._take_over(replica, found, note)
         if self.heads.stopped:
             return
         if before is None or found.size > before.size:
@@ -217,6 +233,58 @@ class Witness:
         else:
             replica.tries = 0
 
+    async def _take_over(self, replica: _Replica, found: Checkpoint, note: bytes) -> None:
+        """A log that is new here goes on from those that a restore closed: they are its first entries.
+
+        What was seen of a closed log has to be in the new one, up to the head that the operator signed as put back.
+        What was seen beyond it is lost, and an alarm that stops nothing says how much.
+        """
+        manifest = self.broker()
+        for closed in manifest.closed_logs:
+            seen = self._seen.get(log_origin(manifest.oin, closed.log))
+            if seen is None or log_origin(manifest.oin, closed.next) != found.origin:
+                continue
+            shared = min((seen, Checkpoint(seen.origin, closed.size, closed.root)), key=lambda one: one.size)
+            await self._prove(replica, Checkpoint(found.origin, shared.size, shared.root), found, note)
+            if self.heads.stopped:
+                return
+            lost = max(seen.size - closed.size, 0)
+            detail = (
+                f"closed by a restore at {closed.size} entries, {lost} of those that were seen are lost; "
+                f"it goes on as {found.origin}"
+            )
+            await self._alarm(seen.origin, CLOSED, detail, self._notes.get(seen.origin, b"") + note)
+            await self._leave(seen.origin)
+        await self._miss(manifest)
+
+    async def _miss(self, manifest: KeyManifest) -> None:
+        """A log that the operator names no more, without a word about its end, is an alarm that stops nothing."""
+        known = (*manifest.logs, *(one.log for one in manifest.closed_logs))
+        for origin in self._seen.keys() - {log_origin(manifest.oin, name) for name in known}:
+            detail = f"the broker's manifest names it no more; {self._seen[origin].size} entries were seen of it"
+            await self._alarm(origin, CLOSED, detail, self._notes.get(origin, b""))
+            await self._leave(origin)
+
+    def _closed(self, name: bytes, present: str) -> ClosedLog | None:
+        """The closed log with this id that goes on in the log `present`, after any number of restores."""
+        manifest = self.broker()
+        follows = {log_origin(manifest.oin, one.log): one for one in manifest.closed_logs}
+        found = next((one for origin, one in follows.items() if log_id(origin) == name), None)
+        after = found
+        for _ in follows:
+            if after is None:
+                return None
+            if log_origin(manifest.oin, after.next) == present:
+                return found
+            after = follows.get(log_origin(manifest.oin, after.next))
+        return None
+
+    async def _leave(self, origin: str) -> None:
+        """Look at a log no more: it was closed. The alarm keeps what was seen of it."""
+        await self.store.write(lambda c: log_table.forget_seen(c, origin))
+        self._seen.pop(origin, None)
+        self._notes.pop(origin, None)
+
     async def _agree(self, replica: _Replica, older: Checkpoint, newer: Checkpoint) -> None:
         """Raises ProofError when they do not agree, and what the broker raises when it proves nothing."""
         hashes: Sequence[bytes] = ()
@@ -237,20 +305,31 @@ class Witness:
         if self.heads.unpromised:
             self.heads.unpromised = 0
             await self._alarm(head.origin, PROMISE, "an Answer came, and no promise with it", b"")
-        due: list[tuple[int, signed_pb2.InclusionPromise]] = []
-        settled: list[int] = []
+        look = _Look(head)
         for number, signed in self.store.open_promises(PROMISES):
-            promise = await self._opened(number, signed, settled)
-            if promise is None or promise.log_id != head.log_id:
-                continue
-            if all(one.index < head.size for one in promise.promised):
-                due.append((number, promise))
-            elif self.clock.now() - from_milliseconds(promise.time) > PROMISE_TERM:
-                await self._broken(number, promise, "no checkpoint holds it after five minutes", settled)
-        for some in _batches(due):
-            await self._proved(replica, head, some, settled)
-        if settled:
-            await self.store.settle_promises(settled, self.clock.now())
+            promise = await self._opened(number, signed, look.settled)
+            if promise is not None:
+                await self._weigh(number, promise, look)
+        for some in _batches(look.due):
+            await self._proved(replica, head, some, look.settled)
+        for name, count in look.lost.items():
+            detail = f"{count} promises are beyond the head that was put back: others' logs alone hold their Questions"
+            await self._alarm(log_origin(self.broker().oin, name), CLOSED, detail, b"")
+        if look.settled:
+            await self.store.settle_promises(look.settled, self.clock.now())
+
+    async def _weigh(self, number: int, promise: signed_pb2.InclusionPromise, look: "_Look") -> None:
+        """What is to be done with a promise: have it proved, under the log that goes on from its own; wait; give up."""
+        closed = self._closed(promise.log_id, look.head.origin)
+        if closed is None and promise.log_id != look.head.log_id:
+            return
+        if closed is not None and any(one.index >= closed.size for one in promise.promised):
+            look.lost[closed.log] = look.lost.get(closed.log, 0) + 1
+            look.settled.append(number)
+        elif all(one.index < look.head.size for one in promise.promised):
+            look.due.append((number, promise))
+        elif self.clock.now() - from_milliseconds(promise.time) > PROMISE_TERM:
+            await self._broken(number, promise, "no checkpoint holds it after five minutes", look.settled)
 
     async def _opened(
         self, number: int, signed: signed_pb2.Signed, settled: list[int]
@@ -259,7 +338,8 @@ class Witness:
         manifest = self.broker()
         try:
             promise = open_signed(signed_pb2.InclusionPromise, signed, LABEL_PROMISE, manifest.signing_keys)
-            if promise.requester != self.oin or promise.log_id not in map(log_id, self._origins(manifest)):
+            named = (*manifest.logs, *(one.log for one in manifest.closed_logs))
+            if promise.requester != self.oin or promise.log_id not in _log_ids(manifest.oin, named):
                 raise MalformedError("it is of another node, or of a log that the manifest does not name")
         except BekendError as fault:
             origin = log_origin(manifest.oin, "?")
@@ -351,11 +431,11 @@ class Witness:
                 reply = await _call(replica.link.stub.PutCheckpoint, request)
             except LogError:
                 detail = "the broker says that this node's log does not go on from what it was: was a backup restored?"
-                await self._alarm(log_origin(self.oin, NODE_LOG), OWN, detail, note)
+                await self._alarm(log_origin(self.oin, self.log), OWN, detail, note)
                 return
             if reply.size > size:
                 detail = f"the broker saw {reply.size} entries of this node's log, which has {size}: was it restored?"
-                await self._alarm(log_origin(self.oin, NODE_LOG), OWN, detail, note)
+                await self._alarm(log_origin(self.oin, self.log), OWN, detail, note)
                 return
             replica.own_size = reply.size
             if reply.size == size:
@@ -370,7 +450,7 @@ class Witness:
             newest = log_table.newest_checkpoint(connection)
             if newest is not None and newest[0] == size:
                 return newest[1], size
-            note = own_checkpoint(connection, self.oin).sign(self.key)
+            note = own_checkpoint(connection, self.oin, self.log).sign(self.key)
             log_table.keep_checkpoint(connection, size, note, at)
             return note, size
 
@@ -411,10 +491,10 @@ class Witness:
         return {origin: checkpoint.size for origin, checkpoint in sorted(self._seen.items())}
 
 
-def own_checkpoint(connection: Connection, oin: str) -> Checkpoint:
+def own_checkpoint(connection: Connection, oin: str, name: str = NODE_LOG) -> Checkpoint:
     """The head of the own log now."""
     size = log_table.log_size(connection)
-    return Checkpoint(log_origin(oin, NODE_LOG), size, merkle.root(size, log_table.reader(connection)))
+    return Checkpoint(log_origin(oin, name), size, merkle.root(size, log_table.reader(connection)))
 
 
 def _batches(
@@ -431,6 +511,10 @@ def _batches(
         count += len(promise.promised)
     if batch:
         yield batch
+
+
+def _log_ids(oin: str, names: Iterable[str]) -> set[bytes]:
+    return {log_id(log_origin(oin, name)) for name in names}
 
 
 async def _call(method: Callable[..., Any], request: Any) -> Any:

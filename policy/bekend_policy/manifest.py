@@ -5,7 +5,7 @@ note (protocol section 4, provenance). The receiver remembers the highest number
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -14,6 +14,7 @@ from bekend_proto.checkpoint import NODE_LOG
 from bekend_proto.clock import FRESHNESS, epoch_start, month_start
 from bekend_proto.errors import KeysError, MalformedError
 from bekend_proto.group import decode_element
+from bekend_proto.log_table import Closed
 from bekend_proto.note import open_note, parse_vkey
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
@@ -142,6 +143,14 @@ def open_manifest(note: bytes, vkey: str, now: datetime) -> KeyManifest:
     if now >= manifest.valid_until:
         raise KeysError(f"key manifest {manifest.number} of {manifest.oin} has expired: have a new one signed")
     return manifest
+
+
+def closed_logs(closed: Sequence[Closed], present: str) -> tuple[ClosedLog, ...]:
+    """What a manifest says of the logs that were closed here, oldest first, before the one named `present`."""
+    names = [one.origin.rpartition("/")[2] for one in closed]
+    following = [*names, present][1:]
+    rows = sorted(zip(names, closed, following, strict=True))
+    return tuple(ClosedLog(name, one.size, one.root, after) for name, one, after in rows)
 
 
 # --- the file --------------------------------------------------------------------------------------------------

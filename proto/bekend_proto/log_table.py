@@ -14,12 +14,14 @@ their hashes too. Broker and nodes have the same tables.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import sqlite_utils
 
 from bekend_proto import merkle
 from bekend_proto.checkpoint import Checkpoint
+from bekend_proto.clock import FRESHNESS, from_milliseconds
 from bekend_proto.errors import LogError
 from bekend_proto.migrations import statements
 from bekend_proto.note import NoteSignature, parse_note
@@ -121,6 +123,11 @@ BEGIN SELECT RAISE(ABORT, 'a log stays closed'); END;
 
 RESTORED: Final = "restored"
 """Kind of log entry: the log before this one was closed by a restore. Its hash commits to what `Closed` holds."""
+
+QUIET: Final = 2 * FRESHNESS
+"""After a restore nothing is evaluated or answered for so long. Ids that were seen since the backup are forgotten: a
+message from before the restore may be dated a minute ahead, and is fresh for another.
+"""
 
 _HOUR: Final = 3_600_000
 _KEEP_ALL: Final = 48 * _HOUR
@@ -317,6 +324,12 @@ def closed(connection: Connection) -> list[Closed]:
     """The own logs that ended in a restore, oldest first."""
     rows = connection.execute("SELECT origin, size, root, taken, at FROM log_closed ORDER BY at, origin")
     return [Closed(origin, size, bytes(root), taken, at) for origin, size, root, taken, at in rows]
+
+
+def quiet_until(connection: Connection) -> datetime:
+    """Before this moment nothing is evaluated or answered: long ago, unless the data was put back a moment ago."""
+    last = connection.execute("SELECT max(at) FROM log_closed").fetchone()[0]
+    return from_milliseconds(last or 0) + QUIET
 
 
 def check_origin(connection: Connection, origin: str) -> None:

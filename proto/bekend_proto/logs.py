@@ -49,6 +49,7 @@ CALL_FAILED = _event("call-failed", "error", "method", "caller", "exception", "p
 TLS_FILES_KEPT = _event("tls-files-kept", "error", "reason")
 LOG_ALARM = _event("log-alarm", "error", "origin", "kind", "detail")
 LOG_ALARM_CLEARED = _event("log-alarm-cleared", "warning", "number", "origin", "kind", "by", "reason")
+LOG_FOLLOWED = _event("log-followed", "warning", "origin", "entries", "by")
 CHECKPOINT_REFUSED = _event("checkpoint-refused", "warning", "origin", "detail")
 LIBRARY = _event("library", "warning", "logger", "severity", "place", "exception")
 

@@ -100,7 +100,7 @@ def test_init_writes_configuration_and_keys_and_overwrites_nothing(tmp_path: Pat
 def test_manifest_writes_what_the_operator_signs_under_the_next_number(today: Federation) -> None:
     path = write_config(today)
     code, output = command("manifest", "--config", str(path), "--json")
-    assert code == 0
+    assert code == 0, output
     told = json.loads(output)
     manifest = parse_manifest(Path(told["manifest"]).read_text("utf-8"))
     assert manifest.oin == BROKER_OIN

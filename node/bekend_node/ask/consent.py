@@ -170,6 +170,14 @@ class ConsentBook:
         withdrawn = {one.id for one in found}
         return [one for one in self.of_case(case) if one.id in withdrawn]
 
+    async def end_all(self, now: datetime, why: str) -> int:
+        """Withdraw every consent that stands, after a restore: nobody here knows which of them ended since."""
+        found = self._rows.standing()
+        facts = {"officer": why, "role": "", "at": _seconds(now)}
+        for tag in dict.fromkeys(tag for tag, _ in found):
+            await self._rows.withdraw(tag, [(id_, self._seal(facts)) for other, id_ in found if other == tag], now)
+        return len(found)
+
     def of_case(self, case: str) -> list[Consent]:
         """Every consent of a case, oldest first."""
         return [self._open(row) for row in self._rows.of_case(case_tag(self._case_key, case))]

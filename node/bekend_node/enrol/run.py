@@ -305,7 +305,9 @@ class Enroller:
                 )
 
     def _in_service(self, task: Task) -> list[Generation]:
-        return [g for g in self.registers.generations() if (g.register, g.epoch) == (task.register, task.epoch)]
+        """What changes can be made to: not to what came back from a backup."""
+        here = [g for g in self.registers.generations() if (g.register, g.epoch) == (task.register, task.epoch)]
+        return [g for g in here if not g.restored]
 
 
 @dataclass
