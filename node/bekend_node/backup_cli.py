@@ -1,5 +1,6 @@
 """`bekend node backup`, `verify-backup` and `restore`."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -69,7 +70,7 @@ def restore(
     Set `log` in the configuration to a name that was never used: others saw more of the log than the backup holds.
     """
     with faults(as_json):
-        done = put_back(load_config(config), folder, SystemClock().now(), new_keys=new_keys)
+        done = asyncio.run(put_back(load_config(config), folder, SystemClock().now(), new_keys=new_keys))
         closed = done.closed
         say(
             as_json,

@@ -86,7 +86,7 @@ def make_backup(config: NodeConfig, into: Path, now: datetime) -> Backup:
     return made
 
 
-def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: bool = False) -> Restored:
+async def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: bool = False) -> Restored:
     """Put a backup back in an empty data folder, as what it is: something older than others saw.
 
     `new_keys`: the signing key was lost too, so the backup's own signature cannot be verified. Raises StorageError,
@@ -105,7 +105,7 @@ def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: bool =
             "never used, such as node-2; its manifest is made and signed afterwards"
         )
     target = backup.put_back(found, config.data)
-    closed, consents = asyncio.run(_settle(target, keys, origin, found.taken, now))
+    closed, consents = await _settle(target, keys, origin, found.taken, now)
     backup.put_in_place(target, config.data)
     return Restored(found, closed, config.log, consents)
 

@@ -124,16 +124,14 @@ def _of_epoch(
     for register in source.registers:
         if register not in here:
             raise NotReadyError(f"the register {register} was not imported in {epoch}: run `bekend node enrol`")
+        _check_not_restored(here[register])
         if _is_old(here[register].as_of, source, now):
             raise NotReadyError(f"the register {register} is older than the covenant allows: import a newer list")
     # Who was shielded last epoch, or under other purposes, is not to be known here because a list was forgotten.
     if shielding and SHIELDED not in here:
         raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
-    for register in (*source.registers, *((SHIELDED,) if SHIELDED in here else ())):
-        if here[register].restored:
-            raise NotReadyError(
-                f"the register {register} came back from a backup, and who changed since is not in it: import it anew"
-            )
+    if SHIELDED in here:
+        _check_not_restored(here[SHIELDED])
     named = tuple(here[register] for register in source.registers)
     shielded = (here[SHIELDED],) if SHIELDED in here else ()
     # A question by one kind would find nobody of a register that holds another: a silent miss.
@@ -142,6 +140,14 @@ def _of_epoch(
             "the registers of this purpose hold different kinds of identifier: import them with one kind"
         )
     return Inputs(epoch, named, shielded, min(g.as_of for g in named), by_hand)
+
+
+def _check_not_restored(generation: Generation) -> None:
+    if generation.restored:
+        raise NotReadyError(
+            f"the register {generation.register} came back from a backup, and who changed since is not in it: "
+            "import it anew"
+        )
 
 
 def _is_old(as_of: date, source: Source, now: datetime) -> bool:
