@@ -39,6 +39,7 @@ PARTS: dict[str, Part] = {
     "receipt": Part("bekend_node.receipt_cli", "Check an answer receipt, off line."),
     "inzage": Part("bekend_node.records.cli", "Answer a citizen's access request; defer informing (privacy officer)."),
     "audit": Part("bekend_node.audit.cli", "The audit by sample (privacy officer, auditor)."),
+    "drill": Part("bekend_bench.drill_cli", "Break a federation on this machine on purpose, and time how it mends."),
     "bench": Part("bekend_bench.cli", "Measure this machine against the floor of the protocol."),
 }
 
