@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import Awaited
 from bekend_proto import log_table, logs
+from bekend_proto.backup import last_success
 from bekend_proto.certificates import Certificates
 from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import BekendError
+from bekend_proto.integrity import Integrity
 from bekend_proto.serve import RunningServer, start_server
 from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, start_metrics
@@ -48,6 +50,7 @@ class Broker:
         self._clock = clock
         self.store = store
         self._metrics = metrics
+        metrics.backup.set_function(lambda: last_success(config.data))
         self._enrol_threads = ThreadPoolExecutor(config.worker_count, "enrol")
         limits = config.limits
         self._directory = Directory(store, clock, present)
@@ -268,6 +271,7 @@ async def start_broker(config: BrokerConfig, clock: Clock) -> Broker:
     """
     store = Store.of(config)
     try:
+        store.database.quick_check()
         store.read(lambda c: log_table.check_origin(c, log_origin(config.oin, config.log)))
         present = load_present(config, clock.now(), store.newest_covenant)
         broker = Broker(config, clock, store, Metrics(), present)
@@ -285,7 +289,7 @@ async def start_broker(config: BrokerConfig, clock: Clock) -> Broker:
 async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
     """Serve until SIGTERM or SIGINT, which drain; SIGHUP reloads covenant, manifest and keys.
 
-    Raises as `start_broker` does.
+    Raises as `start_broker` does, and DamagedError when that was why it ended.
     """
     chosen = clock or SystemClock()
     logs.use_clock(chosen)
@@ -300,7 +304,9 @@ async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
     gc.freeze()
     supervisor = Supervisor()
     supervisor.ready()
+    integrity = Integrity([broker.store.check])
     beside = [
+        asyncio.create_task(integrity.watch()),
         asyncio.create_task(_reload_on(changed, broker, supervisor)),
         asyncio.create_task(supervisor.watch(broker.work, broker.standing)),
     ]
@@ -311,6 +317,7 @@ async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
         for task in beside:
             task.cancel()
         await broker.stop()
+    integrity.raise_if_damaged()
 
 
 async def _reload_on(changed: asyncio.Event, broker: Broker, supervisor: Supervisor) -> None:

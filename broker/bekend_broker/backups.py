@@ -49,6 +49,7 @@ def bounded_keep(wanted: timedelta | None) -> timedelta:
 
 def make_backup(config: BrokerConfig, into: Path, now: datetime) -> Backup:
     """Back up while the broker runs. Raises StorageError, KeysError; then no backup is left."""
+    check_is_file(config)
     for folder in (config.keys, config.data):
         if into.resolve().is_relative_to(folder.resolve()):
             raise StorageError(f"{into} lies in {folder}: keep backups elsewhere, and apart from keys")
@@ -64,6 +65,12 @@ def make_backup(config: BrokerConfig, into: Path, now: datetime) -> Backup:
     return made
 
 
+def check_is_file(config: BrokerConfig) -> None:
+    """Raise StorageError for a broker whose database is a server's to back up."""
+    if config.database is not None:
+        raise StorageError("the configuration names a PostgreSQL database: its server makes and restores the backups")
+
+
 def verify_backup(config: BrokerConfig, folder: Path, *, new_keys: bool) -> Backup:
     """Check every octet. Raises StorageError, SignatureError: it is then worth nothing here."""
     found = backup.verify(folder, None if new_keys else public_signing_key(config.keys))
@@ -77,6 +84,7 @@ def restore(config: BrokerConfig, folder: Path, now: datetime, *, new_keys: bool
 
     Raises StorageError, SignatureError, LogError; then the data folder is as it was.
     """
+    check_is_file(config)
     found = verify_backup(config, folder, new_keys=new_keys)
     if now - found.taken > backup.LONGEST:
         raise StorageError(f"{folder} is older than {backup.LONGEST.days} days: it has to be destroyed, not used")
@@ -98,7 +106,7 @@ def restore(config: BrokerConfig, folder: Path, now: datetime, *, new_keys: bool
 
 def closed_here(config: BrokerConfig) -> list[Closed]:
     """The logs of this replica that a restore ended, oldest first."""
-    if not (config.data / "broker.db").exists():
+    if not Store.is_there(config):
         return []
-    with closing(Store.open(config.data)) as store:
+    with closing(Store.of(config)) as store:
         return store.read(log_table.closed)

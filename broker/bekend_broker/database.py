@@ -27,6 +27,10 @@ class Database(Protocol):
         """What the database is, in a few words. Raises StorageError when it is damaged or may not be used."""
         ...
 
+    def quick_check(self) -> str:
+        """As `check`, as far as a start can wait for it."""
+        ...
+
     def truncate_wal(self) -> None:
         """Leave no older copy of what was deleted, as far as this process can. Raises StorageError."""
         ...

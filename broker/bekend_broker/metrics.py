@@ -109,6 +109,11 @@ class Metrics:
         self.log_alarms = Gauge(
             "bekend_broker_log_alarms", "Open alarms: a node's log that does not go on from what it was.", registry=r
         )
+        self.backup = Gauge(
+            "bekend_broker_backup_last_success_timestamp_seconds",
+            "When a backup of the data last succeeded; 0 when none did.",
+            registry=r,
+        )
         self._purposes: frozenset[str] = frozenset()
 
     def use(self, covenant: Covenant, manifest: KeyManifest) -> None:

@@ -200,13 +200,26 @@ _TRIGGERS: Final = "".join(
     for table in _APPEND_ONLY
 )
 
-STEPS: Final = (Step(1, "broker: everything that the first release with PostgreSQL keeps", _FIRST + _TRIGGERS),)
+_CLOSED: Final = """
+CREATE TABLE log_closed (
+  origin TEXT PRIMARY KEY,
+  size   BIGINT NOT NULL,
+  root   BYTEA NOT NULL,
+  taken  BIGINT NOT NULL,
+  at     BIGINT NOT NULL
+);
+"""
+
+STEPS: Final = (
+    Step(1, "broker: everything that the first release with PostgreSQL keeps", _FIRST + _TRIGGERS),
+    Step(2, "broker: logs closed by a restore", _CLOSED),
+)
 
 _CHANGED: Final = ("cosignature", "log_seen", "spent", "import", "manifest", "covenant", "suspension", "open_question")
 _FORGOTTEN: Final = ("checkpoint", "seen", "spent", "import", "open_question", "decision", "log_read")
 
 GRANTS: Final = {
-    "SELECT": ("migrations", "belongs", *_APPEND_ONLY, *_CHANGED, *_FORGOTTEN, "retention_note"),
+    "SELECT": ("migrations", "belongs", "log_closed", *_APPEND_ONLY, *_CHANGED, *_FORGOTTEN, "retention_note"),
     "INSERT": (*_APPEND_ONLY, *_CHANGED, *_FORGOTTEN, "retention_note"),
     "UPDATE": _CHANGED,
     "DELETE": _FORGOTTEN,

@@ -21,6 +21,11 @@ from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
+from bekend_proto.backup import last_success
+from bekend_proto.clock import Clock, SystemClock, day_of
+from bekend_proto.errors import BekendError, UnknownPartnerError
+from bekend_proto.identity import read_tls
+from bekend_proto.integrity import Integrity
 from bekend_proto.logs import log
 from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
@@ -102,6 +107,8 @@ class Node:
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
         self.links = make_links(config.brokers, config.tls_files, clock, config.proxy)
+        self.metrics.backups(lambda: last_success(config.data))
+        self.links = open_links(config.brokers, config.tls_files, clock, config.proxy)
         self.suspending = Suspending(self.rules.covenants, store, self.links)
         self.directory = Directory(
             self.rules.covenant,
@@ -460,6 +467,8 @@ async def start_node(config: NodeConfig, clock: Clock, *, dev: bool = False) -> 
         opened.callback(desk.close)
         registers = Registers.open(config.data)
         opened.callback(registers.close)
+        for check in (store.database.quick_check, desk.quick_check, registers.quick_check):
+            check()
         rules = load_rules(config, keys, store, clock)
         node = Node(config, clock=clock, keys=keys, store=store, desk=desk, registers=registers, rules=rules, dev=dev)
         # From here on the node closes them.
@@ -475,7 +484,7 @@ async def start_node(config: NodeConfig, clock: Clock, *, dev: bool = False) -> 
 async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, which drain; SIGHUP reloads covenant, standing decisions and certificates.
 
-    Raises as `start_node` does.
+    Raises as `start_node` does, and DamagedError when that was why it ended.
     """
     chosen = clock or SystemClock()
     logs.use_clock(chosen)
@@ -490,7 +499,9 @@ async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = Fal
     gc.freeze()
     supervisor = Supervisor()
     supervisor.ready()
+    integrity = Integrity([node.store.database.check, node.desk_store.check, node.registers.check])
     beside = [
+        asyncio.ensure_future(integrity.watch()),
         asyncio.ensure_future(_reload_on(changed, node, supervisor)),
         asyncio.ensure_future(supervisor.watch(node.work, node.standing)),
     ]
@@ -501,6 +512,7 @@ async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = Fal
         for task in beside:
             task.cancel()
         await node.stop()
+    integrity.raise_if_damaged()
 
 
 async def _reload_on(changed: asyncio.Event, node: Node, supervisor: Supervisor) -> None:

@@ -1,6 +1,6 @@
 """What a node tells its operator: counts of work and moments. Never what was answered, never about whom."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bekend_proto.certificates import CertificateMetrics
 from bekend_proto.errors import Code, code_name
@@ -96,6 +96,16 @@ class NodeMetrics:
             ["broker"],
             registry=registry,
         )
+
+        self._backup = Gauge(
+            "bekend_node_backup_last_success_timestamp_seconds",
+            "When a backup of the data last succeeded; 0 when none did.",
+            registry=registry,
+        )
+
+    def backups(self, last: Callable[[], float]) -> None:
+        """`last`: when a backup last succeeded, in seconds; asked whenever somebody looks."""
+        self._backup.set_function(last)
 
     def log_alarms(self, count: int) -> None:
         """How many alarms are open."""

@@ -72,6 +72,10 @@ class DeskStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(Database.open(folder / "desk.db", MIGRATIONS))
 
+    def quick_check(self) -> None:
+        """Raise DamagedError when the database is damaged, as far as a start can wait for it."""
+        self._database.quick_check()
+
     def check(self) -> None:
         """Raise StorageError when the file is damaged."""
         self._database.check()

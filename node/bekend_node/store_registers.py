@@ -350,6 +350,10 @@ class Registers:
             if path.suffix == ".partial" or not (path.stem.isdigit() and int(path.stem) in named):
                 pseudonym_file.destroy(path)
 
+    def quick_check(self) -> None:
+        """Raise DamagedError when the database is damaged, as far as a start can wait for it."""
+        self._database.quick_check()
+
     def check(self) -> None:
         """Raise StorageError when the database or a pseudonym file is damaged."""
         self._database.check()

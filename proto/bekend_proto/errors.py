@@ -17,6 +17,7 @@
     ├── DeadlineError         no reply in time
     ├── NotReadyError         no filter in service for this purpose
     ├── StorageError          log or record could not be written
+    │   └── DamagedError      a database is damaged
     ├── LogError              the broker's log does not agree with itself
     ├── SuspendedError        a signed note suspends the federation, the purpose or a node
     └── InternalError         a fault of our own
@@ -153,6 +154,10 @@ class StorageError(BekendError):
     """The log or a record could not be written: so no answer."""
 
     code = errors_pb2.ERROR_CODE_STORAGE
+
+
+class DamagedError(StorageError):
+    """A database is damaged: nothing is served from it, and it is not repaired but replaced by a backup."""
 
 
 class SuspendedError(BekendError):
