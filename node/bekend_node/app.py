@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, Any
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import FOLDER, Awaited
 from bekend_proto import log_table, logs
+from bekend_proto.backup import last_success
 from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
-from bekend_proto.backup import last_success
-from bekend_proto.clock import Clock, SystemClock, day_of
-from bekend_proto.errors import BekendError, UnknownPartnerError
-from bekend_proto.identity import read_tls
 from bekend_proto.integrity import Integrity
 from bekend_proto.logs import log
 from bekend_proto.supervisor import Supervisor
