@@ -333,6 +333,7 @@ class Directory:
             number=suspension.number,
             lifted=suspension.lifted,
         )
+
     def check_quiet(self, now: datetime) -> None:
         """Raise NotReadyError just after a restore: ids that were seen since the backup are forgotten."""
         if now < self._quiet_until:

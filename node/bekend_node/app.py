@@ -105,7 +105,6 @@ class Node:
         self.metrics = NodeMetrics(self._registry)
         self.links = make_links(config.brokers, config.tls_files, clock, config.proxy)
         self.metrics.backups(lambda: last_success(config.data))
-        self.links = open_links(config.brokers, config.tls_files, clock, config.proxy)
         self.suspending = Suspending(self.rules.covenants, store, self.links)
         self.directory = Directory(
             self.rules.covenant,

@@ -206,12 +206,7 @@ def _lines(manifest: KeyManifest) -> list[str]:
         "signing_keys:",
         *(f'  - "{key.hex()}"' for key in manifest.signing_keys),
     ]
-    if manifest.logs:
-        lines.append(f"logs: [{', '.join(manifest.logs)}]")
-    if manifest.closed_logs:
-        lines.append("closed_logs:")
-        for one in manifest.closed_logs:
-            lines.append(f'  - {{log: {one.log}, size: {one.size}, root: "{one.root.hex()}", next: {one.next}}}')
+    lines += _log_lines(manifest)
     if manifest.privacy_officer is not None:
         lines.append(f'privacy_officer: "{manifest.privacy_officer.hex()}"')
     contact = {"desk": manifest.desk, "opening_hours": manifest.opening_hours}
@@ -232,6 +227,15 @@ def _lines(manifest: KeyManifest) -> list[str]:
             "record_keys:",
             *(f'  "{month}": "{key.hex()}"' for month, key in sorted(manifest.record_keys.items())),
         ]
+    return lines
+
+
+def _log_lines(manifest: KeyManifest) -> list[str]:
+    lines = [f"logs: [{', '.join(manifest.logs)}]"] if manifest.logs else []
+    if manifest.closed_logs:
+        lines.append("closed_logs:")
+    for one in manifest.closed_logs:
+        lines.append(f'  - {{log: {one.log}, size: {one.size}, root: "{one.root.hex()}", next: {one.next}}}')
     return lines
 
 
