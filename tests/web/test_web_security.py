@@ -17,6 +17,7 @@ from bekend_node.store_corrections import Correction
 from bekend_node.web import guard, server
 from bekend_node.web.app import build
 from bekend_node.web.guard import BODY_LIMIT, HEADERS, Guard
+from bekend_node.web.in_contact import InContact
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import Pages, Site, give_cookie, see_other
 from bekend_node.web.reach import Reach
@@ -222,7 +223,14 @@ async def test_a_stream_ends_with_the_session(sessions: Sessions, clock: Steered
     running.follow(cast(Outcomes, late))
     session.shelf["x"] = running
     officer = OfficerPages(
-        pages, cast(Asker, Uncorrected()), lambda: covenant, "", lambda _: None, clock, cast(Reach, None)
+        pages,
+        cast(Asker, Uncorrected()),
+        lambda: covenant,
+        "",
+        lambda _: None,
+        clock,
+        cast(Reach, None),
+        InContact(clock),
     )
     cookie = [(b"cookie", f"{COOKIE}={session.id}".encode())]
     about = {

@@ -35,6 +35,7 @@ LATER = NOW + timedelta(hours=4)
 class Something:
     octets: int
     expires: datetime = LATER
+    case: str = ""
 
 
 @pytest.fixture

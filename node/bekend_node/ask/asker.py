@@ -142,6 +142,7 @@ class Asker:
         self._listed = listed
         self._clock = clock
         self._covenant_hash = b""
+        self._watchers: list[Callable[[str], None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self.four_eyes = FourEyes(lambda: asking().covenant, lambda: asking().oin, clock)
         self.shelf = FilterShelf(self._fetch, clock)
@@ -188,6 +189,13 @@ class Asker:
             self._keep_refusal(checked.asking, inquiry, refusal, checked.at, checked.consents)
             raise refusal
         return self._go(inquiry, checked)
+
+    def examine(self, inquiry: Inquiry) -> None:
+        """Hold a question that is not asked yet against the own rules. Raises RefusedError; nothing is kept of it."""
+        asking, now = self._now(), self._clock.now()
+        found = plan(asking.covenant, asking.oin, inquiry, now, self._consents_of(asking, inquiry))
+        check_texts(asking, inquiry, found)
+        self._not_suspended(asking, found, inquiry.on_behalf_of, now)
 
     def submit(self, inquiry: Inquiry, viewer: AtScreen) -> Outcomes | Prepared:
         """Ask, or let it wait for a second officer (FG-37). Raises RefusedError as `ask` does."""
@@ -333,6 +341,10 @@ class Asker:
         asking = self._asking()
         return budget_of(asking.store, asking.covenant, user, purpose, self._clock.now())
 
+    def watch_lapses(self, watcher: Callable[[str], None]) -> None:
+        """Be told the reference of each case that is not taken in, however that was said."""
+        self._watchers.append(watcher)
+
     async def lapse(self, case: str, by: str) -> Lapsed:
         """A case was not taken in: destroy what came of its questions (Bgs 1.16(1)(b)).
 
@@ -340,7 +352,10 @@ class Asker:
         """
         asking = self._asking()
         self._used(case)
-        return await lapse(asking, Decisions(asking.store.database), case, by)
+        lapsed = await lapse(asking, Decisions(asking.store.database), case, by)
+        for watcher in self._watchers:
+            watcher(case.strip())
+        return lapsed
 
     async def correct(self, report: Report, purposes: Collection[str] | None) -> Reported:
         """A partner was wrongly `bekend`: take it back here, and write the letter to its desk (FG-26).

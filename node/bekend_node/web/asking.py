@@ -35,6 +35,8 @@ _FIELD_OF_RULE: Final[Mapping[str, str]] = {
     "identificatie": "persoon-1",
     "voorwaarde": "voorwaarden",
     "namens": "namens",
+    "werklijst-zaak": "zaak",
+    "werklijst-motivering": "motivering",
 }
 """Field of the form under which a refusal is shown, by its rule; other rules are shown above the form."""
 

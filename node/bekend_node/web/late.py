@@ -5,6 +5,7 @@
     GET  /zaken/ID          the questions of that case, under the purposes of one's own roles
     GET  /zaken/bon/ID      the receipt of one lookup, as it stands now
     POST /zaken/ID/gevolg       whether what came changed what was decided: once per case
+    POST /zaken/ID/contact      this organisation is in contact with a partner that knows the person, or no longer
     POST /zaken/ID/collega      a colleague works on this case too, or no longer
     POST /zaken/ID/vervallen    the case was not taken in: what came of it is destroyed
 
@@ -14,6 +15,7 @@ Everything is told by the objects that answer `bekend antwoorden` and `bekend za
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -26,13 +28,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
+from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.team import Team
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import AnswersRequest
 from bekend_node.control_purposes import purposes_for
 from bekend_node.mail import Notices
+from bekend_node.web.in_contact import InContact
 from bekend_node.web.pages import Pages, officers_of, see_other
-from bekend_node.web.running import forget_case, lookups_of
+from bekend_node.web.running import lookups_of
 from bekend_node.web.sessions import Person, Session
 from bekend_node.web.shelf import LONGEST_CASE, CaseView, on_shelf, shelved
 
@@ -55,6 +59,7 @@ class LatePages:
     asker: Asker
     desk: LateDesk
     team: Team
+    marks: InContact
     notices: Notices
     covenant: Callable[[], Covenant]
     oin: str
@@ -68,6 +73,7 @@ class LatePages:
             Route("/zaken/bon/{id}", self.receipt, methods=["GET"]),
             Route("/zaken/{id}", self.case, methods=["GET"]),
             Route("/zaken/{id}/gevolg", self.consequence, methods=["POST"]),
+            Route("/zaken/{id}/contact", self.contact, methods=["POST"]),
             Route("/zaken/{id}/collega", self.colleague, methods=["POST"]),
             Route("/zaken/{id}/vervallen", self.lapse, methods=["POST"]),
         ]
@@ -161,6 +167,23 @@ class LatePages:
             return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
         return see_other(f"/zaken/{request.path_params['id']}?gemeld")
 
+    async def contact(self, request: Request) -> Response:
+        """Say that this organisation is in contact with a partner, or no longer."""
+        session, person = self.pages.signed_in(request)
+        case = on_shelf(session, request.path_params["id"], CaseView).case
+        form = await request.form()
+        purpose, partner = str(form.get("doel", "")), str(form.get("partner", ""))
+        ends = [
+            datetime.fromisoformat(outcome["expires"])
+            for one in await self._answers(person, case)
+            for outcome in one["outcomes"]
+            if (one["purpose"], outcome["oin"], outcome["outcome"]) == (purpose, partner, OutcomeKind.KNOWN)
+        ]
+        if not ends:
+            raise HTTPException(404)
+        self.marks.put(form, case, purpose, partner, person=person, expires=max(ends))
+        return see_other(f"/zaken/{request.path_params['id']}")
+
     async def colleague(self, request: Request) -> Response:
         """Let a colleague work on this case, or no longer."""
         session, person = self.pages.signed_in(request)
@@ -185,7 +208,6 @@ class LatePages:
             await self.asker.lapse(case, person.user)
         except RefusedError as refusal:
             return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
-        forget_case(session, case)
         return see_other("/zaken?vervallen")
 
     async def _answers(self, person: Person, case: str | None = None) -> list[dict[str, Any]]:
@@ -208,6 +230,10 @@ class LatePages:
                         **one,
                         "officer_name": names.get(one["officer"], one["officer"]),
                         "receipt": shelved(session, _view(one)),
+                        "marks": {
+                            outcome["oin"]: self.marks.of(case, one["purpose"], outcome["oin"])
+                            for outcome in one["outcomes"]
+                        },
                     }
                     for one in lookups
                 ],

@@ -6,6 +6,7 @@
     GET  /uitkomst/ID                   the outcomes as they come; ID is random and of this session alone
     GET  /uitkomst/ID/stroom            the same as server-sent events
     GET  /uitkomst/ID/bon               the signed receipt, for the case file
+    POST /uitkomst/ID/contact           this organisation is in contact with a partner that knows the person
     POST /uitkomst/ID/opnieuw           the same question, to those that gave no answer, about those it was not given
     POST /uitkomst/ID/wissen            not taken in: the outcomes are gone at once
 
@@ -29,9 +30,11 @@ from starlette.routing import Route
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.consent import consent_partners
+from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.rules import OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
+from bekend_node.web.in_contact import InContact
 from bekend_node.web.outcome_view import shown
 from bekend_node.web.pages import Pages, at_screen, see_other
 from bekend_node.web.reach import Reach, principals_of
@@ -39,6 +42,7 @@ from bekend_node.web.running import Running, forget_case
 from bekend_node.web.sessions import Person, Session
 from bekend_node.web.shelf import ShelfFullError, on_shelf
 from bekend_node.web.starting import start
+from bekend_node.web.worklist import PREPARE, items_of, prepare
 
 SEARCHABLE: Final = 10
 """More partners than this can be searched by name."""
@@ -61,6 +65,7 @@ class OfficerPages:
     contact: Callable[[str], str | None]
     clock: Clock
     reach: Reach
+    marks: InContact
 
     def routes(self) -> list[Route]:
         """All routes of these pages."""
@@ -72,6 +77,7 @@ class OfficerPages:
             Route(result, self.result, methods=["GET"]),
             Route(result + "/stroom", self.stream, methods=["GET"]),
             Route(result + "/bon", self.receipt, methods=["GET"]),
+            Route(result + "/contact", self.in_contact, methods=["POST"]),
             Route(result + "/opnieuw", self.again, methods=["POST"]),
             Route(result + "/wissen", self.forget, methods=["POST"]),
         ]
@@ -104,6 +110,9 @@ class OfficerPages:
         inquiry = to_inquiry(purpose, draft, officer)
         if inquiry is not None:
             try:
+                if PREPARE in form:
+                    prepare(session, self.asker, inquiry, self.clock.now())
+                    return see_other("/werklijst?klaar")
                 viewer = at_screen(session, person)
                 return see_other(start(session, self.asker, self.covenant(), inquiry, viewer=viewer))
             except RefusedError as refusal:
@@ -136,10 +145,15 @@ class OfficerPages:
         return self._shown(request, self._running(request, session))
 
     def _shown(self, request: Request, running: Running, fault: str = "", status: int = 200) -> Response:
-        values = shown(self.covenant(), running)
+        session, _ = self.pages.signed_in(request)
+        ready = len(items_of(session, self.clock.now()))
         return self.pages.render(
-            request, "uitkomst.html.j2", status, id=request.path_params["id"], fault=fault, **values
+            request, "uitkomst.html.j2", status, fault=fault, ready=ready, **self._values(request, running)
         )
+
+    def _values(self, request: Request, running: Running) -> dict[str, Any]:
+        marks = {oin: self.marks.of(running.case, running.purpose, oin) for oin in running.chosen}
+        return {"id": request.path_params["id"], "marks": marks, **shown(self.covenant(), running)}
 
     async def stream(self, request: Request) -> Response:
         """The outcomes as server-sent events: each holds the list as it is then."""
@@ -150,9 +164,7 @@ class OfficerPages:
             async for _ in running.changes():
                 if not self.pages.is_open(request):
                     return
-                html = self.pages.fragment(
-                    request, "uitkomsten.html.j2", id=request.path_params["id"], **shown(self.covenant(), running)
-                )
+                html = self.pages.fragment(request, "uitkomsten.html.j2", **self._values(request, running))
                 yield f"data: {json.dumps(html)}\n\n"
             yield "event: klaar\ndata: \n\n"
 
@@ -169,6 +181,16 @@ class OfficerPages:
             media_type="application/json",
             headers={"content-disposition": 'attachment; filename="ontvangstbewijs.json"'},
         )
+
+    async def in_contact(self, request: Request) -> Response:
+        """Say that this organisation is in contact with a partner, or no longer."""
+        session, person = self.pages.signed_in(request)
+        running, form = self._running(request, session), await request.form()
+        partner = str(form.get("partner", ""))
+        if not any(one.oin == partner and one.outcome is OutcomeKind.KNOWN for one in running.outcomes):
+            raise HTTPException(404)
+        self.marks.put(form, running.case, running.purpose, partner, person=person, expires=running.expires)
+        return see_other(f"/uitkomst/{request.path_params['id']}")
 
     async def forget(self, request: Request) -> Response:
         """The case is not taken in: what came is gone from this node at once, but for the sealed record."""

@@ -64,6 +64,12 @@ class Reach:
             found |= {oin: task.result() if task in done else When("partner.onderweg") for task, oin in looking.items()}
         return found
 
+    def warm(self, purpose: str, sources: Sequence[str], principal: str | None) -> None:
+        """Begin to fetch what is not at hand, without waiting for it."""
+        for oin in sources:
+            if self._asker.shelf.at_hand(purpose, oin) is None:
+                self._begin(purpose, oin, principal)
+
     def _begin(self, purpose: str, oin: str, principal: str | None) -> "asyncio.Task[When]":
         task = asyncio.create_task(self._look(purpose, oin, principal))
         self._looking.add(task)

@@ -19,6 +19,7 @@ from bekend_node.ask.rules import Inquiry
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store_corrections import Correction
 from bekend_node.web.sessions import Session
+from bekend_node.web.shelf import Kept
 
 ALIVE_SECONDS: Final = 15.0
 """Between two signs of life on a stream, so that nothing in between closes it."""
@@ -137,7 +138,7 @@ def lookups_of(session: Session, now: datetime) -> dict[str, Running]:
 
 
 def forget_case(session: Session, case: str) -> None:
-    """Drop every lookup of this case that the session shows."""
+    """Drop every lookup of this case that the session shows, and every question that stands ready in it."""
     for id_, one in list(session.shelf.items()):
-        if isinstance(one, Running) and case and one.case == case:
+        if isinstance(one, Kept) and case and one.case == case:
             del session.shelf[id_]

@@ -79,6 +79,10 @@ class Sessions:
         session = self._open.get(id_ or "")
         return None if session is None or self._over(session, self._clock.now()) else session
 
+    def of_people(self) -> list[Session]:
+        """The sessions of people."""
+        return [one for one in self._open.values() if one.person is not None]
+
     def sign_in(self, session: Session, person: Person) -> Session:
         """The session of somebody who signed in, under a new id: one that was planted beforehand is worth nothing."""
         self.end(session)

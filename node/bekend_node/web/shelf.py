@@ -30,8 +30,9 @@ class ShelfFullError(Exception):
 
 @runtime_checkable
 class Kept(Protocol):
-    """What is kept until it expires or is wiped. `octets` is the room that it takes at the most."""
+    """What is kept until it expires, is wiped, or its case is not taken in. `octets` is the most room that it takes."""
 
+    case: str
     expires: datetime
     octets: int
 

@@ -29,6 +29,7 @@ from bekend_node.web.consent import ConsentPages
 from bekend_node.web.desk import ROLE as DESK_ROLE
 from bekend_node.web.desk import DeskPages
 from bekend_node.web.eyes import EyesPages
+from bekend_node.web.in_contact import InContact
 from bekend_node.web.late import LatePages
 from bekend_node.web.officer import OfficerPages
 from bekend_node.web.pages import MenuItem, Pages, Site, see_other
@@ -37,14 +38,17 @@ from bekend_node.web.privacy import ROLE as PRIVACY_ROLE
 from bekend_node.web.privacy import PrivacyPages
 from bekend_node.web.provider import Provider
 from bekend_node.web.reach import Reach
+from bekend_node.web.running import forget_case
 from bekend_node.web.server import WebServer
 from bekend_node.web.sessions import Person, Sessions
 from bekend_node.web.signin import SignInPages
 from bekend_node.web.theme import Theme
 from bekend_node.web.tls import PageTls
+from bekend_node.web.worklist import WorklistPages
 
 MENU = (
     MenuItem("/bevragen", "menu.bevragen"),
+    MenuItem("/werklijst", "menu.werklijst"),
     MenuItem("/zaken", "menu.zaken"),
     MenuItem("/meekijken", "menu.meekijken"),
     MenuItem("/toestemming", "menu.toestemming"),
@@ -108,11 +112,21 @@ def pages_of(
 
     pages = Pages(site, sessions, (*MENU, *(INSIDE if inside else ())))
     reach, late = Reach(asker, clock), LateDesk(asker, covenant, oin)
-    officer = OfficerPages(pages, asker, covenant, oin, contact, clock, reach)
-    answers = LatePages(pages, asker, late, team, notices, covenant, oin, clock)
+    marks = InContact(clock)
+    officer = OfficerPages(pages, asker, covenant, oin, contact, clock, reach, marks)
+    worklist = WorklistPages(pages, asker, covenant, clock, reach)
+    answers = LatePages(pages, asker, late, team, marks, notices, covenant, oin, clock)
     consents = ConsentPages(pages, late, reach, covenant, oin, contact, clock)
 
     people = _people(officers, inside.colleagues if inside else ())
+
+    def lapsed(case: str) -> None:
+        """Nobody's session shows a case any more that was not taken in."""
+        marks.forget_case(case)
+        for session in sessions.of_people():
+            forget_case(session, case)
+
+    asker.watch_lapses(lapsed)
 
     async def first(request: Request) -> Response:
         return see_other(pages.first_of(pages.person(request)))
@@ -121,6 +135,7 @@ def pages_of(
         *_sign_in(config, pages, sessions, people, team, clock=clock, dev=dev),
         Route("/", first, methods=["GET"]),
         *officer.routes(),
+        *worklist.routes(),
         *answers.routes(),
         *consents.routes(),
         *EyesPages(pages, asker, covenant, oin).routes(),
