@@ -27,6 +27,7 @@ from bekend_proto.logs import log
 from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
 
+from bekend_node import covenants
 from bekend_node.answer.answerer import Answerer
 from bekend_node.answer.collects import Collects
 from bekend_node.answer.exchange import Exchanges
@@ -40,6 +41,7 @@ from bekend_node.ask.signals import Signals
 from bekend_node.ask.team import Team
 from bekend_node.attach import Attachment
 from bekend_node.broker_link import make_links, open_all
+from bekend_node.audit.requests import AuditDesk
 from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
 from bekend_node.desk.comparing import Comparing
@@ -51,6 +53,7 @@ from bekend_node.halting import Halting
 from bekend_node.hook import Hook
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
 from bekend_node.locks import SERVE, locked
+from bekend_node.log_health import log_health, own_log
 from bekend_node.log_reading import LogReading
 from bekend_node.mail import MailServer, Notices
 from bekend_node.metrics import NodeMetrics
@@ -61,6 +64,7 @@ from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.signal_reading import SignalReading
 from bekend_node.status import measure, standing_of, status_of
 from bekend_node.store import Store
+from bekend_node.store_audits import Audits
 from bekend_node.store_colleagues import Colleagues
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_deferrals import Deferrals
@@ -189,6 +193,13 @@ class Node:
             clock=clock,
         )
         self.halting = Halting(self.filters, store.filters, lambda: self.rules.now, clock)
+        self.records = RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock)
+        self.signal_reading = SignalReading(
+            kept, Decisions(store.database), self.rules.covenant, readers=config.log_readers, clock=clock
+        )
+        self.audits = AuditDesk(
+            Audits(store.database), self.rules.covenant, self.directory.get, oin=config.oin, clock=clock
+        )
         self.control = ControlServer(
             self.asker,
             config.officers,
@@ -198,12 +209,10 @@ class Node:
             install=self.suspending.install,
             clear_alarm=self.witness.clear,
             log_reading=self.log_reading,
-            records=RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock),
+            records=self.records,
             desk=self.desk,
             halting=self.halting,
-            signals=SignalReading(
-                kept, Decisions(store.database), self.rules.covenant, readers=config.log_readers, clock=clock
-            ),
+            signals=self.signal_reading,
         )
         self.web = self._pages(config, dev=dev)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
@@ -353,6 +362,15 @@ class Node:
                 config.desk_staff,
                 self.suspending.install,
                 self.log_reading,
+                self.records,
+                self.halting,
+                self.audits,
+                self.signal_reading,
+                proposed=lambda: asyncio.to_thread(covenants.proposed, config, self.clock.now()),
+                fetch=lambda: covenants.fetch(config, self.clock),
+                versions=lambda: covenants.waiting(config, [one.hash for one in self.rules.covenants()]),
+                logs=lambda: log_health(self.witness, self.rules.covenant(), self.directory.get),
+                own_log=lambda: own_log(self.witness),
             ),
         )
 

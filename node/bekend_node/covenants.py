@@ -8,15 +8,16 @@ this node was given by hand, and a version newer than every one that it went by.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import grpc
 from bekend_policy.diff import compare, diff_lines
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
+from bekend_policy.report import Signature, signatures
 from bekend_policy.sign import verify_covenant
 from bekend_policy.versions import (
     FOLDER,
@@ -85,6 +86,44 @@ async def fetch(config: NodeConfig, clock: Clock) -> list[Offer]:
     return [_offer(config, load_covenant(offered / digest.hex()), versions, now) for digest in fetched]
 
 
+@dataclass(frozen=True)
+class Proposed:
+    """A version that is not in force yet. `accepted`: it comes into force by itself on its first day.
+
+    `fault`: why it cannot be accepted as it is; None when it was, or can be. `changes`: against the version in force.
+    """
+
+    covenant: Covenant
+    accepted: bool
+    fault: str | None
+    changes: tuple[str, ...]
+    signatures: tuple[Signature, ...]
+
+
+def waiting(config: NodeConfig, present: Collection[bytes]) -> int:
+    """How many versions are here beside those in force, by their hashes: nothing of them is read."""
+    return len({*held(_offered(config)), *held(config.data / FOLDER)} - set(present))
+
+
+def proposed(config: NodeConfig, now: datetime) -> list[Proposed]:
+    """The versions that were fetched, and those that wait for their first day, newest first. Raises as `present`."""
+    versions = present(config, now)
+    old = versions[0].covenant
+    found: dict[bytes, Proposed] = {}
+    for digest, folder in held(_offered(config)).items():
+        offer = _offer(config, load_covenant(folder), versions, now)
+        found[digest] = _proposed(offer.covenant, offer.fault, offer.changes, accepted=False)
+    for digest, folder in held(config.data / FOLDER).items():
+        read = load_covenant(folder)
+        if read.valid_from > now and read.id == old.id:
+            found[digest] = _proposed(read, None, _changes(old, read, day_of(now)), accepted=True)
+    return sorted(found.values(), key=lambda one: one.covenant.version, reverse=True)
+
+
+def _proposed(read: Covenant, fault: str | None, changes: tuple[str, ...], *, accepted: bool) -> Proposed:
+    return Proposed(read, accepted, fault, changes, tuple(signatures(read)))
+
+
 def accept(config: NodeConfig, chosen: str, now: datetime) -> Covenant:
     """Accept a fetched version by its number or the beginning of its hash; the present one stays beside it.
 
@@ -137,8 +176,19 @@ def _offer(config: NodeConfig, read: Covenant, versions: Sequence[Version], now:
         _verified(config, read, _offered(config) / read.hash.hex(), versions, now)
     except BekendError as error:
         fault = error.detail
-    changes = tuple(diff_lines(old, read, compare(old, read, day_of(now)))) if read.id == old.id else ()
-    return Offer(read, fault, changes)
+    return Offer(read, fault, _changes(old, read, day_of(now)) if read.id == old.id else ())
+
+
+_COMPARED: dict[tuple[bytes, bytes, date], tuple[str, ...]] = {}
+
+
+def _changes(old: Covenant, new: Covenant, day: date) -> tuple[str, ...]:
+    """What differs, in Dutch. Everything is decided twice for it, so it is done once a day for two versions."""
+    key = old.hash, new.hash, day
+    if key not in _COMPARED:
+        _COMPARED.clear()
+        _COMPARED[key] = tuple(diff_lines(old, new, compare(old, new, day)))
+    return _COMPARED[key]
 
 
 async def _fetch(links: Sequence[BrokerLink], known: set[bytes]) -> dict[bytes, Files]:

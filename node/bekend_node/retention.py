@@ -7,7 +7,7 @@
     raised limits, consents, deferrals         five years, and not before an audit: on them rested what was told;
                                                of a deferral from its review date or its end, whichever is later
     readings of the log, imports, lapsed cases five years
-    consequences, purposes halted, corrections the same
+    consequences, halts, corrections, audits   the same
     the log, its tree, checkpoints             never: hashes, which stay verifiable
 
 What came of a lookup is held in the clear nowhere. What waits for late answers has its own end (`ask/pending.py`), and

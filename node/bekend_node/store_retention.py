@@ -87,12 +87,14 @@ class RetentionStore:
         return await self._database.write(write)
 
     async def forget_acts(self, before: int) -> int:
-        """Forget readings of the log, lapsed cases, consequences, halts, corrections that are older; how many."""
+        """Forget readings of the log, lapsed cases, consequences, halts, corrections, audits; how many were older."""
 
         def write(conn: Connection) -> int:
             gone = forget_reads(conn, before) + conn.execute("DELETE FROM lapsed WHERE at < ?", (before,)).rowcount
             gone += conn.execute("DELETE FROM halt WHERE at < ?", (before,)).rowcount
             gone += conn.execute("DELETE FROM correction WHERE at < ?", (before,)).rowcount
+            gone += conn.execute("DELETE FROM audit_request WHERE at < ?", (before,)).rowcount
+            gone += conn.execute("DELETE FROM audit_result WHERE at < ?", (before,)).rowcount
             return gone + conn.execute("DELETE FROM consequence WHERE at < ?", (before,)).rowcount
 
         return await self._database.write(write)

@@ -15,6 +15,7 @@ halt         who stopped a purpose until its next switch, and why; filters up to
 awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise
 desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
 own_record   the requester's own sealed records (protocol section 8)
+audit_request, audit_result  see store_audits.py
 correction   see store_corrections.py
 decision     what was decided about a lookup before anything left, or about a message that was refused
 lapsed       cases that were not taken in, under a keyed hash
@@ -39,6 +40,7 @@ from bekend_proto.read_table import READ_DDL
 from bekend_proto.retention_table import RETENTION_DDL
 
 from bekend_node import (
+    store_audits,
     store_colleagues,
     store_consent,
     store_corrections,
@@ -165,4 +167,5 @@ MIGRATIONS: Final = (
     Migration(19, "four eyes", store_colleagues.DDL + store_emergencies.DDL),
     Migration(20, "who works on a case", store_team.DDL),
     Migration(21, "logs closed by a restore", log_table.CLOSED_DDL),
+    Migration(22, "audits to answer", store_audits.DDL),
 )

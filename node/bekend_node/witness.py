@@ -16,7 +16,7 @@ nothing: else one partner could silence all others.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from sqlite3 import Connection
 from typing import Any, Final
@@ -114,6 +114,7 @@ class Witness:
     heads: Heads = field(default_factory=Heads)
     _seen: dict[str, Checkpoint] = field(default_factory=dict)
     _notes: dict[str, bytes] = field(default_factory=dict, repr=False)
+    _moments: dict[str, datetime] = field(default_factory=dict)
     _ahead: dict[bytes, int] = field(default_factory=dict)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -183,6 +184,8 @@ class Witness:
         replica.origin = found.origin
         before = self._seen.get(found.origin)
         if before == found:
+            # The same log, with whoever cosigned it since.
+            self._notes[found.origin] = note
             self._looked(replica)
             return
         if before is not None:
@@ -294,6 +297,7 @@ class Witness:
         merkle.verify_consistency(older.size, older.root, newer.size, newer.root, hashes)
 
     def _looked(self, replica: _Replica) -> None:
+        self._moments[replica.origin] = self.clock.now()
         self.metrics.checkpoint(replica.link.address, self.clock.now().timestamp())
 
     # 3: promises.
@@ -489,6 +493,14 @@ class Witness:
     def seen(self) -> dict[str, int]:
         """Entries of each of the broker's logs, as last proved."""
         return {origin: checkpoint.size for origin, checkpoint in sorted(self._seen.items())}
+
+    def shown(self) -> dict[str, tuple[int, bytes]]:
+        """Entries of each of the broker's logs as last proved, and the checkpoint with who cosigned it by then."""
+        return {origin: (one.size, self._notes[origin]) for origin, one in sorted(self._seen.items())}
+
+    def looked_at(self, origin: str) -> datetime | None:
+        """When this log was last looked at since the node started."""
+        return self._moments.get(origin)
 
 
 def own_checkpoint(connection: Connection, oin: str, name: str = NODE_LOG) -> Checkpoint:

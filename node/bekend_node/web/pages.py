@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from bekend_proto.clock import AMSTERDAM
+from bekend_proto.clock import AMSTERDAM, from_milliseconds
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -63,7 +63,7 @@ class Pages:
             trim_blocks=False,
         )
         self._templates.globals.update(t=self._texts, static=_static)
-        self._templates.filters.update(dag=_day, moment=_moment, tijd=_time)
+        self._templates.filters.update(dag=_day, moment=_moment, milli=_milli, tijd=_time)
 
     def session(self, request: Request) -> Session | None:
         """The browser's session, if it has one that has not ended."""
@@ -168,6 +168,11 @@ def _day(day: date | str) -> str:
 def _moment(moment: datetime | str) -> str:
     """A moment as the clock on the wall shows it."""
     return f"{_aware(moment).astimezone(AMSTERDAM):%d-%m-%Y %H:%M}"
+
+
+def _milli(at: int) -> str:
+    """The same, for milliseconds since 1970."""
+    return _moment(from_milliseconds(at))
 
 
 def _time(moment: datetime | str) -> str:

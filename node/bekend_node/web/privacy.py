@@ -36,6 +36,17 @@ from bekend_node.web.pages import Pages, see_other
 ROLE: Final = "privacy-officer"
 """Opens these pages."""
 
+ROOMS: Final = (
+    ("/privacy/convenant/volgende", "kamer.volgende"),
+    ("/privacy/uitstel", "kamer.uitstel"),
+    ("/privacy/afscherming", "kamer.afscherming"),
+    ("/privacy/steekproef", "kamer.steekproeven"),
+    ("/privacy/logboek", "kamer.logboek"),
+    ("/privacy/signalen", "kamer.signalen"),
+    ("/onterecht", "kamer.onterecht"),
+)
+"""The privacy officer's other pages: `privacy_work.py`, `privacy_oversight.py`, `correcting.py`."""
+
 FEW: Final = 5
 """A figure below this is not shown: it might be about one person."""
 
@@ -50,6 +61,10 @@ class PrivacyPages:
     install: Install
     log_reading: LogReading
     status: Callable[[], Mapping[str, Any]]
+    audits: Callable[[], int]
+    """How many audits have no result yet."""
+    versions: Callable[[], int]
+    """How many versions of the covenant are here that are not in force."""
     clock: Clock
 
     def routes(self) -> list[Route]:
@@ -140,7 +155,7 @@ class PrivacyPages:
         self, request: Request, faults: Mapping[str, str] | None = None, form: FormData | None = None
     ) -> Response:
         """`faults`: a field and what is wrong with it, a key of the texts or a sentence."""
-        rules, now = self.rules(), self.clock.now()
+        rules, now, node = self.rules(), self.clock.now(), self.status()
         today = day_of(now)
         filled = {"vanaf": (today - timedelta(days=29)).isoformat(), "tot": today.isoformat()}
         filled |= {name: _field(form, name) if form else "" for name in ("reden", "bericht", "wat", "waarvoor")}
@@ -157,12 +172,27 @@ class PrivacyPages:
             suspended=[(one, reason_of(one, rules.covenant)) for one in suspended],
             own=[one for one in suspended if one.by == rules.oin],
             served=[rules.covenant.purposes[one] for one in rules.answered()],
-            node=self.status(),
+            node=node,
+            waits=self._waits(node),
+            rooms=ROOMS,
             uses=uses(rules.covenant),
             faults=faults or {},
             filled=filled,
             done="stilzetting" in request.query_params,
         )
+
+    def _waits(self, node: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+        """What waits for the privacy officer: where, a key of the texts, and how many."""
+        found = [
+            ("/privacy/logboek", "kamer.alarm", len(node["log"]["alarms"])),
+            ("/privacy/uitstel", "kamer.uitstel_te_doen", node["deferrals"]["due"]),
+            ("/privacy/uitstel", "kamer.uitstel_wacht", node["deferrals"]["pending"]),
+            ("/privacy/convenant/volgende", "kamer.versie", self.versions()),
+            ("/privacy/steekproef", "kamer.steekproef", self.audits()),
+            ("/privacy/steekproef", "kamer.bewaren", node["retention_waits"]),
+            ("/privacy/afscherming", "kamer.stil", sum(one["halted"] for one in node["purposes"].values())),
+        ]
+        return [one for one in found if one[2]]
 
     def _text(self, form: FormData) -> str:
         """The text to sign, with the number that comes next. Raises KeysError."""

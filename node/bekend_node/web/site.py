@@ -1,7 +1,7 @@
 """The composition of the pages: which parts of the node each role's pages stand on."""
 
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,16 +16,23 @@ from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.team import Team
+from bekend_node.audit.requests import AuditDesk
 from bekend_node.config import DeskColleague, Officer, Web
 from bekend_node.control import Install
 from bekend_node.control_late import LateDesk
+from bekend_node.covenants import Proposed
 from bekend_node.desk.decisions import Desk
+from bekend_node.halting import Halting
+from bekend_node.log_health import LogHealth
 from bekend_node.log_reading import LogReading
 from bekend_node.mail import Notices
+from bekend_node.records.desk import RecordsDesk
 from bekend_node.rules import Rules
+from bekend_node.signal_reading import SignalReading
 from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
 from bekend_node.web.consent import ConsentPages
+from bekend_node.web.correcting import CorrectingPages
 from bekend_node.web.desk import ROLE as DESK_ROLE
 from bekend_node.web.desk import DeskPages
 from bekend_node.web.eyes import EyesPages
@@ -36,6 +43,8 @@ from bekend_node.web.pages import MenuItem, Pages, Site, see_other
 from bekend_node.web.practice import PracticePages
 from bekend_node.web.privacy import ROLE as PRIVACY_ROLE
 from bekend_node.web.privacy import PrivacyPages
+from bekend_node.web.privacy_oversight import PrivacyOversight
+from bekend_node.web.privacy_work import PrivacyWork
 from bekend_node.web.provider import Provider
 from bekend_node.web.reach import Reach
 from bekend_node.web.running import forget_case
@@ -71,6 +80,15 @@ class Inside:
     colleagues: Sequence[DeskColleague]
     install: Install
     log_reading: LogReading
+    records: RecordsDesk
+    halting: Halting
+    audits: AuditDesk
+    signals: SignalReading
+    proposed: Callable[[], Awaitable[Sequence[Proposed]]]
+    fetch: Callable[[], Awaitable[object]]
+    versions: Callable[[], int]
+    logs: Callable[[], Sequence[LogHealth]]
+    own_log: Callable[[], tuple[int, int]]
 
 
 def pages_of(
@@ -139,6 +157,7 @@ def pages_of(
         *answers.routes(),
         *consents.routes(),
         *EyesPages(pages, asker, covenant, oin).routes(),
+        *CorrectingPages(pages, asker, late, covenant, oin).routes(),
         *(_inside(pages, inside, status, clock) if inside else ()),
         *operator.OperatorPages(pages, status).routes(),
         *(PracticePages(pages, config.practice).routes() if config.practice else ()),
@@ -151,9 +170,29 @@ def pages_of(
 def _inside(pages: Pages, inside: Inside, status: Callable[[], Mapping[str, Any]], clock: Clock) -> list[Route]:
     desk = DeskPages(pages, inside.desk, inside.rules, inside.held, clock)
     privacy = PrivacyPages(
-        pages, inside.rules, inside.held, inside.install, inside.log_reading, status=status, clock=clock
+        pages,
+        inside.rules,
+        inside.held,
+        inside.install,
+        inside.log_reading,
+        status=status,
+        audits=inside.audits.waiting,
+        versions=inside.versions,
+        clock=clock,
     )
-    return [*desk.routes(), *privacy.routes()]
+    work = PrivacyWork(pages, inside.rules, inside.records, inside.halting, inside.audits, status=status, clock=clock)
+    oversight = PrivacyOversight(
+        pages,
+        inside.rules,
+        inside.proposed,
+        inside.fetch,
+        inside.logs,
+        inside.own_log,
+        inside.signals,
+        status=status,
+        clock=clock,
+    )
+    return [*desk.routes(), *privacy.routes(), *work.routes(), *oversight.routes()]
 
 
 def check_safe(config: Web, host: str, *, dev: bool) -> None:

@@ -1,0 +1,130 @@
+"""What the auditor's draw takes of the own Questions, by when it is to be opened, and what the auditor found.
+
+    auditor's checkpoint -----> this node: verified, kept; own log + checkpoint say which Questions are drawn
+    (off line)                  privacy officer: bekend audit steekproef -> a file for the auditor
+    auditor's signed result --> this node: verified under the covenant, kept, shown
+
+No person is opened here, and nothing of the file for the auditor passes the node: opening stays off line.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from bekend_policy.audited import Audited, open_audited
+from bekend_policy.log_keys import log_keys
+from bekend_policy.log_use import Days
+from bekend_policy.manifest import KeyManifest
+from bekend_policy.model import Covenant
+from bekend_proto.checkpoint import cosignature_of
+from bekend_proto.clock import Clock, day_of
+from bekend_proto.errors import BekendError, RefusedError
+from bekend_proto.ledger.keys import Keys
+from bekend_proto.ledger.sample import Draw, Selected, open_draw, sample
+from bekend_proto.note import parse_note
+
+from bekend_node.store_audits import AuditRequest, Audits
+
+RULE = "steekproef"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it stands: what is drawn of the own Questions, and the result of its period when there is one.
+
+    `fault`: why the checkpoint cannot be verified now, under the keys that the node knows.
+    """
+
+    request: AuditRequest
+    drawn: tuple[Selected, ...]
+    result: Audited | None
+    fault: str | None
+
+    def is_late(self, today: date) -> bool:
+        """Whether nothing came of it by the day on which it was to be opened."""
+        return self.result is None and today > self.request.due
+
+
+@dataclass(frozen=True)
+class AuditDesk:
+    """Serves the page. `manifest_of` gives a party's key manifest, and raises BekendError when there is none."""
+
+    audits: Audits
+    covenant: Callable[[], Covenant]
+    manifest_of: Callable[[str], KeyManifest]
+    oin: str
+    clock: Clock
+
+    async def ask(self, note: bytes, first: date, last: date, due: date, by: str) -> None:
+        """Take the checkpoint that the auditor drew by. Raises RefusedError in Dutch, StorageError."""
+        now = self.clock.now()
+        if last < first or day_of(now) <= last:
+            raise RefusedError(RULE, "De periode moet voorbij zijn, en de eerste dag ligt niet na de laatste.")
+        try:
+            draw = self._draw(note)
+        except BekendError as fault:
+            raise RefusedError(RULE, f"Dit controlepunt telt niet: {fault.detail}.") from None
+        if draw.earliest < Days(first, last).span[1]:
+            raise RefusedError(RULE, "Een node tekende dit controlepunt voordat de periode voorbij was.")
+        await self.audits.ask(AuditRequest(0, now, by, first, last, due, note))
+
+    async def answer(self, note: bytes) -> Audited:
+        """Take the result that the auditor signed. Raises RefusedError in Dutch, StorageError."""
+        try:
+            found = open_audited(note, self.covenant())
+        except BekendError as fault:
+            raise RefusedError(RULE, f"Deze uitslag telt niet: {fault.detail}.") from None
+        if found.by != self.oin:
+            raise RefusedError(RULE, "Deze uitslag gaat over een andere organisatie.")
+        await self.audits.answer(note, self.clock.now())
+        return found
+
+    def all(self) -> list[Asked]:
+        """Every request, the newest first."""
+        results = list(self._results())
+        return [self._asked(one, results) for one in self.audits.requests()]
+
+    def waiting(self) -> int:
+        """How many requests have no result yet."""
+        results = list(self._results())
+        return sum(_result_of(one, results) is None for one in self.audits.requests())
+
+    def _asked(self, request: AuditRequest, results: list[Audited]) -> Asked:
+        result = _result_of(request, results)
+        try:
+            draw = self._draw(request.note)
+        except BekendError as fault:
+            return Asked(request, (), result, fault.detail)
+        found = self.audits.asked(*Days(request.first, request.last).span)
+        return Asked(request, tuple(sorted(sample(found, draw), key=lambda one: one.at)), result, None)
+
+    def _draw(self, note: bytes) -> Draw:
+        """Those who did not cosign are left out here: the auditor names them, and the result says so."""
+        keys = self._keys()
+        parsed = parse_note(note)
+        absent = [oin for oin, some in keys.partners.items() if cosignature_of(parsed, oin, some) is None]
+        return open_draw(note, keys, absent)
+
+    def _keys(self) -> Keys:
+        covenant = self.covenant()
+        lines: list[str] = []
+        for oin in (covenant.broker_oin, *covenant.participants):
+            try:
+                lines += log_keys(self.manifest_of(oin), is_broker=oin == covenant.broker_oin)
+            except BekendError:
+                # Not connected: it signs nothing either.
+                continue
+        return Keys.parse(lines)
+
+    def _results(self) -> Iterator[Audited]:
+        covenant = self.covenant()
+        for note in self.audits.results():
+            try:
+                yield open_audited(note, covenant)
+            except BekendError:
+                # Of an auditor whom the covenant no longer names.
+                continue
+
+
+def _result_of(request: AuditRequest, results: list[Audited]) -> Audited | None:
+    return next((one for one in results if (one.first, one.last) == (request.first, request.last)), None)

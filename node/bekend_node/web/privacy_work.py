@@ -1,0 +1,258 @@
+"""What the privacy officer does on pages: informing deferred, a purpose halted to shield somebody, audits to answer.
+
+    GET  /privacy/uitstel                 every deferral that stands, and the form
+    POST /privacy/uitstel                 record one
+    POST /privacy/uitstel/NUMMER/goed     approve another's
+    POST /privacy/uitstel/NUMMER/einde    end it
+    GET  /privacy/afscherming             how many are shielded, what stands still for it, the form
+    POST /privacy/afscherming             halt a purpose until its next switch
+    GET  /privacy/steekproef              the audits: what is drawn, by when, what came of it; the forms
+    POST /privacy/steekproef              the auditor's checkpoint
+    POST /privacy/steekproef/uitslag      the auditor's signed result
+
+Whoever may is decided by the objects behind the commands. No page shows a person: who is shielded is typed at
+`bekend node shield`, and sealed records are opened off line.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from bekend_policy.deferring import State
+from bekend_proto.clock import Clock, day_of
+from bekend_proto.errors import RefusedError
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bekend_node.audit.requests import AuditDesk
+from bekend_node.config import SHIELDED
+from bekend_node.control_messages import (
+    DeferApproveRequest,
+    DeferEndRequest,
+    DeferListRequest,
+    DeferRequest,
+    RecordsRequest,
+)
+from bekend_node.halting import Halting
+from bekend_node.records.desk import RecordsDesk
+from bekend_node.rules import Rules
+from bekend_node.web.pages import Pages, officers_of, see_other
+from bekend_node.web.sessions import Person
+
+ROLE = "privacy-officer"
+LONGEST = 4000
+"""Characters of a field, as the control socket takes them."""
+
+
+@dataclass
+class PrivacyWork:
+    """Pages for these. `rules` gives the rules in force, `status` the facts of the running node."""
+
+    pages: Pages
+    rules: Callable[[], Rules]
+    records: RecordsDesk
+    halting: Halting
+    audits: AuditDesk
+    status: Callable[[], Mapping[str, Any]]
+    clock: Clock
+
+    def routes(self) -> list[Route]:
+        """All routes of these pages."""
+        return [
+            Route("/privacy/uitstel", self.deferrals, methods=["GET"]),
+            Route("/privacy/uitstel", self.defer, methods=["POST"]),
+            Route("/privacy/uitstel/{number:int}/goed", self.approve, methods=["POST"]),
+            Route("/privacy/uitstel/{number:int}/einde", self.end, methods=["POST"]),
+            Route("/privacy/afscherming", self.shielding, methods=["GET"]),
+            Route("/privacy/afscherming", self.halt, methods=["POST"]),
+            Route("/privacy/steekproef", self.audit, methods=["GET"]),
+            Route("/privacy/steekproef", self.audit_asked, methods=["POST"]),
+            Route("/privacy/steekproef/uitslag", self.audit_answered, methods=["POST"]),
+        ]
+
+    # --- informing deferred
+
+    async def deferrals(self, request: Request) -> Response:
+        """Every deferral that was not ended, what waits first."""
+        _, person = self.pages.in_role(request, ROLE)
+        return await self._deferrals(request, person)
+
+    async def defer(self, request: Request) -> Response:
+        """Record one: it counts from a second person's approval on."""
+        _, person = self.pages.in_role(request, ROLE)
+        form = await request.form()
+        wanted = DeferRequest(
+            op="defer",
+            about="vraag" if _field(form, "over") == "vraag" else "zaak",
+            reference=_field(form, "kenmerk")[:200] or "-",
+            purpose=_field(form, "doel")[:100] or "-",
+            ground=_field(form, "grond")[:LONGEST],
+            review_on=_field(form, "herbeoordeling")[:10],
+        )
+        return await self._deferring(request, person, wanted, form)
+
+    async def approve(self, request: Request) -> Response:
+        """Approve what another person recorded."""
+        _, person = self.pages.in_role(request, ROLE)
+        number = request.path_params["number"]
+        return await self._deferring(request, person, DeferApproveRequest(op="defer-approve", number=max(1, number)))
+
+    async def end(self, request: Request) -> Response:
+        """End one, with a reason."""
+        _, person = self.pages.in_role(request, ROLE)
+        form = await request.form()
+        number, reason = request.path_params["number"], _field(form, "reden")[:600]
+        if not reason:
+            return await self._deferrals(request, person, self.pages.text("uitstel.geen_reden"), number)
+        return await self._deferring(
+            request, person, DeferEndRequest(op="defer-end", number=max(1, number), reason=reason)
+        )
+
+    async def _deferring(
+        self, request: Request, person: Person, wanted: RecordsRequest, form: FormData | None = None
+    ) -> Response:
+        try:
+            await self.records.handle(wanted, officers_of(person))
+        except RefusedError as refusal:
+            return await self._deferrals(request, person, refusal.reason, request.path_params.get("number", 0), form)
+        return see_other("/privacy/uitstel?gedaan")
+
+    async def _deferrals(
+        self, request: Request, person: Person, fault: str = "", number: int = 0, form: FormData | None = None
+    ) -> Response:
+        """`fault` stands at the deferral with this number; at the form when it is 0."""
+        reply = await self.records.handle(DeferListRequest(op="defer-list"), officers_of(person))
+        found = [{**one, "state": State[one["state"].upper()]} for one in reply["deferrals"]]
+        order = [State.DUE, State.PENDING, State.IN_FORCE]
+        rules = self.rules()
+        own = {id_: one for id_, one in rules.covenant.purposes.items() if one.deferral is not None}
+        review = (day_of(self.clock.now()) + timedelta(days=30)).isoformat()
+        filled = {"over": "zaak", "kenmerk": "", "doel": "", "grond": "", "herbeoordeling": review}
+        filled |= {name: _field(form, name) for name in filled if form is not None and name in form}
+        return self.pages.render(
+            request,
+            "uitstel.html.j2",
+            422 if fault else 200,
+            deferrals=sorted(
+                (one for one in found if one["state"] in order), key=lambda one: order.index(one["state"])
+            ),
+            ended=sum(one["state"] is State.ENDED for one in found),
+            user=person.user,
+            purposes=[one for id_, one in own.items() if self._takes_part(rules, id_)],
+            titles={id_: one.title for id_, one in rules.covenant.purposes.items()},
+            states=State,
+            fault=fault,
+            at=number,
+            filled=filled,
+            done="gedaan" in request.query_params,
+        )
+
+    @staticmethod
+    def _takes_part(rules: Rules, purpose: str) -> bool:
+        return rules.oin in rules.covenant.requesters(purpose) or rules.oin in rules.covenant.sources(purpose)
+
+    # --- shielding
+
+    async def shielding(self, request: Request) -> Response:
+        """How many are shielded: a count, and nothing of anybody."""
+        self.pages.in_role(request, ROLE)
+        return self._shielding(request)
+
+    async def halt(self, request: Request) -> Response:
+        """Stop a purpose until its next switch."""
+        _, person = self.pages.in_role(request, ROLE)
+        form = await request.form()
+        purpose, reason = _field(form, "doel"), _field(form, "reden")
+        try:
+            await self.halting.halt(purpose, reason, person.user)
+        except RefusedError as refusal:
+            return self._shielding(request, refusal.reason, {"doel": purpose, "reden": reason})
+        return see_other("/privacy/afscherming?gedaan")
+
+    def _shielding(self, request: Request, fault: str = "", filled: Mapping[str, str] | None = None) -> Response:
+        rules, node = self.rules(), self.status()
+        titles = {id_: one.title for id_, one in rules.covenant.purposes.items()}
+        return self.pages.render(
+            request,
+            "afscherming.html.j2",
+            422 if fault else 200,
+            lists=[
+                {**one, "title": titles.get(one["purpose"], one["purpose"])}
+                for one in node["registers"]
+                if one["register"] == SHIELDED
+            ],
+            halted=[(titles[purpose], until) for purpose, until in self.halting.halted().items()],
+            served=[(id_, titles[id_], self.halting.until(id_)) for id_ in rules.answered()],
+            fault=fault,
+            filled=filled or {"doel": "", "reden": ""},
+            done="gedaan" in request.query_params,
+        )
+
+    # --- audits
+
+    async def audit(self, request: Request) -> Response:
+        """The audits of the own Questions."""
+        self.pages.in_role(request, ROLE)
+        return self._audit(request)
+
+    async def audit_asked(self, request: Request) -> Response:
+        """The auditor's checkpoint, with its period and the day by which the opening is wanted."""
+        _, person = self.pages.in_role(request, ROLE)
+        form = await request.form()
+        try:
+            first, last, due = (date.fromisoformat(_field(form, name)) for name in ("van", "tot", "uiterlijk"))
+        except ValueError:
+            return self._audit(request, {"punt": self.pages.text("privacy.geen_dag")}, form)
+        try:
+            await self.audits.ask(_note(form, "punt"), first, last, due, person.user)
+        except RefusedError as refusal:
+            return self._audit(request, {"punt": refusal.reason}, form)
+        return see_other("/privacy/steekproef?gevraagd")
+
+    async def audit_answered(self, request: Request) -> Response:
+        """The result that the auditor signed."""
+        self.pages.in_role(request, ROLE)
+        form = await request.form()
+        try:
+            await self.audits.answer(_note(form, "uitslag"))
+        except RefusedError as refusal:
+            return self._audit(request, {"uitslag": refusal.reason}, form)
+        return see_other("/privacy/steekproef?uitslag")
+
+    def _audit(
+        self, request: Request, faults: Mapping[str, str] | None = None, form: FormData | None = None
+    ) -> Response:
+        rules, today = self.rules(), day_of(self.clock.now())
+        monday = today - timedelta(days=today.weekday())
+        filled = {
+            "van": (monday - timedelta(days=7)).isoformat(),
+            "tot": (monday - timedelta(days=1)).isoformat(),
+            "uiterlijk": (today + timedelta(days=28)).isoformat(),
+            "punt": "",
+            "uitslag": "",
+        }
+        filled |= {name: _field(form, name) for name in filled if form is not None and name in form}
+        names = {oin: one.name for oin, one in rules.covenant.participants.items()}
+        return self.pages.render(
+            request,
+            "steekproef.html.j2",
+            422 if faults else 200,
+            audits=[(one, one.is_late(today)) for one in self.audits.all()],
+            names=names,
+            auditor=rules.covenant.agreement.auditor,
+            faults=faults or {},
+            filled=filled,
+            done=next((one for one in ("gevraagd", "uitslag") if one in request.query_params), ""),
+        )
+
+
+def _note(form: FormData, name: str) -> bytes:
+    """A signed note as it was pasted. A browser sends its own line ends; what was signed has one kind."""
+    return (str(form.get(name, "")).replace("\r\n", "\n").strip() + "\n").encode()
+
+
+def _field(form: FormData, name: str) -> str:
+    return str(form.get(name, "")).strip()
