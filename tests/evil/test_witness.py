@@ -11,6 +11,7 @@ import pytest
 from bekend_broker.app import Broker
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, ZSM_CONTEXT
 from bekend_node.app import Node
+from bekend_node.log_health import log_health, own_log
 from bekend_node.store import ASKED, TOLD
 from bekend_proto import channel, log_table, merkle
 from bekend_proto.checkpoint import NO_CHECKPOINT, Checkpoint, cosigned_at, log_id, log_origin
@@ -110,6 +111,21 @@ async def test_fg_29_an_honest_log_is_proved_cosigned_and_carried(stage: Stage) 
         log_origin(OM.oin, "node"): 4,
         log_origin(POLITIE.oin, "node"): 2,
     }
+
+
+async def test_fg_29_who_cosigned_the_last_checkpoint_is_told_and_who_did_not(stage: Stage) -> None:
+    await stage.lookup()
+    await stage.look()
+    assert stage.om.witness.looked_at("another") is None
+    await stage.om.witness.round()
+    node = stage.om
+    (log,) = log_health(node.witness, node.rules.covenant(), node.directory.get)
+    assert (log.origin, log.size, log.looked) == (ORIGIN, stage.head.size, stage.om.clock.now())
+    signed = {one.name for one in log.cosigners if one.at is not None}
+    assert signed == {OM.name, POLITIE.name}
+    assert {one.name for one in log.cosigners} > signed
+    size, under = own_log(node.witness)
+    assert size == under > 0
 
 
 async def test_fg_29_two_roots_over_the_same_entries_stop_the_node_also_after_a_restart(

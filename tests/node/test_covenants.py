@@ -103,6 +103,23 @@ async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
         yield Scene(federation, home, broker)
 
 
+async def test_what_is_proposed_is_told_with_its_changes_and_signatures_and_leaves_when_it_is_in_force(
+    scene: Scene,
+) -> None:
+    config, clock = scene.home.config(scene.port), scene.federation.clock
+    present = [version.covenant.hash for version in covenants.present(config, clock.now())]
+    assert (covenants.proposed(config, clock.now()), covenants.waiting(config, present)) == ([], 0)
+    await scene.offer_second()
+    await scene.fetched()
+    (one,) = covenants.proposed(config, clock.now())
+    assert (one.covenant.version, one.accepted, one.fault) == (2, False, None)
+    assert "versie 1 naar versie 2" in one.changes[0]
+    assert {it.state for it in one.signatures} == {"getekend"}
+    assert covenants.waiting(config, present) == 1
+    scene.accept()
+    assert covenants.proposed(scene.home.config(scene.port), clock.now()) == []
+
+
 async def test_a_fetched_version_shows_what_it_changes_and_counts_for_nothing(scene: Scene) -> None:
     def change(folder: Path) -> None:
         version_two(folder)

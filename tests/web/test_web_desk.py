@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bekend_policy.suspension import What, parse_suspension
 from playwright.sync_api import Page, Request
 
 from tests.web.conftest import NewPage
+from tests.web.keyboard import tab_to
 from tests.web.looks import assert_looks_right_everywhere
 
 COLLEAGUE, DEPUTY = "Demo-medewerker", "Demo-plaatsvervanger"
@@ -176,20 +178,31 @@ def test_a_number_is_in_no_address_title_header_or_log(new_page: NewPage, federa
 
 
 def test_the_keyboard_alone_is_enough_at_the_desk(new_page: NewPage, federation: Federation, known: str) -> None:
+    """From the menu to a decision and back again: Tab, Enter and Space, and the focus is seen at every stop."""
     page = desk(new_page)
     ask(federation, known)
     item = newest(page)
-    page.focus(f"a[href='{item}']")
+    page.goto(page.url)
+    tab_to(page, f"a[href='{item}']")
     page.keyboard.press("Enter")
-    page.focus("button:has-text('Toon de persoon')")
+    page.wait_for_selector("h1:has-text('Een verzoek')")
+    tab_to(page, "main form button")
     page.keyboard.press("Enter")
-    page.focus("form[action$='/weigeren'] input[value=geheim]")
+    page.wait_for_selector("form[action$='/weigeren']")
+    tab_to(page, "form[action$='/weigeren'] input[type=radio]")
     page.keyboard.press("Space")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    tab_to(page, "form[action$='/weigeren'] button")
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=status]")
     assert "geweigerd" in state_of(page, item)
+    tab_to(page, f"a[href='{item}']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("form[action$='/ongedaan']")
+    tab_to(page, "form[action$='/ongedaan'] button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=status]")
+    assert "wacht op u" in state_of(page, item)
+    refuse(at_person(page, item))
 
 
 def test_nobody_sees_a_desk_without_signing_in(new_page: NewPage) -> None:
@@ -201,31 +214,29 @@ def test_every_page_of_the_desk_can_be_read_and_used(
     new_page: NewPage, federation: Federation, known: str, pictures: Path
 ) -> None:
     page = desk(new_page)
-
-    def looked_at(name: str) -> None:
-        assert_looks_right_everywhere(page, pictures, f"desk-{name}")
-
+    looked_at = partial(assert_looks_right_everywhere, page, pictures)
     ask(federation, known)
     item = newest(page)
-    looked_at("loket")
+    looked_at("desk-loket")
     page.click(f"a[href='{item}']")
-    looked_at("verzoek")
+    looked_at("desk-verzoek")
     page.click("button:has-text('Toon de persoon')")
-    looked_at("persoon")
+    looked_at("desk-persoon")
     page.click("button:has-text('Weiger')")
-    looked_at("persoon-fout")
+    looked_at("desk-persoon-fout")
     refuse(page)
     page.click(f"a[href='{item}']")
-    looked_at("ongedaan")
+    looked_at("desk-ongedaan")
     page.request.post(f"{page.url}/ongedaan", headers={"origin": page.url.split("/loket")[0]})
     page.click("button:has-text('Maak het besluit ongedaan')")
-    looked_at("geweigerd")
+    looked_at("desk-geweigerd")
 
 
 def test_a_standing_decision_is_drafted_and_withdrawn_for_who_signs(
     new_page: NewPage, pictures: Path, tmp_path: Path
 ) -> None:
     page = new_page(node=HAARLEM.oin)
+    looked_at = partial(assert_looks_right_everywhere, page, pictures)
     page.click(f"button:has-text('Inloggen als {COLLEAGUE}')")
     page.click("nav a:has-text('Loket')")
     assert "Het besluit geldt" in page.inner_text("main")
@@ -234,7 +245,7 @@ def test_a_standing_decision_is_drafted_and_withdrawn_for_who_signs(
     page.fill("#besluit", "Directiebesluit 2026-14")
     page.click("button:has-text('Haal de tekst op')")
     assert "ten hoogste een jaar" in page.inner_text("[role=alert]")
-    assert_looks_right_everywhere(page, pictures, "desk-besluit")
+    looked_at("desk-besluit")
     page.fill("#tot", page.input_value("#vanaf"))
     with page.expect_download() as download:
         page.click("button:has-text('Haal de tekst op')")

@@ -1,0 +1,117 @@
+"""What of the own Questions an auditor's checkpoint draws, and the result that comes back: verified, never opened."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from bekend_node.audit.basis import load_basis
+from bekend_node.audit.requests import AuditDesk
+from bekend_node.store_audits import Audits
+from bekend_policy.audited import AUDITOR as ROLE
+from bekend_policy.audited import Audited
+from bekend_policy.manifest import KeyManifest, parse_manifest
+from bekend_proto import log_table
+from bekend_proto.errors import KeysError, RefusedError
+from bekend_proto.note import note_name, parse_note, sign_note
+
+from tests.support.auditing import DAYS, DRAWN, Files, Trail
+from tests.support.auditors import AUDITOR
+from tests.support.clocks import SteeredClock
+from tests.support.covenants import OM, OPERATOR, POLITIE
+
+MANY = 200
+DUE = date(2026, 12, 20)
+
+
+@dataclass
+class Scene:
+    """The OM's node, whose own log holds the week of the trail."""
+
+    trail: Trail
+    files: Files
+    desk: AuditDesk
+    clock: SteeredClock
+
+    @property
+    def checkpoint(self) -> bytes:
+        return (self.files.folder / "punt.note").read_bytes()
+
+    async def ask(self, note: bytes | None = None) -> None:
+        await self.desk.ask(note or self.checkpoint, DAYS.first, DAYS.last, DUE, "privacyfunctionaris")
+
+    def result(self, **changes: object) -> bytes:
+        (drawn,) = (len(one.drawn) for one in self.desk.all())
+        facts: dict[str, object] = {
+            "by": OM, "first": DAYS.first, "last": DAYS.last, "draw": bytes(32), "absent": (), "questions": MANY,
+            "drawn": drawn, "tested": drawn, "unanswered": 0, "untested": 0, "breaches": 0,
+        }  # fmt: skip
+        text = Audited(**(facts | changes)).text()  # type: ignore[arg-type]
+        return sign_note(text, note_name(AUDITOR.oin, ROLE), bytes(AUDITOR.signing))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    trail = Trail(tmp_path / "spoor")
+    trail.fill(MANY)
+    files = trail.write()
+    own = [one for one in trail.entries[OM] if one.kind == "asked"]
+    trail.store.database.write_sync(lambda conn: log_table.append(conn, own))
+    clock = SteeredClock(DRAWN + timedelta(days=1))
+
+    def manifest_of(oin: str) -> KeyManifest:
+        if oin not in trail.keys:
+            raise KeysError("not connected")
+        note = trail.broker_manifest() if oin == OPERATOR else trail.manifest(oin)
+        return parse_manifest(parse_note(note).text)
+
+    desk = AuditDesk(Audits(trail.store.database), lambda: trail.covenant, manifest_of, oin=OM, clock=clock)
+    yield Scene(trail, files, desk, clock)
+    trail.store.close()
+
+
+async def test_the_node_says_which_of_its_questions_are_drawn(scene: Scene) -> None:
+    await scene.ask()
+    (asked,) = scene.desk.all()
+    basis = load_basis(scene.files.given(), OPERATOR)
+    assert {one.hash for one in asked.drawn} == {one.hash for one in basis.of(OM)} != set()
+    assert (asked.fault, asked.result, scene.desk.waiting()) == (None, None, 1)
+    assert not asked.is_late(DUE)
+    assert asked.is_late(DUE + timedelta(days=1))
+    # The same checkpoint once more is the same request.
+    await scene.ask()
+    assert len(scene.desk.all()) == 1
+
+
+async def test_what_the_auditor_found_is_shown(scene: Scene) -> None:
+    await scene.ask()
+    await scene.desk.answer(scene.result())
+    (asked,) = scene.desk.all()
+    assert asked.result is not None
+    assert asked.result.is_good
+    assert scene.desk.waiting() == 0
+    assert not asked.is_late(DUE + timedelta(days=100))
+
+
+async def test_another_organisations_or_a_forged_result_is_refused(scene: Scene) -> None:
+    await scene.ask()
+    with pytest.raises(RefusedError, match="andere organisatie"):
+        await scene.desk.answer(scene.result(by=POLITIE))
+    with pytest.raises(RefusedError, match="telt niet"):
+        await scene.desk.answer(scene.result().replace(b"inbreuken: 0", b"inbreuken: 1"))
+    with pytest.raises(RefusedError, match="telt niet"):
+        await scene.desk.answer(b"uitslag\n")
+    assert scene.desk.waiting() == 1
+
+
+async def test_a_checkpoint_that_was_changed_or_came_too_early_is_refused(scene: Scene) -> None:
+    for note in (b"punt\n", scene.checkpoint.replace(b"\n", b"1\n", 1)):
+        with pytest.raises(RefusedError, match="telt niet"):
+            await scene.ask(note)
+    with pytest.raises(RefusedError, match="voorbij"):
+        await scene.desk.ask(scene.checkpoint, DAYS.first, DRAWN.date() + timedelta(days=9), DUE, "iemand")
+    scene.clock.advance(timedelta(days=30))
+    with pytest.raises(RefusedError, match="voordat de periode voorbij was"):
+        await scene.desk.ask(scene.checkpoint, DAYS.first, DRAWN.date() + timedelta(days=9), DUE, "iemand")
+    assert scene.desk.all() == []
