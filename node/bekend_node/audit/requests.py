@@ -10,6 +10,7 @@ No person is opened here, and nothing of the file for the auditor passes the nod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from bekend_policy.audited import Audited, open_audited
 from bekend_policy.log_keys import log_keys
@@ -18,21 +19,28 @@ from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
 from bekend_proto.checkpoint import cosignature_of
 from bekend_proto.clock import Clock, day_of
-from bekend_proto.errors import BekendError, RefusedError
+from bekend_proto.errors import BekendError, MalformedError, RefusedError
 from bekend_proto.ledger.keys import Keys
 from bekend_proto.ledger.sample import Draw, Selected, open_draw, sample
 from bekend_proto.note import parse_note
 
 from bekend_node.store_audits import AuditRequest, Audits
 
-RULE = "steekproef"
+RULE: Final = "steekproef"
+_NO_CHECKPOINT: Final = (
+    "Dit controlepunt telt niet: het is geen heel bestand, het is niet van de makelaar, of te weinig partners tekenden "
+    "mee. Plak het hele bestand dat de auditor u gaf."
+)
+_NO_RESULT: Final = (
+    "Deze uitslag telt niet: het is geen getekend bestand. Plak het hele bestand, ook de laatste regels."
+)
 
 
 @dataclass(frozen=True)
 class Asked:
     """One request as it stands: what is drawn of the own Questions, and the result of its period when there is one.
 
-    `fault`: why the checkpoint cannot be verified now, under the keys that the node knows.
+    `fault`: in Dutch, when the checkpoint cannot be verified now, under the keys that the node knows.
     """
 
     request: AuditRequest
@@ -62,8 +70,8 @@ class AuditDesk:
             raise RefusedError(RULE, "De periode moet voorbij zijn, en de eerste dag ligt niet na de laatste.")
         try:
             draw = self._draw(note)
-        except BekendError as fault:
-            raise RefusedError(RULE, f"Dit controlepunt telt niet: {fault.detail}.") from None
+        except BekendError:
+            raise RefusedError(RULE, _NO_CHECKPOINT) from None
         if draw.earliest < Days(first, last).span[1]:
             raise RefusedError(RULE, "Een node tekende dit controlepunt voordat de periode voorbij was.")
         await self.audits.ask(AuditRequest(0, now, by, first, last, due, note))
@@ -72,6 +80,8 @@ class AuditDesk:
         """Take the result that the auditor signed. Raises RefusedError in Dutch, StorageError."""
         try:
             found = open_audited(note, self.covenant())
+        except MalformedError:
+            raise RefusedError(RULE, _NO_RESULT) from None
         except BekendError as fault:
             raise RefusedError(RULE, f"Deze uitslag telt niet: {fault.detail}.") from None
         if found.by != self.oin:
@@ -93,8 +103,8 @@ class AuditDesk:
         result = _result_of(request, results)
         try:
             draw = self._draw(request.note)
-        except BekendError as fault:
-            return Asked(request, (), result, fault.detail)
+        except BekendError:
+            return Asked(request, (), result, _NO_CHECKPOINT)
         found = self.audits.asked(*Days(request.first, request.last).span)
         return Asked(request, tuple(sorted(sample(found, draw), key=lambda one: one.at)), result, None)
 
