@@ -53,7 +53,7 @@ from bekend_node.halting import Halting
 from bekend_node.hook import Hook
 from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
 from bekend_node.locks import SERVE, locked
-from bekend_node.log_health import log_health, own_log
+from bekend_node.log_health import LogHealth, log_health, own_log
 from bekend_node.log_reading import LogReading
 from bekend_node.mail import MailServer, Notices
 from bekend_node.metrics import NodeMetrics
@@ -369,10 +369,15 @@ class Node:
                 proposed=lambda: asyncio.to_thread(covenants.proposed, config, self.clock.now()),
                 fetch=lambda: covenants.fetch(config, self.clock),
                 versions=lambda: covenants.waiting(config, [one.hash for one in self.rules.covenants()]),
-                logs=lambda: log_health(self.witness, self.rules.covenant(), self.directory.get),
+                logs=self._logs,
                 own_log=lambda: own_log(self.witness),
             ),
         )
+
+    async def _logs(self) -> list[LogHealth]:
+        """How the broker's logs stand now."""
+        await self.witness.round()
+        return log_health(self.witness, self.rules.covenant(), self.directory.get)
 
     def _contact(self, oin: str) -> str | None:
         """The desk of a partner, as its own manifest names it; None while none was seen."""

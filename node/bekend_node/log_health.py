@@ -1,10 +1,12 @@
-"""How the logs stand, for the privacy officer: the last checkpoint of each, who cosigned it and when, open alarms.
+"""How the logs stand, for the privacy officer: the last checkpoint of each, and when each partner cosigned last.
 
-A cosignature comes within the minute after a checkpoint: who is missing now may be there at the next look. Who stays
-missing watches no longer.
+A cosignature comes within the minute after a checkpoint, so the newest one lacks those who have not looked yet. What
+counts is when somebody was last seen to cosign, in the checkpoints of the last half hour: who is missing there, or is
+long ago, watches no longer.
 """
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,7 +22,7 @@ from bekend_node.witness import Witness
 
 @dataclass(frozen=True)
 class Cosigner:
-    """A partner that ought to cosign. `at`: when it did, None when it did not yet."""
+    """A partner that ought to cosign. `at`: when it did last, None when that was not seen."""
 
     name: str
     at: datetime | None
@@ -39,8 +41,10 @@ class LogHealth:
 def log_health(witness: Witness, covenant: Covenant, manifest_of: Callable[[str], KeyManifest]) -> list[LogHealth]:
     """Every log that was seen, in the order of their names. `manifest_of` raises BekendError when there is none."""
     return [
-        LogHealth(origin, size, witness.looked_at(origin), tuple(_cosigners(note, covenant, manifest_of)))
-        for origin, (size, note) in witness.shown().items()
+        LogHealth(
+            origin, size, witness.looked_at(origin), tuple(_cosigners(witness.shown(origin), covenant, manifest_of))
+        )
+        for origin, size in witness.seen().items()
     ]
 
 
@@ -51,12 +55,15 @@ def own_log(witness: Witness) -> tuple[int, int]:
     )
 
 
-def _cosigners(note: bytes, covenant: Covenant, manifest_of: Callable[[str], KeyManifest]) -> Iterable[Cosigner]:
-    parsed = parse_note(note)
+def _cosigners(
+    notes: Iterable[bytes], covenant: Covenant, manifest_of: Callable[[str], KeyManifest]
+) -> Iterator[Cosigner]:
+    parsed = [parse_note(note) for note in notes]
     for oin, partner in sorted(covenant.participants.items(), key=lambda it: it[1].name):
-        try:
-            seconds = cosigned_at(parsed, oin, manifest_of(oin).signing_keys)
-        except BekendError:
-            # It has published nothing: it is not connected.
-            seconds = None
+        seconds = None
+        # Without a manifest it is not connected.
+        with contextlib.suppress(BekendError):
+            keys = manifest_of(oin).signing_keys
+            found = (cosigned_at(note, oin, keys) for note in parsed)
+            seconds = next((one for one in found if one is not None), None)
         yield Cosigner(partner.name, None if seconds is None else datetime.fromtimestamp(seconds, UTC))

@@ -14,6 +14,7 @@ nothing: else one partner could silence all others.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -64,6 +65,8 @@ PROMISES: Final = 2048
 PROOFS_AT_ONCE: Final = 256
 TRIES: Final = 5
 """Rounds in which a proof may fail to come before that is an alarm by itself."""
+NOTES: Final = 30
+"""Looks of which the checkpoint is remembered: half an hour."""
 NOTE_LIMIT: Final = 64 * 1024
 """Octets of a checkpoint: a cosignature per partner takes a fifth of it."""
 
@@ -115,6 +118,7 @@ class Witness:
     _seen: dict[str, Checkpoint] = field(default_factory=dict)
     _notes: dict[str, bytes] = field(default_factory=dict, repr=False)
     _moments: dict[str, datetime] = field(default_factory=dict)
+    _shown: dict[str, deque[bytes]] = field(default_factory=dict, repr=False)
     _ahead: dict[bytes, int] = field(default_factory=dict)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -186,7 +190,7 @@ class Witness:
         if before == found:
             # The same log, with whoever cosigned it since.
             self._notes[found.origin] = note
-            self._looked(replica)
+            self._looked(replica, note)
             return
         if before is not None:
             await self._prove(replica, before, found, note)
@@ -200,7 +204,7 @@ class Witness:
             self._remember(found.origin, found, note)
             signed = cosign(note, self.oin, self.key, int(now.timestamp()))
             await _call(replica.link.stub.PutCosignature, broker_pb2.PutCosignatureRequest(checkpoint=signed))
-        self._looked(replica)
+        self._looked(replica, note)
 
     def _open(self, note: bytes) -> Checkpoint:
         """Raises MalformedError, SignatureError for what is no checkpoint of a log that the broker's manifest names."""
@@ -296,8 +300,9 @@ class Witness:
             hashes = (await _call(replica.link.stub.GetConsistencyProof, request)).hashes
         merkle.verify_consistency(older.size, older.root, newer.size, newer.root, hashes)
 
-    def _looked(self, replica: _Replica) -> None:
+    def _looked(self, replica: _Replica, note: bytes) -> None:
         self._moments[replica.origin] = self.clock.now()
+        self._shown.setdefault(replica.origin, deque(maxlen=NOTES)).appendleft(note)
         self.metrics.checkpoint(replica.link.address, self.clock.now().timestamp())
 
     # 3: promises.
@@ -494,9 +499,9 @@ class Witness:
         """Entries of each of the broker's logs, as last proved."""
         return {origin: checkpoint.size for origin, checkpoint in sorted(self._seen.items())}
 
-    def shown(self) -> dict[str, tuple[int, bytes]]:
-        """Entries of each of the broker's logs as last proved, and the checkpoint with who cosigned it by then."""
-        return {origin: (one.size, self._notes[origin]) for origin, one in sorted(self._seen.items())}
+    def shown(self, origin: str) -> tuple[bytes, ...]:
+        """The last checkpoints of a log since the node started, newest first, each with who cosigned it by then."""
+        return tuple(self._shown.get(origin, ()))
 
     def looked_at(self, origin: str) -> datetime | None:
         """When this log was last looked at since the node started."""

