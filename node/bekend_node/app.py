@@ -40,8 +40,8 @@ from bekend_node.ask.case_reference import case_key
 from bekend_node.ask.signals import Signals
 from bekend_node.ask.team import Team
 from bekend_node.attach import Attachment
-from bekend_node.broker_link import make_links, open_all
 from bekend_node.audit.requests import AuditDesk
+from bekend_node.broker_link import make_links, open_all
 from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
 from bekend_node.desk.comparing import Comparing
