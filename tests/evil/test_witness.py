@@ -120,7 +120,7 @@ async def test_fg_29_who_cosigned_the_last_checkpoint_is_told_and_who_did_not(st
     await stage.om.witness.round()
     node = stage.om
     (log,) = log_health(node.witness, node.rules.covenant(), node.directory.get)
-    assert (log.origin, log.size, log.looked) == (ORIGIN, stage.head.size, stage.om.clock.now())
+    assert (log.origin, log.size, log.looked) == (ORIGIN, (await stage.head()).size, stage.om.clock.now())
     signed = {one.name for one in log.cosigners if one.at is not None}
     assert signed == {OM.name, POLITIE.name}
     assert {one.name for one in log.cosigners} > signed
