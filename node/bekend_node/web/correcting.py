@@ -25,11 +25,10 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.correcting import Report
 from bekend_node.control_late import LateDesk
 from bekend_node.web.pages import Pages, officers_of, see_other
+from bekend_node.web.privacy import ROLE as PRIVACY_ROLE
 from bekend_node.web.running import Running
 from bekend_node.web.sessions import Person, Session
 from bekend_node.web.shelf import LONGEST_CASE, CaseView, on_shelf, shelved
-
-PRIVACY_ROLE = "privacy-officer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,7 @@ from bekend_node.log_health import LogHealth
 from bekend_node.rules import Rules
 from bekend_node.signal_reading import SignalReading
 from bekend_node.web.pages import Pages, see_other
-
-ROLE = "privacy-officer"
+from bekend_node.web.privacy import ROLE
 
 
 @dataclass

@@ -40,9 +40,9 @@ from bekend_node.halting import Halting
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.rules import Rules
 from bekend_node.web.pages import Pages, officers_of, see_other
+from bekend_node.web.privacy import ROLE
 from bekend_node.web.sessions import Person
 
-ROLE = "privacy-officer"
 LONGEST = 4000
 """Characters of a field, as the control socket takes them."""
 
