@@ -12,7 +12,7 @@ from bekend_proto import log_table, logs
 from bekend_proto.backup import last_success
 from bekend_proto.certificates import Certificates
 from bekend_proto.checkpoint import log_origin
-from bekend_proto.clock import Clock, SystemClock
+from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError
 from bekend_proto.integrity import Integrity
 from bekend_proto.serve import RunningServer, start_server
@@ -29,6 +29,7 @@ from bekend_broker.enrolment import Enrolments
 from bekend_broker.following import Following
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
+from bekend_broker.quotas import shares
 from bekend_broker.register import Register
 from bekend_broker.releases import Releases
 from bekend_broker.retention import Retention
@@ -38,6 +39,7 @@ from bekend_broker.store_retention import RetentionStore
 from bekend_broker.suspending import LOOK_SECONDS, Inbox
 from bekend_broker.transfer import Transfers
 
+MEASURE_SECONDS = 5.0
 SERVICE = "bekend_proto.v1.BrokerService"
 """Name of the service, for health and reflection."""
 
@@ -54,6 +56,7 @@ class Broker:
         self._enrol_threads = ThreadPoolExecutor(config.worker_count, "enrol")
         limits = config.limits
         self._directory = Directory(store, clock, present)
+        metrics.watch_disk(config.data)
         self._register = Register(self._directory, metrics, limits.hello_seconds)
         self._checkpoints = Checkpoints(
             directory=self._directory,
@@ -142,7 +145,7 @@ class Broker:
 
     def standing(self) -> str:
         """How the broker stands, in a line for systemd."""
-        return f"{self._register.attached} partners attached, {self._lookups.running} lookups running"
+        return f"{len(self._register.attached)} partners attached, {self._lookups.running} lookups running"
 
     async def open(self) -> None:
         """Put everything into service."""
@@ -161,6 +164,7 @@ class Broker:
             self.retention.run(),
             self._following.watch(),
             self._watch_callers(),
+            self._measure(),
         )
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(
@@ -226,6 +230,14 @@ class Broker:
             if self._certificates.measure() and self._metrics_server is not None:
                 self._metrics_server.renew()
 
+    async def _measure(self) -> None:
+        """Bring up to date what no event tells of."""
+        while True:
+            with contextlib.suppress(BekendError):
+                spent = await asyncio.to_thread(self.store.spent_on, day_of(self._clock.now()))
+                self._metrics.quotas(shares(spent, self._directory.present.covenant))
+            await asyncio.sleep(MEASURE_SECONDS)
+
     async def _await_versions(self) -> None:
         """Put a version that was added beforehand into service on its first day."""
         while True:
@@ -261,6 +273,7 @@ class Broker:
         self._register.end_other_covenants({covenant.hash for covenant in present.covenants})
         self._register.directory_changed()
         self._metrics.use(present.covenant, present.manifest)
+        self._metrics.attachments(self._register.attached)
 
 
 async def start_broker(config: BrokerConfig, clock: Clock) -> Broker:

@@ -30,7 +30,7 @@ from bekend_broker.begins import Opened, admit_begin, check_begin, evaluate_begi
 from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
-from bekend_broker.metrics import Metrics
+from bekend_broker.metrics import ANSWERED, Metrics
 from bekend_broker.questions import Checked, Refused, Verdict, admit, check_ask, evaluate
 from bekend_broker.register import Attachment, Register, Reply
 from bekend_broker.store import Store, keep_decision
@@ -99,7 +99,7 @@ class Lookups:
                     async for reply in replies:
                         yield _owing(reply, promise)
                         promise = None
-                self._metrics.duration.observe(perf_counter() - start)
+                self._metrics.lookup(opened.begin.purpose, perf_counter() - start)
         finally:
             self._count(-1)
 
@@ -164,6 +164,7 @@ class Lookups:
         """(6): evaluate and send each question to its source, and pass on what comes back until the deadline."""
         replies: asyncio.Queue[LookupResponse] = asyncio.Queue()
         waiting: dict[bytes, Attachment] = {}
+        sources = {one.question_id: one.source for one in admitted}
         try:
             for one in admitted:
                 # Sent as soon as it is evaluated: its source works while the next one is evaluated here.
@@ -174,10 +175,12 @@ class Lookups:
             ended = 0
             while ended < len(admitted) and (reply := await _before(deadline, replies)) is not None:
                 ended += 1
-                waiting.pop(self._ended(reply), None)
+                question_id, end = _end_of(reply)
+                waiting.pop(question_id, None)
+                self._metrics.reply(sources[question_id], end)
                 yield reply
             for question_id in waiting:
-                self._metrics.replies.labels("deadline").inc()
+                self._metrics.reply(sources[question_id], "deadline")
                 yield _failure(question_id, ERROR_CODE_DEADLINE)
         finally:
             for question_id, attachment in waiting.items():
@@ -204,6 +207,8 @@ class Lookups:
         self._metrics.question(begin.purpose, refused.fault)
         logs.log(
             logs.QUESTION_REFUSED,
+            trace=refused.question_id.hex(),
+            lookup=begin.begin_id.hex(),
             requester=begin.requester,
             source=refused.source,
             purpose=begin.purpose,
@@ -212,18 +217,16 @@ class Lookups:
         )
         return _failure(refused.question_id, refused.fault.code)
 
-    def _ended(self, reply: LookupResponse) -> bytes:
-        if reply.WhichOneof("kind") == "answer":
-            self._metrics.replies.labels("answered").inc()
-            return reply.answer.question_id
-        gone = reply.failure.code == ERROR_CODE_UNREACHABLE
-        self._metrics.replies.labels("unreachable" if gone else "failed").inc()
-        return reply.failure.question_id
-
     def _report_unasked(self, opened: Opened) -> None:
         begin = opened.begin
         self._metrics.unasked_begin(begin.purpose)
-        logs.log(logs.BEGIN_WITHOUT_QUESTIONS, requester=begin.requester, purpose=begin.purpose, persons=opened.persons)
+        logs.log(
+            logs.BEGIN_WITHOUT_QUESTIONS,
+            trace=begin.begin_id.hex(),
+            requester=begin.requester,
+            purpose=begin.purpose,
+            persons=opened.persons,
+        )
 
     def _note_fault(self, fault: BekendError) -> None:
         if isinstance(fault, StorageError):
@@ -236,6 +239,14 @@ class Lookups:
             self._idle.clear()
         else:
             self._idle.set()
+
+
+def _end_of(reply: LookupResponse) -> tuple[bytes, str]:
+    """Which question ended, and how."""
+    if reply.WhichOneof("kind") == "answer":
+        return reply.answer.question_id, ANSWERED
+    gone = reply.failure.code == ERROR_CODE_UNREACHABLE
+    return reply.failure.question_id, "unreachable" if gone else "failed"
 
 
 async def _let_others() -> None:

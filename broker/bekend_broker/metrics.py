@@ -1,22 +1,29 @@
 """The broker's metrics, each with its name, help and labels, in one place.
 
 No metric says anything about an answer's content: the broker does not know it. Labels come from closed sets: purposes
-of the covenant in service (`other` for anything else) and the names of the error codes. No label names a partner, so
-no series shows one partner's question at one moment.
+of the covenant in service (`other` for anything else), the names of the error codes, and rules. Only two series name
+a partner, and neither shows one question at one moment: whether it is attached, and which share of its last questions
+it answered, told again when twenty more have ended.
 """
 
+import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
+from bekend_policy.decide import RULES
+from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
 from bekend_proto.certificates import CertificateMetrics
-from bekend_proto.errors import BekendError, code_name
-from bekend_proto.telemetry import make_registry
+from bekend_proto.errors import BekendError, RefusedError, SuspendedError, code_name
+from bekend_proto.telemetry import free_space, make_registry
 from bekend_proto.v1.errors_pb2 import ErrorCode
 from prometheus_client import Counter, Gauge, Histogram
 
 ADMITTED: Final = "admitted"
-REPLIES: Final = ("answered", "failed", "unreachable", "deadline")
+ANSWERED: Final = "answered"
+REPLIES: Final = (ANSWERED, "failed", "unreachable", "deadline")
 """How a question that was forwarded ended: with a sealed answer (of unknown content), or without one."""
 
 RELEASE: Final = "release"
@@ -26,6 +33,10 @@ ENDS: Final = ("refused", *REPLIES)
 
 CODES: Final = tuple(code_name(code) for code in ErrorCode.values() if code)
 OTHER: Final = "other"
+ALL: Final = "all"
+"""Stands for all purposes together."""
+BATCH: Final = 20
+"""Questions to a partner after which the share that it answered is told again."""
 
 _SECONDS = (0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5)
 
@@ -74,7 +85,7 @@ class Metrics:
         self.attached = Gauge("bekend_broker_attached_partners", "Partners attached to this replica.", registry=r)
         self.lookups = Gauge("bekend_broker_lookups_running", "Lookups in progress.", registry=r)
         self.duration = Histogram(
-            "bekend_broker_lookup_seconds", "From Ask to the last reply.", buckets=_SECONDS, registry=r
+            "bekend_broker_lookup_seconds", "From Ask to the last reply.", ("purpose",), buckets=_SECONDS, registry=r
         )
         self.covenant = Gauge(
             "bekend_broker_covenant_info", "The covenant in service.", ("id", "version", "hash"), registry=r
@@ -114,7 +125,30 @@ class Metrics:
             "When a backup of the data last succeeded; 0 when none did.",
             registry=r,
         )
+        self._refusals = Counter(
+            "bekend_broker_refusals_by_rule",
+            "Begins and questions that a rule of the covenant or a suspension refused.",
+            ("rule",),
+            registry=r,
+        )
+        self._partner_attached = Gauge(
+            "bekend_broker_partner_attached", "Whether a partner is attached to this replica.", ("partner",), registry=r
+        )
+        self._partner_answered = Gauge(
+            "bekend_broker_partner_answered_ratio",
+            "Share of twenty questions to a partner that ended with an answer, of whatever content.",
+            ("partner",),
+            registry=r,
+        )
+        self._quota = Gauge(
+            "bekend_broker_quota_used_ratio",
+            "The largest share of today's budget that a partner has used, rounded up to tenths.",
+            ("purpose",),
+            registry=r,
+        )
+        self._ended: dict[str, tuple[int, int]] = {}
         self._purposes: frozenset[str] = frozenset()
+        self._partners: frozenset[str] = frozenset()
 
     def use(self, covenant: Covenant, manifest: KeyManifest) -> None:
         """Show what is in service, and take the covenant's purposes as labels, each with its series at zero."""
@@ -123,10 +157,17 @@ class Metrics:
         self.covenant_until.set(covenant.valid_until.timestamp())
         self.manifest_until.set(manifest.valid_until.timestamp())
         self._purposes = frozenset(covenant.purposes)
+        self._partners = frozenset(covenant.participants)
+        for gone in self._ended.keys() - self._partners:
+            self._partner_answered.remove(gone)
+            del self._ended[gone]
         for purpose in sorted(self._purposes):
             self.begins.labels(purpose, ADMITTED)
             self.questions.labels(purpose, ADMITTED)
             self.unasked.labels(purpose)
+            self.duration.labels(purpose)
+        for rule in (*RULES, SUSPENDED, OTHER):
+            self._refusals.labels(rule)
         for end in REPLIES:
             self.replies.labels(end)
         for kind in (RELEASE, COLLECT):
@@ -136,14 +177,52 @@ class Metrics:
     def begin(self, purpose: str, fault: BekendError | None) -> None:
         """Count a Begin: admitted, or refused with this fault."""
         self.begins.labels(self._purpose(purpose), decision_of(fault, ADMITTED)).inc()
+        self._rule(fault)
 
     def question(self, purpose: str, fault: BekendError | None) -> None:
         """Count a question: admitted, or refused with this fault."""
         self.questions.labels(self._purpose(purpose), decision_of(fault, ADMITTED)).inc()
+        self._rule(fault)
 
     def unasked_begin(self, purpose: str) -> None:
         """Count a Begin that no question followed."""
         self.unasked.labels(self._purpose(purpose)).inc()
+
+    def lookup(self, purpose: str, seconds: float) -> None:
+        """A lookup came to its end."""
+        self.duration.labels(self._purpose(purpose)).observe(seconds)
+
+    def reply(self, partner: str, end: str) -> None:
+        """How a forwarded question to a partner ended, one of REPLIES."""
+        self.replies.labels(end).inc()
+        answered, ended = self._ended.get(partner, (0, 0))
+        answered, ended = answered + (end == ANSWERED), ended + 1
+        if ended == BATCH and partner in self._partners:
+            self._partner_answered.labels(partner).set(answered / ended)
+            answered = ended = 0
+        self._ended[partner] = answered, ended
+
+    def attachments(self, attached: frozenset[str]) -> None:
+        """Which partners are attached now."""
+        self.attached.set(len(attached))
+        self._partner_attached.clear()
+        for partner in self._partners:
+            self._partner_attached.labels(partner).set(partner in attached)
+
+    def quotas(self, used: Mapping[str, float]) -> None:
+        """Per purpose, or ALL, the largest share of today's budget that somebody has used."""
+        for purpose, share in used.items():
+            self._quota.labels(purpose).set(min(1.0, math.ceil(share * 10) / 10))
+
+    def watch_disk(self, folder: Path) -> None:
+        """Tell of the space left where the log is kept."""
+        free_space("bekend_broker_data_free_bytes", folder, self.registry)
+
+    def _rule(self, fault: BekendError | None) -> None:
+        if isinstance(fault, RefusedError):
+            self._refusals.labels(fault.rule if fault.rule in RULES else OTHER).inc()
+        elif isinstance(fault, SuspendedError):
+            self._refusals.labels(SUSPENDED).inc()
 
     def _purpose(self, purpose: str) -> str:
         return purpose if purpose in self._purposes else OTHER

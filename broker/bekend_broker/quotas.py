@@ -8,6 +8,7 @@
 The broker limits the whole organisation; the requester's own node limits each officer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -18,6 +19,7 @@ from bekend_proto.sql import Connection
 from bekend_proto.v1.signed_pb2 import ENROLMENT_KIND_FULL
 
 from bekend_broker import store
+from bekend_broker.metrics import ALL
 
 CANARY_A_DAY = 24
 FULL_IMPORTS_A_MONTH = 2
@@ -126,3 +128,15 @@ class Import:
 
     def _what(self) -> str:
         return f"register {self.name.register} of {self.name.source} for {self.name.purpose}"
+
+
+def shares(spent: Mapping[tuple[str, str], int], covenant: Covenant) -> dict[str, float]:
+    """Per purpose, and ALL, the largest share of a day's budget that a requester has used: whose stays here."""
+    limits = {purpose: terms.limits.per_organisation for purpose, terms in covenant.purposes.items()}
+    found = dict.fromkeys((*limits, ALL), 0.0)
+    for (_, budget), count in spent.items():
+        purpose = ALL if budget == _TOTAL else budget
+        limit = covenant.totals.per_organisation if budget == _TOTAL else limits.get(budget)
+        if limit:
+            found[purpose] = max(found[purpose], count / limit)
+    return found

@@ -208,9 +208,9 @@ class Register:
         return attachment
 
     @property
-    def attached(self) -> int:
-        """How many sources are attached now."""
-        return len(self._attached)
+    def attached(self) -> frozenset[str]:
+        """The sources that are attached now."""
+        return frozenset(self._attached)
 
     def is_attached(self, oin: str) -> bool:
         """Whether the source is attached now."""
@@ -273,7 +273,7 @@ class Register:
         self._attached[attachment.oin] = attachment
         if earlier is not None:
             earlier.leave(UnreachableError("a newer Attach of this OIN took the place of this one"), REPLY_SECONDS)
-        self._metrics.attached.set(len(self._attached))
+        self._metrics.attachments(frozenset(self._attached))
         logs.log(logs.SOURCE_ATTACHED, oin=attachment.oin, replaced=earlier is not None)
 
     def _remove(self, attachment: Attachment) -> None:
@@ -281,7 +281,7 @@ class Register:
         if self._attached.get(attachment.oin) is attachment:
             del self._attached[attachment.oin]
             logs.log(logs.SOURCE_DETACHED, oin=attachment.oin)
-        self._metrics.attached.set(len(self._attached))
+        self._metrics.attachments(frozenset(self._attached))
 
     async def _read(self, attachment: Attachment, requests: AsyncIterator[AttachRequest]) -> None:
         try:

@@ -107,6 +107,7 @@ class Node:
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
+        self.metrics.watch_disk(config.data)
         self.links = make_links(config.brokers, config.tls_files, clock, config.proxy)
         self.metrics.backups(lambda: last_success(config.data))
         self.suspending = Suspending(self.rules.covenants, store, self.links)
@@ -181,6 +182,7 @@ class Node:
             self._something_came,
             signals=self.signals,
             listed=Colleagues(store.database, keys.colleagues).include,
+            measures=self.metrics,
         )
         self.deferrals = Deferrals(store.database)
         relay = Relay(lambda: self.rules.now.manifest, self.links, store, clock)
@@ -456,7 +458,8 @@ class Node:
             self._look_at_certificates()
             if self._awaited.is_due(self.clock.now()):
                 await self.reload()
-            measure(self.rules.now, self.filters, self.registers, self.metrics)
+            now = self.clock.now()
+            measure(self.rules.now, self.filters, self.registers, store=self.store, metrics=self.metrics, now=now)
             self.metrics.deferrals(tally(self.deferrals.all(), day_of(self.clock.now())))
             self.metrics.emergencies(self.asker.emergencies.tally())
             await asyncio.sleep(MEASURE_SECONDS)

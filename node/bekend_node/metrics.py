@@ -1,12 +1,33 @@
 """What a node tells its operator: counts of work and moments. Never what was answered, never about whom."""
 
+import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
 
+from bekend_policy.decide import RULES
+from bekend_policy.decision_log import SUSPENDED
+from bekend_policy.model import Covenant
 from bekend_proto.certificates import CertificateMetrics
-from bekend_proto.errors import Code, code_name
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from bekend_proto.errors import BekendError, RefusedError, StorageError, SuspendedError, code_name
+from bekend_proto.telemetry import free_space
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.ask.signals import Kind
+
+ALL: Final = "all"
+"""Stands for all purposes together."""
+OTHER: Final = "other"
+ENDS: Final = {
+    OutcomeKind.KNOWN: "answered",
+    OutcomeKind.INCONCLUSIVE: "answered",
+    OutcomeKind.PENDING: "pending",
+    OutcomeKind.NO_ANSWER: "none",
+    OutcomeKind.NOT_ASKED: "not_asked",
+}
+"""How asking a partner ended. `bekend` and `geen uitsluitsel` are one and the same here."""
+_SECONDS: Final = (0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class NodeMetrics:
@@ -22,6 +43,68 @@ class NodeMetrics:
         self._exchanged = Counter(
             "bekend_node_exchanges_total", "Releases and collects that were replied to.", ["kind"], registry=registry
         )
+        self._rules = Counter(
+            "bekend_node_refusals_by_rule",
+            "Questions of partners that a rule of the covenant or a suspension refused.",
+            ["rule"],
+            registry=registry,
+        )
+        for rule in (*RULES, SUSPENDED, OTHER):
+            self._rules.labels(rule)
+        self._answering = Histogram(
+            "bekend_node_answer_seconds",
+            "From a question of a partner to its sealed answer.",
+            ["purpose"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._asked = Counter(
+            "bekend_node_asked_total",
+            "Partners asked, by how that ended: answered, pending, none, not_asked. Never what was answered.",
+            ["purpose", "end"],
+            registry=registry,
+        )
+        self._asking = Histogram(
+            "bekend_node_lookup_seconds",
+            "From an officer's question to the receipt, without what is still pending.",
+            ["purpose"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._faults = Counter(
+            "bekend_node_storage_faults_total", "Writes that failed: nothing was answered or asked.", registry=registry
+        )
+        self._log_entries = Gauge(
+            "bekend_node_log_entries", "Entries in the own log, as last looked at.", registry=registry
+        )
+        self._imported = Gauge(
+            "bekend_node_import_timestamp_seconds",
+            "When a register was last imported, changes included.",
+            ["register"],
+            registry=registry,
+        )
+        self._enrolled = Gauge(
+            "bekend_node_enrolled_pseudonyms",
+            "Pseudonyms of a register per purpose, in two significant digits.",
+            ["register", "purpose"],
+            registry=registry,
+        )
+        self._epoch = Gauge(
+            "bekend_node_epoch_start_timestamp_seconds",
+            "Start of the key epoch that a purpose's filter is of.",
+            ["purpose"],
+            registry=registry,
+        )
+        self._quota = Gauge(
+            "bekend_node_quota_used_ratio",
+            "The largest share of today's budget that an officer has used, rounded up to tenths.",
+            ["purpose"],
+            registry=registry,
+        )
+        self._covenant_info = Gauge(
+            "bekend_node_covenant_info", "The covenant in force.", ["id", "version", "hash"], registry=registry
+        )
+        self._registry = registry
         self._attached = Gauge(
             "bekend_node_attached", "Whether the node is attached to a replica.", ["broker"], registry=registry
         )
@@ -115,13 +198,65 @@ class NodeMetrics:
         """A replica's log was looked at, and agrees; in seconds."""
         self._checkpoint.labels(broker).set(at)
 
-    def answered(self, purpose: str) -> None:
+    def answered(self, purpose: str, seconds: float) -> None:
         """One more question was answered."""
         self._answered.labels(purpose).inc()
+        self._answering.labels(purpose).observe(seconds)
 
-    def refused(self, code: Code) -> None:
+    def refused(self, fault: BekendError) -> None:
         """One more question got no answer."""
-        self._refused.labels(code_name(code)).inc()
+        self._refused.labels(code_name(fault.code)).inc()
+        if isinstance(fault, RefusedError):
+            self._rules.labels(fault.rule if fault.rule in RULES else OTHER).inc()
+        elif isinstance(fault, SuspendedError):
+            self._rules.labels(SUSPENDED).inc()
+        elif isinstance(fault, StorageError):
+            self.storage_fault()
+
+    def storage_fault(self) -> None:
+        """A write failed."""
+        self._faults.inc()
+
+    def asked(self, purpose: str, outcome: Outcome) -> None:
+        """One more partner was asked, about one person."""
+        self._asked.labels(purpose, ENDS[outcome.outcome]).inc()
+
+    def looked_up(self, purpose: str, seconds: float) -> None:
+        """A lookup came to its receipt."""
+        self._asking.labels(purpose).observe(seconds)
+
+    def log_entries(self, count: int) -> None:
+        """How many entries the own log has."""
+        self._log_entries.set(count)
+
+    def register(self, register: str, purpose: str, *, imported_at: float, persons: int) -> None:
+        """How a register stands under a purpose. A count of more than two digits would show one person more or less."""
+        self._imported.labels(register).set(imported_at)
+        self._enrolled.labels(register, purpose).set(float(f"{persons:.1e}"))
+
+    def epoch(self, purpose: str, start: float) -> None:
+        """Start, in seconds, of the epoch of a purpose's filter."""
+        self._epoch.labels(purpose).set(start)
+
+    def quotas(self, used: Mapping[str, float]) -> None:
+        """Per purpose, or ALL, the largest share of today's budget that an officer has used."""
+        for purpose, share in used.items():
+            self._quota.labels(purpose).set(min(1.0, math.ceil(share * 10) / 10))
+
+    def covenant(self, covenant: Covenant) -> None:
+        """The covenant in force, and every purpose of it with its series at zero."""
+        self._covenant_info.clear()
+        self._covenant_info.labels(covenant.id, str(covenant.version), covenant.hash.hex()).set(1)
+        for purpose in covenant.purposes:
+            self._answered.labels(purpose)
+            self._answering.labels(purpose)
+            self._asking.labels(purpose)
+            for end in ENDS.values():
+                self._asked.labels(purpose, end)
+
+    def watch_disk(self, folder: Path) -> None:
+        """Tell of the space left where the node keeps its data."""
+        free_space("bekend_node_data_free_bytes", folder, self._registry)
 
     def exchanged(self, kind: str) -> None:
         """One more release or collect was replied to."""

@@ -1,17 +1,18 @@
 """How the node stands: for `bekend node status`, and the metrics. No count of hits, nothing about a person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
 from bekend_policy.deferring import Deferral
+from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
-from bekend_proto.clock import day_of, from_milliseconds
+from bekend_proto.clock import day_of, epoch_start, from_milliseconds
 from bekend_proto.errors import NotReadyError
 
 from bekend_node.attach import Attachment
 from bekend_node.filters import Filters
-from bekend_node.metrics import NodeMetrics
+from bekend_node.metrics import ALL, NodeMetrics
 from bekend_node.records.desk import tally
 from bekend_node.rules import Rules
 from bekend_node.store import Store
@@ -123,13 +124,34 @@ def standing_of(rules: Rules, filters: Filters, attachments: tuple[Attachment, .
     )
 
 
-def measure(rules: Rules, filters: Filters, registers: Registers, metrics: NodeMetrics) -> None:
+def measure(
+    rules: Rules, filters: Filters, registers: Registers, *, store: Store, metrics: NodeMetrics, now: datetime
+) -> None:
     """Bring the gauges up to date."""
     for purpose in rules.answered():
-        metrics.purpose(purpose, ready=_reason(filters, purpose) is None, switch=filters.next_switch(purpose))
+        ready = _reason(filters, purpose) is None
+        metrics.purpose(purpose, ready=ready, switch=filters.next_switch(purpose))
+        if ready:
+            metrics.epoch(purpose, epoch_start(filters.serving(purpose).header.epoch).timestamp())
     for g in registers.generations():
         metrics.list_of(g.register, g.purpose, datetime.combine(g.as_of, time(0), UTC).timestamp())
+        metrics.register(g.register, g.purpose, imported_at=g.imported_at, persons=g.persons)
+    metrics.covenant(rules.covenant)
+    metrics.quotas(_shares(store.used_on(day_of(now), "officer"), rules.covenant))
+    metrics.log_entries(store.counts()["log"])
     metrics.ends(rules.manifest.valid_until.timestamp(), rules.covenant.valid_until.timestamp())
+
+
+def _shares(used: Mapping[tuple[str, str], int], covenant: Covenant) -> dict[str, float]:
+    """Per purpose, and ALL, the largest share of a day's budget that an officer has used: whose stays here."""
+    limits = {purpose: terms.limits.per_officer for purpose, terms in covenant.purposes.items()}
+    limits[ALL] = covenant.totals.per_officer
+    found = dict.fromkeys(limits, 0.0)
+    for (_, purpose), count in used.items():
+        name = purpose or ALL
+        if limits.get(name):
+            found[name] = max(found[name], count / limits[name])
+    return found
 
 
 def _purpose(rules: Rules, filters: Filters, purpose: str, mode: str) -> dict[str, Any]:

@@ -228,6 +228,17 @@ class Store:
 
         return self._database.read(read)
 
+    def used_on(self, day: date, scope: str) -> dict[tuple[str, str], int]:
+        """Persons counted on a day in one scope, by subject and purpose."""
+
+        def work(conn: Connection) -> dict[tuple[str, str], int]:
+            rows = conn.execute(
+                "SELECT subject, purpose, used FROM budget WHERE day = ? AND scope = ?", (day.isoformat(), scope)
+            )
+            return {(subject, purpose): used for subject, purpose, used in rows}
+
+        return self._database.read(work)
+
     async def forget_budgets(self, before: date) -> None:
         """Remove budget rows of days that are over."""
         await self._database.write(lambda conn: conn.execute("DELETE FROM budget WHERE day < ?", (before.isoformat(),)))

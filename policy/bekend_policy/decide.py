@@ -20,18 +20,49 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from bekend_proto.clock import day_of
 from bekend_proto.v1 import signed_pb2
 
 from bekend_policy.conditions import Condition, stated, why_not
-from bekend_policy.directions import first_denial, frame_fits
+from bekend_policy.directions import DIRECTIONS, first_denial, frame_fits
 from bekend_policy.justification import justification_fault
 from bekend_policy.model import Covenant, Ground, Purpose, Source
 from bekend_policy.nearest import nearest
 from bekend_policy.pairs import pairings
 from bekend_policy.terms import CheckedBy, Frame, Kind, Mode
+
+RULES: Final = (
+    "ander-convenant",
+    "niet-geldig",
+    "eigen-proef",
+    "onbekende-deelnemer",
+    "niet-ondertekend",
+    "onbekend-doel",
+    "buiten-dienst",
+    "geen-vrager",
+    "namens",
+    "geen-bron",
+    "nooit",
+    "alleen-voor",
+    "kader",
+    *(direction.id for direction in DIRECTIONS),
+    "eigen-zvh",
+    "ongetoetst",
+    "einddatum",
+    "mandaat",
+    "personen",
+    "bronnen",
+    "identificatie",
+    "rol",
+    "zaaknummer",
+    "afweging",
+    "motivering",
+    "voorwaarde",
+)
+"""Every rule that refuses, in the order of the steps: what metrics may name."""
 
 JUSTIFICATION = "motivering"
 """Condition id that a purpose with `motivering: ja` adds: the officer confirms that the file holds one."""

@@ -4,6 +4,10 @@ One JSON object a line on stderr: `time`, `level`, `event`, then the fields. A f
 does not declare is a TypeError, so nothing slips into a log because somebody found it handy. No
 event has a field for an identifier, a person, an outcome or a hit; a test holds this.
 
+`trace` is the trace id (hex) of what a line is about: of a Question its id, of a lookup that of its Begin. `lookup`
+stands beside the trace of a Question at requester and broker alone: a source that saw it could compare notes with
+another (`trace.py`).
+
 Add events in the section of your room. Name them after what happened.
 """
 
@@ -64,8 +68,10 @@ BROKER_RELOADED = _event("broker-reloaded", "info", "covenant", "manifest")
 BROKER_RELOAD_REFUSED = _event("broker-reload-refused", "error", "detail")
 SOURCE_ATTACHED = _event("source-attached", "info", "oin", "replaced")
 SOURCE_DETACHED = _event("source-detached", "info", "oin")
-QUESTION_REFUSED = _event("question-refused", "warning", "requester", "source", "purpose", "code", "detail")
-BEGIN_WITHOUT_QUESTIONS = _event("begin-without-questions", "warning", "requester", "purpose", "persons")
+QUESTION_REFUSED = _event(
+    "question-refused", "warning", "trace", "lookup", "requester", "source", "purpose", "code", "detail"
+)
+BEGIN_WITHOUT_QUESTIONS = _event("begin-without-questions", "warning", "trace", "requester", "purpose", "persons")
 OPEN_QUESTIONS_KEPT = _event("open-questions-kept", "error", "detail")
 MANIFEST_ACCEPTED = _event("manifest-accepted", "info", "oin", "number")
 MANIFEST_SKIPPED = _event("manifest-skipped", "warning", "oin", "detail")
@@ -79,8 +85,8 @@ IMPORT_CLOSED = _event("import-closed", "info", "source", "purpose", "register",
 # --- node --------------------------------------------------------------------------------------
 
 # Asking.
-LOOKUP_ASKED = _event("lookup-asked", "info", "purpose", "sources", "persons")
-NO_ANSWER = _event("no-answer", "warning", "source", "purpose", "code", "detail")
+LOOKUP_ASKED = _event("lookup-asked", "info", "trace", "purpose", "sources", "persons")
+NO_ANSWER = _event("no-answer", "warning", "trace", "lookup", "source", "purpose", "code", "detail")
 FILTER_HELD = _event("filter-held", "info", "source", "purpose", "version", "tags")
 FILTER_MISSED = _event("filter-missed", "warning", "source", "purpose", "code", "detail")
 CONTROL_OPENED = _event("control-opened", "info", "socket")
@@ -92,9 +98,9 @@ SIGNED_IN = _event("signed-in", "info", "user", "roles")
 SIGN_IN_REFUSED = _event("sign-in-refused", "warning", "reason", "code")
 LOG_READ = _event("log-read", "warning", "user", "form", "used_for")
 ACCESS_RELAYED = _event("access-relayed", "info", "broker", "months")
-COLLECT_MISSED = _event("collect-missed", "warning", "source", "purpose", "code", "detail")
+COLLECT_MISSED = _event("collect-missed", "warning", "trace", "source", "purpose", "code", "detail")
 COLLECTING_FAILED = _event("collecting-failed", "error", "code", "detail")
-WITHDRAWAL_MISSED = _event("withdrawal-missed", "warning", "source", "purpose", "code", "detail")
+WITHDRAWAL_MISSED = _event("withdrawal-missed", "warning", "trace", "source", "purpose", "code", "detail")
 CONSENT_RECORDED = _event("consent-recorded", "info", "officer", "purpose", "partners")
 CONSENT_WITHDRAWN = _event("consent-withdrawn", "warning", "officer", "partners")
 LATE_HOOK_FAILED = _event("late-hook-failed", "error", "detail")
@@ -115,13 +121,13 @@ BROKER_NOT_BELIEVED = _event("broker-not-believed", "error", "broker", "detail")
 CERTIFICATES_RENEWED = _event("certificates-renewed", "info", "broker")
 ATTACH_LOST = _event("attach-lost", "warning", "broker", "code", "detail")
 PUBLISH_REFUSED = _event("publish-refused", "error", "broker", "code", "detail")
-ANSWERED = _event("answered", "info", "requester", "purpose", "persons")
-ANSWER_REFUSED = _event("answer-refused", "warning", "requester", "purpose", "code", "detail")
+ANSWERED = _event("answered", "info", "trace", "requester", "purpose", "persons")
+ANSWER_REFUSED = _event("answer-refused", "warning", "trace", "requester", "purpose", "code", "detail")
 ANSWER_FAILED = _event("answer-failed", "error", "exception", "place")
-EXCHANGE_REFUSED = _event("exchange-refused", "warning", "kind", "code", "detail")
-RELEASE_KEPT = _event("release-kept", "info", "requester", "purpose", "persons")
-RELEASE_WITHDRAWN = _event("release-withdrawn", "info", "requester", "purpose")
-COLLECTED = _event("collected", "info", "requester", "purpose")
+EXCHANGE_REFUSED = _event("exchange-refused", "warning", "trace", "kind", "code", "detail")
+RELEASE_KEPT = _event("release-kept", "info", "trace", "requester", "purpose", "persons")
+RELEASE_WITHDRAWN = _event("release-withdrawn", "info", "trace", "requester", "purpose")
+COLLECTED = _event("collected", "info", "trace", "requester", "purpose")
 COMPARED = _event("compared", "info", "purpose", "persons")
 COMPARE_FAILED = _event("compare-failed", "error", "purpose", "detail")
 DESK_HOOK_FAILED = _event("desk-hook-failed", "error", "detail")

@@ -5,17 +5,29 @@ same authorities as the calls do. No metric says what was answered about anybody
 """
 
 import contextlib
+import shutil
 import ssl
 import threading
+from importlib.metadata import version
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
 
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import InternalError
 from bekend_proto.identity import TlsFiles, read_tls
+
+_STEP = 16 << 20
 
 
 class MetricsError(InternalError):
@@ -60,7 +72,18 @@ def make_registry() -> CollectorRegistry:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    build = Gauge("bekend_build_info", "The release that runs.", ["version"], registry=registry)
+    build.labels(version("bekend")).set(1)
     return registry
+
+
+def free_space(name: str, folder: Path, registry: CollectorRegistry) -> None:
+    """A gauge of the space left on the disk of a folder, looked at whenever somebody looks.
+
+    In steps: the bytes themselves would move with each question.
+    """
+    gauge = Gauge(name, "Bytes left on the disk of the data folder, in steps of 16 MiB.", registry=registry)
+    gauge.set_function(lambda: shutil.disk_usage(folder).free // _STEP * _STEP)
 
 
 def start_metrics(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import perf_counter
 
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
@@ -60,21 +61,23 @@ class Answerer:
             purpose = _purpose_of(message)
             log(
                 logs.ANSWER_REFUSED,
+                trace=sender.id.hex(),
                 requester=sender.requester,
                 purpose=purpose,
                 code=code_name(fault.code),
                 detail=fault.detail,
             )
-            self.metrics.refused(fault.code)
+            self.metrics.refused(fault)
             return broker_pb2.Failure(question_id=sender.id, code=fault.code)
         except Exception as fault:
             # The text of an unforeseen exception might quote what it was given: only its class and place are kept.
             log(logs.ANSWER_FAILED, exception=type(fault).__name__, place=logs.place_of(fault.__traceback__))
-            self.metrics.refused(InternalError.code)
+            self.metrics.refused(InternalError("unforeseen"))
             return broker_pb2.Failure(question_id=sender.id, code=InternalError.code)
 
     async def _answer(self, message: broker_pb2.EvaluatedQuestion, sender: Sender) -> broker_pb2.SealedAnswer:
         self.heads.check()
+        start = perf_counter()
         now = self.clock.now()
         rules = self.rules.now
         sealed = tuple(message.sealed_records)
@@ -130,8 +133,14 @@ class Answerer:
             checkpoint=self.heads.checkpoint,
         )
         self.heads.hear(question.checkpoint, question.requester)
-        log(logs.ANSWERED, requester=question.requester, purpose=question.purpose, persons=len(received))
-        self.metrics.answered(question.purpose)
+        log(
+            logs.ANSWERED,
+            trace=question.question_id.hex(),
+            requester=question.requester,
+            purpose=question.purpose,
+            persons=len(received),
+        )
+        self.metrics.answered(question.purpose, perf_counter() - start)
         return reply
 
 

@@ -52,7 +52,7 @@ class Collects:
             raise StaleError("this collect comes before its moment")
         # (R8): what is told, and its number, durable before the reply.
         states = await self._told(pending, message.number, now)
-        log(logs.COLLECTED, requester=pending.requester, purpose=pending.purpose)
+        log(logs.COLLECTED, trace=pending.id.hex(), requester=pending.requester, purpose=pending.purpose)
         return self.exchanges.reply(pending, message.number + 1, states)
 
     async def _told(self, pending: Pending, number: int, now: datetime) -> "list[ReleaseState.ValueType]":

@@ -75,12 +75,18 @@ class Exchanges:
         try:
             box = await work
         except BekendError as fault:
-            log(logs.EXCHANGE_REFUSED, kind=kind, code=code_name(fault.code), detail=fault.detail)
-            self.metrics.refused(fault.code)
+            log(
+                logs.EXCHANGE_REFUSED,
+                trace=exchange_id.hex(),
+                kind=kind,
+                code=code_name(fault.code),
+                detail=fault.detail,
+            )
+            self.metrics.refused(fault)
             return broker_pb2.Failure(question_id=exchange_id, code=fault.code)
         except Exception as fault:
             log(logs.ANSWER_FAILED, exception=type(fault).__name__, place=logs.place_of(fault.__traceback__))
-            self.metrics.refused(InternalError.code)
+            self.metrics.refused(InternalError("unforeseen"))
             return broker_pb2.Failure(question_id=exchange_id, code=InternalError.code)
         self.metrics.exchanged(kind)
         return broker_pb2.RoutedCollected(exchange_id=exchange_id, box=box)

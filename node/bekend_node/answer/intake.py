@@ -53,7 +53,13 @@ class Intake:
         # (R3): kept and durable before the reply, whatever it is.
         await self._keep(pending, messages, now)
         self.named()
-        log(logs.RELEASE_KEPT, requester=pending.requester, purpose=pending.purpose, persons=len(messages))
+        log(
+            logs.RELEASE_KEPT,
+            trace=pending.id.hex(),
+            requester=pending.requester,
+            purpose=pending.purpose,
+            persons=len(messages),
+        )
         return self._waiting(pending, NAMES + 1)
 
     async def _keep(self, pending: Pending, messages: Sequence[bytes], now: datetime) -> None:
@@ -79,7 +85,7 @@ class Intake:
             return replace(exchange, withdrawal=reply, compared=True), [one.seal(box) for one in ended]
 
         exchange = await self.desk.change(pending.id, end)
-        log(logs.RELEASE_WITHDRAWN, requester=pending.requester, purpose=pending.purpose)
+        log(logs.RELEASE_WITHDRAWN, trace=pending.id.hex(), requester=pending.requester, purpose=pending.purpose)
         # That of the first time: a number of a channel seals one message.
         return exchange.withdrawal
 

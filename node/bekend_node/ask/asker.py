@@ -12,12 +12,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Self
+from time import perf_counter
+from typing import Protocol, Self
 
 from bekend_policy.raising import Raise
 from bekend_proto import logs
 from bekend_proto.clock import Clock
-from bekend_proto.errors import BekendError, RefusedError, UnreachableError, code_name
+from bekend_proto.errors import BekendError, RefusedError, StorageError, UnreachableError, code_name
 from bekend_proto.identifiers import Identifier
 from bekend_proto.v1 import broker_pb2
 
@@ -116,12 +117,50 @@ class Outcomes(AsyncIterator[Outcome]):
         self._task = asyncio.create_task(run())
 
 
+class Measures(Protocol):
+    """Where lookups of officers are counted: the node's metrics. What was answered is not told apart there."""
+
+    def asked(self, purpose: str, outcome: Outcome) -> None:
+        """A partner was asked about a person, with this outcome."""
+
+    def looked_up(self, purpose: str, seconds: float) -> None:
+        """A lookup came to its receipt."""
+
+    def storage_fault(self) -> None:
+        """A lookup ended because its record could not be written."""
+
+
+def _counted(measures: Measures | None, purpose: str, emit: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+    if measures is None:
+        return emit
+
+    def counted(outcome: Outcome) -> None:
+        measures.asked(purpose, outcome)
+        emit(outcome)
+
+    return counted
+
+
+def _timed(measures: Measures, purpose: str) -> Callable[["asyncio.Task[None]"], None]:
+    start = perf_counter()
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        fault = None if task.cancelled() else task.exception()
+        if isinstance(fault, StorageError):
+            measures.storage_fault()
+        elif fault is None and not task.cancelled():
+            measures.looked_up(purpose, perf_counter() - start)
+
+    return ended
+
+
 class Asker:
     """Asks partners in the name of this node. One per node; any number of lookups at once.
 
     `asking` gives this node's identity, covenant and manifests as they are now; `canary` is the only person about whom
     the node may ask itself. `something_came` is called, without saying what, when a later answer came. `signals` looks
     at each lookup of an officer. `listed` says whether somebody of the own list of colleagues is among these persons.
+    Neither `signals` nor `measures`, which counts, sees a canary.
     """
 
     def __init__(
@@ -134,8 +173,10 @@ class Asker:
         *,
         signals: Signals | None = None,
         listed: Callable[[Sequence[Identifier]], bool] = lambda _: False,
+        measures: Measures | None = None,
     ) -> None:
         self._asking = asking
+        self._measures = measures
         self._lines = tuple(lines)
         self._canary = canary
         self._signals = signals
@@ -273,7 +314,7 @@ class Asker:
         if self._signals is not None:
             self._signals.asked(inquiry)
         spends = officer_spends(asking.store, asking.covenant, inquiry, checked.at)
-        return self._start(asking, inquiry, checked.plan, spends)
+        return self._start(asking, inquiry, checked.plan, spends, self._measures)
 
     def _alert(self, kind: Kind, officer: str, case: str | None) -> None:
         if self._signals is not None:
@@ -415,15 +456,26 @@ class Asker:
         if self._signals is not None:
             await self._signals.settle()
 
-    def _start(self, asking: Asking, inquiry: Inquiry, plan_: Plan, spends: Sequence[Spend]) -> Outcomes:
-        logs.log(logs.LOOKUP_ASKED, purpose=inquiry.purpose, sources=len(plan_.ask), persons=len(inquiry.persons))
+    def _start(
+        self,
+        asking: Asking,
+        inquiry: Inquiry,
+        plan_: Plan,
+        spends: Sequence[Spend],
+        measures: Measures | None = None,
+    ) -> Outcomes:
         outcomes = Outcomes()
         outcomes._start(
-            lambda emit: Lookup(asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=emit), self._in_order()
+            lambda emit: Lookup(
+                asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=_counted(measures, inquiry.purpose, emit)
+            ),
+            self._in_order(),
         )
         assert outcomes._task is not None
         self._running.add(outcomes._task)
         outcomes._task.add_done_callback(self._ended)
+        if measures is not None:
+            outcomes._task.add_done_callback(_timed(measures, inquiry.purpose))
         return outcomes
 
     def _keep_refusal(

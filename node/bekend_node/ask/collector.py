@@ -301,4 +301,11 @@ def _waits(asking: Asking, one: PendingQuestion) -> Waits:
 
 
 def _missed(event: logs.Event, one: PendingQuestion, error: BekendError) -> None:
-    logs.log(event, source=one.source, purpose=one.purpose, code=code_name(error.code), detail=error.detail)
+    logs.log(
+        event,
+        trace=one.question_id.hex(),
+        source=one.source,
+        purpose=one.purpose,
+        code=code_name(error.code),
+        detail=error.detail,
+    )

@@ -97,6 +97,7 @@ class Lookup:
         self._following: set[asyncio.Task[None]] = set()
         self._line: BrokerLine | None = None
         self._hashes: dict[str, bytes] = {}
+        self._traces: dict[str, bytes] = {}
         self._answered: set[str] = set()
         self._promise: signed_pb2.Signed | None = None
         self._begin_id: bytes | None = None
@@ -184,7 +185,15 @@ class Lookup:
             entries = [Entry(ASKED, one.question_hash, at, asking.oin, one.source.oin) for one in pending]
             decided = self._decided(begin_id, {one.source.oin: one.question_id for one in pending})
             await asking.store.admit_asking(log=entries, records=[record], decisions=[decided], at=facts.time)
+            logs.log(
+                logs.LOOKUP_ASKED,
+                trace=begin_id.hex(),
+                purpose=facts.purpose,
+                sources=len(pending),
+                persons=len(self._inquiry.persons),
+            )
             self._begin_id = begin_id
+            self._traces = {one.source.oin: one.question_id for one in pending}
             self._hashes = {one.source.oin: one.question_hash for one in pending}
             self._pending = {one.question_id: one for one in pending}
             self._line = line
@@ -365,7 +374,13 @@ class Lookup:
 
     def _fault(self, oin: str, error: BekendError, who: str = PARTNER) -> None:
         logs.log(
-            logs.NO_ANSWER, source=oin, purpose=self._plan.purpose.id, code=code_name(error.code), detail=error.detail
+            logs.NO_ANSWER,
+            trace=self._traces[oin].hex() if oin in self._traces else None,
+            lookup=self._begin_id.hex() if self._begin_id is not None else None,
+            source=oin,
+            purpose=self._plan.purpose.id,
+            code=code_name(error.code),
+            detail=error.detail,
         )
         self._each(oin, lambda person: no_answer(person, oin, self._name(oin), error, who))
 
