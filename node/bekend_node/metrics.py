@@ -11,6 +11,7 @@ from bekend_policy.model import Covenant
 from bekend_proto.certificates import CertificateMetrics
 from bekend_proto.errors import BekendError, RefusedError, StorageError, SuspendedError, code_name
 from bekend_proto.telemetry import free_space
+from bekend_proto.v1.errors_pb2 import ErrorCode
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
@@ -19,6 +20,7 @@ from bekend_node.ask.signals import Kind
 ALL: Final = "all"
 """Stands for all purposes together."""
 OTHER: Final = "other"
+EXCHANGES: Final = ("release", "collect")
 ENDS: Final = {
     OutcomeKind.KNOWN: "answered",
     OutcomeKind.INCONCLUSIVE: "answered",
@@ -43,6 +45,10 @@ class NodeMetrics:
         self._exchanged = Counter(
             "bekend_node_exchanges_total", "Releases and collects that were replied to.", ["kind"], registry=registry
         )
+        for code in (code for code in ErrorCode.values() if code):
+            self._refused.labels(code_name(code))
+        for kind in EXCHANGES:
+            self._exchanged.labels(kind)
         self._rules = Counter(
             "bekend_node_refusals_by_rule",
             "Questions of partners that a rule of the covenant or a suspension refused.",

@@ -10,12 +10,18 @@ from bekend_node.metrics import ENDS as ASKED_ENDS
 from bekend_policy.decide import RULES
 from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant
+from bekend_proto.certificates import USAGES
 from bekend_proto.errors import code_name
 from bekend_proto.v1 import broker_pb2
 from bekend_proto.v1.errors_pb2 import ErrorCode
 from prometheus_client import Metric
 
 CODES = {code_name(code) for code in ErrorCode.values() if code}
+
+METHODS = {
+    *(f"BrokerService/{one.name}" for one in broker_pb2.DESCRIPTOR.services_by_name["BrokerService"].methods),
+    *(f"Health/{name}" for name in ("Check", "Watch", "List")),
+}
 
 PER_PARTNER = {"bekend_broker_partner_attached", "bekend_broker_partner_answered_ratio"}
 """The only series that name a partner: neither moves with one question."""
@@ -40,10 +46,10 @@ def closed_sets(
         "partner": set(covenant.participants),
         "register": {*named, "afgeschermd", *registers},
         "broker": set(brokers),
-        "state": {"pending", "in_force", "due"},
-        "method": {method.name for method in broker_pb2.DESCRIPTOR.services_by_name["BrokerService"].methods}
-        | {"Check", "Watch", "List"},
+        "state": {"pending", "in_force", "due", "open", "overdue"},
+        "method": METHODS,
         "code": {*(code.name for code in grpc.StatusCode), *CODES},
+        "usage": set(USAGES),
         "id": {covenant.id},
         "version": {str(covenant.version)},
         "hash": {covenant.hash.hex()},

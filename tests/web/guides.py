@@ -14,7 +14,8 @@ _PICTURE = re.compile(r"!\[[^\]]+\]\(beelden/([^)]+)\)")
 
 def pictures_named() -> set[str]:
     """Names of the pictures that the guides show."""
-    return {name for guide in GUIDES.glob("gids-*.md") for name in _PICTURE.findall(guide.read_text("utf-8"))}
+    guides = [*GUIDES.glob("gids-*.md"), *GUIDES.glob("guide-*.md")]
+    return {name for guide in guides for name in _PICTURE.findall(guide.read_text("utf-8"))}
 
 
 def take_over() -> list[str]:
