@@ -107,7 +107,6 @@ class Node:
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
-        self.metrics.watch_disk(config.data)
         self.links = make_links(config.brokers, config.tls_files, clock, config.proxy)
         self.metrics.backups(lambda: last_success(config.data))
         self.suspending = Suspending(self.rules.covenants, store, self.links)
@@ -232,6 +231,7 @@ class Node:
         Raises StorageError when another node serves from this data folder.
         """
         self._lock.enter_context(locked(self.config.data, SERVE, wait=False))
+        self.metrics.watch_disk(self.config.data)
         self.suspending.restore()
         self.witness.restore()
         self.directory.restore()
