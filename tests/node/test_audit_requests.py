@@ -53,6 +53,11 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
+    yield from made_scene(tmp_path)
+
+
+def made_scene(tmp_path: Path) -> Iterator[Scene]:
+    """A scene, until it is no longer needed."""
     trail = Trail(tmp_path / "spoor")
     trail.fill(MANY)
     files = trail.write()

@@ -241,11 +241,12 @@ def test_a_standing_decision_is_drafted_and_withdrawn_for_who_signs(
     page.click("nav a:has-text('Loket')")
     assert "Het besluit geldt" in page.inner_text("main")
     page.click("a:has-text('lokale context')")
+    looked_at("desk-besluit")
     page.fill("#tot", "2099-01-01")
     page.fill("#besluit", "Directiebesluit 2026-14")
     page.click("button:has-text('Haal de tekst op')")
     assert "ten hoogste een jaar" in page.inner_text("[role=alert]")
-    looked_at("desk-besluit")
+    looked_at("desk-besluit-fout")
     page.fill("#tot", page.input_value("#vanaf"))
     with page.expect_download() as download:
         page.click("button:has-text('Haal de tekst op')")

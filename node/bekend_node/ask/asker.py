@@ -43,7 +43,7 @@ from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, pla
 from bekend_node.ask.signals import Kind, Signals
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store import Spend
-from bekend_node.store_corrections import Correction
+from bekend_node.store_corrections import Correction, Corrections
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_emergencies import Emergency, EmergencyStore
 
@@ -405,6 +405,10 @@ class Asker:
         """
         self._used(report.case)
         return await correct(self._asking(), report, purposes)
+
+    def all_corrections(self) -> list[Correction]:
+        """Everything that was reported, oldest first: of which case cannot be read from it."""
+        return Corrections(self._asking().store.database).all()
 
     def corrections(self, case: str, since: datetime) -> list[Correction]:
         """What was reported about a case since a moment."""

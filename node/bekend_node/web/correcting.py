@@ -24,6 +24,7 @@ from starlette.routing import Route
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.correcting import Report
 from bekend_node.control_late import LateDesk
+from bekend_node.store_corrections import Correction
 from bekend_node.web.pages import Pages, officers_of, see_other
 from bekend_node.web.privacy import ROLE as PRIVACY_ROLE
 from bekend_node.web.running import Running
@@ -129,8 +130,14 @@ class CorrectingPages:
             filled={"zaak": "", "partner": "", "persoon": "", "reden": ""} | filled,
             fault=fault,
             refusal=refusal,
+            reports=self._reports() if PRIVACY_ROLE in person.roles else [],
             back="/privacy" if PRIVACY_ROLE in person.roles else "/zaken",
         )
+
+    def _reports(self) -> list[tuple[Correction, str]]:
+        """What was reported, the newest first, with the partner's name: for the privacy officer."""
+        names = {oin: one.name for oin, one in self.covenant().participants.items()}
+        return [(one, names.get(one.source, one.source)) for one in reversed(self.asker.all_corrections())]
 
     def _partners(self, purposes: Collection[str] | None) -> list[Participant]:
         """Who may have been asked: the sources of these purposes, or of all."""
