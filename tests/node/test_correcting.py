@@ -103,7 +103,7 @@ async def test_fg_26_the_letter_names_the_question_and_why_and_never_the_person(
     made = await stage.asker.correct(report(source=POLITIE, reason="<b>Het klopt niet</b>, zegt de vader"), {ZSM})
     letter = made.letter.decode()
     question = stage.sources[POLITIE].asked[-1].question
-    parsed = re.findall(r"Kenmerk van de vraag: ([0-9a-f]{32})<", letter)
+    parsed = re.findall(r"Trace van de vraag: ([0-9a-f]{32})<", letter)
     assert len(parsed) == 1
     assert bytes.fromhex(parsed[0]) in question.payload
     assert "onterecht-1" in letter
