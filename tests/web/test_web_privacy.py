@@ -2,6 +2,8 @@
 
 import html
 import shutil
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from functools import partial
@@ -195,8 +197,15 @@ def test_fg_34_a_second_person_approves_and_ends_a_deferral(
 def test_fg_36_a_purpose_is_halted_to_shield_somebody_and_nobody_is_named(
     new_page: NewPage, federation: Federation, pictures: Path
 ) -> None:
-    somebody = str(federation.population.fixed.everywhere)
+    somebody, other = (
+        str(one) for one in (federation.population.fixed.everywhere, federation.population.fixed.nowhere)
+    )
+    words = ("node", "shield", "--config", str(federation.config_of(HAARLEM.oin)))
+    command = [sys.executable, "-m", "bekend_deploy.cli", *words]
+    subprocess.run(command, input=f"{other}\n", text=True, capture_output=True, check=True)
     page = room(new_page, "/privacy/afscherming")
+    assert "1, volgens de lijst van" in page.inner_text("main")
+    assert other not in page.content()
     looked_at = partial(assert_looks_right_everywhere, page, pictures)
     page.select_option("#doel", ZSM_LOCAL)
     page.fill("#reden", f"het gaat om {somebody}")
