@@ -69,6 +69,9 @@ def _findings(config: BrokerConfig, clock: Clock) -> Iterator[Finding]:
     yield from machine.folders(config.keys, config.data)
     yield machine.disk(config.data)
     yield look("database", lambda: _database(config, now))
+    if config.database is None:
+        # A PostgreSQL server has backups of its own.
+        yield machine.backup(config.data, clock)
     yield look("covenant", lambda: _covenant(in_service(config, now), now), YamlFaults)
     yield look("keys and manifest", lambda: _keys(load_present(config, now, newest_seen(config)), now), YamlFaults)
     yield look("keys that are over", lambda: _over(config, now))

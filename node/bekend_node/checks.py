@@ -49,6 +49,7 @@ def check_all(config: NodeConfig, clock: Clock, *, canary: bool) -> Iterator[Fin
     yield from machine.folders(config.keys, config.data)
     yield machine.disk(config.data)
     yield from _databases(config)
+    yield machine.backup(config.data, clock)
     rules: list[Rules] = []
     yield look("keys, covenant, manifest", lambda: _belong(config, clock, rules), YamlFaults)
     for name, register in sorted(config.registers.items()):

@@ -18,12 +18,18 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
+from bekend_proto.backup import last_success
 from bekend_proto.clock import FRESHNESS, Clock
 from bekend_proto.findings import Finding, fail, look, ok, warn
 from bekend_proto.identity import TlsFiles, TlsFilesError, read_tls
+from bekend_proto.revocation import RevocationLists, chain_of
 
 CERTIFICATE_SOON: Final = timedelta(days=30)
 """How long beforehand the end of a certificate is reported: a new one takes an authority days."""
+LIST_SOON: Final = timedelta(hours=6)
+"""The same of a list of revoked certificates: authorities give out a new one every day or so."""
+BACKUP_AGE: Final = timedelta(hours=26)
+"""A day, and the time that a backup may take."""
 NO_SPACE: Final = 256 << 20
 LITTLE_SPACE: Final = 2 << 30
 """Free bytes below which the data folder fails, or wants attention: a filter of five million persons is 64 MiB."""
@@ -72,6 +78,8 @@ def certificate(files: TlsFiles, oin: str, clock: Clock) -> Iterator[Finding]:
     """The own certificate: usable, in the name of this organisation, how long, and of an authority that counts."""
     yield look("certificate", lambda: _certificate(files, oin, clock))
     yield look("certificate chain", lambda: _chain(files, clock))
+    if (lists := files.revocation(clock)) is not None:
+        yield look("list of revoked certificates", lambda: _revocation(files, lists, clock))
 
 
 def _certificate(files: TlsFiles, oin: str, clock: Clock) -> Finding | str:
@@ -112,6 +120,29 @@ def _chain(files: TlsFiles, clock: Clock) -> Finding | str:
         )
         return warn("certificate chain", f"issued by {issuer}, which leads to none of the own authorities", remedy)
     return f"of {leaf.issuer.rfc4514_string()}"
+
+
+def _revocation(files: TlsFiles, lists: RevocationLists, clock: Clock) -> Finding | str:
+    # Raises what is wrong with the lists, and whether the own certificate stands in one.
+    lists.check(chain_of(files.certificate.read_bytes()))
+    until = lists.next_update()
+    assert until is not None
+    told = f"counts until {until:%Y-%m-%d %H:%M} UTC; the own certificate is not in it"
+    if until - clock.now() < LIST_SOON:
+        remedy = f"Look at the timer that fetches it to {files.crl}: once it is over nobody is believed."
+        return warn("list of revoked certificates", told, remedy)
+    return told
+
+
+def backup(age_of: Path, clock: Clock) -> Finding:
+    """How old the last backup of a data folder is."""
+    last = last_success(age_of)
+    remedy = "Run the command `backup` of this service, and look at its timer; docs/backup.md shows both."
+    if not last:
+        return warn("backup", f"none of {age_of} was ever made", remedy)
+    taken = datetime.fromtimestamp(last, UTC)
+    told = f"last made {taken:%Y-%m-%d %H:%M} UTC"
+    return warn("backup", told, remedy) if clock.now() - taken > BACKUP_AGE else ok("backup", told)
 
 
 def folders(*paths: Path) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import yaml
 from bekend_broker.app import start_broker
 from bekend_broker.cli import app
 from bekend_deploy.partners import BROKER_OIN
+from bekend_proto.backup import note_success
 from bekend_proto.clock import SystemClock, epoch_of, previous_epoch
 from typer.testing import CliRunner
 
@@ -44,6 +45,7 @@ def doctor(federation: Federation, **changes: Any) -> tuple[int, dict[str, Any]]
 
 async def test_a_broker_in_service_is_all_right(today: Federation) -> None:
     broker = await start_broker(today.config(), SystemClock())
+    note_success(today.folder / "data", SystemClock().now())
     try:
         code, found = await asyncio.to_thread(doctor, today, listen=f"127.0.0.1:{broker.port}")
     finally:

@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from bekend_proto import machine_checks as machine
+from bekend_proto.backup import note_success
 from bekend_proto.clock import SystemClock
 from bekend_proto.findings import Finding, State, exit_code, fail, look, ok, warn
 from bekend_proto.identity import TlsFiles
 
+from tests.support.clocks import SteeredClock
 from tests.support.pki import Authority
 
 OIN = "00000099000000000002"
@@ -145,6 +148,42 @@ def test_a_disk_that_is_full_almost_full_and_roomy(tmp_path: Path, size: str, st
     assert said == state
     assert str(tmp_path) in detail
     assert ("Free space" in remedy) is (state != "ok")
+
+
+def test_a_backup_that_was_never_made_is_old_or_is_of_today(tmp_path: Path) -> None:
+    clock = SteeredClock(NOW)
+    assert "ever made" in machine.backup(tmp_path, clock).detail
+    note_success(tmp_path, NOW - timedelta(hours=25))
+    assert machine.backup(tmp_path, clock).state is State.OK
+    clock.advance(timedelta(hours=2))
+    found = machine.backup(tmp_path, clock)
+    assert found.state is State.WARN
+    assert "timer" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("lasts", "revoked", "state", "told"),
+    [
+        (48, False, State.OK, "is not in it"),
+        (3, False, State.WARN, "counts until"),
+        (-1, False, State.FAIL, "too old"),
+        (48, True, State.FAIL, "revoked"),
+    ],
+)
+def test_a_list_of_revoked_certificates(
+    authority: Authority, lasts: int, revoked: bool, state: State, told: str
+) -> None:
+    files = authority.issue(OIN, ends=timedelta(days=90))
+    crl = authority.revoke(*([files] if revoked else []), lasts=timedelta(hours=lasts))
+    found = certificate(replace(files, crl=crl))["list of revoked certificates"]
+    assert found.state is state
+    assert told in found.detail
+
+
+def test_a_list_that_is_not_there(authority: Authority, tmp_path: Path) -> None:
+    found = certificate(replace(authority.issue(OIN), crl=tmp_path / "none.pem"))["list of revoked certificates"]
+    assert found.state is State.FAIL
+    assert "none.pem" in found.detail
 
 
 def test_exit_codes_and_lines() -> None:
