@@ -19,17 +19,19 @@ from bekend_policy.model import Covenant, Participant
 from bekend_policy.retention import longest_term
 from bekend_policy.suspension import Suspension, Suspensions, open_suspension, parse_suspension
 from bekend_policy.versions import FOLDER, Version, load_versions
-from bekend_proto import log_table, logs
-from bekend_proto.clock import Clock
+from bekend_proto import incarnation, log_table, logs
+from bekend_proto.clock import FRESHNESS, Clock, milliseconds
 from bekend_proto.errors import (
     BekendError,
     CovenantError,
+    FencedError,
     KeysError,
     MalformedError,
     NotReadyError,
     StaleError,
     UnknownPartnerError,
 )
+from bekend_proto.incarnation import Incarnation
 from bekend_proto.interceptors import Caller
 from bekend_proto.note import parse_note, verify_note
 from bekend_proto.sql import Connection
@@ -188,6 +190,7 @@ class Directory:
         self._looked_at: set[bytes] = set()
         self.own_number_elsewhere = 0
         """The number of the own manifest that the newest replica serves."""
+        self._incarnations = database.read(store.incarnations)
         self._quiet_until = database.read(log_table.quiet_until)
         # One change at a time: what is published during a reload is not lost.
         self._changing = asyncio.Lock()
@@ -221,15 +224,47 @@ class Directory:
         """Whoever the covenant does not name is refused before anything else is looked at, and so is a certificate in a
         partner's name with another key than its manifest names: that one may only bring a manifest, or fetch them.
 
-        Raises UnknownPartnerError.
+        Nor does a machine get anything in whose place another one attached.
+
+        Raises UnknownPartnerError, FencedError, MalformedError.
         """
         self.present.partner(caller.oin)
+        self.check_incarnation(caller)
         held = self._manifests.get(caller.oin)
         if held is None or held[0].pins(caller.key) or caller.method.rpartition("/")[2] in OPEN_CALLS:
             return
         raise UnknownPartnerError(
             f"the certificate of {caller.oin} has a key that its manifest {held[0].number} does not name"
         )
+
+    def check_incarnation(self, caller: Caller) -> Incarnation:
+        """Which machine calls. Raises FencedError when another one attached in its place, MalformedError."""
+        stated = incarnation.parse(caller.incarnation, caller.oin)
+        held = self._incarnations.get(caller.oin)
+        if held is not None and stated.is_fenced_by(held):
+            raise FencedError(f"another machine took the place of this one of {caller.oin}")
+        return stated
+
+    async def take_incarnation(self, caller: Caller) -> bool:
+        """Remember, durably, the machine that attaches; says whether it takes the place of another one.
+
+        Raises FencedError when another took its place, SignatureError when the node did not sign it, StaleError when it
+        is of a moment to come, StorageError.
+        """
+        stated = self.check_incarnation(caller)
+        held = self._incarnations.get(caller.oin)
+        if stated in {incarnation.NOBODY, held}:
+            return False
+        incarnation.check(stated, self.manifest_of(caller.oin).signing_keys)
+        if stated.number > milliseconds(self._clock.now() + FRESHNESS):
+            raise StaleError("a machine that takes over in the future: check the clocks")
+        async with self._changing:
+            self.check_incarnation(caller)
+            await self._store.write(lambda c: store.keep_incarnation(c, stated))
+            self._incarnations[caller.oin] = stated
+        if held is not None:
+            logs.log(logs.SOURCE_TOOK_OVER, oin=caller.oin, since=stated.number)
+        return held is not None
 
     async def publish(self, caller: str, note: bytes, key: bytes) -> int:
         """Take a partner's own manifest into the directory; gives its number. `key` is that of its certificate.
@@ -285,6 +320,7 @@ class Directory:
         It was verified there and is verified here. Raises StorageError.
         """
         manifests, notes = await self._store.look(lambda c: (store.all_manifests(c), store.all_suspensions(c)))
+        self._incarnations = await self._store.look(store.incarnations)
         self.own_number_elsewhere = manifests.pop(self.present.manifest.oin, (0, b""))[0]
         known = {*self._suspensions.notes(), *self._looked_at, *(note for _, note in self._manifests.values())}
         newer = [(oin, note) for oin, (_, note) in manifests.items() if note not in known]

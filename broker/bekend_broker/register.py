@@ -24,12 +24,14 @@ from bekend_proto.collecting import COLLECTED_BOX
 from bekend_proto.errors import (
     BekendError,
     CovenantError,
+    FencedError,
     KeysError,
     MalformedError,
     UnreachableError,
     VersionError,
     error_of,
 )
+from bekend_proto.interceptors import Caller
 from bekend_proto.v1.broker_pb2 import (
     AttachRequest,
     AttachResponse,
@@ -216,18 +218,20 @@ class Register:
         """Whether the source is attached now."""
         return oin in self._attached
 
-    async def attach(self, caller: str, requests: AsyncIterator[AttachRequest]) -> AsyncIterator[AttachResponse]:
+    async def attach(self, call: Caller, requests: AsyncIterator[AttachRequest]) -> AsyncIterator[AttachResponse]:
         """Serve one Attach to its end.
 
-        Raises VersionError, CovenantError, KeysError and MalformedError on a Hello that does not fit, and
-        UnreachableError when a newer Attach takes its place or the broker stops.
+        Raises VersionError, CovenantError, KeysError and MalformedError on a Hello that does not fit, UnreachableError
+        when a newer Attach takes its place or the broker stops, and FencedError when another machine took its place.
         """
+        caller = call.oin
         first = await first_message(requests, self._hello_seconds, "Hello")
         if first.WhichOneof("kind") != "hello":
             raise MalformedError("the first message of an Attach is Hello")
         version = self._check(caller, first.hello)
+        took_over = await self._directory.take_incarnation(call)
         attachment = Attachment(caller, first.hello.covenant_hash)
-        self._put(attachment)
+        self._put(attachment, took_over=took_over)
         reader = asyncio.create_task(self._read(attachment, requests))
         try:
             yield AttachResponse(welcome=Welcome(protocol_version=version))
@@ -268,10 +272,12 @@ class Register:
             raise KeysError(f"{caller} goes by its manifest {hello.manifest}, the directory has {number}")
         return max(common)
 
-    def _put(self, attachment: Attachment) -> None:
+    def _put(self, attachment: Attachment, *, took_over: bool) -> None:
         earlier = self._attached.get(attachment.oin)
         self._attached[attachment.oin] = attachment
-        if earlier is not None:
+        if earlier is not None and took_over:
+            earlier.end(FencedError("another machine took the place of this one"))
+        elif earlier is not None:
             earlier.leave(UnreachableError("a newer Attach of this OIN took the place of this one"), REPLY_SECONDS)
         self._metrics.attachments(frozenset(self._attached))
         logs.log(logs.SOURCE_ATTACHED, oin=attachment.oin, replaced=earlier is not None)

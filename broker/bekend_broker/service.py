@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bekend_policy.versions import files_of
-from bekend_proto.interceptors import current_caller, current_key
+from bekend_proto.interceptors import current_call, current_caller, current_key
 from bekend_proto.v1.broker_pb2 import (
     AccessRequest,
     AccessResponse,
@@ -108,7 +108,7 @@ class BrokerService(BrokerServiceServicer):
         self, request_iterator: AsyncIterator[AttachRequest], context: Any
     ) -> AsyncIterator[AttachResponse]:
         """Keep a source's stream."""
-        return self._register.attach(current_caller(), request_iterator)
+        return self._register.attach(current_call(), request_iterator)
 
     def Lookup(  # noqa: N802
         self, request_iterator: AsyncIterator[LookupRequest], context: Any

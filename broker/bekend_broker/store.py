@@ -19,6 +19,7 @@ from bekend_proto.clock import REPLAY_MEMORY, milliseconds
 from bekend_proto.decision_table import DECISION_DDL, DecisionRow, append_decision
 from bekend_proto.durable import Database as SqliteDatabase
 from bekend_proto.errors import StorageError
+from bekend_proto.incarnation import Incarnation
 from bekend_proto.log_table import LOG_DDL
 from bekend_proto.migrations import Migration
 from bekend_proto.read_table import READ_DDL
@@ -123,6 +124,17 @@ CREATE INDEX open_question_until ON open_question (until);
     Migration(7, "broker: readings of the log", READ_DDL),
     Migration(8, "broker: retention", RETENTION_DDL),
     Migration(9, "broker: logs closed by a restore", log_table.CLOSED_DDL),
+    Migration(
+        10,
+        "broker: which machine each node is",
+        """
+CREATE TABLE incarnation (
+  oin      TEXT PRIMARY KEY,
+  number   INTEGER NOT NULL,
+  instance TEXT NOT NULL
+) WITHOUT ROWID;
+""",
+    ),
 )
 
 
@@ -422,6 +434,21 @@ def keep_suspension(connection: Connection, key: tuple[str, str, str, str], numb
         "INSERT INTO suspension (covenant, signer, what, about, number, note) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (covenant, signer, what, about) DO UPDATE SET number = excluded.number, note = excluded.note",
         (*key, number, note),
+    )
+
+
+def incarnations(connection: Connection) -> dict[str, Incarnation]:
+    """The newest machine of each node that ever attached."""
+    rows = connection.execute("SELECT oin, number, instance FROM incarnation").fetchall()
+    return {oin: Incarnation(int(number), instance, oin) for oin, number, instance in rows}
+
+
+def keep_incarnation(connection: Connection, it: Incarnation) -> None:
+    """Remember a machine as the newest of its node."""
+    connection.execute(
+        "INSERT INTO incarnation (oin, number, instance) VALUES (?, ?, ?)"
+        " ON CONFLICT (oin) DO UPDATE SET number = excluded.number, instance = excluded.instance",
+        (it.oin, it.number, it.instance),
     )
 
 

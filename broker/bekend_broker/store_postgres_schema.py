@@ -210,12 +210,31 @@ CREATE TABLE log_closed (
 );
 """
 
+_INCARNATION: Final = """
+CREATE TABLE incarnation (
+  oin      TEXT PRIMARY KEY,
+  number   BIGINT NOT NULL,
+  instance TEXT NOT NULL
+);
+"""
+
 STEPS: Final = (
     Step(1, "broker: everything that the first release with PostgreSQL keeps", _FIRST + _TRIGGERS),
     Step(2, "broker: logs closed by a restore", _CLOSED),
+    Step(3, "broker: which machine each node is", _INCARNATION),
 )
 
-_CHANGED: Final = ("cosignature", "log_seen", "spent", "import", "manifest", "covenant", "suspension", "open_question")
+_CHANGED: Final = (
+    "cosignature",
+    "log_seen",
+    "spent",
+    "import",
+    "manifest",
+    "covenant",
+    "suspension",
+    "open_question",
+    "incarnation",
+)
 _FORGOTTEN: Final = ("checkpoint", "seen", "spent", "import", "open_question", "decision", "log_read")
 
 GRANTS: Final = {

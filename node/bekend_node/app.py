@@ -20,8 +20,9 @@ from bekend_proto import log_table, logs
 from bekend_proto.backup import last_success
 from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
-from bekend_proto.errors import BekendError, UnknownPartnerError
+from bekend_proto.errors import BekendError, FencedError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
+from bekend_proto.incarnation import own
 from bekend_proto.integrity import Integrity
 from bekend_proto.logs import log
 from bekend_proto.supervisor import Supervisor
@@ -107,7 +108,10 @@ class Node:
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
-        self.links = make_links(config.brokers, config.tls_files, clock, config.proxy)
+        self.fenced: FencedError | None = None
+        """Why this node ends for good: another machine took its place."""
+        machine = own(config.data, config.oin).statement(keys.signing)
+        self.links = make_links(config.brokers, config.tls_files, clock, config.proxy, machine)
         self.metrics.backups(lambda: last_success(config.data))
         self.suspending = Suspending(self.rules.covenants, store, self.links)
         self.directory = Directory(
@@ -167,7 +171,17 @@ class Node:
         intake = Intake(exchanges, self.directory, self.filters, desk, self.comparing.named)
         collects = Collects(exchanges, desk, registers, self.filters)
         self.attachments = tuple(
-            Attachment(link, self.rules, answerer, pusher, intake, collects, self.metrics, self.directory.changed)
+            Attachment(
+                link,
+                self.rules,
+                answerer,
+                pusher,
+                intake,
+                collects,
+                self.metrics,
+                self.directory.changed,
+                fenced=self._fence,
+            )
             for link in self.links
         )
         lines = [GrpcLine(link) for link in self.links]
@@ -464,6 +478,13 @@ class Node:
             self.metrics.emergencies(self.asker.emergencies.tally())
             await asyncio.sleep(MEASURE_SECONDS)
 
+    def _fence(self, broker: str, fault: FencedError) -> None:
+        """Another machine is this node now: here everything ends, and does not begin again by itself."""
+        detail = f"another machine took the place of this node, says {broker}: if it should not, see docs/backup.md"
+        self.fenced = FencedError(detail)
+        log(logs.NODE_FENCED, broker=broker, detail=fault.detail)
+        signal.raise_signal(signal.SIGTERM)
+
 
 def check_certificate(config: NodeConfig, clock: Clock) -> None:
     """The own certificate is usable and names the own OIN. Raises TlsFilesError, UnknownPartnerError."""
@@ -506,7 +527,7 @@ async def start_node(config: NodeConfig, clock: Clock, *, dev: bool = False) -> 
 async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, which drain; SIGHUP reloads covenant, standing decisions and certificates.
 
-    Raises as `start_node` does, and DamagedError when that was why it ended.
+    Raises as `start_node` does, and DamagedError or FencedError when that was why it ended.
     """
     chosen = clock or SystemClock()
     logs.use_clock(chosen)
@@ -535,6 +556,8 @@ async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = Fal
             task.cancel()
         await node.stop()
     integrity.raise_if_damaged()
+    if node.fenced is not None:
+        raise node.fenced
 
 
 async def _reload_on(changed: asyncio.Event, node: Node, supervisor: Supervisor) -> None:

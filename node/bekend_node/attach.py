@@ -25,7 +25,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from bekend_proto import logs
-from bekend_proto.errors import BekendError, UnreachableError, VersionError, code_name, from_rpc_error
+from bekend_proto.errors import BekendError, FencedError, UnreachableError, VersionError, code_name, from_rpc_error
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2
 
@@ -62,6 +62,8 @@ class Attachment:
     metrics: NodeMetrics
     changed: Callable[[], Coroutine[Any, Any, None]]
     """Fetches the directory, and takes what is suspended; never raises."""
+    fenced: Callable[[str, FencedError], None] = lambda _broker, fault: None
+    """Called when another machine took the place of this one: it attaches no more."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _calls: "set[_Call]" = field(default_factory=set)
@@ -82,6 +84,9 @@ class Attachment:
                 self.attached.clear()
                 self.metrics.attached(self.link.address, now=False)
                 if self._draining:
+                    return
+                if isinstance(fault, FencedError):
+                    self.fenced(self.link.address, fault)
                     return
                 detail = await self._why(fault, pause)
                 log(logs.ATTACH_LOST, broker=self.link.address, code=code_name(fault.code), detail=detail)

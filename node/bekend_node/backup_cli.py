@@ -1,19 +1,22 @@
-"""`bekend node backup`, `verify-backup` and `restore`."""
+"""`bekend node backup`, `verify-backup` and `restore`; `standby`, `promote` and `takeover`."""
 
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from bekend_proto import backup as backups
+from bekend_proto import incarnation
 from bekend_proto.clock import SystemClock
 
-from bekend_node.backups import PARTY, bounded_keep, make_backup
+from bekend_node.backups import PARTY, Restored, bounded_keep, check_standby, make_backup, newest
 from bekend_node.backups import restore as put_back
 from bekend_node.config import load_config
 from bekend_node.keys import NodeKeys
 from bekend_node.terminal import AsJson, Config, faults, say
+
+NOT_GOOD: Final = 3
 
 NewKeys = Annotated[
     bool, typer.Option("--new-keys", help="The signing key was lost as well: believe the backup without it.")
@@ -71,14 +74,62 @@ def restore(
     """
     with faults(as_json):
         done = asyncio.run(put_back(load_config(config), folder, SystemClock().now(), new_keys=new_keys))
-        closed = done.closed
+        _told(config, done, as_json)
+
+
+def standby(
+    folder: Annotated[Path, typer.Argument(help="Where the backups of the machine that serves arrive.")],
+    config: Config = Path("node.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Can this machine take over with one command? It serves nothing, and changes nothing."""
+    with faults(as_json):
+        looked = check_standby(load_config(config), folder, SystemClock())
+        good = not any(fault for _, fault in looked)
+        rows = [{"what": what, "good": not fault, "detail": fault} for what, fault in looked]
         say(
             as_json,
-            {"taken": done.backup.taken.isoformat(), "consents": done.consents, "log": done.log}
-            | {"closed": {"log": closed.origin, "size": closed.size, "root": closed.root.hex()}},
-            f"Put back as of {done.backup.taken:%Y-%m-%d %H:%M:%S} UTC. {closed.origin} is closed at {closed.size} "
-            f"entries; the log goes on as {done.log}.",
-            f"{done.consents} consents count as withdrawn: which of them still stand is asked anew.",
-            f"Now: bekend node manifest --config {config}; have it signed; start the node; import every register, "
-            "afgeschermd too.",
+            {"good": good, "checks": rows},
+            *(f"{'FAULT' if fault else 'ok   '} {what}{': ' if fault else ''}{fault}" for what, fault in looked),
         )
+    raise typer.Exit(0 if good else NOT_GOOD)
+
+
+def promote(
+    folder: Annotated[Path, typer.Argument(help="Where the backups of the machine that serves arrived.")],
+    config: Config = Path("node.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Take over from the machine that serves: its newest backup is put back here, and it is refused from then on.
+
+    Start the node afterwards. The other machine stops by itself when it meets the broker, whatever it still can do.
+    """
+    with faults(as_json):
+        settings = load_config(config)
+        found = newest(settings, folder)
+        _told(config, asyncio.run(put_back(settings, found.folder, SystemClock().now())), as_json)
+
+
+def takeover(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
+    """Take over with the data as it is here, or with none: every other machine of this node is refused from then on.
+
+    For a node that begins empty after a loss without a backup. With a backup use `restore` or `promote`.
+    """
+    with faults(as_json):
+        settings = load_config(config)
+        taken = incarnation.take_over(settings.data, settings.oin, SystemClock().now())
+        say(as_json, {"number": taken.number}, "From the next start on this machine is the node, and no other.")
+
+
+def _told(config: Path, done: Restored, as_json: bool) -> None:
+    closed = done.closed
+    say(
+        as_json,
+        {"taken": done.backup.taken.isoformat(), "consents": done.consents, "log": done.log}
+        | {"closed": {"log": closed.origin, "size": closed.size, "root": closed.root.hex()}},
+        f"Put back as of {done.backup.taken:%Y-%m-%d %H:%M:%S} UTC. {closed.origin} is closed at {closed.size} "
+        f"entries; the log goes on as {done.log}.",
+        f"{done.consents} consents count as withdrawn: which of them still stand is asked anew.",
+        f"Unless the manifest names this log already: bekend node manifest --config {config}, and have it signed. "
+        "Then start the node and import every register, afgeschermd too.",
+    )

@@ -5,6 +5,7 @@ keys, desk.db (what was erased there must be gone), filters and their m (made an
 
 A restored node is behind what others saw of it, and says so:
 
+    its machine      takes the place of every other one of this node: those are refused from then on
     its log          is closed with the head that was put back, and goes on under another name
     its registers    answer nothing until they are imported anew: who came, left or was shielded since is not in them
     filters          are made anew, with later versions than any that a requester saw
@@ -14,6 +15,7 @@ A restored node is behind what others saw of it, and says so:
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,11 +24,12 @@ from typing import Final
 
 from bekend_policy.load import load_covenant
 from bekend_policy.versions import FOLDER
-from bekend_proto import backup
+from bekend_proto import backup, incarnation
 from bekend_proto.backup import Backup, Source
 from bekend_proto.checkpoint import log_origin
-from bekend_proto.clock import milliseconds
-from bekend_proto.errors import LogError, RefusedError, StorageError
+from bekend_proto.clock import Clock, milliseconds
+from bekend_proto.errors import BekendError, KeysError, LogError, RefusedError, StorageError
+from bekend_proto.identity import read_tls
 from bekend_proto.log_table import Closed
 
 from bekend_node import store_restore
@@ -35,6 +38,7 @@ from bekend_node.ask.consent import ConsentBook
 from bekend_node.config import NodeConfig
 from bekend_node.keys import NodeKeys
 from bekend_node.locks import SWITCH, locked
+from bekend_node.rules import load_manifest
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers
 
@@ -105,9 +109,56 @@ async def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: 
             "never used, such as node-2; its manifest is made and signed afterwards"
         )
     target = backup.put_back(found, config.data)
+    incarnation.take_over(target, config.oin, now)
     closed, consents = await _settle(target, keys, origin, found.taken, now)
     backup.put_in_place(target, config.data)
     return Restored(found, closed, config.log, consents)
+
+
+def newest(config: NodeConfig, folder: Path) -> Backup:
+    """The newest backup of this node in a folder, every octet verified. Raises StorageError, SignatureError."""
+    found = backup.present(folder, PARTY, config.oin)
+    if not found:
+        raise StorageError(f"{folder} holds no backup of {config.oin}: copy the newest one here")
+    key = NodeKeys.load(config.keys, config.oin).signing
+    return backup.verify(found[-1].folder, bytes(key.verify_key))
+
+
+def check_standby(config: NodeConfig, folder: Path, clock: Clock) -> list[tuple[str, str]]:
+    """What keeps this machine from taking over with one command: per thing, what is wrong; empty where nothing is."""
+
+    def manifest() -> None:
+        found, _ = load_manifest(config, clock.now())
+        if config.log not in found.log_names:
+            raise KeysError(f"the manifest does not name log {config.log}: name it under `logs` there, and sign anew")
+
+    def backup_at_hand() -> None:
+        found = newest(config, folder)
+        if clock.now() - found.taken > longest_keep(config):
+            raise StorageError(f"the newest is of {found.taken:%Y-%m-%d %H:%M} UTC: too old to be used")
+        if found.facts["log"] == log_origin(config.oin, config.log):
+            raise LogError(f"`log` is {config.log} on the machine that serves: give this one another name")
+
+    def empty() -> None:
+        if config.data.exists() and any(config.data.iterdir()):
+            raise StorageError(f"{config.data} is not empty: a standby has no data of its own")
+
+    looks: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("certificate", lambda: read_tls(config.tls_files, clock)),
+        ("keys", lambda: NodeKeys.load(config.keys, config.oin)),
+        ("manifest", manifest),
+        ("backup", backup_at_hand),
+        ("data folder", empty),
+    )
+    return [(what, _fault_of(look)) for what, look in looks]
+
+
+def _fault_of(look: Callable[[], object]) -> str:
+    try:
+        look()
+    except BekendError as fault:
+        return fault.detail
+    return ""
 
 
 async def _settle(data: Path, keys: NodeKeys, origin: str, taken: datetime, now: datetime) -> tuple[Closed, int]:

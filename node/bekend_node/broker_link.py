@@ -12,6 +12,7 @@ the old one end in peace.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -19,10 +20,12 @@ from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, UnknownPartnerError, UnreachableError
 from bekend_proto.identity import TlsFiles, channel_to, read_tls
+from bekend_proto.incarnation import FILE, METADATA, own
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2_grpc
 
-from bekend_node.config import BrokerAddress, Proxy
+from bekend_node.config import BrokerAddress, NodeConfig, Proxy
+from bekend_node.keys import NodeKeys
 from bekend_node.proxy import proxy_options
 from bekend_node.reach import Reach, Shown, reach
 
@@ -42,8 +45,17 @@ class BrokerLink:
     fetches the broker's manifest from a replica with a key that the present one does not name: a newer one may.
     """
 
-    def __init__(self, broker: BrokerAddress, tls: TlsFiles, clock: Clock, proxy: Proxy | None = None) -> None:
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        tls: TlsFiles,
+        clock: Clock,
+        proxy: Proxy | None = None,
+        incarnation: bytes = b"",
+    ) -> None:
+        """`incarnation`: what each call says of which machine this is."""
         self.address = broker.address
+        self._metadata = ((METADATA, incarnation),) if incarnation else ()
         self.check: Callable[[Shown], None] = lambda _: None
         self.learn: Callable[[broker_pb2_grpc.BrokerServiceAsyncStub], Awaitable[None]] | None = None
         self._broker = broker
@@ -64,7 +76,7 @@ class BrokerLink:
         """The calls of this replica. Raises why it is not spoken to: UnreachableError, UnknownPartnerError."""
         if self._channel is None:
             raise self._fault
-        return broker_pb2_grpc.BrokerServiceStub(self._channel)
+        return self._calls(self._channel)
 
     def standing(self) -> bool:
         """Whether the channel stands; if not, it is dialled from now on."""
@@ -155,7 +167,7 @@ class BrokerLink:
                 raise
             # Only signed notes are taken from it.
             async with self._dial(shown) as channel:
-                await self.learn(broker_pb2_grpc.BrokerServiceStub(channel))
+                await self.learn(self._calls(channel))
             self._check_now(shown)
 
     def _check_now(self, shown: Shown) -> None:
@@ -169,6 +181,9 @@ class BrokerLink:
         if name:
             options["grpc.ssl_target_name_override"] = name
         return channel_to(self.address, self._tls, self._clock, options.items(), trusted=shown.certificate)
+
+    def _calls(self, channel: grpc.aio.Channel) -> "broker_pb2_grpc.BrokerServiceAsyncStub":
+        return cast("broker_pb2_grpc.BrokerServiceAsyncStub", _Calls(channel, self._metadata))
 
     def _drop(self, fault: BekendError) -> None:
         self._fault = fault
@@ -187,11 +202,42 @@ class BrokerLink:
         task.add_done_callback(self._closing.discard)
 
 
+class _Calls:
+    """The calls of one channel, each with the same metadata."""
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, bytes], ...]) -> None:
+        self._stub = broker_pb2_grpc.BrokerServiceStub(channel)
+        self._metadata = metadata
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._stub, name)
+
+        def call(*args: Any, metadata: tuple[tuple[str, str | bytes], ...] = (), **more: Any) -> Any:
+            return method(*args, metadata=(*metadata, *self._metadata), **more)
+
+        return call
+
+
 def make_links(
-    brokers: Sequence[BrokerAddress], tls: TlsFiles, clock: Clock, proxy: Proxy | None = None
+    brokers: Sequence[BrokerAddress],
+    tls: TlsFiles,
+    clock: Clock,
+    proxy: Proxy | None = None,
+    incarnation: bytes = b"",
 ) -> tuple[BrokerLink, ...]:
     """A link to every replica, none of them dialled yet."""
-    return tuple(BrokerLink(broker, tls, clock, proxy) for broker in brokers)
+    return tuple(BrokerLink(broker, tls, clock, proxy, incarnation) for broker in brokers)
+
+
+def statement_of(config: NodeConfig) -> bytes:
+    """Which machine this is, for a command beside the node; nothing before it ever ran, or without keys."""
+    if not (config.data / FILE).exists():
+        return b""
+    try:
+        key = NodeKeys.load(config.keys, config.oin).signing
+        return own(config.data, config.oin).statement(key)
+    except BekendError:
+        return b""
 
 
 async def open_all(links: Sequence[BrokerLink]) -> list[BekendError | None]:

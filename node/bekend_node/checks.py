@@ -22,7 +22,7 @@ from bekend_proto.findings import Finding, fail, look, ok, warn
 from bekend_proto.interceptors import DATE
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.broker_link import BrokerLink, make_links
+from bekend_node.broker_link import BrokerLink, make_links, statement_of
 from bekend_node.config import NodeConfig
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.mapping import load_mapping
@@ -176,7 +176,7 @@ async def _brokers(config: NodeConfig, clock: Clock) -> list[Finding]:
     if named and config.proxy is None:
         remedy = "Write it under `proxy` in node.yaml: the node uses no credentials of the environment's."
         findings.append(warn("proxy", f"gRPC takes the one that the environment names under `{named}`", remedy))
-    for link in make_links(config.brokers, config.tls_files, clock, config.proxy):
+    for link in make_links(config.brokers, config.tls_files, clock, config.proxy, statement_of(config)):
         what = f"broker {link.address}"
         try:
             await link.open()

@@ -35,7 +35,7 @@ from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, CovenantError, MalformedError, UnreachableError, from_rpc_error
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.broker_link import BrokerLink, make_links, open_all
+from bekend_node.broker_link import BrokerLink, make_links, open_all, statement_of
 from bekend_node.config import NodeConfig
 from bekend_node.rules import check_own, load_covenants_in_force
 from bekend_node.store import Store
@@ -70,7 +70,7 @@ async def fetch(config: NodeConfig, clock: Clock) -> list[Offer]:
     """
     now = clock.now()
     versions = present(config, now)
-    links = make_links(config.brokers, config.tls_files, clock, config.proxy)
+    links = make_links(config.brokers, config.tls_files, clock, config.proxy, statement_of(config))
     try:
         await open_all(links)
         fetched = await _fetch(links, {version.covenant.hash for version in versions})

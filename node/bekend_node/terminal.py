@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from bekend_policy.faults import YamlFaults
-from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError
+from bekend_proto.errors import BekendError, BudgetError, FencedError, MalformedError, RefusedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 
 FAULT: Final = 1
 REFUSED: Final = 4
+FENCED: Final = 8
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The node's configuration.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
@@ -34,6 +35,8 @@ def faults(as_json: bool) -> Iterator[None]:
         _stop(as_json, fault.reason, REFUSED)
     except BudgetError as fault:
         _stop(as_json, fault.detail, REFUSED)
+    except FencedError as fault:
+        _stop(as_json, fault.detail, FENCED)
     except (YamlFaults, BekendError) as fault:
         _stop(as_json, str(fault), FAULT)
     except OSError as fault:

@@ -20,6 +20,7 @@
     │   └── DamagedError      a database is damaged
     ├── LogError              the broker's log does not agree with itself
     ├── SuspendedError        a signed note suspends the federation, the purpose or a node
+    ├── FencedError           another machine took the caller's place
     └── InternalError         a fault of our own
 
 A fault is never an answer: each of these becomes `geen antwoord` at the requester (protocol section 2),
@@ -177,6 +178,12 @@ class LogError(BekendError):
     code = errors_pb2.ERROR_CODE_LOG
 
 
+class FencedError(BekendError):
+    """Another machine took this node's place: this one stops, and does not come back by itself."""
+
+    code = errors_pb2.ERROR_CODE_FENCED
+
+
 class InternalError(BekendError):
     """A fault of our own."""
 
@@ -203,6 +210,7 @@ _STATUS: dict[Code, str] = {
     errors_pb2.ERROR_CODE_INTERNAL: "INTERNAL",
     errors_pb2.ERROR_CODE_SUSPENDED: "FAILED_PRECONDITION",
     errors_pb2.ERROR_CODE_LOG: "FAILED_PRECONDITION",
+    errors_pb2.ERROR_CODE_FENCED: "FAILED_PRECONDITION",
 }
 """Names of gRPC statuses."""
 

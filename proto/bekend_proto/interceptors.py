@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import TRAILER, BekendError, DeadlineError, InternalError, code_name, status_of
 from bekend_proto.identity import caller_chain, caller_key, caller_oin, require_tls13
+from bekend_proto.incarnation import METADATA
 from bekend_proto.logs import CALL_FAILED, CALL_REFUSED, log, place_of
 from bekend_proto.revocation import RevocationLists
 from bekend_proto.v1 import errors_pb2
@@ -33,11 +34,15 @@ from bekend_proto.v1 import errors_pb2
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, by its certificate, and what: `key` is the hash of the certificate's public key."""
+    """Who calls, by its certificate, and what: `key` is the hash of the certificate's public key.
+
+    `incarnation`: which of the caller's machines it says to be (incarnation.py); nothing of that is verified.
+    """
 
     oin: str
     key: bytes
     method: str
+    incarnation: bytes = b""
 
 
 Admission = Callable[[Caller], None]
@@ -59,6 +64,11 @@ _caller: ContextVar[Caller] = ContextVar("caller")
 def current_caller() -> str:
     """The OIN of the organisation whose call is being handled. Raises LookupError outside a call."""
     return _caller.get().oin
+
+
+def current_call() -> Caller:
+    """Who calls. Raises LookupError outside a call."""
+    return _caller.get()
 
 
 def current_key() -> bytes:
@@ -196,6 +206,12 @@ class Gate:
                 one.end(fault)
 
 
+def _incarnation(context: Any) -> bytes:
+    """What the caller's metadata says of its machine; nothing when it says nothing."""
+    found = [value for name, value in context.invocation_metadata() or () if name == METADATA]
+    return found[0] if found and isinstance(found[0], bytes) else b""
+
+
 class _Call:
     """What surrounds each call of one method."""
 
@@ -214,7 +230,7 @@ class _Call:
                 caller = None
                 if self._is_partner:
                     oin = caller_oin(context)
-                    caller = Caller(oin, caller_key(context), self.method)
+                    caller = Caller(oin, caller_key(context), self.method, _incarnation(context))
                     _caller.set(caller)
                 chain = self._gate.chain_of(context)
                 self._gate.check(caller, chain)

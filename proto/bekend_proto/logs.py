@@ -67,6 +67,7 @@ BROKER_STOPPED = _event("broker-stopped", "info", "oin")
 BROKER_RELOADED = _event("broker-reloaded", "info", "covenant", "manifest")
 BROKER_RELOAD_REFUSED = _event("broker-reload-refused", "error", "detail")
 SOURCE_ATTACHED = _event("source-attached", "info", "oin", "replaced")
+SOURCE_TOOK_OVER = _event("source-took-over", "warning", "oin", "since")
 SOURCE_DETACHED = _event("source-detached", "info", "oin")
 QUESTION_REFUSED = _event(
     "question-refused", "warning", "trace", "lookup", "requester", "source", "purpose", "code", "detail"
@@ -112,6 +113,7 @@ LIMIT_RAISED = _event("limit-raised", "warning", "purpose", "officer", "by", "ro
 # Being a source.
 NODE_STARTED = _event("node-started", "info", "oin", "covenant", "manifest")
 NODE_STOPPING = _event("node-stopping", "info", "answers")
+NODE_FENCED = _event("node-fenced", "error", "broker", "detail")
 NODE_BROKEN = _event("node-broken", "error", "exception", "place")
 NODE_STOPPED = _event("node-stopped", "info", "oin")
 NODE_RELOADED = _event("node-reloaded", "info", "covenant", "manifest")

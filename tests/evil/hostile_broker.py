@@ -20,7 +20,7 @@ from bekend_broker.service import BrokerService
 from bekend_broker.transfer import Transfers
 from bekend_proto.clock import day_of
 from bekend_proto.group import multiply
-from bekend_proto.interceptors import current_caller
+from bekend_proto.interceptors import current_call, current_caller
 from bekend_proto.v1.broker_pb2 import (
     Ask,
     AttachRequest,
@@ -151,7 +151,7 @@ class _Wrapped(BrokerService):
                 for passed in self._stage.do("from_source", source, request):
                     yield passed
 
-        async for response in self._register.attach(source, said()):
+        async for response in self._register.attach(current_call(), said()):
             if response.HasField("welcome"):
                 yield response
                 continue

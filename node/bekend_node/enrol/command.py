@@ -14,6 +14,7 @@ from bekend_policy.manifest import KeyManifest
 from bekend_proto.clock import Clock, day_of, epoch_of, next_epoch
 from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_rpc_error
 from bekend_proto.identifiers import Identifier
+from bekend_proto.incarnation import own
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.broker_link import BrokerLink, make_links, open_all
@@ -139,7 +140,8 @@ async def opened(config: NodeConfig, clock: Clock, executor: Executor, progress:
     registers = Registers.open(config.data)
     try:
         rules = load_rules(config, keys, store, clock)
-        links = make_links(config.brokers, config.tls_files, clock, config.proxy)
+        machine = own(config.data, config.oin).statement(keys.signing)
+        links = make_links(config.brokers, config.tls_files, clock, config.proxy, machine)
         try:
             directory = Directory(lambda: rules.covenant, store, links, clock)
             directory.guard(links)

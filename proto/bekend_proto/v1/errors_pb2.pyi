@@ -62,6 +62,8 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     """The federation, the purpose or a node is suspended by a signed note."""
     ERROR_CODE_LOG: _ErrorCode.ValueType  # 19
     """The broker's log does not agree with itself: the node neither asks nor answers until its operator has looked."""
+    ERROR_CODE_FENCED: _ErrorCode.ValueType  # 20
+    """Another machine took this node's place: this one may do nothing any more."""
 
 class ErrorCode(_ErrorCode, metaclass=_ErrorCodeEnumTypeWrapper):
     """ErrorCode is the coarse reason of a refusal or fault; bekend_proto/errors.py explains each."""
@@ -106,4 +108,6 @@ ERROR_CODE_SUSPENDED: ErrorCode.ValueType  # 18
 """The federation, the purpose or a node is suspended by a signed note."""
 ERROR_CODE_LOG: ErrorCode.ValueType  # 19
 """The broker's log does not agree with itself: the node neither asks nor answers until its operator has looked."""
+ERROR_CODE_FENCED: ErrorCode.ValueType  # 20
+"""Another machine took this node's place: this one may do nothing any more."""
 Global___ErrorCode: _TypeAlias = ErrorCode  # noqa: Y015
