@@ -35,7 +35,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What would have ended a process of its own."""
     raised: list[int] = []
     monkeypatch.setattr(signal, "raise_signal", raised.append)

@@ -5,6 +5,7 @@ certificates are dated from the same moment.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from bekend_policy.load import load_covenant
 from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_policy.model import Covenant
 from bekend_policy.sign import verify_covenant
+from bekend_proto import incarnation
 from bekend_proto.clock import Clock, day_of, epoch_of, month_of
 from bekend_proto.group import multiply
 from bekend_proto.identifiers import Identifier, parse_identifier
@@ -235,6 +237,14 @@ def _generation(
     store.switch(register, world.epoch, [fresh], {purpose: world.pseudonym(oin, purpose, canary)}, None)
 
 
+def one_machine(oin: str, data: Path) -> None:
+    """Nodes of one partner that a test starts with other data are one machine to the broker, as if data had changed."""
+    path = data / incarnation.FILE
+    if not path.exists():
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(json.dumps({"number": 0, "instance": oin.rjust(32, "0")}), encoding="ascii")
+
+
 @asynccontextmanager
 async def real_node(
     world: World, oin: str, data: Path, port: int, purposes: Iterable[str] = (), *, clock: Clock | None = None
@@ -243,6 +253,7 @@ async def real_node(
     wanted = tuple(purposes)
     if wanted and not data.exists():
         enrol(world, oin, data, wanted)
+    one_machine(oin, data)
     node = await start_node(world.node_config(oin, data, port), clock or world.clock)
     try:
         await node.filters.settle()

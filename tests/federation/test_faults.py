@@ -112,16 +112,12 @@ def test_must_07_a_requester_whose_disk_is_full_asks_nobody(small: Small) -> Non
     assert small.told() == BOTH
 
 
-def test_a_second_attach_takes_the_place_of_the_first(small: Small) -> None:
-    """A ghost of the police attaches beside it: the newest line counts, and the node comes back to its place."""
+def test_nobody_attaches_beside_a_node_without_its_word(small: Small) -> None:
+    """A ghost with the certificate of the police, and not its keys, does not take its place."""
     with small.attach_as(POLITIE) as ghost:
-        assert next(ghost).HasField("welcome")
-        # The node's own line ended; it dials again and takes the place back, which ends the ghost's.
         with pytest.raises(grpc.RpcError):
-            list(ghost)
-        assert ghost.code() is grpc.StatusCode.UNAVAILABLE
-    small.federation.wait_until_attached()
-    small.open()
+            next(ghost)
+        assert ghost.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert small.told() == BOTH
 
 
