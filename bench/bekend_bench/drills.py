@@ -382,7 +382,8 @@ def run(names: Collection[str], clock: Clock, say: Say) -> Table:
 @contextlib.contextmanager
 def field_of(clock: Clock) -> Iterator[Field]:
     """Broker, OM, police and reclassering as processes, enrolled, with their filters at hand; gone on leaving."""
-    settings = Settings(per_officer=10_000_000, per_organisation=10_000_000)
+    # Filters switch every minute here, so that a drill need not wait for a quarter of an hour.
+    settings = Settings(per_officer=10_000_000, per_organisation=10_000_000, filter_interval="PT1M")
     with tempfile.TemporaryDirectory(prefix="bekend-") as name:
         folder = Path(name)
         (folder / "federation").mkdir()

@@ -25,7 +25,7 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from bekend_proto.v1.signed_pb2 import Signed
 from nacl.signing import SigningKey
 
-from tests.evil.world import World
+from tests.evil.world import World, statement
 
 Change = Callable[[Any], Any]
 """Changes a message in place before it is signed, or (for what carries it) before it is sent."""
@@ -274,5 +274,5 @@ async def hostile_requester(
     world: World, oin: str, port: int, tls: TlsFiles | None = None
 ) -> AsyncIterator[HostileRequester]:
     """A partner that asks as a test tells it to; `tls` may be another's certificate."""
-    async with world.stub(port, tls or world.tls(oin)) as stub:
+    async with world.stub(port, tls or world.tls(oin), b"" if tls else statement(world, oin)) as stub:
         yield HostileRequester(world, oin, stub)

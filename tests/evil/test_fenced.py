@@ -89,7 +89,7 @@ async def test_a_standby_takes_over_and_the_machine_that_served_stops(
                 assert ended == [signal.SIGTERM]
                 assert "another machine" in str(first.fenced)
                 # Whatever it still tries in the node's name, its keys and certificate in order, it gets nothing.
-                for call in (_directory, _begin, _checkpoint):
+                for call in (_begin, _checkpoint):
                     with pytest.raises(FencedError):
                         await call(first)
                 assert second.attachments[0].attached.is_set()
@@ -117,10 +117,6 @@ async def test_a_standby_takes_over_and_the_machine_that_served_stops(
             await until(lambda: first.fenced is not None)
         finally:
             await first.stop(0)
-
-
-async def _directory(node: Node) -> None:
-    await _call(node.links[0].stub.GetDirectory, broker_pb2.GetDirectoryRequest())
 
 
 async def _checkpoint(node: Node) -> None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bekend_broker import keys as broker_keys
 from bekend_broker.app import Broker
@@ -29,6 +29,7 @@ from bekend_node import pseudonym_file
 from bekend_node.app import Node, start_node
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.broker_link import _Calls
 from bekend_node.config import SHIELDED, BrokerAddress, NodeConfig
 from bekend_node.config import load_config as load_node
 from bekend_node.keys import NodeKeys
@@ -178,10 +179,12 @@ class World:
         )
 
     @asynccontextmanager
-    async def stub(self, port: int, tls: TlsFiles) -> AsyncIterator["broker_pb2_grpc.BrokerServiceAsyncStub"]:
-        """A line to a broker with these certificates."""
+    async def stub(
+        self, port: int, tls: TlsFiles, machine: bytes = b""
+    ) -> AsyncIterator["broker_pb2_grpc.BrokerServiceAsyncStub"]:
+        """A line to a broker with these certificates, saying that it is this machine."""
         async with channel_to(f"localhost:{port}", tls, self.clock) as channel:
-            yield broker_pb2_grpc.BrokerServiceStub(channel)
+            yield cast("broker_pb2_grpc.BrokerServiceAsyncStub", _Calls(channel, ((incarnation.METADATA, machine),)))
 
 
 @asynccontextmanager
@@ -242,7 +245,16 @@ def one_machine(oin: str, data: Path) -> None:
     path = data / incarnation.FILE
     if not path.exists():
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_text(json.dumps({"number": 0, "instance": oin.rjust(32, "0")}), encoding="ascii")
+        path.write_text(json.dumps({"number": 0, "instance": _instance(oin)}), encoding="ascii")
+
+
+def statement(world: World, oin: str) -> bytes:
+    """What that machine says with each call."""
+    return incarnation.Incarnation(0, _instance(oin), oin).statement(world.signing(oin))
+
+
+def _instance(oin: str) -> str:
+    return oin.rjust(32, "0").lower()
 
 
 @asynccontextmanager
