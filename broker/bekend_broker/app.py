@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import Awaited
 from bekend_proto import log_table, logs
-from bekend_proto.backup import last_success
 from bekend_proto.certificates import Certificates
 from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import Clock, SystemClock, day_of
@@ -52,7 +51,6 @@ class Broker:
         self._clock = clock
         self.store = store
         self._metrics = metrics
-        metrics.backup.set_function(lambda: last_success(config.data))
         self._enrol_threads = ThreadPoolExecutor(config.worker_count, "enrol")
         limits = config.limits
         self._directory = Directory(store, clock, present)

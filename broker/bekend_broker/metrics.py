@@ -15,6 +15,7 @@ from bekend_policy.decide import RULES
 from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
+from bekend_proto.backup import last_success
 from bekend_proto.certificates import CertificateMetrics
 from bekend_proto.errors import BekendError, RefusedError, SuspendedError, code_name
 from bekend_proto.telemetry import free_space, make_registry
@@ -215,7 +216,8 @@ class Metrics:
             self._quota.labels(purpose).set(min(1.0, math.ceil(share * 10) / 10))
 
     def watch_disk(self, folder: Path) -> None:
-        """Tell of the space left where the log is kept."""
+        """Tell of the space left where the log is kept, and when that was last backed up."""
+        self.backup.set_function(lambda: last_success(folder))
         free_space("bekend_broker_data_free_bytes", folder, self.registry)
 
     def _rule(self, fault: BekendError | None) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import FOLDER, Awaited
 from bekend_proto import log_table, logs
-from bekend_proto.backup import last_success
 from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError, FencedError, UnknownPartnerError
@@ -87,6 +86,9 @@ MEASURE_SECONDS = 5.0
 class Node:
     """A node in service. Made by `start_node`; stop it with `await stop()`."""
 
+    fenced: FencedError | None = None
+    """Why it ends for good: another machine took its place."""
+
     def __init__(
         self,
         config: NodeConfig,
@@ -108,11 +110,13 @@ class Node:
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
-        self.fenced: FencedError | None = None
-        """Why this node ends for good: another machine took its place."""
-        machine = own(config.data, config.oin).statement(keys.signing)
-        self.links = make_links(config.brokers, config.tls_files, clock, config.proxy, machine)
-        self.metrics.backups(lambda: last_success(config.data))
+        self.links = make_links(
+            config.brokers,
+            config.tls_files,
+            clock,
+            config.proxy,
+            own(config.data, config.oin).statement(keys.signing),
+        )
         self.suspending = Suspending(self.rules.covenants, store, self.links)
         self.directory = Directory(
             self.rules.covenant,

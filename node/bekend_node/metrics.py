@@ -1,13 +1,14 @@
 """What a node tells its operator: counts of work and moments. Never what was answered, never about whom."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from bekend_policy.decide import RULES
 from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant
+from bekend_proto.backup import last_success
 from bekend_proto.certificates import CertificateMetrics
 from bekend_proto.errors import BekendError, RefusedError, StorageError, SuspendedError, code_name
 from bekend_proto.telemetry import free_space
@@ -192,10 +193,6 @@ class NodeMetrics:
             registry=registry,
         )
 
-    def backups(self, last: Callable[[], float]) -> None:
-        """`last`: when a backup last succeeded, in seconds; asked whenever somebody looks."""
-        self._backup.set_function(last)
-
     def log_alarms(self, count: int) -> None:
         """How many alarms are open."""
         self._log_alarms.set(count)
@@ -261,7 +258,8 @@ class NodeMetrics:
                 self._asked.labels(purpose, end)
 
     def watch_disk(self, folder: Path) -> None:
-        """Tell of the space left where the node keeps its data."""
+        """Tell of the space left where the node keeps its data, and when that was last backed up."""
+        self._backup.set_function(lambda: last_success(folder))
         free_space("bekend_node_data_free_bytes", folder, self._registry)
 
     def exchanged(self, kind: str) -> None:
