@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from bekend_deploy.cli import PARTS
@@ -23,6 +24,11 @@ def test_help_names_every_part_with_examples_and_exit_codes() -> None:
     assert all(name in shown.stdout for name in PARTS)
     assert "Exit codes" in shown.stdout
     assert "bekend demo" in shown.stdout
+
+
+def test_the_version_is_that_of_the_installation() -> None:
+    shown = bekend("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"bekend {version('bekend')}\n")
 
 
 def test_help_loads_no_room_that_it_does_not_need() -> None:
