@@ -157,7 +157,7 @@ async def _healthy(what: str, address: str, config: BrokerConfig, clock: Clock) 
             return fail(what, "something else than a broker of this configuration answers", remedy)
     if reply.status == health_pb2.HealthCheckResponse.SERVING:
         return "serves"
-    return fail(what, "is stopping, or cannot write its log", "Its log says why.")
+    return fail(what, "it is stopping", "Wait until it has drained; if nobody stopped it, its log says why.")
 
 
 def _own_name(config: BrokerConfig) -> list[tuple[str, str]]:

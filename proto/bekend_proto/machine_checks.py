@@ -23,6 +23,7 @@ from bekend_proto.clock import FRESHNESS, Clock
 from bekend_proto.findings import Finding, fail, look, ok, warn
 from bekend_proto.identity import TlsFiles, TlsFilesError, read_tls
 from bekend_proto.revocation import RevocationLists, chain_of
+from bekend_proto.telemetry import free_bytes
 
 CERTIFICATE_SOON: Final = timedelta(days=30)
 """How long beforehand the end of a certificate is reported: a new one takes an authority days."""
@@ -172,8 +173,7 @@ def disk(data: Path) -> Finding:
 
 
 def _disk(data: Path) -> Finding | str:
-    folder = next(path for path in (data, *data.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
+    folder, free = free_bytes(data)
     told = f"{free / (1 << 30):.1f} GiB free at {folder}"
     remedy = f"Free space on the disk of {folder}, or give it a larger one; nothing else needs repair afterwards."
     if free < NO_SPACE:

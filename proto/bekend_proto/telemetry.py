@@ -83,7 +83,13 @@ def free_space(name: str, folder: Path, registry: CollectorRegistry) -> None:
     In steps: the bytes themselves would move with each question.
     """
     gauge = Gauge(name, "Bytes left on the disk of the data folder, in steps of 16 MiB.", registry=registry)
-    gauge.set_function(lambda: shutil.disk_usage(folder).free // _STEP * _STEP)
+    gauge.set_function(lambda: free_bytes(folder)[1] // _STEP * _STEP)
+
+
+def free_bytes(folder: Path) -> tuple[Path, int]:
+    """The folder, or the nearest one above it that is there already, and the bytes left on its disk."""
+    found = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return found, shutil.disk_usage(found).free
 
 
 def start_metrics(

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,12 +45,13 @@ class Shell:
         output, errors = await process.communicate(typed.encode())
         return process.returncode or 0, output.decode(), errors.decode()
 
-    async def start(self, *words: str, typed: bool = False) -> asyncio.subprocess.Process:
+    async def start(self, *words: str, typed: bool = False, **environment: str) -> asyncio.subprocess.Process:
         config = self.home.folder / "node.yaml"
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bekend_deploy.cli", "node", words[0], "--config", str(config), *words[1:],
             stdin=pipe if typed else asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe,
+            env={**os.environ, **environment},
         )  # fmt: skip
 
 
@@ -166,14 +169,27 @@ async def test_shield_reads_numbers_from_standard_input_and_never_shows_them(she
     assert code == 2
 
 
-async def test_serve_status_check_and_a_clean_stop(shell: Shell) -> None:
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """Stands for the service manager: keeps what the node tells it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(tmp_path / "notify"))
+        line.settimeout(60)
+        yield line
+
+
+async def test_serve_status_check_and_a_clean_stop(shell: Shell, systemd: socket.socket) -> None:
     path = shell.home.csv(REGISTER, PEOPLE)
     code, _, errors = await shell.run("status")
     assert (code, "bekend node serve" in errors) == (1, True)
-    serving = await shell.start("serve")
+    serving = await shell.start("serve", NOTIFY_SOCKET=systemd.getsockname(), WATCHDOG_USEC="3000000")
     assert serving.stderr is not None
     try:
         await _event(serving.stderr, "attached")
+        assert await _told(systemd) == ["READY=1"]
+        alive, status = await _told(systemd)
+        assert alive == "WATCHDOG=1"
+        assert re.fullmatch(r"STATUS=attached to [01] of 1 brokers, 0 of 2 purposes answered", status)
         code, output, _ = await shell.run("status", "--json")
         assert code == 3
         assert "was not imported" in json.loads(output)["purposes"][ZSM_CONTEXT]["reason"]
@@ -184,8 +200,8 @@ async def test_serve_status_check_and_a_clean_stop(shell: Shell) -> None:
         assert code == 0
         assert "next switch" in output
         code, output, _ = await shell.run("doctor", "--json")
-        # The broker's clock stands still since this test began, and doctor sees that.
-        checks = [row for row in json.loads(output)["checks"] if not row["what"].startswith("clock beside")]
+        # The broker's clock stands still since this test began, and no backup was made: doctor sees both.
+        checks = [row for row in json.loads(output)["checks"] if not row["what"].startswith(("clock beside", "backup"))]
         findings = {row["what"]: row["good"] for row in checks}
         assert code in {0, 6}
         assert all(findings.values()), output
@@ -221,6 +237,10 @@ async def test_a_node_of_a_tampered_covenant_or_anchor_does_not_start(shell: She
     purposes.write_text(purposes.read_text().replace("titel: ", "titel: Stiekem ", 1))
     code, _, errors = await shell.run("serve")
     assert (code, "Traceback" in errors) == (1, False)
+
+
+async def _told(systemd: socket.socket) -> list[str]:
+    return (await asyncio.to_thread(systemd.recv, 4096)).decode().split("\n")
 
 
 async def _event(stream: asyncio.StreamReader, name: str) -> None:

@@ -3,10 +3,11 @@
 import ssl
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from bekend_proto.telemetry import MetricsError, MetricsServer, make_registry, start_metrics
+from bekend_proto.telemetry import MetricsError, MetricsServer, free_space, make_registry, start_metrics
 from prometheus_client import Counter
 
 from tests.support.pki import Authority
@@ -32,6 +33,15 @@ def test_metrics_are_served_on_loopback(served: MetricsServer) -> None:
     text = get(f"http://127.0.0.1:{served.port}/metrics")
     assert "bekend_test_total 3.0" in text
     assert "process_resident_memory_bytes" in text
+
+
+def test_the_space_left_is_told_before_the_folder_is_there(tmp_path: Path) -> None:
+    registry = make_registry()
+    free_space("bekend_test_free_bytes", tmp_path / "not" / "yet", registry)
+    told = registry.get_sample_value("bekend_test_free_bytes")
+    assert told is not None
+    assert told > 0
+    assert told % (16 << 20) == 0
 
 
 def test_a_stopped_port_is_free_again(served: MetricsServer) -> None:
