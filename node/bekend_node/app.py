@@ -305,6 +305,7 @@ class Node:
             suspensions=self.suspending.held,
             witness=self.witness,
             deferrals=self.deferrals.all(),
+            emergencies=self.asker.emergencies.tally(),
             retention_waits=self.retention.waiting_rows,
             now=self.clock.now(),
         )

@@ -392,6 +392,9 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     for purpose, facts in found["purposes"].items():
         yield from _purpose_lines(purpose, facts)
     yield from _waiting(found["deferrals"])
+    if count := found["emergencies"]["open"]:
+        late = found["emergencies"]["overdue"]
+        yield f"{count} noodgreep(en) wait for a second officer, {late} longer than 24 hours: bekend vierogen lijst"
     if rows := found["retention_waits"]:
         yield f"{rows} rows past their term wait for an audit, or for a claim: bekend node retention show"
     for one in found["registers"]:

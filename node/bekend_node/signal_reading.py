@@ -10,11 +10,14 @@ from bekend_proto.clock import AMSTERDAM, Clock, from_milliseconds, milliseconds
 from bekend_proto.errors import RefusedError
 from bekend_proto.read_table import LogRead
 
+from bekend_node.ask.emergency import Emergencies
 from bekend_node.config import LogReader
 from bekend_node.store_decisions import Decisions
+from bekend_node.store_emergencies import Emergency
 from bekend_node.store_signals import Signal, SignalStore
 
 FORM = "signals"
+EMERGENCY_FORM = "emergencies"
 
 
 class SignalReading:
@@ -37,14 +40,24 @@ class SignalReading:
 
     async def read(self, user: str, days: Days) -> list[dict[str, Any]]:
         """The signals of these days. Raises RefusedError (FG-30: not this user; periode), StorageError."""
+        await self._on_record(user, FORM, days)
+        return [to_json(one) for one in self._signals.between(days.first, days.last)]
+
+    async def emergencies(self, user: str, days: Days, of: Emergencies) -> list[Emergency]:
+        """The noodgrepen of these days, and all that wait for a review. Raises as `read` does."""
+        await self._on_record(user, EMERGENCY_FORM, days)
+        first, until = (from_milliseconds(one) for one in days.span)
+        return [one for one in of.since(first) if one.review is None or one.at < until]
+
+    async def _on_record(self, user: str, form: str, days: Days) -> None:
+        """The reading itself, durable. Raises RefusedError when this user may not read, StorageError."""
         if user not in self._readers:
             raise RefusedError("FG-30", f"De gebruiker '{user}' staat niet bij 'log_readers' in node.yaml.")
         if days.last < days.first:
             raise RefusedError("periode", "De laatste dag ligt voor de eerste.")
         used_for = check_use(self._covenant(), INTERNAL_CONTROL)
-        await self._decisions.keep_read(LogRead(milliseconds(self._clock.now()), user, FORM, used_for, *days.span))
-        logs.log(logs.LOG_READ, user=user, form=FORM, used_for=used_for)
-        return [to_json(one) for one in self._signals.between(days.first, days.last)]
+        await self._decisions.keep_read(LogRead(milliseconds(self._clock.now()), user, form, used_for, *days.span))
+        logs.log(logs.LOG_READ, user=user, form=form, used_for=used_for)
 
 
 def to_json(one: Signal) -> dict[str, Any]:

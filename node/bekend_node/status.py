@@ -30,6 +30,7 @@ def status_of(
     suspensions: Suspensions,
     witness: Witness,
     deferrals: Sequence[Deferral] = (),
+    emergencies: Mapping[str, int],
     retention_waits: int = 0,
     now: datetime,
 ) -> dict[str, Any]:
@@ -108,6 +109,7 @@ def status_of(
             ],
         },
         "deferrals": tally(deferrals, day_of(now)),
+        "emergencies": dict(emergencies),
         "retention_waits": retention_waits,
         "rows": store.counts(),
         "now": _moment(now),

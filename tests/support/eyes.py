@@ -8,8 +8,10 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.rules import Inquiry
 from bekend_node.ask.signals import Signals
-from bekend_node.config import SignalTerms
+from bekend_node.config import LogReader, Officer, SignalTerms
+from bekend_node.signal_reading import SignalReading
 from bekend_node.store_colleagues import Colleagues
+from bekend_node.store_decisions import Decisions
 from bekend_node.store_signals import Signal, SignalStore
 from bekend_proto.clock import day_of
 
@@ -22,6 +24,7 @@ SECOND = AtScreen("smit", ("B. Smit",), (ROLE,), "second")
 WHY = "Iemand loopt nu gevaar en er is geen collega"
 NOT = "Dit hoort niet onder dit doel"
 KEY = b"c" * 32
+PRIVACY = Officer(user="prins", name="P. Prins", role="privacy-officer")
 
 
 def four_eyes(folder: Path) -> None:
@@ -59,6 +62,12 @@ class EyesStage(Stage):
             signals=self.signals,
             listed=self.colleagues.include,
         )
+
+    @property
+    def reading(self) -> SignalReading:
+        readers = [LogReader(user=PRIVACY.user, name=PRIVACY.name)]
+        decisions = Decisions(self.store.database)
+        return SignalReading(self.kept, decisions, lambda: self.covenant, readers=readers, clock=self.clock)
 
     async def noticed(self) -> list[Signal]:
         await self.signals.settle()

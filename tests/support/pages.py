@@ -19,6 +19,7 @@ from bekend_node.web.site import pages_of
 
 from tests.support.asking import DIRECTOR, OFFICER, Stage
 from tests.support.covenants import OM, with_consent
+from tests.support.eyes import PRIVACY, EyesStage
 
 T = TypeVar("T")
 LATER_SECONDS = 30
@@ -63,6 +64,9 @@ class StagedPages:
     ) -> tuple[Stage, WebServer]:
         stage = kind(folder, change)
         officers = [*(Officer(user=one.user, name=one.name, role=one.role) for one in (DIRECTOR, OFFICER)), COLLEAGUE]
+        # A stage that keeps signals has somebody who may read them.
+        reading = stage.reading if isinstance(stage, EyesStage) else None
+        officers += [PRIVACY] if reading else []
         self.team = Team(stage.asking, officers)
         server = pages_of(
             Web(listen=f"127.0.0.1:{self.port}", origin=self.origin),
@@ -76,6 +80,7 @@ class StagedPages:
             notices=Notices(None, self.team),
             clock=stage.clock,
             dev=True,
+            signals=reading,
         )
         await server.start()
         return stage, server

@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from bekend_node.store_decisions import Decisions
 from playwright.sync_api import Page, Request
 
 from tests.support.asking import DIRECTOR, OFFICER, PERSON, ZVH_CASE
 from tests.support.covenants import HAARLEM, ZVH_WEIGHING
-from tests.support.eyes import FIRST, NOT, SECOND, WHY, EyesStage, with_emergency
+from tests.support.eyes import FIRST, NOT, PRIVACY, SECOND, WHY, EyesStage, with_emergency
 from tests.support.pages import COLLEAGUE, StagedPages, staged
 from tests.web.conftest import OpenAt
 from tests.web.looks import assert_looks_right_everywhere
@@ -123,6 +124,38 @@ def test_fg_37_an_emergency_is_asked_at_once_and_reviewed_afterwards(site: Stage
     assert NOT in first.inner_text("main")
 
 
+def test_fg_37_the_privacy_officer_sees_emergencies_and_that_is_on_the_record(
+    site: StagedPages, open_at: OpenAt, pictures: Path
+) -> None:
+    stage = site.stage
+    assert isinstance(stage, EyesStage)
+    first = prepared(site, open_at)
+    first.fill("#reden-noodgreep", WHY)
+    first.click("button:has-text('Vraag het nu')")
+    first.wait_for_url("**/uitkomst/**")
+    page = sign_in(open_at(site.origin), PRIVACY.name)
+    page.goto(f"{site.origin}/privacy/noodgrepen")
+    waiting = stage.asker.emergencies.tally()["open"]
+    assert waiting >= 1
+    assert f"Wacht op een oordeel: {waiting}." in page.inner_text("main")
+    assert ZVH_CASE not in page.content()
+    page.fill("#vanaf", "gisteren")
+    page.click("button:has-text('Toon de noodgrepen')")
+    assert "jjjj-mm-dd" in page.inner_text("[role=alert]")
+    page.goto(f"{site.origin}/privacy/noodgrepen")
+    page.click("button:has-text('Toon de noodgrepen')")
+    shown = page.inner_text("main")
+    assert all(text in shown for text in (ZVH_CASE, WHY, DIRECTOR.name))
+    assert PERSON.value not in page.content()
+    looked_at = partial(assert_looks_right_everywhere, page, pictures)
+    looked_at("eyes-privacy")
+    (read, *_) = Decisions(stage.store.database).reads(0, stage.now + 1)
+    assert (read.user, read.log) == (PRIVACY.user, "emergencies")
+    stranger = sign_in(open_at(site.origin), OFFICER.name)
+    reply = stranger.request.post(f"{site.origin}/privacy/noodgrepen", headers={"origin": site.origin})
+    assert reply.status == 403
+
+
 def test_fg_37_who_prepared_it_cannot_judge_it_by_any_address(site: StagedPages, open_at: OpenAt) -> None:
     before = asked(site)
     first = prepared(site, open_at)
@@ -192,22 +225,22 @@ def test_the_keyboard_alone_is_enough_to_look_along(site: StagedPages, open_at: 
 
 
 def test_every_page_of_looking_along_can_be_read_and_used(site: StagedPages, open_at: OpenAt, pictures: Path) -> None:
-    other = second(site, open_at)
-    theirs = partial(assert_looks_right_everywhere, other, pictures)
-    theirs("eyes-leeg")
+    page = second(site, open_at)
+    looked_at = partial(assert_looks_right_everywhere, page, pictures)
+    looked_at("eyes-leeg")
     first = prepared(site, open_at)
     ours = partial(assert_looks_right_everywhere, first, pictures)
     ours("eyes-wacht")
-    other.reload()
-    theirs("eyes-lijst")
-    other.click(".kaart a")
-    theirs("eyes-vraag")
-    other.click("button:has-text('Toon de persoon')")
-    theirs("eyes-persoon")
-    other.click("button:has-text('Ik ben niet akkoord')")
-    theirs("eyes-persoon-fout")
-    other.fill("#reden-weiger", NOT)
-    other.click("button:has-text('Ik ben niet akkoord')")
+    page.reload()
+    looked_at("eyes-lijst")
+    page.click(".kaart a")
+    looked_at("eyes-vraag")
+    page.click("button:has-text('Toon de persoon')")
+    looked_at("eyes-persoon")
+    page.click("button:has-text('Ik ben niet akkoord')")
+    looked_at("eyes-persoon-fout")
+    page.fill("#reden-weiger", NOT)
+    page.click("button:has-text('Ik ben niet akkoord')")
     first.reload()
     ours("eyes-geweigerd")
     first = prepared(site, open_at)
@@ -219,14 +252,14 @@ def test_every_page_of_looking_along_can_be_read_and_used(site: StagedPages, ope
     first.click("button:has-text('Vraag het nu')")
     first.click("nav a:has-text('Meekijken')")
     ours("eyes-eigen")
-    other.reload()
-    other.click(".kaart a:has-text('Noodgreep')")
-    theirs("eyes-nood")
+    page.reload()
+    page.click(".kaart a:has-text('Noodgreep')")
+    looked_at("eyes-nood")
     first = prepared(site, open_at)
     id_ = first.url.rsplit("/", 1)[1]
     site.stage.asker.four_eyes.look(id_, SECOND)
     site.stage.asker.four_eyes.agree(id_, SECOND)
     first.reload()
     partial(assert_looks_right_everywhere, first, pictures)("eyes-akkoord")
-    other.goto(first.url)
-    theirs("eyes-niet")
+    page.goto(first.url)
+    looked_at("eyes-niet")

@@ -43,9 +43,10 @@ ROOMS: Final = (
     ("/privacy/steekproef", "kamer.steekproeven"),
     ("/privacy/logboek", "kamer.logboek"),
     ("/privacy/signalen", "kamer.signalen"),
+    ("/privacy/noodgrepen", "kamer.noodgrepen"),
     ("/onterecht", "kamer.onterecht"),
 )
-"""The privacy officer's other pages: `privacy_work.py`, `privacy_oversight.py`, `correcting.py`."""
+"""The privacy officer's other pages: `privacy_work.py`, `privacy_oversight.py`, `privacy_eyes.py`, `correcting.py`."""
 
 FEW: Final = 5
 """A figure below this is not shown: it might be about one person."""
@@ -185,6 +186,8 @@ class PrivacyPages:
         """What waits for the privacy officer: where, a key of the texts, and how many."""
         found = [
             ("/privacy/logboek", "kamer.alarm", len(node["log"]["alarms"])),
+            ("/privacy/noodgrepen", "kamer.noodgreep_laat", node["emergencies"]["overdue"]),
+            ("/privacy/noodgrepen", "kamer.noodgreep", node["emergencies"]["open"]),
             ("/privacy/uitstel", "kamer.uitstel_te_doen", node["deferrals"]["due"]),
             ("/privacy/uitstel", "kamer.uitstel_wacht", node["deferrals"]["pending"]),
             ("/privacy/convenant/volgende", "kamer.versie", self.versions()),

@@ -43,6 +43,7 @@ from bekend_node.web.pages import MenuItem, Pages, Site, see_other
 from bekend_node.web.practice import PracticePages
 from bekend_node.web.privacy import ROLE as PRIVACY_ROLE
 from bekend_node.web.privacy import PrivacyPages
+from bekend_node.web.privacy_eyes import EmergencyPages
 from bekend_node.web.privacy_oversight import PrivacyOversight
 from bekend_node.web.privacy_work import PrivacyWork
 from bekend_node.web.provider import Provider
@@ -105,6 +106,7 @@ def pages_of(
     clock: Clock,
     dev: bool,
     inside: Inside | None = None,
+    signals: SignalReading | None = None,
 ) -> WebServer:
     """The pages of a node, ready to start. `dev`: whoever reaches them picks a person of node.yaml.
 
@@ -129,6 +131,7 @@ def pages_of(
         )
 
     pages = Pages(site, sessions, (*MENU, *(INSIDE if inside else ())))
+    reading = signals or (inside.signals if inside else None)
     reach, late = Reach(asker, clock), LateDesk(asker, covenant, oin)
     marks = InContact(clock)
     officer = OfficerPages(pages, asker, covenant, oin, contact, clock, reach, marks)
@@ -158,6 +161,7 @@ def pages_of(
         *consents.routes(),
         *EyesPages(pages, asker, covenant, oin).routes(),
         *CorrectingPages(pages, asker, late, covenant, oin).routes(),
+        *(EmergencyPages(pages, asker, reading, covenant, clock).routes() if reading else ()),
         *(_inside(pages, inside, status, clock) if inside else ()),
         *operator.OperatorPages(pages, status).routes(),
         *(PracticePages(pages, config.practice).routes() if config.practice else ()),
