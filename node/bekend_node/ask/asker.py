@@ -183,9 +183,9 @@ class Asker:
         self._listed = listed
         self._clock = clock
         self._covenant_hash = b""
-        self._watchers: list[Callable[[str], None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self.four_eyes = FourEyes(lambda: asking().covenant, lambda: asking().oin, clock)
+        self._watchers: list[Callable[[str], None]] = [self.four_eyes.forget_case]
         self.shelf = FilterShelf(self._fetch, clock)
         self.collector = Collector(asking, self._in_order, something_came)
 

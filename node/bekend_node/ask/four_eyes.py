@@ -183,6 +183,12 @@ class FourEyes:
         """It is asked now, and never again."""
         self._held.pop(id_, None)
 
+    def forget_case(self, case: str) -> None:
+        """A case was not taken in: nothing is asked for it any more."""
+        for one in list(self._held.values()):
+            if (one.inquiry.case_reference or "").strip() == case.strip():
+                del self._held[one.id]
+
     def tidy(self) -> None:
         """Forget persons when a question has ended, and the question when there was time to see that."""
         now = self._clock.now()
