@@ -31,6 +31,9 @@ def nothing_waits(site: StagedPages) -> Iterator[None]:
     yield
     for one in site.stage.asker.four_eyes.own(FIRST):
         site.stage.asker.four_eyes.spend(one.id)
+    emergencies = site.stage.asker.emergencies
+    for urgent in emergencies.waiting(SECOND):
+        site.work(emergencies.review(urgent.number, SECOND, agreed=True, text=""))
 
 
 def prepared(site: StagedPages, open_at: OpenAt, *, script: bool = True) -> Page:
