@@ -17,10 +17,11 @@ from bekend_node.ask.own_record import KIND_LATE
 from bekend_node.ask.pending import Told, open_pending
 from bekend_node.config import Officer
 from bekend_node.control import ControlServer
-from bekend_node.control_client import ControlClient
 from bekend_node.store_corrections import Corrections
+from bekend_node.zaak_cli import app
 from bekend_proto.errors import RefusedError
 from nacl.public import SealedBox
+from typer.testing import CliRunner, Result
 
 from tests.support.asking import OFFICER, OTHER, PERSON, ZSM_CASE, ZVH_CASE, Stage, weighing, zsm
 from tests.support.covenants import OM, POLITIE, VEILIG_THUIS, ZSM
@@ -154,22 +155,31 @@ async def test_under_another_purpose_than_ones_own_nothing_is_reported(stage: St
     assert (await stage.asker.correct(report(source=POLITIE), None)).number == 1
 
 
-async def test_the_command_asks_the_node_and_writes_the_letter(stage: Stage, tmp_path: Path) -> None:
+async def test_the_command_asks_the_node_and_writes_the_letter(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await stage.ask(zsm((POLITIE,), (PERSON,)))
     user = pwd.getpwuid(os.geteuid()).pw_name
     officer = Officer(user=user, name="J. Jansen", role="officier")
     server = ControlServer(stage.asker, (officer,), lambda: stage.covenant, OM, dict)
-    path = tmp_path / "control" / "node.sock"
-    await server.start(path)
+    socket = tmp_path / "control" / "node.sock"
+    await server.start(socket)
+    monkeypatch.setattr("bekend_node.calling.load_config", lambda _: type("Config", (), {"socket": socket}))
+    letter = tmp_path / "brief.html"
 
-    def call(**request: object) -> dict[str, object]:
-        with ControlClient(path) as client:
-            return client.call({"op": "correct", "case": ZSM_CASE, "partner": POLITIE, "reason": REASON, **request})
+    async def onterecht(*words: str) -> Result:
+        given = ["onterecht", "--zaak", ZSM_CASE, "--partner", POLITIE, "--brief", str(letter), *words]
+        return await asyncio.to_thread(CliRunner().invoke, app, given)
 
     try:
-        found = await asyncio.to_thread(call)
-        assert (found["type"], found["number"], "onterecht bekend" in str(found["letter"])) == ("result", 1, True)
-        refused = await asyncio.to_thread(lambda: call(reason="te kort"))
-        assert (refused["type"], refused["rule"]) == ("refused", "onterecht")
+        refused = await onterecht("--reden", "te kort")
+        assert (refused.exit_code, letter.exists()) == (4, False)
+        made = await onterecht("--reden", REASON)
+        assert made.exit_code == 0, made.output
+        assert "onterecht-1" in made.output
+        assert REASON in letter.read_text("utf-8")
+        # A letter that somebody filled in is not overwritten, and nothing is reported twice by it.
+        again = await onterecht("--reden", REASON)
+        assert (again.exit_code, len(stage.asker.all_corrections())) == (1, 1)
     finally:
         await server.stop()
