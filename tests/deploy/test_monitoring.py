@@ -85,6 +85,12 @@ def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning"}
 
 
+def test_every_alert_that_a_page_names_exists() -> None:
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "README.md", RULES]
+    named = {name for page in pages for name in re.findall(r"\bBekend[A-Z]\w+", page.read_text("utf-8"))}
+    assert named - set(alerts()) == set()
+
+
 @pytest.mark.parametrize("name", sorted(alerts()))
 def test_a_page_says_what_it_means_what_users_see_what_to_do_and_when_it_is_over(name: str) -> None:
     text = (RUNBOOKS / f"{name}.md").read_text("utf-8")
