@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from bekend_deploy.partners import POLITIE, ZSM_CONTEXT
+from bekend_deploy.partners import POLITIE, RECLASSERING, ZSM_CONTEXT
+from bekend_node.app import start_node
 from bekend_node.checks import check_all
 from bekend_node.cli import app
 from bekend_node.config import load_config
@@ -25,7 +26,7 @@ from typer.testing import CliRunner
 
 from tests.support.between import inspector
 from tests.support.clocks import SteeredClock
-from tests.support.federation import PEOPLE, Federation
+from tests.support.federation import PEOPLE, Federation, until
 from tests.support.nodes import NodeHome
 from tests.support.pki import Authority
 
@@ -82,6 +83,53 @@ async def test_a_node_that_does_not_run_is_looked_at_all_the_same(patient: Patie
     assert "bekend node serve" in found["running node"].detail
     assert found["database node.db"].good
     assert all(one.good for one in patient.broker(found))
+
+
+async def test_a_running_node_whose_broker_went_away(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, POLITIE.oin)
+    async with federation.broker() as broker:
+        patient = Patient(home, broker.port)
+        await home.enrol_all(broker.port, PEOPLE)
+        node = await start_node(home.config(broker.port), federation.clock)
+        await node.attachments[0].attached.wait()
+        await node.filters.tick()
+        await node.filters.settle()
+    try:
+        await until(lambda: not node.attachments[0].attached.is_set())
+        found = await patient.look(canary=True)
+    finally:
+        await node.stop(1)
+    address = f"localhost:{patient.port}"
+    attached = found[f"attached to {address}"]
+    assert attached.state is State.FAIL
+    assert "`attach-lost`" in attached.remedy
+    assert found[f"broker {address}"].state is State.FAIL
+    canary = found[f"canary under {ZSM_CONTEXT}, over the broker"]
+    assert canary.state is State.FAIL
+    assert canary.detail.startswith("geen_antwoord")
+
+
+async def test_a_running_node_that_has_no_lists(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, POLITIE.oin)
+    async with federation.broker() as broker, home.node(broker.port):
+        found = await Patient(home, broker.port).look()
+    assert found[f"filter for {ZSM_CONTEXT}"].state is State.FAIL
+    assert "bekend node enrol" in found[f"filter for {ZSM_CONTEXT}"].detail
+
+
+async def test_a_standing_decision_that_is_missing(tmp_path: Path, authority: Authority) -> None:
+    federation = Federation.create(tmp_path, authority)
+    home = NodeHome.create(federation, RECLASSERING.oin)
+    async with federation.broker() as broker:
+        config = home.config(broker.port)
+        assert config.standing_decisions is not None
+        shutil.rmtree(config.standing_decisions)
+        found = await Patient(home, broker.port).look()
+    decisions = [one for what, one in found.items() if what.startswith("standing decision for ")]
+    assert decisions
+    assert all(one.state is State.WARN and "until the ondertekenaar signs one" in one.detail for one in decisions)
 
 
 async def test_a_clock_that_is_behind_that_of_the_broker(patient: Patient) -> None:
