@@ -41,6 +41,9 @@ _FIELD_OF_RULE: Final[Mapping[str, str]] = {
 """Field of the form under which a refusal is shown, by its rule; other rules are shown above the form."""
 
 
+LONGEST_SEARCH: Final = 100
+
+
 @dataclass(slots=True)
 class Draft:
     """A form as it was filled in. It is shown again with what is wrong, to the same person, and then forgotten."""
@@ -52,6 +55,10 @@ class Draft:
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     partners: list[str] = field(default_factory=list)
     on_behalf_of: str = ""
+    wanted: str = ""
+    """Words in the name of a partner that is looked for."""
+    town: str = ""
+    """OIN of the municipality where the person lives, to put it first: in this form alone, and in no question."""
     seen: bool = False
     """Whether the officer looked at the warnings about the texts."""
     faults: dict[str, str] = field(default_factory=dict)
@@ -82,6 +89,8 @@ def read_form(purpose: Purpose, form: FormData) -> Draft:
         texts={mark: text(f"motivering-{mark}") for mark in marks_of(purpose)},
         partners=[value for value in form.getlist("partner") if isinstance(value, str)],
         on_behalf_of=text("namens"),
+        wanted=text("zoek")[:LONGEST_SEARCH],
+        town=text("woongemeente"),
         seen=text("gezien") == "ja",
     )
 

@@ -19,7 +19,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bekend_policy.model import Covenant, Purpose
+from bekend_policy.model import Covenant, Participant, Purpose
+from bekend_policy.words import Kind
 from bekend_proto.clock import Clock
 from bekend_proto.errors import RefusedError
 from starlette.exceptions import HTTPException
@@ -47,8 +48,11 @@ from bekend_node.web.worklist import PREPARE, items_of, prepare
 SEARCHABLE: Final = 10
 """More partners than this can be searched by name."""
 
-LOOK: Final = "kijk"
-"""Name of the button that shows the consents of the case that was filled in, and asks nothing."""
+LOOK: Final = frozenset({"kijk", "zoeken"})
+"""Names of the buttons that show the form again, with the consents of its case or with partners, and ask nothing."""
+
+TOWNS: Final = frozenset({Kind.COLLEGE_BW, Kind.BURGEMEESTER, Kind.WIJKTEAM})
+"""Partners that belong to one municipality."""
 
 
 @dataclass
@@ -105,7 +109,7 @@ class OfficerPages:
         purpose, officer = self._purpose(request, person)
         form = await request.form()
         draft = read_form(purpose, form)
-        if LOOK in form:
+        if LOOK & form.keys():
             return await self._form(request, purpose, officer, draft)
         inquiry = to_inquiry(purpose, draft, officer)
         if inquiry is not None:
@@ -209,8 +213,8 @@ class OfficerPages:
     ) -> Response:
         covenant = self.covenant()
         requester = covenant.requesters(purpose.id)[self.oin]
-        wanted = str(request.query_params.get("zoek", "")).strip()
-        first, rest = _searched(await self._partners(covenant, purpose, officer, draft.case), wanted)
+        partners = await self._partners(covenant, purpose, officer, draft.case)
+        first, rest = _searched(partners, draft.wanted, covenant.participants.get(draft.town))
         return self.pages.render(
             request,
             "bevragen.html.j2",
@@ -221,7 +225,7 @@ class OfficerPages:
             conditions=confirmed_by_officer(purpose),
             partners=first,
             others=rest,
-            wanted=wanted,
+            towns=_towns(partners) if len(partners) > SEARCHABLE else [],
             many=SEARCHABLE,
             needs_consent=bool(consent_partners(covenant, purpose)),
             principals=[covenant.participants[oin] for oin in sorted(requester.on_behalf_of)],
@@ -275,8 +279,23 @@ def _role(covenant: Covenant, oin: str, purpose: Purpose, person: Person) -> str
     return next((role for role in person.roles if requester is not None and role in requester.roles), None)
 
 
-def _searched(partners: list[dict[str, Any]], wanted: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Partners with these words in their names, and the others: all of them can still be ticked."""
+def _searched(
+    partners: list[dict[str, Any]], wanted: str, town: Participant | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Partners with these words in their names, those of the town first, and the others: all can still be ticked."""
     words = wanted.casefold().split()
-    found = [one for one in partners if all(word in one["participant"].name.casefold() for word in words)]
-    return found, [one for one in partners if one not in found]
+    ordered = sorted(partners, key=lambda one: not (town and _of_town(one["participant"], town)))
+    found = [one for one in ordered if all(word in one["participant"].name.casefold() for word in words)]
+    return found, [one for one in ordered if one not in found]
+
+
+def _towns(partners: list[dict[str, Any]]) -> list[Participant]:
+    """Municipalities among the partners, by name."""
+    found = [one["participant"] for one in partners if one["participant"].kind in TOWNS]
+    return sorted(found, key=lambda one: one.name.casefold())
+
+
+def _of_town(one: Participant, town: Participant) -> bool:
+    """Whether a partner is this municipality, or belongs to the same one."""
+    same = {town.oin, town.parent} - {None}
+    return one.oin in same or one.parent in same
