@@ -76,7 +76,8 @@ class MailServer:
             raise MailError(f"the mail server refuses an address: {min(fault.recipients.values())[0]}") from None
         except smtplib.SMTPResponseException as fault:
             raise MailError(f"the mail server says {fault.smtp_code}") from None
-        except (smtplib.SMTPException, OSError) as fault:
+        except (smtplib.SMTPException, OSError, ValueError) as fault:
+            # ValueError: a password or host name that the protocol cannot carry.
             raise MailError(type(fault).__name__) from None
 
     def _connect(self) -> smtplib.SMTP:

@@ -259,6 +259,12 @@ def test_a_wrong_password_is_a_fault_without_the_password(tmp_path: Path, box: M
     assert "anders" not in str(fault.value)
 
 
+def test_a_password_that_smtp_cannot_carry_stops_nothing_else(box: Mailbox) -> None:
+    box.password.write_text("wachtwoörd", "utf-8")
+    with pytest.raises(MailError, match="UnicodeEncodeError"):
+        server(box).send("jansen@om.example")
+
+
 def test_the_password_is_kept_from_others_and_from_prints(box: Mailbox) -> None:
     assert PASSWORD not in repr(server(box))
     box.password.chmod(0o644)
