@@ -253,7 +253,7 @@ def test_more_than_ten_partners_are_searched_by_name_and_none_is_lost(
     page.fill("#persoon-1", PERSON.value)
     page.locator("#partners .keuzes").last.locator(f"input[value='{HAARLEM}']").check()
     page.fill("#zoek", "")
-    page.select_option("#woongemeente", label="Gemeente Proefdorp 7")
+    page.select_option("#woongemeente", label="Gemeente Proefdorp 7 (college)")
     page.click("button:has-text('Zoek')")
     assert "Gemeente Proefdorp 7" in first.locator("label").first.inner_text()
     assert [page.input_value("#zaak"), page.input_value("#persoon-1")] == [ZVH_CASE, PERSON.value]
