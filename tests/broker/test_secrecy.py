@@ -102,6 +102,16 @@ async def test_fg_42_nothing_at_the_broker_can_be_looked_up_by_person(
         ("alarm", "stops"),
         ("alarm", "detail"),
         ("alarm", "evidence"),
+        # Of a log that a restore ended: its last size and root, as everybody saw them.
+        ("log_closed", "origin"),
+        ("log_closed", "size"),
+        ("log_closed", "root"),
+        ("log_closed", "taken"),
+        ("log_closed", "at"),
+        # Which machine of an organisation is the one in service.
+        ("incarnation", "oin"),
+        ("incarnation", "number"),
+        ("incarnation", "instance"),
         ("alarm_cleared", "id"),
         ("alarm_cleared", "at"),
         ("alarm_cleared", "by"),
