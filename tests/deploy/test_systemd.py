@@ -17,6 +17,7 @@ AT_MOST = 1.5
 
 MANAGEMENT = {
     *("Type", "NotifyAccess", "WatchdogSec", "ExecStart", "ExecReload", "KillMode", "Restart", "RestartSec"),
+    "RestartPreventExitStatus",
     *("TimeoutStartSec", "TimeoutStopSec", "SuccessExitStatus", "User", "Group", "LoadCredential", "MemorySwapMax"),
     *("StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode"),
     *("ConfigurationDirectory", "ConfigurationDirectoryMode"),
