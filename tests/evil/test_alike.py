@@ -150,7 +150,7 @@ async def test_fg_13_the_source_keeps_and_logs_the_same_of_a_hit_and_a_miss(
         capsys.readouterr()
         await setting.watch(person)
         lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
-        logged.append([{key: value for key, value in line.items() if key != "time"} for line in lines])
+        logged.append([_without_ids(line) for line in lines])
         after = _rows(store)
         kept.append({table: sorted(set_minus(after[table], before[table])) for table in after})
     assert kept[0] == kept[1] == kept[2]
@@ -218,3 +218,8 @@ async def test_nobody_asks_itself_about_another_than_its_canary(setting: Setting
 
     with pytest.raises(RefusedError):
         await ask(setting.haarlem, setting.world, ZVH_WEIGHING, [setting.world.somebody], [HAARLEM.oin])
+
+
+def _without_ids(line: dict[str, Any]) -> dict[str, Any]:
+    """A log line without its moment; of the ids, which are random, their length."""
+    return {key: len(value) if key in {"trace", "lookup"} else value for key, value in line.items() if key != "time"}
