@@ -4,6 +4,7 @@ import asyncio
 import gc
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node import backups
 from bekend_node.app import Node, start_node
-from bekend_node.config import NodeConfig
+from bekend_node.config import NodeConfig, load_config
 from bekend_node.setup import make_draft
 from bekend_proto import incarnation
 from bekend_proto.errors import BekendError, FencedError, from_rpc_error
@@ -208,3 +209,58 @@ def test_what_stands_on_disk_is_made_once(tmp_path: Path, world: World) -> None:
     assert first.is_fenced_by(taken)
     assert not taken.is_fenced_by(first)
     assert not taken.is_fenced_by(taken)
+
+
+def another_machine(world: World, name: str, port: int, **changes: str) -> Path:
+    """The folder of a partner's node once more, as on another machine; gives its configuration."""
+    folder = world.built.nodes[POLITIE.oin].folder
+    config = folder.with_name(name) / "node.yaml"
+    shutil.copytree(folder, config.parent)
+    text = config.read_text("utf-8").replace(f"127.0.0.1:{world.built.broker_port}", f"localhost:{port}")
+    kept = [line for line in text.splitlines() if not line.startswith(("metrics:", *(f"{key}:" for key in changes)))]
+    config.write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in changes.items())]) + "\n", "utf-8")
+    return config
+
+
+async def bekend(*words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bekend_deploy.cli", *words), stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def test_of_two_processes_of_one_node_the_one_that_did_not_take_over_ends(world: World, tmp_path: Path) -> None:
+    """The commands that an operator types. The exit code is one that a supervisor does not restart."""
+    async with broker_of(world, tmp_path / "broker") as broker:
+        one = another_machine(world, "one", broker.port, logs="[node-standby]")
+        name_both_logs(world, load_config(one))
+        two = another_machine(world, "two", broker.port, log="node-standby")
+        shutil.copyfile(one.with_name("manifest.note"), two.with_name("manifest.note"))
+        arrived = str(tmp_path / "arrived")
+        first = await bekend("node", "serve", "--config", str(one))
+        second = None
+        try:
+            await until(lambda: broker._register.is_attached(POLITIE.oin))
+            for words in (
+                ("node", "backup", arrived, "--config", str(one)),
+                ("node", "standby", arrived, "--config", str(two)),
+                ("node", "promote", arrived, "--config", str(two)),
+            ):
+                done = await bekend(*words)
+                _, said = await done.communicate()
+                assert done.returncode == 0, (words, said)
+            assert first.returncode is None
+            second = await bekend("node", "serve", "--config", str(two))
+            _, said = await first.communicate()
+            assert first.returncode == 8
+            assert b"another machine took the place of this node" in said
+            assert broker._register.is_attached(POLITIE.oin)
+            # Started again, with everything in order but its turn, it ends again, and the other one goes on.
+            first = await bekend("node", "serve", "--config", str(one))
+            await first.communicate()
+            assert first.returncode == 8
+            assert second.returncode is None
+        finally:
+            for process in (first, second):
+                if process is not None and process.returncode is None:
+                    process.terminate()
+                    await process.communicate()
