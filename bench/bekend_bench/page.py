@@ -23,6 +23,8 @@ PART: Final = "page"
 _ANSWER: Final = re.compile(r"uitkomst-(bekend|geen_uitsluitsel)\b")
 _FAULT: Final = re.compile(r"uitkomst-geen_antwoord\b|melding-fout")
 _SECONDS: Final = 20
+PER_SESSION: Final = 40
+"""Questions before the officer signs in anew, outside what is timed: a session holds so many lookups and no more."""
 _REASON: Final = "De afdoening vraagt de lokale context."
 
 
@@ -33,6 +35,12 @@ class Browser:
         self._path = f"/bevragen/{purpose}"
         self._fixed = [("zaak", case), ("soort", kind), *((f"voorwaarde-{one}", "ja") for one in conditions)]
         self._line = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
+        self._headers: dict[str, str] = {}
+        self._asked = 0
+        self._sign_in()
+
+    def _sign_in(self) -> None:
+        """A new session, and the form once, so that the filters are at hand."""
         self._headers = {"sec-fetch-site": "same-origin"}
         user = re.search(r'name="user" value="([^"]+)"', self._get("/inloggen"))
         assert user is not None
@@ -43,6 +51,9 @@ class Browser:
 
     def ask(self, person: str, sources: Sequence[str]) -> float:
         """One question about this person; seconds until the first answer is there. Raises WrongOutcomeError."""
+        if self._asked and self._asked % PER_SESSION == 0:
+            self._sign_in()
+        self._asked += 1
         form = urlencode(
             [
                 *self._fixed,

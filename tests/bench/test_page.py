@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from bekend_bench.lookups import WrongOutcomeError
-from bekend_bench.page import Browser
+from bekend_bench.page import PER_SESSION, Browser
+from bekend_node.web.shelf import MOST_KEPT
 from bekend_proto.errors import UnreachableError
 
 from tests.support.asking import PERSON, ZVH_CASE
@@ -42,4 +43,24 @@ def test_a_form_that_is_refused_is_no_figure(officer: Browser) -> None:
 def test_no_answer_is_no_figure(site: StagedPages, officer: Browser) -> None:
     site.stage.line.fails_at["ask"] = UnreachableError("gone")
     with pytest.raises(WrongOutcomeError):
+        officer.ask(PERSON.value, [HAARLEM])
+
+
+def test_more_questions_than_a_session_holds_are_asked_all_the_same(
+    site: StagedPages, officer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bekend_node.web.shelf.MOST_KEPT", 2)
+    monkeypatch.setattr("bekend_bench.page.PER_SESSION", 2)
+    for _ in range(5):
+        assert officer.ask(PERSON.value, [HAARLEM]) > 0
+    assert len(site.stage.line.begins) == 5
+    assert PER_SESSION < MOST_KEPT
+
+
+def test_a_session_that_is_full_is_no_figure(
+    site: StagedPages, officer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bekend_node.web.shelf.MOST_KEPT", 1)
+    officer.ask(PERSON.value, [HAARLEM])
+    with pytest.raises(WrongOutcomeError, match="422"):
         officer.ask(PERSON.value, [HAARLEM])
