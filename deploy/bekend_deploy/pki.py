@@ -87,8 +87,9 @@ class Authority:
         *,
         valid_from: datetime | None = None,
         valid_until: datetime | None = None,
+        host: str = "localhost",
     ) -> TlsPaths:
-        """Write `<stem>.pem` and `<stem>.key` for the organisation `name`.
+        """Write `<stem>.pem` and `<stem>.key` for the organisation `name`, valid for `host` on this machine.
 
         `oin` None leaves out `serialNumber`; a `valid_until` in the past makes an expired certificate.
         Raises FileExistsError when the key is there already.
@@ -100,6 +101,7 @@ class Authority:
             oin,
             valid_from or self._now - _SKEW,
             valid_until or self._now + LIFE,
+            host=host,
         )
         paths = TlsPaths(self.folder / f"{stem}.pem", self.folder / f"{stem}.key", self.path)
         write_private(
@@ -112,12 +114,19 @@ class Authority:
         return paths
 
     def _certificate(
-        self, public: ec.EllipticCurvePublicKey, name: str, oin: str | None, start: datetime, end: datetime
+        self,
+        public: ec.EllipticCurvePublicKey,
+        name: str,
+        oin: str | None,
+        start: datetime,
+        end: datetime,
+        *,
+        host: str,
     ) -> x509.Certificate:
         subject = [
             _attribute(NameOID.COUNTRY_NAME, "NL"),
             _attribute(NameOID.ORGANIZATION_NAME, name),
-            _attribute(NameOID.COMMON_NAME, "localhost"),
+            _attribute(NameOID.COMMON_NAME, host),
         ]
         if oin is not None:
             subject.append(_attribute(NameOID.SERIAL_NUMBER, oin))
@@ -135,9 +144,7 @@ class Authority:
                 critical=False,
             )
             .add_extension(
-                x509.SubjectAlternativeName(
-                    [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
-                ),
+                x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]),
                 critical=False,
             )
             .add_extension(

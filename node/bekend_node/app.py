@@ -12,6 +12,7 @@ import gc
 import signal
 from collections.abc import Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bekend_policy.faults import YamlFaults
@@ -188,7 +189,10 @@ class Node:
             )
             for link in self.links
         )
-        lines = [GrpcLine(link) for link in self.links]
+        lines = [
+            GrpcLine(link, attachment.settled, partial(self.directory.attached_to, link))
+            for link, attachment in zip(self.links, self.attachments, strict=True)
+        ]
         kept = SignalStore(store.database, case_key(keys.state), keys.state_box)
         self.signals = Signals(kept, config.signals, clock, self.metrics.misuse)
         self.asker = Asker(

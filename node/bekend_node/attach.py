@@ -65,6 +65,7 @@ class Attachment:
     fenced: Callable[[str, FencedError], None] = lambda _broker, fault: None
     """Called when another machine took the place of this one: it attaches no more."""
     attached: asyncio.Event = field(default_factory=asyncio.Event)
+    _since: float = 0.0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _calls: "set[_Call]" = field(default_factory=set)
     _leaving: set[asyncio.Task[BekendError]] = field(default_factory=set)
@@ -96,6 +97,10 @@ class Attachment:
         finally:
             for task in self._leaving:
                 task.cancel()
+
+    def settled(self) -> bool:
+        """Whether the line has stood for as long as any other node needs to attach too, after the replica came back."""
+        return self.attached.is_set() and asyncio.get_running_loop().time() - self._since >= LONGEST_PAUSE
 
     def again(self) -> None:
         """Attach anew, with covenant and certificates as they are now.
@@ -161,6 +166,7 @@ class Attachment:
             first = await asyncio.wait_for(_next(call), HELLO_SECONDS)
             if first is None or first.welcome.protocol_version not in VERSIONS:
                 raise VersionError("the broker speaks no protocol version of this node")
+            self._since = asyncio.get_running_loop().time()
             self.attached.set()
             self.metrics.attached(self.link.address, now=True)
             log(logs.ATTACHED, broker=self.link.address)

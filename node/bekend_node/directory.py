@@ -67,6 +67,7 @@ class Directory:
         self._links = links
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
+        self._attached: dict[str, frozenset[str]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed = asyncio.Event()
 
@@ -153,6 +154,10 @@ class Directory:
         for link in links:
             link.check, link.learn = self.check_broker, self.learn
 
+    def attached_to(self, link: BrokerLink) -> frozenset[str]:
+        """Who was attached to this replica, by its own word, when it was last asked."""
+        return self._attached.get(link.address, frozenset())
+
     async def changed(self) -> None:
         """Something changed just now: a refresh that is under way may have missed it, so ask after it. Never raises."""
         with contextlib.suppress(BekendError):
@@ -176,6 +181,9 @@ class Directory:
         replies = [result for result in results if isinstance(result, broker_pb2.GetDirectoryResponse)]
         if not replies:
             raise next((r for r in results if isinstance(r, BekendError)), UnreachableError("no broker answered"))
+        for link, result in zip(self._links, results, strict=True):
+            entries = result.entries if isinstance(result, broker_pb2.GetDirectoryResponse) else ()
+            self._attached[link.address] = frozenset(entry.oin for entry in entries if entry.attached)
         for reply in replies:
             await self._take(self._covenant().broker_oin, reply.broker_manifest)
             for entry in reply.entries:

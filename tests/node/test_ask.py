@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bekend_node.ask import blinds
+from bekend_node.ask import blinds, lookup
 from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
 from bekend_proto import records
@@ -290,6 +290,21 @@ async def test_the_next_replica_is_asked_when_one_does_not_stand(stage: Stage) -
     assert dead.begins == []
     # A replica that may have seen a Begin cost the officer one question.
     assert stage.store.used("officer", "jansen", "", stage.clock.now().date()) == 2
+
+
+async def test_a_replica_that_lets_a_begin_wait_is_left_for_another_and_comes_last_from_then_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "FAILOVER_SECONDS", 0.05)
+    hangs = Line(stage)
+    hangs.hangs = True
+    await stage.asker.open_purpose(ZSM, BOTH)
+    stage.lines.insert(0, hangs)
+    stage.asker._lines = tuple(stage.lines)
+    assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
+    assert len(hangs.begins) == 1
+    assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
+    assert len(hangs.begins) == 1
 
 
 async def test_no_replica_at_all_is_geen_antwoord_and_costs_nothing(stage: Stage) -> None:

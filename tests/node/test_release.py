@@ -12,7 +12,7 @@ from bekend_proto import collecting
 from bekend_proto.errors import DeadlineError, RefusedError, UnreachableError
 from nacl.signing import SigningKey
 
-from tests.support.asking import OTHER, PERSON, THIRD, ZSM_CASE, Stage, weighing, zsm
+from tests.support.asking import OTHER, PERSON, THIRD, ZSM_CASE, Line, Stage, weighing, zsm
 from tests.support.colleagues import CLOSED, KNOWN, failing
 from tests.support.covenants import NOW, OM, POLITIE, RECLASSERING, VEILIG_THUIS, ZSM
 
@@ -129,6 +129,25 @@ async def test_without_a_good_first_reply_it_is_geen_antwoord_and_nothing_is_kep
         setattr(stage.lies, name, change)
     assert await told(stage) is OutcomeKind.NO_ANSWER
     assert stage.store.pending.all() == []
+
+
+async def test_names_go_over_the_next_replica_when_that_of_the_lookup_is_gone(stage: Stage) -> None:
+    stage.line.fails_at["release"] = UnreachableError("gone")
+    other = Line(stage)
+    stage.lines.append(other)
+    stage.asker._lines = tuple(stage.lines)
+    assert await told(stage) is OutcomeKind.PENDING
+    assert stage.line.releases == []
+    assert len(other.releases) == 1
+
+
+async def test_a_replica_that_may_have_passed_the_names_on_is_not_followed_by_another(stage: Stage) -> None:
+    stage.line.fails_at["release"] = DeadlineError("late")
+    other = Line(stage)
+    stage.lines.append(other)
+    stage.asker._lines = tuple(stage.lines)
+    assert await told(stage) is OutcomeKind.NO_ANSWER
+    assert other.releases == []
 
 
 async def test_must_12_nothing_that_names_the_person_is_on_disk(stage: Stage, tmp_path: Path) -> None:

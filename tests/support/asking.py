@@ -6,7 +6,7 @@ and every message crosses as bytes. `Stage.changes` holds the lies: functions th
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -158,6 +158,9 @@ class Line:
     def __init__(self, stage: "Stage") -> None:
         self.stage = stage
         self.stands = True
+        self.avoided = False
+        self.hangs = False
+        """Takes a Begin and says nothing."""
         self.begins: list[signed_pb2.Begin] = []
         self.asks: list[broker_pb2.Ask] = []
         self.orders: list[signed_pb2.FetchOrder] = []
@@ -167,6 +170,12 @@ class Line:
 
     def standing(self) -> bool:
         return self.stands
+
+    def rank(self, sources: Collection[str]) -> tuple[bool, bool, int]:
+        return not self.stands, self.avoided, 0
+
+    def avoid(self) -> None:
+        self.avoided = True
 
     async def ready(self) -> bool:
         return self.stands
@@ -223,6 +232,8 @@ class Call:
                 signed_pb2.Begin, received.begin, channel.LABEL_BEGIN, stage.own.manifest().signing_keys
             )
             self._line.begins.append(self._begin)
+            if self._line.hangs:
+                return
             self._replies.put_nowait(_over_the_wire(broker_pb2.LookupResponse(begun=stage.begun(self._begin))))
             return
         assert self._begin is not None

@@ -473,7 +473,7 @@ class Asker:
             lambda emit: Lookup(
                 asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=_counted(measures, inquiry.purpose, emit)
             ),
-            self._in_order(),
+            self._in_order(plan_.ask),
         )
         assert outcomes._task is not None
         self._running.add(outcomes._task)
@@ -509,9 +509,9 @@ class Asker:
             made, asking.suspensions, asking.covenant, asking.oin, on_behalf_of=on_behalf_of, now=now
         )
 
-    def _in_order(self) -> list[BrokerLine]:
-        """The replicas, those that stand first: nobody waits for a dead one while another lives."""
-        return sorted(self._lines, key=lambda line: not line.standing())
+    def _in_order(self, sources: Collection[str] = ()) -> list[BrokerLine]:
+        """The replicas, the likeliest to answer first: nobody waits for a dead one while another lives."""
+        return sorted(self._lines, key=lambda line: line.rank(sources))
 
     def _now(self) -> Asking:
         """This node as it is now. A new covenant makes every filter at hand worthless.
@@ -547,7 +547,7 @@ class Asker:
         manifest = await asking.manifest_of(source)
         expected = Expected(source, purpose, asking.covenant.hash, terms.max_list_age, terms.mode)
         last: BekendError = UnreachableError("no replica of the broker can be reached")
-        for line in self._in_order():
+        for line in self._in_order([source]):
             if not await line.ready():
                 continue
             order = fetch.make_order(

@@ -4,7 +4,7 @@ Only this file knows gRPC on the asking side; the flow talks to the two protocol
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -19,6 +19,12 @@ _Response = TypeVar("_Response")
 
 READY_WITHIN = 1.0
 """Seconds that a replica gets to stand ready before the next one is tried."""
+
+
+AVOIDED_SECONDS = 30.0
+"""How long a replica that let a Begin wait comes after the others."""
+
+Rank = tuple[bool, bool, int]
 
 
 class LookupCall(Protocol):
@@ -46,6 +52,14 @@ class BrokerLine(Protocol):
 
     async def ready(self) -> bool:
         """Whether the replica can be spoken to now; waits a moment for a line that is being made."""
+        ...
+
+    def rank(self, sources: Collection[str]) -> Rank:
+        """Where it comes among the replicas when these sources are asked: the lowest first."""
+        ...
+
+    def avoid(self) -> None:
+        """It let somebody wait: for a while it comes after the others."""
         ...
 
     def lookup(self, seconds: float, begin_id: bytes) -> LookupCall:
@@ -104,8 +118,17 @@ class GrpcLookupCall:
 class GrpcLine:
     """A BrokerLine over a node's link to one replica; channel and stub are taken anew per call, as the link asks."""
 
-    def __init__(self, link: BrokerLink) -> None:
+    def __init__(
+        self,
+        link: BrokerLink,
+        settled: Callable[[], bool] = lambda: True,
+        attached: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        """`settled`: whether the sources have had time to attach to it; `attached`: those that have, as last heard."""
         self._link = link
+        self._settled = settled
+        self._attached = attached
+        self._avoided_until = 0.0
 
     def standing(self) -> bool:
         """Whether the channel stands; if not, it is dialled from now on."""
@@ -120,6 +143,20 @@ class GrpcLine:
         except TimeoutError:
             return False
         return True
+
+    def rank(self, sources: Collection[str]) -> Rank:
+        """First whether it is down; then whether it came back just now or was slow; then how many sources it lacks.
+
+        A replica that comes back is attached to by node after node, within half a minute: until then another knows
+        more of them.
+        """
+        avoided = asyncio.get_running_loop().time() < self._avoided_until
+        missing = len(set(sources) - set(self._attached()))
+        return not self.standing(), avoided or not self._settled(), missing
+
+    def avoid(self) -> None:
+        """It let somebody wait: for AVOIDED_SECONDS it comes after the others."""
+        self._avoided_until = asyncio.get_running_loop().time() + AVOIDED_SECONDS
 
     def lookup(self, seconds: float, begin_id: bytes) -> LookupCall:
         """Open a lookup that ends by itself after this many seconds; its trace has the id of its Begin."""

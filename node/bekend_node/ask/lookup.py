@@ -62,6 +62,8 @@ from bekend_node.ask.rules import Inquiry, Plan
 from bekend_node.store import ASKED, TOLD, Spend
 
 BEGIN_SECONDS: Final = 5.0
+FAILOVER_SECONDS: Final = 1.0
+"""The same, of a replica while another stands."""
 REPLY_SECONDS: Final = 5.0
 """The reply deadline (protocol, parameters)."""
 MARGIN_SECONDS: Final = 1.0
@@ -96,6 +98,7 @@ class Lookup:
         self._pending: dict[bytes, messages.Pending] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._line: BrokerLine | None = None
+        self._lines: Sequence[BrokerLine] = ()
         self._hashes: dict[str, bytes] = {}
         self._traces: dict[str, bytes] = {}
         self._answered: set[str] = set()
@@ -138,21 +141,27 @@ class Lookup:
     async def _ask(self, lines: Sequence[BrokerLine], ready: list[Ready], box: own_record.OfficerBox) -> None:
         """Try the replicas in turn until Questions went out, or the broker said no."""
         last: BekendError = UnreachableError("no replica of the broker can be reached")
-        for line in lines:
+        self._lines = lines
+        for number, line in enumerate(lines, start=1):
             # A replica that does not stand costs the officer nothing: nothing left yet.
             if not await line.ready():
                 continue
+            patience = FAILOVER_SECONDS if any(other.standing() for other in lines[number:]) else BEGIN_SECONDS
             try:
-                await self._ask_over(line, ready, box)
+                await self._ask_over(line, ready, box, patience)
             except _BeginFailedError as error:
                 last = error.cause
+                if isinstance(last, DeadlineError):
+                    line.avoid()
                 if isinstance(last, _TRY_NEXT):
                     continue
             break
         # Every source gets an outcome, whatever happened.
         self._give_up(last, [manifest.oin for manifest, _ in ready])
 
-    async def _ask_over(self, line: BrokerLine, ready: list[Ready], box: own_record.OfficerBox) -> None:
+    async def _ask_over(
+        self, line: BrokerLine, ready: list[Ready], box: own_record.OfficerBox, patience: float
+    ) -> None:
         """One attempt, with a seed, ids and a budget of its own: a retry is a new lookup."""
         asking = self._asking
         facts = await self._facts()
@@ -166,7 +175,7 @@ class Lookup:
         await spent
         call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS, begin_id)
         try:
-            begun = await _begin(call, begin)
+            begun = await _begin(call, begin, patience)
             # (4): the proof first: a U under another key would make records that nobody can open.
             record_keys = _finalize(facts, secret, begun)
             # (5): every Question signed, the own record and the log entries durable, and only then sent.
@@ -291,8 +300,9 @@ class Lookup:
             raise NotReadyError("this node answers the purpose by hand now: it has no filter to find its canary in")
         assert self._line is not None
         assert self._begin_id is not None
+        others = [line for line in self._lines if line is not self._line and line.standing()]
         naming = Naming(self._asking, self._inquiry, self._plan, self._begin_id)
-        one = await name_persons(naming, self._line, pending, answer, unblinded)
+        one = await name_persons(naming, (self._line, *others), pending, answer, unblinded)
         until = from_milliseconds(one.until)
         self._each(oin, lambda person: pending_until(person, oin, self._name(oin), until))
 
@@ -425,10 +435,10 @@ class _BeginFailedError(Exception):
         self.cause = cause
 
 
-async def _begin(call: LookupCall, begin: signed_pb2.Signed) -> broker_pb2.Begun:
-    """Send Begin and wait for its reply. Raises _BeginFailedError."""
+async def _begin(call: LookupCall, begin: signed_pb2.Signed, patience: float) -> broker_pb2.Begun:
+    """Send Begin and wait for its reply, so many seconds. Raises _BeginFailedError."""
     try:
-        async with asyncio.timeout(BEGIN_SECONDS):
+        async with asyncio.timeout(patience):
             await call.write(broker_pb2.LookupRequest(begin=begin))
             reply = await call.read()
         if reply is None:

@@ -19,7 +19,7 @@ from bekend_policy.model import Mode
 from bekend_proto.channel import OpenChannel
 from bekend_proto.clock import REPLAY_MEMORY, from_milliseconds, milliseconds
 from bekend_proto.collecting import NAMES, open_collected, seal_release_box
-from bekend_proto.errors import MalformedError, RefusedError, StaleError
+from bekend_proto.errors import BekendError, MalformedError, RefusedError, StaleError, UnreachableError
 from bekend_proto.identifiers import Identifier
 from bekend_proto.records import record_context
 from bekend_proto.release import PAYLOAD_LIMIT, pack_named, seal_release
@@ -64,9 +64,11 @@ def check_texts(asking: Asking, inquiry: Inquiry, plan: Plan) -> None:
 
 
 async def name_persons(
-    naming: Naming, line: BrokerLine, pending: Pending, answer: OpenAnswer, unblinded: Sequence[bytes]
+    naming: Naming, lines: Sequence[BrokerLine], pending: Pending, answer: OpenAnswer, unblinded: Sequence[bytes]
 ) -> PendingQuestion:
-    """Name the persons to one source, over the replica of the lookup; returns what is collected from now on.
+    """Name the persons to one source, over the replica of the lookup, or the next when that one is gone.
+
+    Gives what is collected from now on.
 
     Raises BekendError: then nothing is collected, and the outcome is `geen antwoord`.
     """
@@ -79,7 +81,7 @@ async def name_persons(
     replied = now + timedelta(seconds=RELEASE_SECONDS + 1)
     await asking.store.pending.add(row_of(asking.state, one, one.due_after(replied)))
     try:
-        reply = await line.release(broker_pb2.ReleaseRequest(question_id=one.question_id, box=box), RELEASE_SECONDS)
+        reply = await _send(lines, broker_pb2.ReleaseRequest(question_id=one.question_id, box=box))
         keys = pending.source.signing_keys
         states = open_collected(answer.channel, keys, NAMES + 1, one.parties, until=one.until, box=reply.box)
         if set(states) != {signed_pb2.RELEASE_STATE_WAITING}:
@@ -92,6 +94,20 @@ async def name_persons(
         await asking.store.pending.drop(one.question_id)
         raise
     return one
+
+
+async def _send(lines: Sequence[BrokerLine], request: broker_pb2.ReleaseRequest) -> broker_pb2.ReleaseResponse:
+    """The same octets to each replica in turn, until one can be reached: no number seals two messages.
+
+    A source that has them already refuses them, and then nothing is collected.
+    """
+    last: BekendError = UnreachableError("no replica of the broker can be reached")
+    for line in lines:
+        try:
+            return await line.release(request, RELEASE_SECONDS)
+        except UnreachableError as error:
+            last = error
+    raise last
 
 
 def _messages(naming: Naming, pending: Pending, unblinded: Sequence[bytes]) -> list[bytes]:

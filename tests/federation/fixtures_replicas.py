@@ -1,0 +1,261 @@
+"""Two replicas of the broker on one PostgreSQL database, each under its own name, and nodes attached to both.
+
+Officers ask all the time, in threads, about persons of whom the answer is known: whatever dies meanwhile, no outcome
+may be false, and only what was under way may be without one.
+"""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import grpc
+import yaml
+from bekend_deploy import processes
+from bekend_deploy.covenant import Settings
+from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, RECLASSERING, VEILIG_THUIS, VT_TRIAGE, ZSM_CONTEXT
+from bekend_deploy.processes import Process, free_ports
+from bekend_deploy.questions import Question
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.federation.fixtures_release import COLLECT_SECONDS, TERM_SECONDS, ByHand, eventually
+from tests.federation.fixtures_small import LAUNCHER, PERSONS, ROOT, SOURCES
+from tests.support.postgres import PostgresServer
+
+FOUR = (OM, POLITIE, RECLASSERING, VEILIG_THUIS)
+HIT, MISS, FAULT = "bekend", "geen_uitsluitsel", "geen_antwoord"
+NAMES = ("a", "b")
+
+
+@dataclass
+class Replica:
+    """One replica: its folder and configuration, the host that its certificate names, and its process."""
+
+    name: str
+    folder: Path
+    config: Path
+    port: int
+    metrics: int
+    host: str
+    process: Process | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def metric(self, name: str) -> float:
+        """A value of its metrics port."""
+        connection = HTTPConnection("127.0.0.1", self.metrics, timeout=5)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+@dataclass(frozen=True)
+class Told:
+    """One lookup: when it began and ended, about whom, and what came of it."""
+
+    began: float
+    ended: float
+    person: str
+    outcomes: Mapping[str, str]
+
+    @property
+    def whole(self) -> bool:
+        return FAULT not in self.outcomes.values()
+
+
+class Replicas(ByHand):
+    """The federation, and hands to trouble its replicas and their database with."""
+
+    def __init__(self, federation: Federation, server: PostgresServer, replicas: Sequence[Replica]) -> None:
+        super().__init__(federation)
+        self.server = server
+        self.replicas = {one.name: one for one in replicas}
+
+    def start_replica(self, name: str) -> None:
+        """Start it, and wait until its health service says that it serves."""
+        one = self.replicas[name]
+        words = ("broker", "serve", "--config", str(one.config))
+        one.process = Process(f"broker {name}", words, one.folder / "broker.log")
+        one.process.ready(lambda: self._serves(one), 60)
+
+    def kill_replica(self, name: str) -> float:
+        """SIGKILL; the moment."""
+        process = self.replicas[name].process
+        assert process is not None
+        process.kill()
+        return time.monotonic()
+
+    def bring_back(self, name: str) -> None:
+        """Start it again, and wait until every node came back to it by itself."""
+        self.start_replica(name)
+        self.wait_for_nodes()
+
+    def wait_for_nodes(self) -> None:
+        self.federation.wait_until_attached()
+
+    def open_all(self) -> None:
+        """Wait until the filters of police and reclassering are at hand."""
+        for requester, purpose in ((VEILIG_THUIS, VT_TRIAGE), (OM, ZSM_CONTEXT)):
+            request = {"op": "open", "purpose": purpose, "sources": list(SOURCES)}
+            eventually(lambda: self._is_open(requester, request), f"filters of {purpose}")  # noqa: B023
+
+    def ask_about(self, person: str) -> Told:
+        began = time.monotonic()
+        answered: Answered = self.federation.lookup(OM, ZSM_CONTEXT, [person], sources=SOURCES)
+        return Told(began, time.monotonic(), person, {oin: answered.outcome(oin) for oin in SOURCES})
+
+    def right(self, told: Told) -> bool:
+        """Every outcome is the truth, or that there is no answer."""
+        truth = self.federation.truth.expected(Question("", ZSM_CONTEXT, OM, (told.person,)))
+        return all(told.outcomes[oin] in (truth[0, oin], FAULT) for oin in SOURCES)
+
+    @contextmanager
+    def asking(self, threads: int = 3, seed: int = 1) -> Iterator[list[Told]]:
+        """Officers who ask until the block ends; what they were told."""
+        people = [self.somebody, self.nobody, *sorted(self.federation.population.people)[:20]]
+        told: list[Told] = []
+        failures: list[BaseException] = []
+        ended = threading.Event()
+
+        def officer(number: int) -> None:
+            draw = random.Random(seed * 100 + number)
+            while not ended.is_set():
+                try:
+                    told.append(self.ask_about(draw.choice(people)))
+                except BaseException as fault:
+                    failures.append(fault)
+                    return
+
+        crowd = [threading.Thread(target=officer, args=(number,)) for number in range(threads)]
+        for one in crowd:
+            one.start()
+        try:
+            yield told
+        finally:
+            ended.set()
+            for one in crowd:
+                one.join(60)
+        assert not failures, failures
+
+    def _serves(self, one: Replica) -> bool:
+        tls = self.built.broker_tls
+        credentials = grpc.ssl_channel_credentials(
+            tls.authorities.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
+        )
+        named = [("grpc.ssl_target_name_override", one.host)]
+        with grpc.secure_channel(one.address, credentials, named) as channel:
+            try:
+                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+            except grpc.RpcError:
+                return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def wait_for(told: list[Told], wanted: Callable[[Told], bool], seconds: float = 60) -> Told:
+    """The first lookup that is as wanted."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for one in list(told):
+            if wanted(one):
+                return one
+        time.sleep(0.01)
+    raise AssertionError("no such lookup in time")
+
+
+# What the drills measure: seconds from the fault until the first lookup that began after it had every answer.
+
+
+def replica_killed(made: Replicas, name: str = "a") -> float:
+    """A replica is killed in the middle of lookups. Puts it back."""
+    with made.asking() as told:
+        wait_for(told, lambda one: one.whole)
+        killed = made.kill_replica(name)
+        first = wait_for(told, lambda one: one.began >= killed and one.whole)
+    made.bring_back(name)
+    return first.ended - killed
+
+
+def database_killed(made: Replicas) -> float:
+    """The database is killed, missed, and started again: the time is from when it takes connections."""
+    with made.asking() as told:
+        made.server.kill()
+        wait_for(told, lambda one: not one.whole)
+        made.server.start()
+        started = time.monotonic()
+        first = wait_for(told, lambda one: one.began >= started and one.whole)
+    return first.ended - started
+
+
+def configure(built: Any, server: PostgresServer) -> list[Replica]:
+    """Two replicas with the same keys, covenant and manifest, on one database; every node is told of both."""
+    database = server.database()
+    ports = iter(free_ports(4))
+    given = yaml.safe_load(built.broker_config.read_text(encoding="utf-8"))
+    found = []
+    for name in NAMES:
+        host = f"broker-{name}.example"
+        tls = built.authority.issue(f"broker-{name}", "Beheerder van de demo", BROKER_OIN, host=host)
+        folder = built.folder / f"broker-{name}"
+        folder.mkdir()
+        port, metrics = next(ports), next(ports)
+        changes = {
+            "data": "data",
+            "database": {"socket": str(database.socket), "name": database.name, "user": database.user},
+            "keys": "../broker/keys",
+            "manifest": "../broker/manifest.note",
+            "listen": f"127.0.0.1:{port}",
+            "metrics": f"127.0.0.1:{metrics}",
+            "tls": {
+                "certificate": str(tls.certificate),
+                "key": str(tls.key),
+                "authorities": str(tls.authorities),
+            },
+        }
+        config = folder / "broker.yaml"
+        config.write_text(yaml.safe_dump(given | changes), encoding="utf-8")
+        found.append(Replica(name, folder, config, port, metrics, host))
+    for node in built.nodes.values():
+        text = yaml.safe_load(node.config.read_text(encoding="utf-8"))
+        text["brokers"] = [{"address": one.address, "server_name": one.host} for one in found]
+        node.config.write_text(yaml.safe_dump(text), encoding="utf-8")
+    return found
+
+
+@contextmanager
+def replicated(folder: Path, server: PostgresServer) -> Iterator[Replicas]:
+    """Two replicas and four nodes as processes, enrolled, every filter published."""
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    settings = Settings(
+        reply_term=f"PT{TERM_SECONDS}S", collect_interval=f"PT{COLLECT_SECONDS}S", filter_interval="PT1M"
+    )
+    with (
+        patch.object(processes, "BEKEND", LAUNCHER),
+        patch.dict(os.environ, environment),
+        Federation.build(folder, persons=PERSONS, seed=3, settings=settings, with_release=True) as federation,
+    ):
+        made = Replicas(federation, server, configure(federation.built, server))
+        try:
+            for name in NAMES:
+                made.start_replica(name)
+            for partner in FOUR:
+                federation._launch(partner.oin)
+            made.wait_for_nodes()
+            for work in federation.imports():
+                if work.node.partner in FOUR[1:]:
+                    federation.enrol(work)
+            made.open_all()
+            yield made
+        finally:
+            for one in made.replicas.values():
+                if one.process is not None:
+                    one.process.stop()
