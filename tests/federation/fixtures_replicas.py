@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,21 @@ import yaml
 from bekend_deploy import processes
 from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Answered, Federation
-from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, RECLASSERING, VEILIG_THUIS, VT_TRIAGE, ZSM_CONTEXT
+from bekend_deploy.partners import (
+    BROKER_OIN,
+    OM,
+    POLITIE,
+    RECLASSERING,
+    VEILIG_THUIS,
+    VT_TRIAGE,
+    ZSM_CONTEXT,
+    Partner,
+)
 from bekend_deploy.processes import Process, free_ports
 from bekend_deploy.questions import Question
+from bekend_policy.manifest import parse_manifest
+from bekend_proto.identity import pinned_keys
+from bekend_proto.note import parse_note, sign_note
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.federation.fixtures_release import COLLECT_SECONDS, TERM_SECONDS, ByHand, eventually
@@ -80,13 +92,31 @@ class Replicas(ByHand):
         super().__init__(federation)
         self.server = server
         self.replicas = {one.name: one for one in replicas}
+        self.environment: dict[str, str] = {}
+        """Of what is started from now on."""
 
     def start_replica(self, name: str) -> None:
         """Start it, and wait until its health service says that it serves."""
         one = self.replicas[name]
         words = ("broker", "serve", "--config", str(one.config))
-        one.process = Process(f"broker {name}", words, one.folder / "broker.log")
+        one.process = Process(f"broker {name}", words, one.folder / "broker.log", self.environment)
         one.process.ready(lambda: self._serves(one), 60)
+
+    def change_replica(self, name: str) -> None:
+        """SIGTERM, which lets what runs end; then start it, and wait until every node came back to it."""
+        process = self.replicas[name].process
+        assert process is not None
+        process.stop()
+        self.bring_back(name)
+
+    def change_node(self, partner: Partner) -> None:
+        """SIGTERM; then start it, attached to every replica."""
+        self.federation.stop_node(partner.oin)
+        node = self.built.nodes[partner.oin]
+        words = ("node", "serve", "--config", str(node.config))
+        self.federation.nodes[partner.oin] = Process(partner.slug, words, node.folder / "node.log", self.environment)
+        self.wait_for_nodes()
+        self.open_all()
 
     def kill_replica(self, name: str) -> float:
         """SIGKILL; the moment."""
@@ -202,9 +232,18 @@ def configure(built: Any, server: PostgresServer) -> list[Replica]:
     ports = iter(free_ports(4))
     given = yaml.safe_load(built.broker_config.read_text(encoding="utf-8"))
     found = []
-    for name in NAMES:
-        host = f"broker-{name}.example"
-        tls = built.authority.issue(f"broker-{name}", "Beheerder van de demo", BROKER_OIN, host=host)
+    hosts = {name: f"broker-{name}.example" for name in NAMES}
+    issued = {
+        name: built.authority.issue(f"broker-{name}", "Beheerder van de demo", BROKER_OIN, host=host)
+        for name, host in hosts.items()
+    }
+    # The manifest names the keys of both certificates.
+    note = built.folder / "broker" / "manifest.note"
+    manifest = parse_manifest(parse_note(note.read_bytes()).text)
+    pinned = replace(manifest, tls_keys=pinned_keys([one.certificate for one in issued.values()]))
+    note.write_bytes(sign_note(pinned.text(), built.operator.name, built.operator.seed))
+    for name, host in hosts.items():
+        tls = issued[name]
         folder = built.folder / f"broker-{name}"
         folder.mkdir()
         port, metrics = next(ports), next(ports)
@@ -231,19 +270,32 @@ def configure(built: Any, server: PostgresServer) -> list[Replica]:
     return found
 
 
+def unpin(built: Any) -> None:
+    """Manifests as the previous release wrote them: what is new in one is signed when every partner reads it."""
+    signers = {built.folder / "broker": built.operator}
+    signers |= {node.folder: node.off_line.signer for node in built.nodes.values()}
+    for folder, signer in signers.items():
+        note = folder / "manifest.note"
+        manifest = replace(parse_manifest(parse_note(note.read_bytes()).text), tls_keys=())
+        note.write_bytes(sign_note(manifest.text(), signer.name, signer.seed))
+
+
 @contextmanager
-def replicated(folder: Path, server: PostgresServer) -> Iterator[Replicas]:
-    """Two replicas and four nodes as processes, enrolled, every filter published."""
-    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+def replicated(folder: Path, server: PostgresServer, release: Path | None = None) -> Iterator[Replicas]:
+    """Two replicas and four nodes as processes, enrolled, every filter published; all of another release if given."""
+    path = [str(release or ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    launcher = processes.BEKEND if release else LAUNCHER
     settings = Settings(
         reply_term=f"PT{TERM_SECONDS}S", collect_interval=f"PT{COLLECT_SECONDS}S", filter_interval="PT1M"
     )
     with (
-        patch.object(processes, "BEKEND", LAUNCHER),
-        patch.dict(os.environ, environment),
+        patch.object(processes, "BEKEND", launcher),
+        patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(path)}),
         Federation.build(folder, persons=PERSONS, seed=3, settings=settings, with_release=True) as federation,
     ):
         made = Replicas(federation, server, configure(federation.built, server))
+        if release:
+            unpin(federation.built)
         try:
             for name in NAMES:
                 made.start_replica(name)

@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
 from bekend_node import attach
 from bekend_node.ask import broker_line
@@ -14,8 +13,7 @@ ONE, OTHER = "00000099000000001000", "00000099000000002000"
 
 
 def line(*, stands: bool = True, settled: bool = True, attached: tuple[str, ...] = (ONE, OTHER)) -> GrpcLine:
-    state = grpc.ChannelConnectivity.READY if stands else grpc.ChannelConnectivity.TRANSIENT_FAILURE
-    link: Any = SimpleNamespace(channel=SimpleNamespace(get_state=lambda try_to_connect: state))
+    link: Any = SimpleNamespace(standing=lambda: stands)
     return GrpcLine(link, lambda: settled, lambda: attached)
 
 

@@ -173,7 +173,11 @@ class Lookup:
         begin = messages.make_begin(asking.key, facts, begin_id, secret)
         drafts = [messages.draft(manifest, held) for manifest, held in ready]
         await spent
-        call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS, begin_id)
+        try:
+            call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS, begin_id)
+        except BekendError as error:
+            # The line went between `ready` and now.
+            raise _BeginFailedError(error) from None
         try:
             begun = await _begin(call, begin, patience)
             # (4): the proof first: a U under another key would make records that nobody can open.
