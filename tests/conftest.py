@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bekend_deploy.postgres_server import PostgresServer, binaries
 
 from tests.support.clocks import SteeredClock
 from tests.support.pki import Authority
-from tests.support.postgres import PostgresServer, binaries
 
 
 @pytest.fixture

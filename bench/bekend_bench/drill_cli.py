@@ -40,9 +40,20 @@ def drill(
     from bekend_deploy.processes import ProcessFailed  # noqa: PLC0415 - gRPC loads only when a drill runs
     from bekend_proto.clock import SystemClock  # noqa: PLC0415
 
-    from bekend_bench.drills import DRILLS, DrillFailedError, run  # noqa: PLC0415
+    from bekend_bench.drills import DRILLS, DrillFailedError, Stage, field_of, run  # noqa: PLC0415
 
-    known = [one.name for one in DRILLS]
+    stages: list[Stage] = [(DRILLS, field_of)]
+    try:
+        from bekend_bench.drills_replicas import REPLICATED, binaries, replicated_field_of  # noqa: PLC0415
+    except ImportError:
+        has_postgres = False
+    else:
+        has_postgres = binaries() is not None
+        stages.append((REPLICATED, replicated_field_of))
+    if not has_postgres:
+        del stages[1:]
+        sys.stderr.write("bekend drill: no replicas are tried: PostgreSQL or its driver is not installed\n")
+    known = [one.name for drills, _ in stages for one in drills]
     if unknown := sorted(set(only or ()) - set(known)):
         raise typer.BadParameter(f"there is no drill {', '.join(unknown)}; there are: {', '.join(known)}")
     # Ctrl-C and a supervisor's SIGTERM both unwind, so that no process stays behind.
@@ -52,7 +63,7 @@ def drill(
         sys.stderr.write(f"{what}\n")
 
     try:
-        table = run(only or known, SystemClock(), say)
+        table = run(only or known, SystemClock(), say, stages)
     except (DrillFailedError, ProcessFailed) as fault:
         sys.stderr.write(f"bekend drill: {fault}\n")
         raise typer.Exit(1) from None

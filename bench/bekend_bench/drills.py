@@ -19,7 +19,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -366,13 +366,20 @@ class Table:
         )
 
 
-def run(names: Collection[str], clock: Clock, say: Say) -> Table:
-    """Run these drills, one after the other, in one federation. Raises DrillFailedError, ProcessFailed."""
+Stage = tuple[Sequence[Drill], Callable[[Clock], contextlib.AbstractContextManager[Field]]]
+"""Drills, and the federation that they need."""
+
+
+def run(names: Collection[str], clock: Clock, say: Say, stages: Sequence[Stage]) -> Table:
+    """Run these drills, one after the other, each stage in one federation. Raises DrillFailedError, ProcessFailed."""
     began = clock.now()
     results = []
-    with field_of(clock) as it:
-        for drill in DRILLS:
-            if drill.name in names:
+    for drills, made in stages:
+        wanted = [drill for drill in drills if drill.name in names]
+        if not wanted:
+            continue
+        with made(clock) as it:
+            for drill in wanted:
                 say(drill.fault)
                 results.append(it.run(drill))
                 say(f"  right again after {results[-1].seconds:.1f} s")
@@ -397,11 +404,12 @@ def field_of(clock: Clock) -> Iterator[Field]:
             for work in federation.imports():
                 if work.node.partner.oin in SOURCES:
                     federation.enrol(work)
-            _await_filters(federation)
+            await_filters(federation)
             yield Field(federation, folder / "backups")
 
 
-def _await_filters(federation: Federation) -> None:
+def await_filters(federation: Federation) -> None:
+    """Wait until the officer has both filters at hand."""
     request = {"op": "open", "purpose": ZSM_CONTEXT, "sources": list(SOURCES)}
 
     def ready() -> bool:

@@ -9,10 +9,10 @@ from typing import Final
 import pytest
 from bekend_broker.config import DatabaseServer
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING
+from bekend_deploy.postgres_server import PostgresServer
 
 from tests.support.federation import Federation, Party
 from tests.support.pki import Authority
-from tests.support.postgres import PostgresServer
 
 ON_BOTH: Final = frozenset(
     {

@@ -16,12 +16,12 @@ from bekend_broker import store_postgres
 from bekend_broker.config import DatabaseServer
 from bekend_broker.store_postgres import WRITER_LOCK, PostgresDatabase, PostgresEngine
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, ZSM_CONTEXT
+from bekend_deploy.postgres_server import SERVICE, PostgresServer
 from bekend_proto import log_table
 from bekend_proto.errors import StorageError
 
 from tests.support.federation import Federation, metric, until
 from tests.support.pki import Authority
-from tests.support.postgres import SERVICE, PostgresServer
 
 
 @pytest.fixture(scope="module")

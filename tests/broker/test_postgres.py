@@ -14,6 +14,7 @@ from bekend_broker.store import Store
 from bekend_broker.store_postgres import PostgresDatabase, prepare
 from bekend_broker.store_postgres_schema import STEPS
 from bekend_deploy.partners import BROKER_OIN, OM
+from bekend_deploy.postgres_server import OWNER, SERVICE, PostgresServer
 from bekend_policy.faults import YamlFaults
 from bekend_policy.strict_yaml import load_yaml
 from bekend_proto import log_table
@@ -23,7 +24,6 @@ from typer.testing import CliRunner
 
 from tests.support.federation import Federation
 from tests.support.pki import Authority
-from tests.support.postgres import OWNER, SERVICE, PostgresServer
 
 ONLY_POSTGRES = {("belongs", "oin"), ("belongs", "log"), ("belongs", "one"), ("migrations", "oldest")}
 

@@ -21,6 +21,7 @@ from bekend_broker.config import DatabaseServer
 from bekend_broker.store_postgres import PostgresDatabase
 from bekend_deploy import covenant as demo
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, VEILIG_THUIS, ZSM_CONTEXT
+from bekend_deploy.postgres_server import PostgresServer
 from bekend_proto import checkpoint, group, log_table, merkle
 from bekend_proto.channel import LABEL_PROMISE, open_signed, question_hash
 from bekend_proto.collecting import FIRST_COLLECT
@@ -31,7 +32,6 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from tests.support.federation import Federation, Party, told, until
 from tests.support.hammer import ACCOUNT
 from tests.support.pki import Authority
-from tests.support.postgres import PostgresServer
 from tests.support.suspensions import signed, suspension
 
 DAILY = demo.Settings(per_officer=5, per_organisation=10)

@@ -11,18 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import grpc
-import yaml
 from bekend_deploy import processes
 from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Answered, Federation
 from bekend_deploy.partners import (
-    BROKER_OIN,
     OM,
     POLITIE,
     RECLASSERING,
@@ -31,44 +27,18 @@ from bekend_deploy.partners import (
     ZSM_CONTEXT,
     Partner,
 )
-from bekend_deploy.processes import Process, free_ports
+from bekend_deploy.postgres_server import PostgresServer
+from bekend_deploy.processes import Process
 from bekend_deploy.questions import Question
+from bekend_deploy.replicas import NAMES, Replica, configure
 from bekend_policy.manifest import parse_manifest
-from bekend_proto.identity import pinned_keys
 from bekend_proto.note import parse_note, sign_note
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.federation.fixtures_release import COLLECT_SECONDS, TERM_SECONDS, ByHand, eventually
 from tests.federation.fixtures_small import LAUNCHER, PERSONS, ROOT, SOURCES
-from tests.support.postgres import PostgresServer
 
 FOUR = (OM, POLITIE, RECLASSERING, VEILIG_THUIS)
 HIT, MISS, FAULT = "bekend", "geen_uitsluitsel", "geen_antwoord"
-NAMES = ("a", "b")
-
-
-@dataclass
-class Replica:
-    """One replica: its folder and configuration, the host that its certificate names, and its process."""
-
-    name: str
-    folder: Path
-    config: Path
-    port: int
-    metrics: int
-    host: str
-    process: Process | None = None
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def metric(self, name: str) -> float:
-        """A value of its metrics port."""
-        connection = HTTPConnection("127.0.0.1", self.metrics, timeout=5)
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-        return next(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 @dataclass(frozen=True)
@@ -98,15 +68,12 @@ class Replicas(ByHand):
     def start_replica(self, name: str) -> None:
         """Start it, and wait until its health service says that it serves."""
         one = self.replicas[name]
-        words = ("broker", "serve", "--config", str(one.config))
-        one.process = Process(f"broker {name}", words, one.folder / "broker.log", self.environment)
-        one.process.ready(lambda: self._serves(one), 60)
+        one.environment = self.environment
+        one.start()
 
     def change_replica(self, name: str) -> None:
         """SIGTERM, which lets what runs end; then start it, and wait until every node came back to it."""
-        process = self.replicas[name].process
-        assert process is not None
-        process.stop()
+        self.replicas[name].running.stop()
         self.bring_back(name)
 
     def change_node(self, partner: Partner) -> None:
@@ -118,12 +85,11 @@ class Replicas(ByHand):
         self.wait_for_nodes()
         self.open_all()
 
-    def kill_replica(self, name: str) -> float:
-        """SIGKILL; the moment."""
-        process = self.replicas[name].process
-        assert process is not None
-        process.kill()
-        return time.monotonic()
+    def kill_replica(self, name: str) -> tuple[float, float]:
+        """SIGKILL; the moments between which it died."""
+        before = time.monotonic()
+        self.replicas[name].running.kill()
+        return before, time.monotonic()
 
     def bring_back(self, name: str) -> None:
         """Start it again, and wait until every node came back to it by itself."""
@@ -177,19 +143,6 @@ class Replicas(ByHand):
                 one.join(60)
         assert not failures, failures
 
-    def _serves(self, one: Replica) -> bool:
-        tls = self.built.broker_tls
-        credentials = grpc.ssl_channel_credentials(
-            tls.authorities.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
-        )
-        named = [("grpc.ssl_target_name_override", one.host)]
-        with grpc.secure_channel(one.address, credentials, named) as channel:
-            try:
-                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
-            except grpc.RpcError:
-                return False
-        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
-
 
 def wait_for(told: list[Told], wanted: Callable[[Told], bool], seconds: float = 60) -> Told:
     """The first lookup that is as wanted."""
@@ -200,74 +153,6 @@ def wait_for(told: list[Told], wanted: Callable[[Told], bool], seconds: float = 
                 return one
         time.sleep(0.01)
     raise AssertionError("no such lookup in time")
-
-
-# What the drills measure: seconds from the fault until the first lookup that began after it had every answer.
-
-
-def replica_killed(made: Replicas, name: str = "a") -> float:
-    """A replica is killed in the middle of lookups. Puts it back."""
-    with made.asking() as told:
-        wait_for(told, lambda one: one.whole)
-        killed = made.kill_replica(name)
-        first = wait_for(told, lambda one: one.began >= killed and one.whole)
-    made.bring_back(name)
-    return first.ended - killed
-
-
-def database_killed(made: Replicas) -> float:
-    """The database is killed, missed, and started again: the time is from when it takes connections."""
-    with made.asking() as told:
-        made.server.kill()
-        wait_for(told, lambda one: not one.whole)
-        made.server.start()
-        started = time.monotonic()
-        first = wait_for(told, lambda one: one.began >= started and one.whole)
-    return first.ended - started
-
-
-def configure(built: Any, server: PostgresServer) -> list[Replica]:
-    """Two replicas with the same keys, covenant and manifest, on one database; every node is told of both."""
-    database = server.database()
-    ports = iter(free_ports(4))
-    given = yaml.safe_load(built.broker_config.read_text(encoding="utf-8"))
-    found = []
-    hosts = {name: f"broker-{name}.example" for name in NAMES}
-    issued = {
-        name: built.authority.issue(f"broker-{name}", "Beheerder van de demo", BROKER_OIN, host=host)
-        for name, host in hosts.items()
-    }
-    # The manifest names the keys of both certificates.
-    note = built.folder / "broker" / "manifest.note"
-    manifest = parse_manifest(parse_note(note.read_bytes()).text)
-    pinned = replace(manifest, tls_keys=pinned_keys([one.certificate for one in issued.values()]))
-    note.write_bytes(sign_note(pinned.text(), built.operator.name, built.operator.seed))
-    for name, host in hosts.items():
-        tls = issued[name]
-        folder = built.folder / f"broker-{name}"
-        folder.mkdir()
-        port, metrics = next(ports), next(ports)
-        changes = {
-            "data": "data",
-            "database": {"socket": str(database.socket), "name": database.name, "user": database.user},
-            "keys": "../broker/keys",
-            "manifest": "../broker/manifest.note",
-            "listen": f"127.0.0.1:{port}",
-            "metrics": f"127.0.0.1:{metrics}",
-            "tls": {
-                "certificate": str(tls.certificate),
-                "key": str(tls.key),
-                "authorities": str(tls.authorities),
-            },
-        }
-        config = folder / "broker.yaml"
-        config.write_text(yaml.safe_dump(given | changes), encoding="utf-8")
-        found.append(Replica(name, folder, config, port, metrics, host))
-    for node in built.nodes.values():
-        text = yaml.safe_load(node.config.read_text(encoding="utf-8"))
-        text["brokers"] = [{"address": one.address, "server_name": one.host} for one in found]
-        node.config.write_text(yaml.safe_dump(text), encoding="utf-8")
-    return found
 
 
 def unpin(built: Any) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, VEILIG_THUIS
+from bekend_deploy.postgres_server import PostgresServer
 
 from tests.federation.fixtures_replicas import FAULT, Replicas, Told, replicated, wait_for
-from tests.support.postgres import PostgresServer
 from tests.support.previous import previous_release
 
 

@@ -1,6 +1,6 @@
-"""A PostgreSQL server of the tests' own: Debian's binaries, a temporary folder, a unix socket, nobody's rights.
+"""A PostgreSQL server for tests and drills: the system's binaries, a temporary folder, a unix socket, nobody's rights.
 
-PostgreSQL refuses to run as root, so that a test that runs as root starts it as `nobody`.
+PostgreSQL refuses to run as root; started by root it runs as `nobody`. It ends with the block that started it.
 """
 
 import contextlib
@@ -21,8 +21,9 @@ from typing import Any
 import psycopg
 from bekend_broker.config import DatabaseServer
 from bekend_broker.store_postgres import prepare
-from bekend_deploy.partners import BROKER_OIN
 from bekend_proto.identity import TlsFiles
+
+from bekend_deploy.partners import BROKER_OIN
 
 OWNER, SERVICE = "bekend_owner", "bekend_broker"
 _TEMPLATE = "prepared"
@@ -45,7 +46,7 @@ def binaries() -> Path | None:
 
 @dataclass
 class PostgresServer:
-    """A running server, on which each test has a database of its own."""
+    """A running server, on which each federation has a database of its own."""
 
     folder: Path
     bin: Path
@@ -74,6 +75,7 @@ class PostgresServer:
 
     @property
     def data(self) -> Path:
+        """The cluster's folder."""
         return self.folder / "data"
 
     def start(self) -> None:
@@ -81,7 +83,7 @@ class PostgresServer:
         settings = self.settings | {"unix_socket_directories": str(self.folder)}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - the system's own program
                 _never_root(str(self.bin / "postgres"), "-D", str(self.data), *words),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -132,6 +134,7 @@ class PostgresServer:
         return self.server(name)
 
     def server(self, name: str, user: str = SERVICE) -> DatabaseServer:
+        """One of its databases, as a broker is configured to use it."""
         return DatabaseServer(socket=self.folder, socket_port=self.port, name=name, user=user)
 
     def admin(self, name: str = "postgres") -> "psycopg.Connection[tuple[object, ...]]":
@@ -173,7 +176,7 @@ class PostgresServer:
 
     def _make(self) -> None:
         words = ("-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - the system's own program
             _never_root(str(self.bin / "initdb"), *words),
             capture_output=True,
             text=True,

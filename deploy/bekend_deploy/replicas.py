@@ -1,0 +1,116 @@
+"""A federation with two replicas of the broker on one PostgreSQL database, each under a host name of its own.
+
+    with PostgresServer.running(binaries()) as server, Federation.build(folder, ...) as federation:
+        replicas = configure(federation.built, server)
+        for one in replicas:
+            one.start()
+
+Keys, covenant and manifest are the same files for both, every node is told of both, and the manifest names the keys of
+both certificates. For tests and drills: everything is on this machine.
+"""
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import grpc
+import yaml
+from bekend_policy.manifest import parse_manifest
+from bekend_proto.identity import pinned_keys
+from bekend_proto.note import parse_note, sign_note
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bekend_deploy.building import Built
+from bekend_deploy.partners import BROKER_OIN
+from bekend_deploy.pki import TlsPaths
+from bekend_deploy.postgres_server import PostgresServer
+from bekend_deploy.processes import Process, free_ports
+
+NAMES = ("a", "b")
+READY_SECONDS = 90.0
+
+
+@dataclass
+class Replica:
+    """One replica: its configuration, the host that its certificate names, and its process once it was started."""
+
+    name: str
+    config: Path
+    port: int
+    metrics: int
+    host: str
+    tls: TlsPaths
+    process: Process | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start it, and wait until its health service says that it serves. Raises ProcessFailed."""
+        words = ("broker", "serve", "--config", str(self.config))
+        self.process = Process(f"broker {self.name}", words, self.config.with_name("broker.log"), self.environment)
+        self.process.ready(self._serves, READY_SECONDS)
+
+    @property
+    def running(self) -> Process:
+        """Its process. Raises ValueError before the first start."""
+        if self.process is None:
+            raise ValueError(f"replica {self.name} was not started")
+        return self.process
+
+    def metric(self, name: str) -> float:
+        """A value of its metrics port. Raises StopIteration when it shows no such series."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics, timeout=5)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    def _serves(self) -> bool:
+        credentials = grpc.ssl_channel_credentials(
+            self.tls.authorities.read_bytes(), self.tls.key.read_bytes(), self.tls.certificate.read_bytes()
+        )
+        named = [("grpc.ssl_target_name_override", self.host)]
+        with grpc.secure_channel(f"127.0.0.1:{self.port}", credentials, named) as channel:
+            try:
+                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+            except grpc.RpcError:
+                return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def configure(built: Built, server: PostgresServer) -> list[Replica]:
+    """Two replicas in the place of the one broker of a federation that was built and not started."""
+    database = server.database()
+    ports = iter(free_ports(2 * len(NAMES)))
+    found = [_replica(built, name, port=next(ports), metrics=next(ports)) for name in NAMES]
+    note = built.folder / "broker" / "manifest.note"
+    manifest = parse_manifest(parse_note(note.read_bytes()).text)
+    pinned = replace(manifest, tls_keys=pinned_keys([one.tls.certificate for one in found]))
+    note.write_bytes(sign_note(pinned.text(), built.operator.name, built.operator.seed))
+    given = yaml.safe_load(built.broker_config.read_text(encoding="utf-8"))
+    for one in found:
+        own = {
+            "database": {"socket": str(database.socket), "name": database.name, "user": database.user},
+            "keys": "../broker/keys",
+            "manifest": "../broker/manifest.note",
+            "listen": f"127.0.0.1:{one.port}",
+            "metrics": f"127.0.0.1:{one.metrics}",
+            "tls": {
+                "certificate": str(one.tls.certificate),
+                "key": str(one.tls.key),
+                "authorities": str(one.tls.authorities),
+            },
+        }
+        one.config.write_text(yaml.safe_dump(given | own), encoding="utf-8")
+    for node in built.nodes.values():
+        text = yaml.safe_load(node.config.read_text(encoding="utf-8"))
+        text["brokers"] = [{"address": f"127.0.0.1:{one.port}", "server_name": one.host} for one in found]
+        node.config.write_text(yaml.safe_dump(text), encoding="utf-8")
+    return found
+
+
+def _replica(built: Built, name: str, *, port: int, metrics: int) -> Replica:
+    host = f"broker-{name}.example"
+    folder = built.folder / f"broker-{name}"
+    folder.mkdir()
+    tls = built.authority.issue(f"broker-{name}", "Beheerder van de demo", BROKER_OIN, host=host)
+    return Replica(name, folder / "broker.yaml", port, metrics, host, tls)
