@@ -101,6 +101,8 @@ class Database:
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._reading = 0
+        self._idle = threading.Condition(self._lock)
 
     @classmethod
     def open(cls, path: Path | str, migrations: Sequence[Migration | tuple[int, str, Any]] = ()) -> "Database":
@@ -136,8 +138,18 @@ class Database:
 
     def read(self, work: Statement[T]) -> T:
         """Run `work` on a read-only connection of this thread, over one unchanging snapshot."""
-        if self._writer.closed:
-            raise StorageError(f"{self.path} is closed")
+        with self._lock:
+            if self._writer.closed:
+                raise StorageError(f"{self.path} is closed")
+            self._reading += 1
+        try:
+            return self._read(work)
+        finally:
+            with self._lock:
+                self._reading -= 1
+                self._idle.notify_all()
+
+    def _read(self, work: Statement[T]) -> T:
         connection = self._reader()
         try:
             connection.execute("BEGIN")
@@ -193,6 +205,9 @@ class Database:
     def close(self) -> None:
         """Finish what waits, then close the file. Later writes raise StorageError."""
         if self._writer.close():
+            with self._lock:
+                # A read in another thread ends on its own connection first.
+                self._idle.wait_for(lambda: not self._reading, BUSY_MILLISECONDS / 1000)
             for reader in self._readers:
                 reader.close()
 

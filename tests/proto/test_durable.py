@@ -433,3 +433,23 @@ def test_the_log_only_grows(logged: Database, statement: str, tmp_path: Path) ->
     other.close()
     rows = logged.read(lambda c: c.execute("SELECT seq, kind, hash, at FROM log").fetchall())
     assert rows == [(1, "question", bytes(range(32)), 1)]
+
+
+async def test_a_close_waits_for_a_read_in_another_thread(tmp_path: Path) -> None:
+    opened = Database.open(tmp_path / "store.db", SCHEMA)
+    reading, go = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> int:
+        reading.set()
+        go.wait()
+        return count(connection)
+
+    looking = asyncio.create_task(asyncio.to_thread(opened.read, slow))
+    await asyncio.to_thread(reading.wait)
+    closing = asyncio.create_task(asyncio.to_thread(opened.close))
+    await asyncio.sleep(0)
+    go.set()
+    assert await looking == 0
+    await closing
+    with pytest.raises(StorageError, match="closed"):
+        opened.read(count)
