@@ -98,9 +98,13 @@ class Attachment:
             for task in self._leaving:
                 task.cancel()
 
-    def settled(self) -> bool:
-        """Whether the line has stood for as long as any other node needs to attach too, after the replica came back."""
-        return self.attached.is_set() and asyncio.get_running_loop().time() - self._since >= LONGEST_PAUSE
+    def settled(self) -> float:
+        """How far the other nodes can have come back to this replica too, by the time that this line stands.
+
+        From 0, not attached, to 1: it has stood for the longest pause between two tries.
+        """
+        stands = asyncio.get_running_loop().time() - self._since if self.attached.is_set() else 0.0
+        return min(1.0, stands / LONGEST_PAUSE)
 
     def again(self) -> None:
         """Attach anew, with covenant and certificates as they are now.

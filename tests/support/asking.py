@@ -171,8 +171,8 @@ class Line:
     def standing(self) -> bool:
         return self.stands
 
-    def rank(self, sources: Collection[str]) -> tuple[bool, bool, int]:
-        return not self.stands, self.avoided, 0
+    def rank(self, sources: Collection[str]) -> tuple[bool, bool, float, int]:
+        return not self.stands, self.avoided, 0.0, 0
 
     def avoid(self) -> None:
         self.avoided = True

@@ -24,7 +24,7 @@ READY_WITHIN = 1.0
 AVOIDED_SECONDS = 30.0
 """How long a replica that let a Begin wait comes after the others."""
 
-Rank = tuple[bool, bool, int]
+Rank = tuple[bool, bool, float, int]
 
 
 class LookupCall(Protocol):
@@ -121,10 +121,10 @@ class GrpcLine:
     def __init__(
         self,
         link: BrokerLink,
-        settled: Callable[[], bool] = lambda: True,
+        settled: Callable[[], float] = lambda: 1.0,
         attached: Callable[[], Collection[str]] = frozenset,
     ) -> None:
-        """`settled`: whether the sources have had time to attach to it; `attached`: those that have, as last heard."""
+        """`settled`: how far (0 to 1) sources can have attached to it; `attached`: those that have, as last heard."""
         self._link = link
         self._settled = settled
         self._attached = attached
@@ -145,14 +145,14 @@ class GrpcLine:
         return True
 
     def rank(self, sources: Collection[str]) -> Rank:
-        """First whether it is down; then whether it came back just now or was slow; then how many sources it lacks.
+        """Whether it is down; whether it was slow; how far others can have come back to it; how many sources it lacks.
 
         A replica that comes back is attached to by node after node, within half a minute: until then another knows
         more of them.
         """
         avoided = asyncio.get_running_loop().time() < self._avoided_until
         missing = len(set(sources) - set(self._attached()))
-        return not self.standing(), avoided or not self._settled(), missing
+        return not self.standing(), avoided, -self._settled(), missing
 
     def avoid(self) -> None:
         """It let somebody wait: for AVOIDED_SECONDS it comes after the others."""
