@@ -12,11 +12,12 @@ from typing import Final
 
 import grpc
 from bekend_policy.faults import YamlFaults
-from bekend_policy.manifest import parse_manifest
+from bekend_policy.manifest import KeyManifest, parse_manifest
 from bekend_policy.versions import Version
 from bekend_policy.words import Mode
 from bekend_proto import machine_checks as machine
 from bekend_proto.clock import Clock, add_months, epoch_of, month_of
+from bekend_proto.epochs import enrolled_epochs, replaced
 from bekend_proto.findings import Finding, fail, look, warn
 from bekend_proto.identity import channel_to
 from bekend_proto.note import parse_note
@@ -26,7 +27,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bekend_broker.config import BrokerConfig
 from bekend_broker.covenants import in_service, newest_seen
 from bekend_broker.directory import Present, load_present
-from bekend_broker.keys import enrolled_epochs, over
+from bekend_broker.keys import over
 from bekend_broker.store import Store
 
 SOON = timedelta(days=14)
@@ -103,6 +104,7 @@ def _keys(present: Present, now: datetime) -> Finding | str:
         for purpose in covenant.purposes
         for source, terms in covenant.sources(purpose).items()
         for epoch in enrolled_epochs(now)
+        if not _is_renewed(epoch, manifest)
         if terms.mode is not Mode.NEVER and (source, purpose, epoch) not in manifest.evaluation_keys
     ]
     if missing:
@@ -112,6 +114,11 @@ def _keys(present: Present, now: datetime) -> Finding | str:
         return found("keys and manifest", told, _NEW_MANIFEST)
     last = max(manifest.record_keys)
     return f"manifest {manifest.number}, every key as it says; record keys until {add_months(last, 1)}-01"
+
+
+def _is_renewed(epoch: str, manifest: KeyManifest) -> bool:
+    """Whether other keys took an epoch's place within its quarter."""
+    return bool(replaced([epoch], {one for _, _, one in manifest.evaluation_keys}))
 
 
 def _over(config: BrokerConfig, now: datetime) -> Finding | str:

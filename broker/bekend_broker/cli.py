@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from bekend_policy.load import load_covenant
-from bekend_policy.manifest import closed_logs
 from bekend_policy.sign import write_atomic
 from bekend_policy.suspension import open_suspension
-from bekend_policy.versions import held
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import InternalError
 from bekend_proto.findings import FAILED, show
-from bekend_proto.identity import pinned_keys
 
 from bekend_broker import app as composition
 from bekend_broker import (
@@ -26,12 +22,12 @@ from bekend_broker import (
     database_cli,
     log_export_cli,
     retention_cli,
+    rotate_cli,
 )
-from bekend_broker.backups import closed_here
-from bekend_broker.checks import check_all, next_manifest_number
+from bekend_broker.checks import check_all
 from bekend_broker.config import BrokerConfig, load_config
-from bekend_broker.directory import shelf_of
-from bekend_broker.keys import create_missing, destroy_over, draft_manifest
+from bekend_broker.keys import create_missing, destroy_over
+from bekend_broker.rotation import make_draft
 from bekend_broker.status import Status, read_status
 from bekend_broker.suspending import hand_over
 from bekend_broker.terminal import AsJson, Config, faults, say
@@ -96,6 +92,7 @@ app.command("backup")(data_backup_cli.backup)
 app.command("verify-backup")(data_backup_cli.verify_backup)
 app.command("restore")(data_backup_cli.restore)
 app.command("breach")(breach_cli.breach)
+app.command("rotate")(rotate_cli.rotate)
 
 
 @app.command()
@@ -133,21 +130,8 @@ def manifest(config: Config = Path("broker.yaml"), as_json: AsJson = False) -> N
     """Write the key manifest that the operator signs off line: the public half of every key, with a new number."""
     with faults(as_json):
         settings = load_config(config)
-        number = next_manifest_number(settings)
-        covenant = load_covenant(settings.covenant)
-        others = [load_covenant(folder) for folder in held(shelf_of(settings)).values()]
-        now = SystemClock().now()
-        draft = draft_manifest(
-            settings.keys,
-            covenant,
-            settings.oin,
-            number,
-            now,
-            others=others,
-            logs=settings.log_names,
-            tls_keys=pinned_keys([settings.tls.certificate, *settings.tls.pinned]),
-            closed=closed_logs(closed_here(settings), settings.log),
-        )
+        draft = make_draft(settings, SystemClock().now())
+        number = draft.number
         path = settings.manifest.with_name(f"manifest-{number}")
         write_atomic(path, draft.text().encode())
         say(

@@ -13,7 +13,7 @@ operator signed off line; a replica that derives another key than the manifest n
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,19 +24,16 @@ from bekend_policy.model import Covenant, Mode
 from bekend_policy.retention import MOST, years_before
 from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, month_start, next_epoch, previous_epoch
 from bekend_proto.credentials import is_open_to_others
+from bekend_proto.epochs import age_of, is_enrolled, is_over, is_served, quarter_of
 from bekend_proto.errors import KeysError
 from bekend_proto.oprf import ROLE_BROKER_MATCH, ROLE_BROKER_RECORD, KeyPair, derive_key
 from nacl.signing import SigningKey
 
-EPOCH_OVERLAP = timedelta(days=7)
-"""How long an ended epoch is still served (protocol section 4)."""
-EPOCH_AHEAD = timedelta(days=14)
-"""How long before its start registers are enrolled for the next epoch."""
 MANIFEST_LIFE = timedelta(days=365)
 RECORD_TERM = 61
 """Months (five years, and the present one) that a manifest may name record keys for."""
 
-_ROOT = re.compile(r"^(b|u)-([0-9]{4}Q[1-4]|[0-9]{4}-[0-9]{2})\.key$")
+_ROOT = re.compile(r"^(b|u)-([0-9]{4}[Q-Z][1-4]|[0-9]{4}-[0-9]{2})\.key$")
 
 EvaluationId: TypeAlias = tuple[str, str, str]
 """Source OIN, purpose id, epoch."""
@@ -100,7 +97,9 @@ def create_missing(folder: Path, now: datetime) -> list[Path]:
     """
     epoch, month = epoch_of(now), month_of(now)
     wanted = [signing_seed(folder)]
-    wanted += [evaluation_root(folder, e) for e in (epoch, next_epoch(epoch))]
+    # A quarter whose first root was renewed and destroyed gets no other one.
+    at_hand = {quarter_of(one) for one in roots_at_hand(folder)[0]}
+    wanted += [evaluation_root(folder, e) for e in (epoch, next_epoch(epoch)) if e not in at_hand]
     wanted += [record_root(folder, m) for m in (month, add_months(month, 1))]
     made = [path for path in wanted if not path.exists()]
     for path in made:
@@ -111,7 +110,7 @@ def create_missing(folder: Path, now: datetime) -> list[Path]:
 def over(folder: Path, now: datetime) -> list[Path]:
     """Roots of epochs whose overlap is over."""
     epochs, _ = roots_at_hand(folder)
-    return [evaluation_root(folder, epoch) for epoch in epochs if now >= epoch_start(next_epoch(epoch)) + EPOCH_OVERLAP]
+    return [evaluation_root(folder, epoch) for epoch in epochs if is_over(epoch, now)]
 
 
 def destroy_over(folder: Path, now: datetime) -> list[Path]:
@@ -142,23 +141,6 @@ def destroy_root(path: Path) -> None:
         raise KeysError(f"{path} is over and cannot be destroyed ({fault.strerror}): remove it by hand") from fault
 
 
-def served_epochs(now: datetime) -> tuple[str, ...]:
-    """Epochs in which questions are evaluated: the present one, and the previous in its overlap."""
-    present = epoch_of(now)
-    if now - epoch_start(present) < EPOCH_OVERLAP:
-        return present, previous_epoch(present)
-    return (present,)
-
-
-def enrolled_epochs(now: datetime) -> tuple[str, ...]:
-    """Epochs in which registers are enrolled: the present one, and the next when it is near."""
-    present = epoch_of(now)
-    coming = next_epoch(present)
-    if epoch_start(coming) - now <= EPOCH_AHEAD:
-        return present, coming
-    return (present,)
-
-
 @dataclass(frozen=True)
 class KeyRing:
     """The keys that the signed manifest names, derived from the roots at hand and equal to what it names."""
@@ -179,8 +161,7 @@ class KeyRing:
         signing = SigningKey(read_secret(signing_seed(folder)))
         if bytes(signing.verify_key) not in manifest.signing_keys:
             raise KeysError("the signing key is not in the signed manifest: restore it, or have a new manifest signed")
-        over = {e for _, _, e in manifest.evaluation_keys if now >= epoch_start(next_epoch(e)) + EPOCH_OVERLAP}
-        epochs = {epoch for _, _, epoch in manifest.evaluation_keys} - over
+        epochs = {epoch for _, _, epoch in manifest.evaluation_keys if not is_over(epoch, now)}
         roots = {epoch: read_secret(evaluation_root(folder, epoch)) for epoch in sorted(epochs)}
         evaluation = {
             (source, purpose, epoch): _equal(public, evaluation_key(roots[epoch], source, purpose, epoch), epoch)
@@ -198,11 +179,11 @@ class KeyRing:
 
     def for_questions(self, source: str, purpose: str, epoch: str, now: datetime) -> KeyPair:
         """b[i,p,e] for a lookup. Raises KeysError when that epoch is not served now or not in the manifest."""
-        return self._of((source, purpose, epoch), served_epochs(now))
+        return self._of((source, purpose, epoch), counts=is_served(epoch, now))
 
     def for_enrolment(self, source: str, purpose: str, epoch: str, now: datetime) -> KeyPair:
         """b[i,p,e] for an import. Raises KeysError when that epoch is not enrolled now or not in the manifest."""
-        return self._of((source, purpose, epoch), enrolled_epochs(now))
+        return self._of((source, purpose, epoch), counts=is_enrolled(epoch, now))
 
     def for_records(self, month: str) -> KeyPair:
         """u[month]. Raises KeysError when the manifest does not name it."""
@@ -210,8 +191,8 @@ class KeyRing:
             raise KeysError("no record key of that month: the operator makes and signs one before the month begins")
         return self.record[month]
 
-    def _of(self, name: EvaluationId, epochs: Iterable[str]) -> KeyPair:
-        if name[2] not in epochs:
+    def _of(self, name: EvaluationId, *, counts: bool) -> KeyPair:
+        if not counts:
             raise KeysError(f"epoch {name[2]!r} is not served now")
         if name not in self.evaluation:
             raise KeysError(f"the broker's manifest has no key for {name[1]} at this source in {name[2]}")
@@ -237,7 +218,7 @@ def roots_at_hand(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Epochs and months of which a root is at hand, oldest first."""
     found = [match for path in folder.iterdir() if (match := _ROOT.match(path.name))] if folder.is_dir() else []
     return (
-        tuple(sorted(match[2] for match in found if match[1] == "b")),
+        tuple(sorted((match[2] for match in found if match[1] == "b"), key=age_of)),
         tuple(sorted(match[2] for match in found if match[1] == "u")),
     )
 
@@ -253,15 +234,16 @@ def draft_manifest(
     logs: Sequence[str] = ("main",),
     tls_keys: tuple[bytes, ...] = (),
     closed: tuple[ClosedLog, ...] = (),
+    leaving: Collection[str] = (),
 ) -> KeyManifest:
     """The manifest that the operator signs off line: every key that the roots at hand and the covenant call for.
 
     `others`: further versions of the covenant, in service beside it during a change-over; `logs`: of the replicas,
-    `closed`: those that a restore ended; `tls_keys`: hashes of the public keys of the replicas' certificates. Raises
-    KeysError when a root cannot be read.
+    `closed`: those that a restore ended; `tls_keys`: hashes of the public keys of the replicas' certificates;
+    `leaving`: epochs whose keys it names no more. Raises KeysError when a root cannot be read.
     """
     epochs, months = roots_at_hand(folder)
-    first = previous_epoch(epoch_of(now))
+    first = epoch_start(previous_epoch(epoch_of(now)))
     pairs = sorted(
         {
             (source, purpose)
@@ -274,7 +256,7 @@ def draft_manifest(
     evaluation = {
         (source, purpose, epoch): evaluation_key(root, source, purpose, epoch).public
         for epoch in epochs
-        if epoch >= first
+        if epoch_start(epoch) >= first and epoch not in leaving
         for root in (read_secret(evaluation_root(folder, epoch)),)
         for source, purpose in pairs
     }

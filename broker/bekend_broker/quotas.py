@@ -14,6 +14,7 @@ from datetime import date, datetime
 
 from bekend_policy.model import Covenant
 from bekend_proto.clock import day_of, month_of
+from bekend_proto.epochs import quarter_of
 from bekend_proto.errors import BudgetError, StaleError
 from bekend_proto.sql import Connection
 from bekend_proto.v1.signed_pb2 import ENROLMENT_KIND_FULL
@@ -124,7 +125,9 @@ class Import:
         return self.limit - spent - elements
 
     def _period(self, now: datetime) -> str:
-        return month_of(now) if self.full else day_of(now).isoformat()
+        """What an import counts in. Keys that were renewed within a quarter ask all lists anew: they count apart."""
+        period = month_of(now) if self.full else day_of(now).isoformat()
+        return period if quarter_of(self.epoch) == self.epoch else f"{period} {self.epoch}"
 
     def _what(self) -> str:
         return f"register {self.name.register} of {self.name.source} for {self.name.purpose}"

@@ -25,6 +25,7 @@ from bekend_proto.migrations import Migration
 from bekend_proto.read_table import READ_DDL
 from bekend_proto.retention_table import RETENTION_DDL
 from bekend_proto.sql import Connection
+from bekend_proto.v1.signed_pb2 import ENROLMENT_KIND_FULL
 
 from bekend_broker.config import BrokerConfig
 from bekend_broker.database import Database
@@ -265,6 +266,10 @@ class Store:
         """Number and note of the newest manifest of each OIN that was ever accepted."""
         return self._database.read(all_manifests)
 
+    def enrolled(self, epoch: str) -> set[tuple[str, str, str]]:
+        """Source, purpose and register of each list that was enrolled in an epoch, as far as it is remembered."""
+        return self._database.read(lambda connection: enrolled(connection, epoch, ENROLMENT_KIND_FULL))
+
     def suspensions(self) -> list[bytes]:
         """The newest note of each signer about each thing."""
         return self._database.read(all_suspensions)
@@ -384,6 +389,15 @@ def imports_in(connection: Connection, name: ImportId, kind: int, period: str) -
         (*name.register_key, kind, period),
     ).fetchone()
     return int(count), int(spent)
+
+
+def enrolled(connection: Connection, epoch: str, kind: int) -> set[tuple[str, str, str]]:
+    """Source, purpose and register of every import of this kind that began in an epoch and had something evaluated."""
+    rows = connection.execute(
+        "SELECT DISTINCT source, purpose, register FROM import WHERE epoch = ? AND kind = ? AND spent > 0",
+        (epoch, kind),
+    ).fetchall()
+    return {(str(source), str(purpose), str(register)) for source, purpose, register in rows}
 
 
 def spend_import(connection: Connection, name: ImportId, count: int) -> None:

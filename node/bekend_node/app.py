@@ -20,6 +20,7 @@ from bekend_policy.versions import FOLDER, Awaited
 from bekend_proto import log_table, logs
 from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
+from bekend_proto.epochs import enrolled_epochs, is_over, replaced, served_epochs
 from bekend_proto.errors import BekendError, FencedError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
 from bekend_proto.incarnation import own
@@ -43,6 +44,7 @@ from bekend_node.ask.team import Team
 from bekend_node.attach import Attachment
 from bekend_node.audit.requests import AuditDesk
 from bekend_node.broker_link import make_links, open_all
+from bekend_node.canary import Canaries
 from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
 from bekend_node.desk.comparing import Comparing
@@ -52,7 +54,7 @@ from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.halting import Halting
 from bekend_node.hook import Hook
-from bekend_node.keys import NodeKeys, enrolled_epochs, served_epochs
+from bekend_node.keys import NodeKeys
 from bekend_node.locks import SERVE, locked
 from bekend_node.log_health import LogHealth, log_health, own_log
 from bekend_node.log_reading import LogReading
@@ -153,6 +155,7 @@ class Node:
             desk=desk,
             clock=clock,
             waiting=self.hook.waiting,
+            canary_asked=self.metrics.canary_asked,
         )
         self.desk = Desk(
             config.desk_staff, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
@@ -198,15 +201,17 @@ class Node:
         self.asker = Asker(
             self._asking,
             lines,
-            config.canary_identifier,
+            config.canary_identifiers,
             clock,
             self._something_came,
             signals=self.signals,
             listed=Colleagues(store.database, keys.colleagues).include,
             measures=self.metrics,
         )
+        self.canaries = Canaries(
+            self.asker, self.rules, self.filters, self.metrics, clock, every=timedelta(hours=config.canary_hours)
+        )
         self.deferrals = Deferrals(store.database)
-        relay = Relay(lambda: self.rules.now.manifest, self.links, store, clock)
         self.log_reading = LogReading(
             Decisions(store.database),
             registers,
@@ -216,7 +221,13 @@ class Node:
             clock=clock,
         )
         self.halting = Halting(self.filters, store.filters, lambda: self.rules.now, clock)
-        self.records = RecordsDesk(config.oin, relay, self.deferrals, self.rules.covenant, clock)
+        self.records = RecordsDesk(
+            config.oin,
+            Relay(lambda: self.rules.now.manifest, self.links, store, clock),
+            self.deferrals,
+            self.rules.covenant,
+            clock,
+        )
         self.signal_reading = SignalReading(
             kept, Decisions(store.database), self.rules.covenant, readers=config.log_readers, clock=clock
         )
@@ -265,6 +276,7 @@ class Node:
             self.directory.keep_fresh(),
             self.filters.run(),
             self.asker.collector.run(),
+            self.canaries.run(),
             self._housekeeping(),
             self._measuring(),
             self._witness(),
@@ -311,6 +323,7 @@ class Node:
             deferrals=self.deferrals.all(),
             emergencies=self.asker.emergencies.tally(),
             retention_waits=self.retention.waiting_rows,
+            canaries=self.canaries.told(),
             now=self.clock.now(),
         )
 
@@ -338,6 +351,9 @@ class Node:
             attachment.again()
         with contextlib.suppress(BekendError):
             await self.directory.refresh()
+        with contextlib.suppress(BekendError):
+            # A manifest that names certain keys no more is what they were kept for.
+            await self._keep_house()
         rules = self.rules.now
         log(logs.NODE_RELOADED, covenant=rules.covenant.hash.hex(), manifest=rules.manifest.number)
         return True
@@ -462,10 +478,12 @@ class Node:
     async def _keep_house(self) -> None:
         """Destroy what is over: keys and pseudonyms of epochs, records past their term; forget budgets of old days."""
         now = self.clock.now()
-        kept = {*served_epochs(now), *enrolled_epochs(now)}
+        known = self.keys.epochs()
+        left_out = replaced(known, {epoch for _, _, epoch in self.rules.now.manifest.evaluation_keys})
+        kept = {*served_epochs(now, known), *enrolled_epochs(now, known)} - {*left_out}
         await asyncio.to_thread(self.registers.forget_epochs, kept)
-        for epoch in self.keys.epochs():
-            if epoch not in kept and epoch < min(kept):
+        for epoch in known:
+            if epoch in left_out or is_over(epoch, now):
                 self.keys.destroy_epoch(epoch)
                 log(logs.EPOCH_DESTROYED, epoch=epoch)
         await self.store.forget_budgets(day_of(now) - timedelta(days=1))

@@ -13,10 +13,10 @@ from bekend_policy.load import load_covenant
 from bekend_policy.log_output import days_of
 from bekend_policy.log_use import Days
 from bekend_proto.clock import SystemClock
+from bekend_proto.epochs import served_epochs
 
 from bekend_node.breach import Facts, Lost, assess
 from bekend_node.config import NodeConfig, load_config
-from bekend_node.keys import served_epochs
 from bekend_node.store import Store
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_registers import Registers
@@ -55,9 +55,10 @@ def read_facts(settings: NodeConfig, days: Days, count: int, now: datetime) -> F
     try:
         registers = Registers.open(settings.data)
         try:
-            epoch = served_epochs(now)[0]
+            generations = registers.generations()
+            epoch = served_epochs(now, {one.epoch for one in generations})[0]
             enrolled: dict[str, int] = {}
-            for one in registers.generations():
+            for one in generations:
                 if one.epoch == epoch:
                     enrolled[one.purpose] = enrolled.get(one.purpose, 0) + one.persons
         finally:

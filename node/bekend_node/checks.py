@@ -17,6 +17,7 @@ import grpc.aio
 from bekend_policy.faults import YamlFaults
 from bekend_proto import machine_checks as machine
 from bekend_proto.clock import Clock, next_epoch
+from bekend_proto.epochs import enrolled_epochs, replaced
 from bekend_proto.errors import BekendError, UnreachableError, from_rpc_error
 from bekend_proto.findings import Finding, fail, look, ok, warn
 from bekend_proto.interceptors import DATE
@@ -26,7 +27,7 @@ from bekend_node.broker_link import BrokerLink, make_links, statement_of
 from bekend_node.config import NodeConfig
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.mapping import load_mapping
-from bekend_node.keys import NodeKeys, enrolled_epochs
+from bekend_node.keys import NodeKeys
 from bekend_node.proxy import ENVIRONMENT
 from bekend_node.readiness import inputs_of
 from bekend_node.rules import Rules, load_rules
@@ -127,7 +128,10 @@ def _end(what: str, until: datetime, soon: timedelta, now: datetime, remedy: str
 def _epochs(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Finding]:
     """Keys of the present quarter, and of the next when it is near; with a key, the lists of each purpose."""
     keys = NodeKeys.load(config.keys, config.oin)
-    for epoch in enrolled_epochs(now):
+    announced = {epoch for _, _, epoch in rules.manifest.evaluation_keys}
+    for epoch in enrolled_epochs(now, announced):
+        if replaced([epoch], announced):
+            continue
         missing = [p for p in rules.answered() if (config.oin, p, epoch) not in rules.manifest.evaluation_keys]
         what = f"keys of {epoch}"
         if epoch in keys.epochs() and not missing:

@@ -28,6 +28,7 @@ from bekend_node import (
     questions_cli,
     raise_cli,
     retention_cli,
+    rotate_cli,
     signals_cli,
 )
 from bekend_node.alarm_cli import alarm_line
@@ -105,6 +106,7 @@ app.command("restore")(backup_cli.restore)
 app.command("standby")(backup_cli.standby)
 app.command("promote")(backup_cli.promote)
 app.command("takeover")(backup_cli.takeover)
+app.command("rotate")(rotate_cli.rotate)
 app.add_typer(alarm_cli.app)
 app.add_typer(desk_cli.app)
 app.add_typer(colleagues_cli.app)

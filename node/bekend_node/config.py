@@ -266,6 +266,8 @@ class NodeConfig(StrictModel):
     socket_group: Annotated[str, StringConstraints(min_length=1)] | None = None
     web: Web | None = None
     canary: Annotated[str, AfterValidator(_canary)]
+    canaries: Annotated[tuple[Annotated[str, AfterValidator(_canary)], ...], Field(max_length=7)] = ()
+    canary_hours: Annotated[Whole, Field(ge=1, le=24)] = 2
     officers: tuple[Officer, ...] = ()
     log_readers: tuple[LogReader, ...] = ()
     signals: SignalTerms = Field(default_factory=SignalTerms)
@@ -308,6 +310,12 @@ class NodeConfig(StrictModel):
     def log_names(self) -> tuple[str, ...]:
         """Names of the logs of this node and its standby."""
         return tuple(sorted({self.log, *self.logs}))
+
+    @property
+    def canary_identifiers(self) -> tuple[Identifier, ...]:
+        """All of them, each once, the one of `canary` first."""
+        named = dict.fromkeys((self.canary, *self.canaries))
+        return tuple(parse_identifier(kind, value) for kind, _, value in (one.partition(":") for one in named))
 
     @property
     def worker_count(self) -> int:

@@ -31,7 +31,7 @@ NICENESS = 10
 
 @dataclass(frozen=True)
 class Order:
-    """What to build. `m` is the scalar in hex, `canary` the canary's pseudonym in hex, `out` the file to write."""
+    """What to build: `m` the scalar and `canary` the canaries' pseudonyms, joined, in hex; `out` the file to write."""
 
     files: list[str]
     shielded: list[str]
@@ -72,7 +72,9 @@ def build(order: Order) -> Built:
             pieces = pool.imap_unordered(make_range, range(RANGES))
             joined = list(pieces)
     scalar = bytes.fromhex(order.m)
-    joined.append(_maker(order)(multiply(scalar, bytes.fromhex(order.canary))))
+    canaries = bytes.fromhex(order.canary)
+    for start in range(0, len(canaries), 32):
+        joined.append(_maker(order)(multiply(scalar, canaries[start : start + 32])))
     if order.by_hand:
         key = client_file.compare_key(scalar, order.source, order.purpose, order.version)
         write_private(Path(order.out), client_file.seal(key, joined))

@@ -1,6 +1,6 @@
 """The filters that this node answers with: built beforehand, switched at fixed moments, kept over a restart.
 
-    not ready --first of an epoch: at once--> serving --switch moment--> serving (new m, new version)
+    not ready --at once, or at its moment--> serving --switch moment--> serving (new m, new version)
                                                  |
                                                  +--list too old, decision ended, other covenant--> withdrawn
                                                  |
@@ -23,6 +23,7 @@ from bekend_policy.model import Covenant
 from bekend_proto import logs
 from bekend_proto.channel import LABEL_FILTER, sign_message
 from bekend_proto.clock import Clock, month_of
+from bekend_proto.epochs import age_of
 from bekend_proto.errors import BekendError, NotReadyError, StorageError
 from bekend_proto.filter import size_class
 from bekend_proto.logs import log
@@ -46,6 +47,8 @@ from bekend_node.store_registers import Registers
 LEAST_LEAD = 10.0
 """Seconds before a switch at which building begins at the latest."""
 TICK_SECONDS = 1.0
+LEAVING_SECONDS = 10
+"""How long the last filter of an epoch answers what was asked under it, as long as requesters keep it (section 6)."""
 RETRY_SECONDS = 15
 """After a filter that could not be built."""
 LONGEST_START = 60.0
@@ -59,6 +62,7 @@ class _Shelf:
     """One purpose: what serves, what is ready for the next moment, what is being built."""
 
     serving: Serving | None = None
+    leaving: "_Before | None" = None
     upcoming: Serving | None = None
     building: asyncio.Task[Serving] | None = None
     epoch: str = ""
@@ -126,6 +130,21 @@ class Filters:
         if covenant is not None:
             check_under(shelf.serving, self._rules.now, covenant, now)
         return shelf.serving
+
+    def answering(self, purpose: str, covenant: Covenant, epoch: str) -> Serving:
+        """The filter to answer a question of this epoch with: that of now, or the last one before an epoch ended.
+
+        What was asked under the keys before, and is on its way while the switch comes, is answered under them. Raises
+        NotReadyError as `serving`.
+        """
+        serving = self.serving(purpose, covenant)
+        leaving = self._shelves[purpose].leaving
+        if leaving is None or serving.header.epoch == epoch or leaving.serving.header.epoch != epoch:
+            return serving
+        if self._clock.now().timestamp() >= leaving.until:
+            return serving
+        check_under(leaving.serving, self._rules.now, covenant, self._clock.now())
+        return leaving.serving
 
     def by_hand(self, purpose: str, version: int) -> Serving:
         """The filter under which a question was answered by hand, to compare with: that of now, or one before it.
@@ -266,7 +285,7 @@ class Filters:
             self._build_next(purpose, shelf, now)
 
     def _build_next(self, purpose: str, shelf: _Shelf, now: datetime) -> None:
-        """Begin to build the next version when its moment is near, or at once when it is the first of its epoch."""
+        """Begin to build the next version when its moment is near; at once an epoch's first, where nothing serves."""
         seconds = int(now.timestamp())
         interval = interval_of(shelf.tags, self._rules.covenant().interval_of(purpose))
         try:
@@ -276,7 +295,8 @@ class Filters:
             if shelf.epoch and seconds >= shelf.next_switch:
                 shelf.next_switch = next_switch(self._config.oin, interval, seconds)
             return
-        if inputs.epoch > shelf.epoch:
+        if shelf.serving is None and (not shelf.epoch or age_of(inputs.epoch) > age_of(shelf.epoch)):
+            # Requesters hold nothing that would end at a moment.
             moment = seconds
         elif seconds >= shelf.next_switch - min(shelf.lead, interval.total_seconds() / 2):
             moment = max(shelf.next_switch, seconds)
@@ -292,6 +312,7 @@ class Filters:
             fresh.tags.unlink(missing_ok=True)
             return
         await self._store.filters.keep(fresh.row(self._keys), self._retired(old, int(now.timestamp())))
+        shelf.leaving = _leaving(old, fresh, int(now.timestamp()))
         shelf.serving, shelf.tags = fresh, _size_of(fresh)
         shelf.epoch, shelf.version, shelf.next_switch = fresh.header.epoch, fresh.version, fresh.end
         self._retire(old, int(now.timestamp()))
@@ -322,6 +343,9 @@ class Filters:
 
     async def _forget(self, now: int) -> None:
         """Destroy the m of filters before, once no D under them can come, and those that came were compared."""
+        for shelf in self._shelves.values():
+            if shelf.leaving is not None and shelf.leaving.until <= now:
+                shelf.leaving = None
         for (purpose, version), before in tuple(self._before.items()):
             if before.until <= now and not self._desk.is_comparing(purpose, version):
                 await self._store.filters.forget_before(purpose, version)
@@ -409,6 +433,13 @@ async def run_builder(order: Order) -> Built:
     """Build a filter's body in a process of its own. Raises StorageError; the cause is on standard error."""
     failed = f"the filter for {order.purpose} could not be built: it is tried again"
     return Built(**await run_child("bekend_node.filter_build", order.to_json(), failed))
+
+
+def _leaving(old: Serving | None, fresh: Serving, now: int) -> _Before | None:
+    """The filter that was, when the epoch ends with it: some questions are on their way under its keys."""
+    if old is None or old.header.epoch == fresh.header.epoch:
+        return None
+    return _Before(old, now + LEAVING_SECONDS)
 
 
 def _size_of(serving: Serving) -> int:

@@ -13,7 +13,7 @@ The folder is kept apart from the data, so that a backup of the one holds nothin
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -22,24 +22,21 @@ from pathlib import Path
 from bekend_policy.manifest import ClosedLog, KeyManifest
 from bekend_proto import oprf
 from bekend_proto.checkpoint import NODE_LOG
-from bekend_proto.clock import epoch_of, epoch_start, next_epoch, previous_epoch
+from bekend_proto.clock import epoch_of
 from bekend_proto.credentials import is_open_to_others
+from bekend_proto.epochs import age_of, enrolled_epochs, quarter_of, served_epochs
 from bekend_proto.errors import KeysError
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
 from bekend_node.config import SHIELDED
 
-EPOCH_OVERLAP = timedelta(days=7)
-"""How long an ended epoch is still served (protocol section 4)."""
-EPOCH_AHEAD = timedelta(days=14)
-"""How long before its start the next epoch's keys are made and its registers enrolled."""
 MANIFEST_LIFE = timedelta(days=365)
 SHIELDED_SIZE = 1000
 """Stated size of `afgeschermd` unless it is configured."""
 DESK = "desk.key"
 COLLEAGUES = "colleagues.key"
-_ROOT = re.compile(r"^root-([0-9]{4}Q[1-4])\.key$")
+_ROOT = re.compile(r"^root-([0-9]{4}[Q-Z][1-4])\.key$")
 
 
 def create_secret(path: Path) -> None:
@@ -107,7 +104,8 @@ class NodeKeys:
 
     def epochs(self) -> tuple[str, ...]:
         """Epochs of which the root is at hand, oldest first."""
-        return tuple(sorted(match[1] for path in self.folder.iterdir() if (match := _ROOT.match(path.name))))
+        found = (match[1] for path in self.folder.iterdir() if (match := _ROOT.match(path.name)))
+        return tuple(sorted(found, key=age_of))
 
     def ensure_epoch(self, epoch: str) -> None:
         """Make the root of an epoch if there is none."""
@@ -166,23 +164,6 @@ def root_file(folder: Path, epoch: str) -> Path:
     return folder / f"root-{epoch}.key"
 
 
-def served_epochs(now: datetime) -> tuple[str, ...]:
-    """Epochs for which questions are answered: the present one, and the previous in its overlap."""
-    present = epoch_of(now)
-    if now - epoch_start(present) < EPOCH_OVERLAP:
-        return present, previous_epoch(present)
-    return (present,)
-
-
-def enrolled_epochs(now: datetime) -> tuple[str, ...]:
-    """Epochs that registers are enrolled for: the present one, and the next when it is near."""
-    present = epoch_of(now)
-    coming = next_epoch(present)
-    if epoch_start(coming) - now <= EPOCH_AHEAD:
-        return present, coming
-    return (present,)
-
-
 def draft_manifest(
     keys: NodeKeys,
     purposes: Iterable[str],
@@ -197,17 +178,22 @@ def draft_manifest(
     tls_keys: tuple[bytes, ...] = (),
     logs: Iterable[str] = (NODE_LOG,),
     closed: tuple[ClosedLog, ...] = (),
+    leaving: Collection[str] = (),
 ) -> KeyManifest:
     """The manifest that the ondertekenaar signs off line; makes the next epoch's root when that is near.
 
     `purposes` are those in which this node is a source, `sizes` the stated size (persons) of each register;
     `afgeschermd` has one too, since its budget is reserved. `logs` are those of this node and its standby, `closed`
-    those that a restore ended.
+    those that a restore ended; `leaving`: epochs whose keys it names no more.
     """
-    epochs = enrolled_epochs(now)
-    for epoch in epochs:
-        keys.ensure_epoch(epoch)
-    served = [e for e in dict.fromkeys((*served_epochs(now), *epochs)) if e in keys.epochs()]
+    at_hand = {quarter_of(epoch) for epoch in keys.epochs()}
+    for epoch in enrolled_epochs(now):
+        # A quarter whose first key was renewed and destroyed gets no other one.
+        if epoch not in at_hand:
+            keys.ensure_epoch(epoch)
+    known = keys.epochs()
+    counting = {*served_epochs(now, known), *enrolled_epochs(now, known)}
+    served = [epoch for epoch in known if epoch in counting and epoch not in leaving]
     return KeyManifest(
         oin=keys.oin,
         number=number,
@@ -241,13 +227,13 @@ def check_against(keys: NodeKeys, manifest: KeyManifest, purposes: Iterable[str]
         raise KeysError(f"the manifest is of {manifest.oin}, this node is {keys.oin}")
     if bytes(keys.signing.verify_key) not in manifest.signing_keys:
         raise KeysError("the signing key is not in the signed manifest: run `bekend node manifest` and have it signed")
-    epochs = served_epochs(now)
+    epochs = served_epochs(now, {epoch for _, _, epoch in manifest.evaluation_keys})
     for purpose in purposes:
         announced = {e: manifest.evaluation_keys.get((keys.oin, purpose, e)) for e in epochs}
         # In the overlap the epoch that ended is enough: the node goes on while the new manifest is being signed.
         if not any(announced.values()):
             raise KeysError(
-                f"the signed manifest has no key for {purpose} in {epochs[0]}: "
+                f"the signed manifest has no key for {purpose} in {epoch_of(now)}: "
                 "run `bekend node manifest` and have it signed"
             )
         for epoch, public in announced.items():

@@ -156,6 +156,23 @@ class NodeMetrics:
         for kind in Kind:
             # From nought, so that the first one is an increase.
             self._misuse.labels(kind.value)
+        self._canary_found = Gauge(
+            "bekend_node_canary_found_timestamp_seconds",
+            "When an own canary was last found under a purpose, all the way over the broker; 0 since the start.",
+            ["purpose"],
+            registry=registry,
+        )
+        self._canary_missed = Counter(
+            "bekend_node_canary_missed_total",
+            "Own canaries that were asked about and not found, per purpose.",
+            ["purpose"],
+            registry=registry,
+        )
+        self._canary_asked = Counter(
+            "bekend_node_canary_asked_total",
+            "Questions of others about a canary of this node, where a colleague decides.",
+            registry=registry,
+        )
         self.certificates = CertificateMetrics(
             Gauge(
                 "bekend_node_certificate_not_after_timestamp_seconds",
@@ -205,6 +222,23 @@ class NodeMetrics:
         """One more question was answered."""
         self._answered.labels(purpose).inc()
         self._answering.labels(purpose).observe(seconds)
+
+    def canary_watched(self, purpose: str) -> None:
+        """A purpose under which the canary is asked about: from nought, so that one that is never found shows."""
+        self._canary_found.labels(purpose)
+        self._canary_missed.labels(purpose)
+
+    def canary_found(self, purpose: str, at: float) -> None:
+        """An own canary was found, at this moment in seconds."""
+        self._canary_found.labels(purpose).set(at)
+
+    def canary_missed(self, purpose: str) -> None:
+        """An own canary was not found."""
+        self._canary_missed.labels(purpose).inc()
+
+    def canary_asked(self) -> None:
+        """Somebody else asked about a canary."""
+        self._canary_asked.inc()
 
     def refused(self, fault: BekendError) -> None:
         """One more question got no answer."""

@@ -14,10 +14,11 @@ from datetime import date, datetime
 
 from bekend_policy.model import Covenant, Source
 from bekend_proto.clock import day_of
+from bekend_proto.epochs import is_served, served_epochs
 from bekend_proto.errors import NotReadyError
 
 from bekend_node.config import SHIELDED
-from bekend_node.keys import NodeKeys, served_epochs
+from bekend_node.keys import NodeKeys
 from bekend_node.rules import Rules
 from bekend_node.serving import Serving
 from bekend_node.store_registers import Generation, Registers
@@ -47,7 +48,7 @@ def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, 
     mine = [g for g in registers.generations() if g.purpose == purpose]
     shielding = registers.is_shielding()
     fault: NotReadyError | None = None
-    for epoch in served_epochs(now):
+    for epoch in served_epochs(now, keys.epochs()):
         try:
             inputs = _of_epoch(epoch, source, mine, now, shielding=shielding, by_hand=by_hand)
             if epoch not in keys.epochs() or registers.canary(purpose, epoch) is None:
@@ -68,7 +69,7 @@ def check_still(serving: Serving, rules: Rules, now: datetime) -> None:
         raise NotReadyError("the filter was built under another covenant: the next switch brings a new one")
     if _is_old(serving.as_of, source, now):
         raise NotReadyError(f"a register for {serving.purpose} is older than the covenant allows: import a newer list")
-    if serving.header.epoch not in served_epochs(now):
+    if not is_served(serving.header.epoch, now):
         raise NotReadyError(f"epoch {serving.header.epoch} is over: import the registers for this one")
     if now.timestamp() >= serving.end + OVERDUE_GRACE:
         raise NotReadyError(f"the filter for {serving.purpose} has ended and its successor is late")

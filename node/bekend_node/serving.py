@@ -1,6 +1,7 @@
 """One version of one purpose's filter: what answering needs, how it is made, checked, and taken up after a restart."""
 
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -141,12 +142,12 @@ def check(serving: Serving, manifest: KeyManifest, canary: bytes | None) -> None
     if canary is None:
         raise NotReadyError(f"no canary is enrolled for {header.purpose}: import a register again")
     found = _finds_by_hand if serving.by_hand else _finds
-    if not found(serving, multiply(serving.m, canary)):
+    if not found(serving, [multiply(serving.m, canary[at : at + 32]) for at in range(0, len(canary), 32)]):
         raise NotReadyError(f"the canary is missed in the filter for {header.purpose}: it is not published")
 
 
-def _finds(serving: Serving, w: bytes) -> bool:
-    """Whether W is found as a requester does it, in a body that is the header's."""
+def _finds(serving: Serving, wanted: Sequence[bytes]) -> bool:
+    """Whether each W is found as a requester does it, in a body that is the header's."""
     header = serving.header
     try:
         closed = ClosedFilter(serving.body())
@@ -154,14 +155,17 @@ def _finds(serving: Serving, w: bytes) -> bool:
         raise NotReadyError(f"the filter for {header.purpose} is damaged: it is built again") from fault
     if closed.hash != header.body_hash or len(closed) != header.tags:
         raise NotReadyError(f"the filter for {header.purpose} is not the one of its header: it is built again")
-    return closed.contains(tag(w, header.source, header.purpose, header.version))
+    return all(closed.contains(tag(w, header.source, header.purpose, header.version)) for w in wanted)
 
 
-def _finds_by_hand(serving: Serving, w: bytes) -> bool:
-    """Whether W is among the clients' as a D is compared, in a file that opens from its first chunk to its last."""
+def _finds_by_hand(serving: Serving, wanted: Sequence[bytes]) -> bool:
+    """Whether each W is among the clients' as a D is compared, in a file that opens from first chunk to last."""
     try:
         # Every chunk is opened, wherever W is: a damaged one would miss persons in silence.
-        return sum(w in set(chunk) for chunk in client_file.read(serving.tags, serving.compare_key)) > 0
+        missing = set(wanted)
+        for chunk in client_file.read(serving.tags, serving.compare_key):
+            missing -= set(chunk)
+        return not missing
     except StorageError as fault:
         raise NotReadyError(fault.detail) from fault
 

@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib.resources import files
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bekend_policy.load import load_covenant
 from bekend_policy.manifest import KeyManifest, closed_logs, parse_manifest
+from bekend_policy.sign import write_atomic
 from bekend_proto import log_table
 from bekend_proto.errors import BekendError, CovenantError, KeysError
 from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
@@ -50,10 +51,11 @@ def draw_canary() -> str:
             continue
 
 
-def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
+def make_draft(config: NodeConfig, now: datetime, leaving: Collection[str] = ()) -> KeyManifest:
     """The next manifest: a K for every purpose that this node answers, in this epoch and, when near, the next.
 
-    It names the keys of the TLS certificates too. Raises CovenantError, KeysError, TlsFilesError: each says what to do.
+    `leaving`: epochs whose keys it names no more. It names the keys of the TLS certificates too. Raises CovenantError,
+    KeysError, TlsFilesError: each says what to do.
     """
     covenant = load_covenant(config.covenant)
     if config.oin not in covenant.participants:
@@ -75,10 +77,27 @@ def make_draft(config: NodeConfig, now: datetime) -> KeyManifest:
         now=now,
         desk=config.desk,
         opening_hours=config.opening_hours,
+        leaving=leaving,
         tls_keys=pinned_keys([config.tls.certificate, *config.tls.pinned]),
         logs=config.log_names,
         closed=closed_logs(_closed(config), config.log),
     )
+
+
+def write_draft(config: NodeConfig, now: datetime, leaving: Collection[str] = ()) -> tuple[KeyManifest, Path]:
+    """Put the next manifest beside the one in force, for the ondertekenaar; one that names the same keys stays.
+
+    Raises as `make_draft`.
+    """
+    draft = make_draft(config, now, leaving)
+    path = config.manifest.with_name(f"manifest-{draft.number}")
+    try:
+        same = parse_manifest(path.read_text("utf-8")).evaluation_keys == draft.evaluation_keys
+    except (OSError, UnicodeDecodeError, BekendError):
+        same = False
+    if not same:
+        write_atomic(path, draft.text().encode())
+    return draft, path
 
 
 def next_number(config: NodeConfig) -> int:

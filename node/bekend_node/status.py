@@ -32,6 +32,7 @@ def status_of(
     deferrals: Sequence[Deferral] = (),
     emergencies: Mapping[str, int],
     retention_waits: int = 0,
+    canaries: Mapping[str, Any] | None = None,
     now: datetime,
 ) -> dict[str, Any]:
     """Per purpose: mode, whether a colleague decides now, standing decision's end, filter version, next switch, what is
@@ -108,6 +109,7 @@ def status_of(
                 for one in witness.alarms()
             ],
         },
+        "canaries": dict(canaries or {}),
         "deferrals": tally(deferrals, day_of(now)),
         "emergencies": dict(emergencies),
         "retention_waits": retention_waits,

@@ -135,6 +135,11 @@ class Registers:
         """The pseudonym file of a generation."""
         return self._folder / f"{generation}.pseudonyms"
 
+    def canaries(self, purpose: str, epoch: str) -> tuple[bytes, ...]:
+        """The pseudonyms of the canaries, each by itself; none when no register was enrolled."""
+        joined = self.canary(purpose, epoch) or b""
+        return tuple(joined[start : start + 32] for start in range(0, len(joined), 32))
+
     def canary(self, purpose: str, epoch: str) -> bytes | None:
         """The canary's pseudonym (32 bytes), or None before the first import."""
 
@@ -186,11 +191,12 @@ class Registers:
 
         return Import(self._database.write_sync(write), seed, dict(import_ids))
 
-    async def stage(self, number: int, purpose: str, chunk: int, records: bytes, canary: bytes | None) -> None:
-        """Keep a finished chunk (sorted records, joined), durably."""
+    async def stage(self, number: int, purpose: str, chunk: int, records: bytes, canaries: Mapping[int, bytes]) -> None:
+        """Keep a finished chunk (sorted records, joined) and the pseudonyms of the canaries in it, durably."""
+        found = b"".join(bytes([which]) + pseudonym for which, pseudonym in canaries.items()) or None
         await self._database.write(
             lambda conn: conn.execute(
-                "INSERT INTO staged VALUES (?, ?, ?, ?, ?)", (number, purpose, chunk, records, canary)
+                "INSERT INTO staged VALUES (?, ?, ?, ?, ?)", (number, purpose, chunk, records, found)
             )
         )
 
@@ -216,13 +222,15 @@ class Registers:
             )
 
     def staged_canary(self, number: int, purpose: str) -> bytes | None:
-        """The canary's pseudonym as this import computed it."""
+        """The canaries' pseudonyms as this import computed them, joined in the order of the configuration."""
 
         def read(conn: Connection) -> bytes | None:
-            row = conn.execute(
+            rows = conn.execute(
                 "SELECT canary FROM staged WHERE import = ? AND purpose = ? AND canary IS NOT NULL", (number, purpose)
-            ).fetchone()
-            return bytes(row[0]) if row else None
+            ).fetchall()
+            staged = b"".join(bytes(row[0]) for row in rows)
+            parts = sorted(staged[start : start + 33] for start in range(0, len(staged), 33))
+            return b"".join(part[1:] for part in parts) or None
 
         return self._database.read(read)
 

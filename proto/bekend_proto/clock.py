@@ -17,7 +17,7 @@ REPLAY_MEMORY: Final = timedelta(minutes=10)
 
 AMSTERDAM: Final = ZoneInfo("Europe/Amsterdam")
 
-_EPOCH = re.compile(r"([0-9]{4})Q([1-4])")
+_EPOCH = re.compile(r"([0-9]{4})[Q-Z]([1-4])")
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
@@ -44,18 +44,21 @@ def epoch_of(moment: datetime) -> str:
 
 
 def epoch_start(epoch: str) -> datetime:
-    """The first moment of an epoch. Raises ValueError unless it reads `YYYYQn`."""
+    """The first moment of an epoch's quarter.
+
+    Raises ValueError unless it reads `YYYYQn`, or has a later letter for keys that were renewed within the quarter.
+    """
     year, quarter = _parts(_EPOCH, epoch)
     return datetime(year, 3 * quarter - 2, 1, tzinfo=UTC)
 
 
 def next_epoch(epoch: str) -> str:
-    """The epoch after this one; its start is this one's end."""
+    """The quarter after this one; its start is this one's end."""
     return epoch_of(epoch_start(epoch) + timedelta(days=93))
 
 
 def previous_epoch(epoch: str) -> str:
-    """The epoch before this one."""
+    """The quarter before this one."""
     return epoch_of(epoch_start(epoch) - timedelta(days=1))
 
 

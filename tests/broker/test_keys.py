@@ -12,14 +12,13 @@ from bekend_broker.keys import (
     create_secret,
     destroy_over,
     draft_manifest,
-    enrolled_epochs,
     evaluation_root,
     read_secret,
     record_root,
-    served_epochs,
 )
 from bekend_deploy.partners import BROKER_OIN, HAARLEM, POLITIE, ZSM_CONTEXT
 from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, next_epoch
+from bekend_proto.epochs import enrolled_epochs, served_epochs
 from bekend_proto.errors import BekendError, CovenantError, KeysError, SignatureError
 from bekend_proto.group import multiply_base
 from bekend_proto.oprf import derive_key

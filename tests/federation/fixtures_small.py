@@ -19,6 +19,7 @@ from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT, Partn
 from bekend_deploy.pki import TlsPaths
 from bekend_node.control_client import ControlClient
 from bekend_policy.load import load_covenant
+from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError
 from bekend_proto.v1.broker_pb2 import AttachRequest, Hello
 from bekend_proto.v1.broker_pb2_grpc import BrokerServiceStub
@@ -156,17 +157,20 @@ class Small:
 
 @contextmanager
 def small_federation(
-    folder: Path, settings: Settings | None = None, prepare: Callable[[Federation], None] = lambda _: None
+    folder: Path,
+    settings: Settings | None = None,
+    prepare: Callable[[Federation], None] = lambda _: None,
+    clock: Clock | None = None,
 ) -> Iterator[Small]:
     """Broker, OM, police and reclassering as processes, enrolled, with their filters at hand.
 
-    `prepare` changes what stands on disk before anything starts.
+    `prepare` changes what stands on disk before anything starts; `clock` says when the papers were made.
     """
     environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
     with (
         patch.object(processes, "BEKEND", LAUNCHER),
         patch.dict(os.environ, environment),
-        Federation.build(folder, persons=PERSONS, seed=3, settings=settings) as federation,
+        Federation.build(folder, persons=PERSONS, seed=3, settings=settings, clock=clock) as federation,
     ):
         small = Small(federation)
         prepare(federation)

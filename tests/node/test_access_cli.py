@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.clocks import SteeredClock
 from tests.support.covenants import NOW, POLITIE, RECLASSERING, key_of
-from tests.support.sealed import ANN, Archive
+from tests.support.sealed import ANN, BEN, Archive
 
 OIN = POLITIE
 runner = CliRunner()
@@ -139,6 +139,24 @@ def test_from_request_to_letter(tmp_path: Path, officer: tuple[Archive, list[str
     assert sorted(path.name for path in (tmp_path / "brief").iterdir()) == ["brief.html", "brief.json"]
     assert not (tmp_path / "verzoek.json.geheim").exists()
     assert not (tmp_path / "antwoord.json").exists()
+
+
+def test_fg_22_the_privacy_officer_sees_who_asked_about_a_canary(
+    tmp_path: Path, officer: tuple[Archive, list[str]]
+) -> None:
+    """ANN plays the canary: to the records a number is a number."""
+    archive, own = officer
+    archive.question([BEN])
+    archive.question([ANN], requester=OIN)
+    options = ask(tmp_path, archive, own)
+    assert run("kanarie", *options) == {"asked": []}
+    for path in tmp_path.glob("*.json*"):
+        path.unlink()
+    archive.question([ANN])
+    options = ask(tmp_path, archive, own)
+    (one,) = run("kanarie", *options, code=3)["asked"]
+    assert one["requester"] != OIN
+    assert not list(tmp_path.glob("**/brief*"))
 
 
 def test_a_letter_is_never_overwritten(tmp_path: Path, officer: tuple[Archive, list[str]]) -> None:

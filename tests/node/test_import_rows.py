@@ -251,14 +251,16 @@ def test_every_person_travels_once_in_whole_chunks_and_the_same_way_again(person
 
     def chunks(purpose: str) -> list[plan.Chunk]:
         windows = plan.windows(iter(people), plan.Report(), ended_before=THIS_MONTH)
-        return list(plan.full_chunks(windows, purpose, seed, b"bsn:canary"))
+        return list(plan.full_chunks(windows, purpose, seed, canaries))
 
+    canaries = [b"bsn:canary", b"bsn:other canary"]
     first = chunks("c/een")
     sent = [canonical for chunk in first for canonical, _ in chunk.persons]
-    assert sorted(sent) == sorted({person.canonical for person in people} | {b"bsn:canary"})
-    assert sum(chunk.size for chunk in first) == plan.full_elements(len(sent) - 1)
+    assert sorted(sent) == sorted({person.canonical for person in people} | {*canaries})
+    assert sum(chunk.size for chunk in first) == plan.full_elements(len(sent) - 2, 2)
     assert [chunk.index for chunk in first] == list(range(len(first)))
-    assert sum(chunk.canary is not None for chunk in first) == 1
+    found = {which: chunk.persons[at][0] for chunk in first for at, which in chunk.canaries.items()}
+    assert found == dict(enumerate(canaries))
     assert first == chunks("c/een")
     if len(sent) > 20:
         assert [chunk.persons for chunk in first] != [chunk.persons for chunk in chunks("c/twee")]

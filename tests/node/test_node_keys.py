@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from bekend_node.keys import NodeKeys, check_against, draft_manifest, enrolled_epochs, root_file, served_epochs
+from bekend_node.keys import NodeKeys, check_against, draft_manifest, root_file
+from bekend_proto.epochs import enrolled_epochs, served_epochs
 from bekend_proto.errors import KeysError
 from bekend_proto.group import multiply_base
 

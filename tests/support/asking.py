@@ -289,7 +289,7 @@ class Stage:
         self.asker = self.make_asker()
 
     def make_asker(self) -> Asker:
-        return Asker(self.asking, self.lines, CANARY, self.clock, self.something_came)
+        return Asker(self.asking, self.lines, [CANARY], self.clock, self.something_came)
 
     def something_came(self) -> None:
         self.came += 1

@@ -56,7 +56,7 @@ class EyesStage(Stage):
         return Asker(
             self.asking,
             self.lines,
-            CANARY,
+            [CANARY],
             self.clock,
             self.something_came,
             signals=self.signals,

@@ -91,7 +91,7 @@ class Answerer:
             )
             raise
         # One snapshot: a switch from here on changes nothing for this question.
-        serving = self.filters.serving(question.purpose, covenant)
+        serving = self.filters.answering(question.purpose, covenant, question.epoch)
         check_keys(question, serving, self.rules, now)
         check_records(question, sealed)
         broker = await self.directory.require(rules.covenant.broker_oin, question.broker_manifest)
@@ -140,7 +140,8 @@ class Answerer:
             purpose=question.purpose,
             persons=len(received),
         )
-        self.metrics.answered(question.purpose, perf_counter() - start)
+        if question.requester != question.source:
+            self.metrics.answered(question.purpose, perf_counter() - start)
         return reply
 
 

@@ -82,10 +82,13 @@ class Collects:
         """The pseudonyms that are still clients, and not shielded. For who has none a random one is looked for."""
         # Made for each person, so that the time that takes does not tell who has a pseudonym.
         strangers = [random_element() for _ in matters]
+        # The own canary stands in no register, and is told to nobody else.
+        own = self.registers.canaries(pending.purpose, pending.epoch) if pending.requester == pending.source else ()
         return {
             matter.pseudonym
             for matter, stranger in zip(matters, strangers, strict=True)
-            if belongs(
+            if matter.pseudonym in own
+            or belongs(
                 matter.pseudonym or stranger,
                 pending.purpose,
                 pending.epoch,

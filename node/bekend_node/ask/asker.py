@@ -9,6 +9,7 @@ outcomes.receipt
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -157,17 +158,17 @@ def _timed(measures: Measures, purpose: str) -> Callable[["asyncio.Task[None]"],
 class Asker:
     """Asks partners in the name of this node. One per node; any number of lookups at once.
 
-    `asking` gives this node's identity, covenant and manifests as they are now; `canary` is the only person about whom
-    the node may ask itself. `something_came` is called, without saying what, when a later answer came. `signals` looks
-    at each lookup of an officer. `listed` says whether somebody of the own list of colleagues is among these persons.
-    Neither `signals` nor `measures`, which counts, sees a canary.
+    `asking` gives this node's identity, covenant and manifests as they are now; `canaries` are the only persons about
+    whom the node may ask itself. `something_came` is called, without saying what, when a later answer came. `signals`
+    looks at each lookup of an officer. `listed` says whether somebody of the own list of colleagues is among these
+    persons. Neither `signals` nor `measures`, which counts, sees a canary.
     """
 
     def __init__(
         self,
         asking: Callable[[], Asking],
         lines: Sequence[BrokerLine],
-        canary: Identifier,
+        canaries: Sequence[Identifier],
         clock: Clock,
         something_came: Callable[[], None] = lambda: None,
         *,
@@ -178,7 +179,7 @@ class Asker:
         self._asking = asking
         self._measures = measures
         self._lines = tuple(lines)
-        self._canary = canary
+        self._canaries = tuple(canaries)
         self._signals = signals
         self._listed = listed
         self._clock = clock
@@ -437,16 +438,17 @@ class Asker:
         return await grant(asking.store, asking.covenant, wanted)
 
     async def ask_canary(self, purpose: str) -> Outcome:
-        """Ask this node itself about its own canary, all the way over the broker.
+        """Ask this node itself about one of its own canaries, all the way over the broker.
 
-        Anything but `bekend` means that this node misses somebody, or cannot answer. Raises RefusedError when this node
+        Anything but `bekend` means that this node misses somebody, or cannot answer; `in behandeling`, where its own
+        desk answers, becomes `bekend` at a later collect. Raises RefusedError when this node
         is no source for the purpose, BudgetError after 24 a day.
         """
         asking = self._now()
         now = self._clock.now()
         if asking.oin not in asking.covenant.sources(purpose):
             raise RefusedError("geen-bron", "Deze organisatie beantwoordt dit doel niet.")
-        inquiry = Inquiry(purpose, (self._canary,), (asking.oin,), CANARY_OFFICER)
+        inquiry = Inquiry(purpose, (secrets.choice(self._canaries),), (asking.oin,), CANARY_OFFICER)
         made = self._not_suspended(asking, plan_canary(asking.covenant, asking.oin, inquiry, now), None, now)
         outcomes = self._start(asking, inquiry, made, canary_spends(asking.oin, purpose, now))
         found = [outcome async for outcome in outcomes]

@@ -180,11 +180,12 @@ class Collector:
     async def _took(self, asking: Asking, question_id: bytes, number: int, states: States) -> None:
         """Write down what came, whatever it is; end what is over."""
         now = asking.clock.now()
-        came = gone = False
+        came = gone = own = False
 
         def work(sealed: bytes) -> Change:
-            nonlocal came, gone
+            nonlocal came, gone, own
             before = open_sealed(asking.state, question_id, sealed)
+            own = _is_own(asking, before)
             after = _with_states(before, number, states, milliseconds(now))
             over = number >= after.last_number and bool(states) and set(states) <= {_KNOWN, _CLOSED}
             if over or number >= after.end_number:
@@ -197,7 +198,7 @@ class Collector:
         await asking.store.pending.change(question_id, work, now)
         if gone:
             await asking.store.pending.empty_wal()
-        if came:
+        if came and not own:
             self._something_came()
 
     async def _end(self, asking: Asking, one: PendingQuestion, now: datetime) -> None:
@@ -211,7 +212,7 @@ class Collector:
 
         await asking.store.pending.change(one.question_id, work, now)
         await asking.store.pending.empty_wal()
-        if one.open:
+        if one.open and not _is_own(asking, one):
             self._something_came()
 
     # --- withdrawing
@@ -296,7 +297,14 @@ def _left(asking: Asking, one: PendingQuestion, now: datetime) -> Change:
     return Change(None) if expiry is None else Change(seal_pending(asking.state, left), due=-(-expiry // 1000))
 
 
-def _waits(asking: Asking, one: PendingQuestion) -> Waits:
+def _is_own(asking: Asking, one: PendingQuestion) -> bool:
+    """A node that asks itself about its canary: nobody waits for what comes of it."""
+    return one.source == asking.oin
+
+
+def _waits(asking: Asking, one: PendingQuestion) -> Waits | None:
+    if _is_own(asking, one):
+        return None
     return Waits(case_tag(asking.case_key, one.case), one.officer, one.purpose)
 
 

@@ -13,7 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from bekend_policy.terms import Mode
-from bekend_proto.clock import FRESHNESS, Clock, epoch_of, epoch_start, next_epoch
+from bekend_proto.clock import FRESHNESS, Clock
+from bekend_proto.epochs import is_served, quarter_of
 from bekend_proto.errors import (
     BekendError,
     CovenantError,
@@ -30,7 +31,6 @@ from bekend_proto.v1 import signed_pb2
 WAIT_SECONDS: Final = 5.0
 """How long a lookup, or an officer who opens a purpose, waits for a filter."""
 KEEP_PREVIOUS: Final = timedelta(seconds=10)
-EPOCH_OVERLAP: Final = timedelta(days=7)
 MAXIMUM_TAGS: Final = 1024 << 14
 """16.8 million tags, 128 MiB: above that a source is not believed."""
 _NO_TAGS: Final = body_hash(b"")
@@ -126,10 +126,10 @@ def _check_mode(header: signed_pb2.FilterHeader, agreed: Mode) -> None:
 
 def _check_epoch(epoch: str, now: datetime) -> None:
     try:
-        end = epoch_start(next_epoch(epoch))
+        quarter_of(epoch)
     except ValueError as error:
         raise MalformedError("the filter's epoch is no quarter") from error
-    if epoch != epoch_of(now) and not timedelta(0) <= now - end < EPOCH_OVERLAP:
+    if not is_served(epoch, now):
         raise KeysError("the filter is of an epoch that is not served now")
 
 

@@ -114,8 +114,6 @@ def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -
     decision = decide(covenant, _asked(covenant, own, own, inquiry), now)
     if not decision.allowed:
         raise _refused(decision)
-    if not _by_machine(decision):
-        raise RefusedError("handmatig", "Deze organisatie antwoordt voor dit doel niet automatisch: er is geen filter.")
     return Plan(purpose, ask=(own,), not_asked={}, judged=(judged(own, decision),))
 
 
@@ -262,10 +260,6 @@ def _why_not(oin: str, decision: Decision, chosen: Sequence[str]) -> str | None:
         remedy = f" {decision.remedy}" if decision.rule == CONSENT_RULE else ""
         return f"{decision.reason} (regel {decision.rule}).{remedy}"
     return None if oin in chosen else NOT_CHOSEN
-
-
-def _by_machine(decision: Decision) -> bool:
-    return decision.mode is not None and decision.mode.by_machine
 
 
 def _refused(decision: Decision) -> RefusedError:

@@ -24,6 +24,7 @@ from bekend_node.config import NodeConfig
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.compare import Compared, Named, Order
 from bekend_node.desk.matter import Matter, Stage, open_matter
+from bekend_node.desk.record import seal_desk_record
 from bekend_node.filters import Filters
 from bekend_node.keys import NodeKeys
 from bekend_node.rules import RulesInForce
@@ -43,7 +44,9 @@ LONGEST = 600.0
 
 
 class Comparing:
-    """Compares. `waiting` is called when something waits for a colleague, or for the privacy officer."""
+    """Compares. `waiting` is called when something waits for a colleague, or for the privacy officer; `canary_asked`
+    when somebody else asked about a canary of this node.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Comparing:
         desk: DeskStore,
         clock: Clock,
         waiting: Callable[[], None],
+        canary_asked: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._keys = keys
@@ -67,6 +71,7 @@ class Comparing:
         self._desk = desk
         self._clock = clock
         self._waiting = waiting
+        self._canary_asked = canary_asked
         self._named = asyncio.Event()
         # What came before a stop waits since then.
         self._named.set()
@@ -179,9 +184,36 @@ class Comparing:
             # The same again after a crash: recorded once.
             name = blake2b(f"{one.stage}:{pending.question_hash}:{person}".encode(), digest_size=16).digest()
             await self._store.keep_desk_record(bytes.fromhex(one.record), self._clock.now(), name=name)
+        if one.pseudonym and bytes.fromhex(one.pseudonym) in self._registers.canaries(pending.purpose, pending.epoch):
+            return await self._canary(pending, person, bytes.fromhex(one.pseudonym))
         if not one.pseudonym or await self._belongs(pending, bytes.fromhex(one.pseudonym)):
             return bytes.fromhex(one.sealed), one
         return Matter(Stage.NOTHING).seal(self._keys.desk_box), Compared(Stage.NOTHING, "")
+
+    async def _canary(self, pending: Pending, person: int, pseudonym: bytes) -> tuple[bytes, Compared]:
+        """A canary is nobody. The own node's question is released by itself; anybody else's is an alarm (FG-22).
+
+        To its requester that is a person who is not known here; what it was goes to the privacy officer.
+        """
+        box = self._keys.desk_box
+        if pending.requester == self._config.oin:
+            return Matter(Stage.RELEASED, pseudonym=pseudonym).seal(box), Compared(Stage.RELEASED, "")
+        log(logs.CANARY_ASKED, requester=pending.requester, purpose=pending.purpose)
+        self._canary_asked()
+        officer, now = self._rules.now.manifest.privacy_officer, self._clock.now()
+        assert officer is not None
+        facts = {
+            "at": now.isoformat(timespec="seconds"),
+            "question": pending.question_id,
+            "question_hash": pending.question_hash,
+            "person": person,
+            "requester": pending.requester,
+            "purpose": pending.purpose,
+            "what": "canary",
+        }
+        name = blake2b(f"canary:{pending.question_hash}:{person}".encode(), digest_size=16).digest()
+        await self._store.keep_desk_record(seal_desk_record(officer, facts), now, name=name)
+        return Matter(Stage.NOTHING).seal(box), Compared(Stage.NOTHING, "")
 
     async def _belongs(self, pending: Pending, pseudonym: bytes) -> bool:
         return await asyncio.to_thread(

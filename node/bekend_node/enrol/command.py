@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 from bekend_policy.manifest import KeyManifest
 from bekend_proto.clock import Clock, day_of, epoch_of, next_epoch
+from bekend_proto.epochs import enrolled_epochs, is_enrolled, quarter_of
 from bekend_proto.errors import BekendError, KeysError, UnreachableError, from_rpc_error
 from bekend_proto.identifiers import Identifier
 from bekend_proto.incarnation import own
@@ -25,7 +26,7 @@ from bekend_node.enrol.plan import Report
 from bekend_node.enrol.rows import ImportFaultError, RowRules
 from bekend_node.enrol.run import Enroller, GuardError, Progress, Task, check_as_of, file_source
 from bekend_node.enrol.shield import shield_source
-from bekend_node.keys import NodeKeys, enrolled_epochs
+from bekend_node.keys import NodeKeys
 from bekend_node.rules import Rules, load_rules
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers
@@ -87,10 +88,10 @@ async def enrol_file(
             rules,
             approved.digest,
             keys=enroller.keys,
-            canary=config.canary_identifier.canonical,
+            canaries=b"".join(one.canonical for one in config.canary_identifiers),
             now=now,
         )
-        epoch = _epoch(wanted.epoch, now)
+        epoch = _epoch(wanted, now, enroller)
         return await enroller.run(Task(wanted.register, epoch, as_of, wanted.confirm_shrink), source)
 
 
@@ -113,7 +114,7 @@ async def shield_persons(
         purposes = enroller.rules.purposes_of(SHIELDED)
         announced = {epoch for _, _, epoch in enroller.rules.manifest.evaluation_keys}
         known = {epoch for _, _, epoch in enroller.broker.evaluation_keys}
-        epochs = tuple(epoch for epoch in enrolled_epochs(now) if epoch in announced & known)
+        epochs = tuple(epoch for epoch in enrolled_epochs(now, announced) if epoch in announced & known)
         if not purposes or not epochs:
             raise KeysError("the manifests of node and broker share no epoch: have a new manifest signed")
         # Asked before the first of these epochs has a list.
@@ -190,9 +191,20 @@ def _mapping(config: NodeConfig, wanted: Wanted) -> ApprovedMapping:
     return approved
 
 
-def _epoch(text: str, now: datetime) -> str:
+def _epoch(wanted: Wanted, now: datetime, enroller: Enroller) -> str:
+    """The epoch that is meant. `current`: of the present quarter the newest that both manifests name.
+
+    Changes go to the newest in which the register has a list: they would begin none. Raises GuardError.
+    """
+    own, broker = (manifest.evaluation_keys for manifest in (enroller.rules.manifest, enroller.broker))
+    both = {epoch for _, _, epoch in own} & {epoch for _, _, epoch in broker}
     present = epoch_of(now)
-    epoch = {"current": present, "next": next_epoch(present)}.get(text, text)
-    if epoch not in enrolled_epochs(now):
-        raise GuardError("epoch", f"{epoch} cannot be enrolled now: the next epoch opens 14 days before it starts")
+    current = [epoch for epoch in enrolled_epochs(now, both) if epoch in both and quarter_of(epoch) == present]
+    if wanted.changes:
+        listed = {one.epoch for one in enroller.registers.generations() if one.register == wanted.register}
+        current = [epoch for epoch in current if epoch in listed]
+    named = {"current": current[-1] if current else present, "next": next_epoch(present)}
+    epoch = named.get(wanted.epoch, wanted.epoch)
+    if not is_enrolled(epoch, now):
+        raise GuardError("epoch", f"{epoch} cannot be enrolled now: the next quarter opens 14 days before it starts")
     return epoch

@@ -7,10 +7,11 @@ holding the same persons, so that not even staged rows can be joined.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 from bekend_proto.octets import blake, i2osp, lp
 
@@ -22,6 +23,10 @@ WINDOW = 64 * CHUNK
 """Persons that are merged and shuffled together: what an import holds in memory."""
 SMALLEST_CHANGE = 16
 SHOWN_REFUSALS = 20
+
+
+_Person: TypeAlias = tuple[bytes, int, int | None]
+"""Canonical identifier, end month, and which canary it is, if it is one."""
 
 
 @dataclass
@@ -46,13 +51,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Persons that travel under one proof for one purpose. `size` is padded; `canary` is an index or None."""
+    """Persons that travel under one proof for one purpose. `size` is padded; `canaries`: index -> which."""
 
     purpose: str
     index: int
     persons: tuple[tuple[bytes, int], ...]
     size: int
-    canary: int | None
+    canaries: Mapping[int, int]
 
 
 Window = dict[bytes, int]
@@ -103,9 +108,9 @@ def changes_window(path: Path, rows: Iterable[Person | Refused], report: Report)
     return window
 
 
-def full_elements(persons: int) -> int:
-    """Elements that a full import sends: the persons, the canary, and padding to whole chunks."""
-    return -(-(persons + 1) // CHUNK) * CHUNK
+def full_elements(persons: int, canaries: int = 1) -> int:
+    """Elements that a full import sends: the persons, the canaries, and padding to whole chunks."""
+    return -(-(persons + canaries) // CHUNK) * CHUNK
 
 
 def change_elements(persons: int) -> int:
@@ -113,16 +118,16 @@ def change_elements(persons: int) -> int:
     return max(SMALLEST_CHANGE, 1 << max(persons - 1, 0).bit_length())
 
 
-def full_chunks(all_windows: Iterable[Window], purpose: str, seed: bytes, canary: bytes) -> Iterator[Chunk]:
-    """Chunks of a full import for one purpose, window by window; the last holds the canary and the padding."""
+def full_chunks(all_windows: Iterable[Window], purpose: str, seed: bytes, canaries: Sequence[bytes]) -> Iterator[Chunk]:
+    """Chunks of a full import for one purpose, window by window; the last hold the canaries and the padding."""
     source = iter(all_windows)
     window: Window | None = next(source)
     number = 0
     while window is not None:
         after = next(source, None)
-        persons: list[tuple[bytes, int, bool]] = [(key, month, False) for key, month in window.items()]
+        persons: list[_Person] = [(key, month, None) for key, month in window.items()]
         if after is None:
-            persons.append((canary, 0, True))
+            persons += [(canary, 0, which) for which, canary in enumerate(canaries)]
         yield from _cut(purpose, number * (WINDOW // CHUNK), _shuffled(persons, seed, purpose, number), CHUNK)
         window, number = after, number + 1
 
@@ -130,26 +135,24 @@ def full_chunks(all_windows: Iterable[Window], purpose: str, seed: bytes, canary
 def change_chunks(window: Window, purpose: str, seed: bytes) -> Iterator[Chunk]:
     """Chunks of a file of changes for one purpose, padded to a power of two in all."""
     total = change_elements(len(window))
-    persons = _shuffled([(key, month, False) for key, month in window.items()], seed, purpose, 0)
+    persons = _shuffled([(key, month, None) for key, month in window.items()], seed, purpose, 0)
     chunks = list(_cut(purpose, 0, persons, min(CHUNK, total)))
     yield from chunks
     for index in range(len(chunks), -(-total // CHUNK)):
-        yield Chunk(purpose, index, (), min(CHUNK, total), None)
+        yield Chunk(purpose, index, (), min(CHUNK, total), {})
 
 
-def _cut(purpose: str, first: int, persons: Iterable[tuple[bytes, int, bool]], size: int) -> Iterator[Chunk]:
+def _cut(purpose: str, first: int, persons: Iterable[_Person], size: int) -> Iterator[Chunk]:
     source = iter(persons)
     for index in range(first, first + WINDOW // CHUNK + 1):
         part = list(islice(source, size))
         if not part:
             return
-        canary = next((at for at, (_, _, is_canary) in enumerate(part) if is_canary), None)
-        yield Chunk(purpose, index, tuple((key, month) for key, month, _ in part), size, canary)
+        canaries = {at: which for at, (_, _, which) in enumerate(part) if which is not None}
+        yield Chunk(purpose, index, tuple((key, month) for key, month, _ in part), size, canaries)
 
 
-def _shuffled(
-    persons: list[tuple[bytes, int, bool]], seed: bytes, purpose: str, window: int
-) -> list[tuple[bytes, int, bool]]:
+def _shuffled(persons: list[_Person], seed: bytes, purpose: str, window: int) -> list[_Person]:
     # Only the order depends on this generator: what is sent is blinded afresh with the system's randomness.
     order = random.Random(blake(32, b"bekend1-order", lp(purpose.encode()) + i2osp(window, 4), seed))  # noqa: S311
     order.shuffle(persons)

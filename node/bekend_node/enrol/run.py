@@ -188,7 +188,11 @@ class Enroller:
     async def _send(self, task: Task, source: Source, work: Import, report: plan.Report) -> None:
         """Purpose by purpose: one stream at a time, each with a reading of the file of its own."""
         persons = report.persons
-        elements = plan.change_elements(persons) if source.changes else plan.full_elements(persons)
+        elements = (
+            plan.change_elements(persons)
+            if source.changes
+            else plan.full_elements(persons, len(self.config.canary_identifiers))
+        )
         each = -(-elements // plan.CHUNK)
         pipeline = _Pipeline(self, task, work, total=each * len(work.import_ids))
         for purpose, import_id in sorted(work.import_ids.items()):
@@ -204,7 +208,7 @@ class Enroller:
         again = source.read(plan.Report())
         if source.changes:
             return plan.change_chunks(next(again), purpose, work.seed)
-        return plan.full_chunks(again, purpose, work.seed, self.config.canary_identifier.canonical)
+        return plan.full_chunks(again, purpose, work.seed, [one.canonical for one in self.config.canary_identifiers])
 
     def _enrolment(
         self, task: Task, source: Source, purpose: str, import_id: bytes, elements: int
@@ -297,7 +301,9 @@ class Enroller:
         for purpose, canary in canaries.items():
             known = self.registers.canary(purpose, task.epoch)
             others = [g for g in self.registers.generations() if (g.purpose, g.epoch) == (purpose, task.epoch)]
-            if known is not None and known != canary and any(g.register != task.register for g in others):
+            # More canaries than before are no other ones.
+            same = known is None or canary.startswith(known) or known.startswith(canary)
+            if not same and any(g.register != task.register for g in others):
                 raise GuardError(
                     "canary",
                     f"the canary's pseudonym for {purpose} in {task.epoch} changed: was `canary` in node.yaml changed? "
@@ -353,19 +359,19 @@ class _Pipeline:
             blinds=blinds,
         )
         pseudonyms = await loop.run_in_executor(enroller.executor, finish)
-        canary = None if chunk.canary is None else pseudonyms[chunk.canary]
+        canaries = {which: pseudonyms[at] for at, which in chunk.canaries.items()}
         # Sorted before it touches the disk: the order in which they were sent is nobody's business.
         records = sorted(
             pseudonym_file.record(pseudonym, month)
             for at, (pseudonym, (_, month)) in enumerate(zip(pseudonyms, chunk.persons, strict=True))
-            if at != chunk.canary
+            if at not in chunk.canaries
         )
-        await enroller.registers.stage(self.work.id, purpose, chunk.index, b"".join(records), canary)
+        await enroller.registers.stage(self.work.id, purpose, chunk.index, b"".join(records), canaries)
         self.count(1)
 
 
 def file_source(
-    path: Path, rules: RowRules, mapping_digest: str, keys: NodeKeys, canary: bytes, *, now: datetime
+    path: Path, rules: RowRules, mapping_digest: str, keys: NodeKeys, canaries: bytes, *, now: datetime
 ) -> Source:
     """A CSV as the source of an import. Raises ImportFaultError when it cannot be read."""
     this_month = month_number(month_of(now))
@@ -379,7 +385,7 @@ def file_source(
 
     # Everything that fixes what is sent: another file, mapping, date or canary is another import.
     settings = f"{mapping_digest} {rules.changes} {rules.as_of} {this_month} {rules.registration_months}".encode()
-    key = crypto.fingerprint_key(keys.state, settings + canary)
+    key = crypto.fingerprint_key(keys.state, settings + canaries)
     again = partial(fingerprint, path, key)
     return Source(read, again(), rules.changes, rules.mapping.identifier_kind, again)
 

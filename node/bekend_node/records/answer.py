@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from bekend_policy.deferring import Deferral
 from bekend_policy.load import load_covenant
 from bekend_policy.manifest import open_manifest
 from bekend_policy.model import Covenant
@@ -42,11 +43,55 @@ class Given:
     workers: int = 0
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What was opened, and what the export says besides. `since`: the first day of the oldest month in the reply."""
+
+    covenants: Covenants
+    asked: Asked
+    part: Part
+    deferrals: Sequence[Deferral]
+    desk: str | None
+    since: date
+
+
 def answer(given: Given, now: datetime, progress: Callable[[str], Progress]) -> tuple[Facts, Findings]:
     """What the letter says.
 
     `progress` gives, for a stage (`vragen`, `eigen`), a function that shows how far it is. Raises CovenantFaults,
     KeysError, MalformedError, SignatureError, ProofError, and RefusedError when a deferral must be looked at first.
+    """
+    opened = open_records(given, now, progress("vragen"))
+    covenants, asked, part = opened.covenants, opened.asked, opened.part
+    own, faults = own_answers(
+        given.export, [key.opening for key in given.keys], asked.identifier, progress("eigen"), given.workers
+    )
+    today = day_of(now)
+    findings = assemble(
+        asked.oin,
+        covenants,
+        part.matches,
+        own,
+        registration=given.registration,
+        deferrals=opened.deferrals,
+        faults=(*part.faults, *faults),
+        today=today,
+    )
+    facts = Facts(
+        organisation=covenants.now.participants[asked.oin],
+        desk=opened.desk,
+        asked_on=day_of(asked.made),
+        written_on=today,
+        since=opened.since,
+        registration_given=given.registration is not None,
+    )
+    return facts, findings
+
+
+def open_records(given: Given, now: datetime, progress: Progress) -> Opened:
+    """What others asked about the person of a request: every sealed record of the export, opened and compared.
+
+    Raises as `answer`.
     """
     covenants = _covenants(given, now)
     covenant = covenants.now
@@ -64,31 +109,11 @@ def answer(given: Given, now: datetime, progress: Callable[[str], Progress]) -> 
         values,
         asked.oin,
         kept_since=milliseconds(years_before(now, shortest_term(covenant)) + _MARGIN),
-        progress=progress("vragen"),
+        progress=progress,
         workers=given.workers,
     )
     _check_months(part, broker.record_keys.keys())
-    own, faults = own_answers(given.export, openers, asked.identifier, progress("eigen"), given.workers)
-    today = day_of(now)
-    findings = assemble(
-        asked.oin,
-        covenants,
-        part.matches,
-        own,
-        registration=given.registration,
-        deferrals=deferrals,
-        faults=(*part.faults, *faults),
-        today=today,
-    )
-    facts = Facts(
-        organisation=covenant.participants[asked.oin],
-        desk=own_manifest.desk,
-        asked_on=day_of(asked.made),
-        written_on=today,
-        since=month_start(min(values)).date(),
-        registration_given=given.registration is not None,
-    )
-    return facts, findings
+    return Opened(covenants, asked, part, deferrals, own_manifest.desk, month_start(min(values)).date())
 
 
 def _open_asked(given: Given) -> Asked:

@@ -12,7 +12,7 @@ from bekend_proto.clock import AMSTERDAM, SystemClock, from_milliseconds
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.records import deferral_cli, keys_cli
-from bekend_node.records.answer import Given, answer
+from bekend_node.records.answer import Given, answer, open_records
 from bekend_node.records.files import read_file, write_together
 from bekend_node.records.findings import Findings
 from bekend_node.records.letter import letter_html, letter_json
@@ -205,6 +205,53 @@ def answer_command(  # noqa: PLR0917 - options have names on the command line
                 destroy(path)
         say(as_json, _facts(page, data, findings), *_lines(page, findings))
     raise typer.Exit(NOT_GOOD if findings.faults else 0)
+
+
+@app.command("kanarie")
+def canary_command(  # noqa: PLR0917 - options have names on the command line
+    file: Annotated[Path, typer.Option("--verzoek", help="Het verzoek over een kanarie; het geheim staat ernaast.")],
+    reply: Annotated[Path, typer.Option("--antwoord", help="Het antwoord van de makelaar.")],
+    exported: Annotated[Path, typer.Option("--export", help="De export van uw node.")],
+    key_files: KeyFiles,
+    covenants: Annotated[
+        list[Path], typer.Option("--convenant", help="Map van het convenant dat nu geldt; oudere versies daarna.")
+    ],
+    anchor: Annotated[
+        str, typer.Option("--anker", help="Openbare sleutel van uw ondertekenaar, of een bestand ermee.")
+    ],
+    passphrase_files: Annotated[
+        list[Path] | None, typer.Option("--wachtwoordbestand", help="Een per sleutel, in dezelfde volgorde.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--processen", min=0, help="Hoeveel tegelijk; 0: alle kernen.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Kijk of een ander naar een kanarie van uw node heeft gevraagd. Zonder netwerk; er komt geen brief.
+
+    Een kanarie is een nummer van niemand. Vraagt een ander ernaar, dan probeert iemand nummers uit, of is er een lijst
+    van uw node gelekt. Doe dit elke maand, voor elke kanarie die in node.yaml staat.
+    """
+    with faults(as_json):
+        given = Given(
+            keys=officer_keys(key_files, passphrase_files or []),
+            secret=read_file(private_file(file)),
+            reply=read_file(reply),
+            export=exported,
+            covenants=covenants,
+            anchor=anchor_of(anchor),
+            workers=workers,
+        )
+        with bars(_STAGES) as stage:
+            found = open_records(given, SystemClock().now(), stage("vragen")).part.matches
+        rows = [{"requester": one.requester, "purpose": one.purpose, "question": one.hash} for one in found]
+        lines = [
+            f"ALARM: {one.requester} vroeg naar deze kanarie, voor {one.purpose}, op "
+            f"{from_milliseconds(one.time).astimezone(AMSTERDAM):%d-%m-%Y %H:%M}."
+            for one in found
+        ]
+        if found:
+            lines.append("Vraag die partner waarom, en bespreek het met uw FG. Bewaar de export.")
+        say(as_json, {"asked": rows}, *(lines or ["Niemand anders heeft naar deze kanarie gevraagd."]))
+    raise typer.Exit(NOT_GOOD if found else 0)
 
 
 def private_file(file: Path) -> Path:
