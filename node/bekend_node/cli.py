@@ -25,6 +25,7 @@ from bekend_node import (
     covenant_cli,
     desk_cli,
     inbox_cli,
+    leave_cli,
     questions_cli,
     raise_cli,
     retention_cli,
@@ -37,7 +38,7 @@ from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
 from bekend_node.enrol.plan import Report
 from bekend_node.keys import NodeKeys
-from bekend_node.setup import configuration, draw_canary, make_draft
+from bekend_node.setup import configuration, draw_canary, for_partner, make_draft
 from bekend_node.terminal import AsJson, Config, faults, read_persons, say
 
 NOT_GOOD: Final = FAILED
@@ -95,6 +96,7 @@ app = typer.Typer(
 
 app.add_typer(covenant_cli.app)
 app.command("inbox")(inbox_cli.inbox)
+app.command("leave")(leave_cli.leave)
 app.command("raise")(raise_cli.raise_limit)
 app.command("signals")(signals_cli.signals)
 app.add_typer(questions_cli.app)
@@ -116,17 +118,27 @@ app.add_typer(colleagues_cli.app)
 def init(  # noqa: PLR0917 - options have names on the command line
     config: Config = Path("node.yaml"),
     oin: Annotated[str | None, typer.Option(help="OIN of this partner, 20 positions.")] = None,
-    anchor: Annotated[str | None, typer.Option(help="Public key of the own ondertekenaar.")] = None,
+    anchor: Annotated[str | None, typer.Option(help="Public key of the own ondertekenaar, or a file with it.")] = None,
     broker: Annotated[str | None, typer.Option(help="host:port of the broker.")] = None,
     covenant: Annotated[str | None, typer.Option(help="Folder of the covenant.")] = None,
+    approver: Annotated[
+        list[str] | None, typer.Option(help="Public key of who approves mappings, or a file with it. Twice.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a commented configuration, and make the keys. Nothing is ever overwritten."""
+    """Write a commented configuration, and make the keys. Nothing is ever overwritten.
+
+    With the covenant's folder it names the registers and the purposes that the covenant gives this partner.
+    """
     with faults(as_json):
         made: list[Path] = []
         if not config.exists():
-            answers = {"oin": oin, "anchor": anchor, "address": broker, "covenant": covenant, "canary": draw_canary()}
+            answers = {"oin": oin, "anchor": _vkey(anchor), "address": broker, "covenant": covenant}
+            answers["canary"] = draw_canary()
             text = configuration({key: value for key, value in answers.items() if value})
+            if oin and covenant:
+                folder = config.resolve().parent / covenant
+                text = for_partner(text, oin, folder, [key for value in approver or () if (key := _vkey(value))])
             config.parent.mkdir(parents=True, exist_ok=True)
             with config.open("x", encoding="utf-8") as file:
                 file.write(text)
@@ -142,6 +154,13 @@ def init(  # noqa: PLR0917 - options have names on the command line
             *(f"made {path}" for path in made),
             f"Fill in {config}, then run: bekend node manifest --config {config}",
         )
+
+
+def _vkey(value: str | None) -> str | None:
+    """A public key as it was given, or from the file that holds it."""
+    if value is None or "+" in value:
+        return value
+    return Path(value).read_text(encoding="utf-8").strip()
 
 
 @app.command()

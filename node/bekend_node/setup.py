@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib.resources import files
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bekend_policy.load import load_covenant
 from bekend_policy.manifest import KeyManifest, closed_logs, parse_manifest
+from bekend_policy.model import Covenant
 from bekend_policy.sign import write_atomic
 from bekend_proto import log_table
 from bekend_proto.errors import BekendError, CovenantError, KeysError
@@ -41,6 +42,38 @@ def configuration(answers: Mapping[str, str]) -> str:
     return text
 
 
+def for_partner(text: str, oin: str, covenant: Path, approvers: Sequence[str]) -> str:
+    """The configuration with what the covenant says of this partner: its registers, and what a colleague decides on.
+
+    `covenant` is left alone when there is no such folder yet. Raises CovenantFaults, CovenantError.
+    """
+    if approvers:
+        lines = "".join(f"  - {json.dumps(vkey)}\n" for vkey in approvers)
+        text = _block(text, "approvers", lines)
+    if not covenant.is_dir():
+        return text
+    served = _participant(load_covenant(covenant), oin, covenant).served_by(oin)
+    names = dict.fromkeys(name for _, source in served for name in source.registers)
+    if names:
+        one = "  {0}:\n    mapping: mappings/{0}.note\n    size: 2000\n"
+        text = _block(text, "registers", "".join(one.format(name) for name in names))
+    by_hand = ", ".join(purpose for purpose, source in served if not source.mode.by_machine)
+    if not by_hand:
+        return re.sub(r"^desk_staff:\n( .*\n)+", "", text, flags=re.MULTILINE)
+    return re.sub(r"^    purposes: \[.*\]$", f"    purposes: [{by_hand}]", text, flags=re.MULTILINE)
+
+
+def _block(text: str, key: str, lines: str) -> str:
+    """The text with other lines under a key of the first level."""
+    return re.sub(rf"^{key}:\n( .*\n)+", lambda _: f"{key}:\n{lines}", text, count=1, flags=re.MULTILINE)
+
+
+def _participant(covenant: Covenant, oin: str, folder: Path) -> Covenant:
+    if oin not in covenant.participants:
+        raise CovenantError(f"{folder}: the covenant names no participant {oin}: check the OIN")
+    return covenant
+
+
 def draw_canary() -> str:
     """A random number of the reserved range 9999xxxxx, which is given to nobody."""
     while True:
@@ -57,11 +90,7 @@ def make_draft(config: NodeConfig, now: datetime, leaving: Collection[str] = ())
     `leaving`: epochs whose keys it names no more. It names the keys of the TLS certificates too. Raises CovenantError,
     KeysError, TlsFilesError: each says what to do.
     """
-    covenant = load_covenant(config.covenant)
-    if config.oin not in covenant.participants:
-        raise CovenantError(
-            f"{config.covenant}: the covenant names no participant {config.oin}: check `oin` in node.yaml"
-        )
+    covenant = _participant(load_covenant(config.covenant), config.oin, config.covenant)
     if config.desk is None:
         raise KeysError("the manifest names a desk for officers elsewhere (FG-11): set `desk` in node.yaml")
     keys = NodeKeys.load(config.keys, config.oin)

@@ -81,12 +81,18 @@ def keygen(
 ) -> None:
     """Maak een ondertekensleutel. Het bestand wordt nooit overschreven; toon anderen alleen de openbare sleutel."""
     with faults_shown(as_json):
+        public = file.with_suffix(".vkey")
+        if public.exists():
+            raise CovenantFaults(
+                [Fault(str(public), 0, "bestaat al", "Een sleutel wordt nooit overschreven: geef een andere naam.")]
+            )
         key = create_signing_key(file, name, _passphrase(passphrase_file, new=True))
+        public.write_text(f"{key.vkey}\n", "utf-8", newline="\n")
         say(
             as_json,
-            {"file": str(file), "name": key.name, "vkey": key.vkey},
+            {"file": str(file), "name": key.name, "vkey": key.vkey, "public": str(public)},
             f"Sleutel gemaakt: {file}. Bewaar hem buiten het netwerk, met een kopie op een tweede plek.",
-            f"Openbare sleutel, voor deelnemers/ of afspraken.yaml:\n{key.vkey}",
+            f"Openbare sleutel, voor deelnemers/ of afspraken.yaml, ook in {public}:\n{key.vkey}",
         )
 
 
@@ -247,7 +253,9 @@ def _anchor(value: str) -> str:
 
 def _passphrase(file: Path | None, *, new: bool) -> str:
     if file is None:
-        return str(typer.prompt("Wachtwoord", hide_input=True, confirmation_prompt=new, err=True))
+        return str(
+            typer.prompt("Wachtwoord", hide_input=True, confirmation_prompt="Nog een keer" if new else False, err=True)
+        )
     if open_to_others(file.stat().st_mode):
         raise CovenantFaults([Fault(str(file), 0, "ook anderen mogen dit bestand lezen", f"Draai 'chmod 600 {file}'.")])
     return file.read_text("utf-8").split("\n", 1)[0]

@@ -1,6 +1,8 @@
-"""docs/operator.md, step by step, by its own commands: keys, covenant, broker, two nodes, lists, a question.
+"""docs/operator.md and docs/first-install.md by their own commands: keys, covenant, broker, two nodes, list, question.
 
-OM asks, reclassering answers. Certificates come from a throw-away authority; everything else is made by `bekend`.
+OM asks, reclassering answers. Reclassering is a newcomer: every block of docs/first-install.md is copied into a shell
+on a clean folder, from a signed wheelhouse and without an index. Certificates come from a throw-away authority with an
+intermediate, as a partner gets them; everything else is made by `bekend`.
 """
 
 import json
@@ -9,6 +11,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,19 +21,21 @@ from unittest.mock import patch
 import pytest
 import yaml
 from bekend_deploy import processes
-from bekend_deploy.pki import Authority, TlsPaths
 from bekend_deploy.processes import BEKEND, Process, free_ports
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Mode
+from bekend_proto.identity import TlsFiles
 
 from tests.support.confined import CONFINED, UNIT_OF, may_confine
+from tests.support.pages_run import Block, Shell, blocks
+from tests.support.pki import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = "00000099000000009000"
 OM = "00000099000000001000"
 RECLASSERING = "00000099000000003000"
-PURPOSES = ("zsm-context", "zvh-weging-betrokkenheid", "nazorg-ex-gedetineerden")
-KNOWN = ("999990019", "999990020")
+PHRASES = ("paard batterij nietje juist", "lamp gordijn fiets regen")
+KNOWN = ("999990019",)
 UNKNOWN = "999990342"
 
 
@@ -42,6 +47,7 @@ class Installation:
     running: list[Process] = field(default_factory=list)
     command: tuple[str, ...] = BEKEND
     """What the shipped systemd units start, under their restrictions where this machine can put those on."""
+    newcomer: "Newcomer" = field(init=False)
 
     def bekend(self, *words: object, stdin: str = "", code: int = 0) -> str:
         unit = tuple(map(str, words[:2])) in UNIT_OF
@@ -81,39 +87,140 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Everything of the page up to its step 5, done once."""
+    """Operator and OM by docs/operator.md; reclassering joins by docs/first-install.md, on a machine of its own."""
     it = Installation(tmp_path_factory.mktemp("eerste"))
     if may_confine():
         it.command = CONFINED
-    (it.folder / "pass").write_text("paard batterij nietje juist\n")
+    (it.folder / "pass").write_text(f"{PHRASES[0]}\n")
     (it.folder / "pass").chmod(0o600)
-    (it.folder / "pass-2").write_text("lamp gordijn fiets regen\n")
+    (it.folder / "pass-2").write_text(f"{PHRASES[1]}\n")
     (it.folder / "pass-2").chmod(0o600)
     now = datetime.now(UTC)
-    authority = Authority(it.folder / "pki", now)
-    port = free_ports(1)[0]
+    authority = Authority(it.folder / "pki", "Staat der Nederlanden Private Root CA (trial)")
     try:
-        keys = _persons(it)
-        _covenant(it, keys, now)
-        _broker(it, keys["beheerder"], authority.issue("broker", "Beheer", OPERATOR), port)
-        for name, oin in (("om", OM), ("reclassering", RECLASSERING)):
-            _node(it, name, oin, keys, authority.issue(name, name, oin), port, now)
-        it.running[0].ready(lambda: "broker" in it.running[0].tail(), 30)
-        _list(it)
+        it.newcomer = Newcomer(it, tmp_path_factory.mktemp("nieuw"), authority, now)
+        it.newcomer.write_down()
         yield it
     finally:
         for process in it.running:
             process.stop()
 
 
+class Newcomer:
+    """Two administrators of reclassering who follow docs/first-install.md, and what the others do meanwhile."""
+
+    def __init__(self, it: Installation, folder: Path, authority: Authority, now: datetime) -> None:
+        self.it, self.folder, self.now = it, folder, now
+        self.port = free_ports(1)[0]
+        self.authority = authority.subordinate("TRIAL PKIoverheid Private Services CA")
+        self.keys = _persons(it)
+        self._bring()
+        path = f"{folder / 'venv' / 'bin'}:/usr/bin:/bin"
+        environment = {"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8", "TERM": "dumb", "COLUMNS": "200"}
+        self._typed = ""
+        self.shell = Shell(folder, environment, self._type)
+        for block in blocks(ROOT / "docs" / "first-install.md"):
+            self._follow(block)
+
+    def _type(self, prompt: str) -> str:
+        if "Nog een keer" not in prompt:
+            self._typed = PHRASES["plaatsvervanger" in prompt]
+        return self._typed
+
+    def _follow(self, block: Block) -> None:
+        text = block.text.replace("broker.example.nl:7443", f"localhost:{self.port}")
+        if block.kind == "yaml":
+            wanted = dict(line.split(": ", 1) for line in text.splitlines())
+            self.it.edit(self.folder / "node.yaml", **wanted, metrics=f"127.0.0.1:{free_ports(1)[0]}")
+        elif block.kind == "sh service":
+            self._serve()
+        elif "bekend policy check" in text:
+            self._covenant_arrives()
+            self.shell.run(text)
+            self._others_go_on()
+        elif "bekend node doctor" in text:
+            self.it.running[-1].ready(self._answers, 60)
+            self.said = self.shell.run(text, codes=(0, 6))
+        else:
+            self.shell.run(text)
+
+    def _bring(self) -> None:
+        """What a newcomer got: a signed wheelhouse, a key to verify it with, certificates."""
+        wheelhouse = self.folder / "wheelhouse"
+        words = [sys.executable, str(ROOT / "deploy" / "wheelhouse.py"), str(wheelhouse)]
+        subprocess.run(words, check=True, timeout=300, capture_output=True)
+        publisher = self.it.keygen("uitgever.key", f"bekend/{OPERATOR}/uitgever")
+        self.it.sign(wheelhouse / "wheelhouse", "uitgever.key")
+        (self.folder / "uitgever.vkey").write_text(f"{publisher}\n")
+        shutil.copy(ROOT / "deploy" / "verify_wheelhouse.py", self.folder)
+        files = issued(self.authority, RECLASSERING)
+        (self.folder / "tls").mkdir()
+        for source, name in (
+            (files.certificate, "node.pem"),
+            (files.key, "node.key"),
+            (files.authorities, "authorities.pem"),
+        ):
+            shutil.copy(source, self.folder / "tls" / name)
+
+    def _covenant_arrives(self) -> None:
+        """The federation wrote the newcomer's keys into the covenant, and the others signed."""
+        for role, name in (("ondertekenaar", "reclassering"), ("jurist", "reclassering-jurist")):
+            self.keys[name] = (self.folder / f"{role}.vkey").read_text().strip()
+        _covenant(self.it, self.keys, self.now)
+        shutil.copytree(self.it.folder / "convenant", self.folder / "convenant")
+
+    def _others_go_on(self) -> None:
+        """The newcomer's signature reached them; broker and OM start."""
+        shutil.copytree(self.folder / "convenant", self.it.folder / "convenant", dirs_exist_ok=True)
+        _broker(self.it, self.keys["beheerder"], issued(self.authority, OPERATOR), self.port)
+        self.it.running[0].ready(lambda: "broker-started" in self.it.running[0].tail(), 30)
+        _node(self.it, "om", OM, self.keys, issued(self.authority, OM), self.port)
+
+    def _serve(self) -> None:
+        """As a service runs it: the program of the wheelhouse, under the restrictions of the unit."""
+        for purpose, source in load_covenant(self.folder / "convenant").served_by(RECLASSERING):
+            if source.mode is Mode.STANDING:
+                _decision(self.shell, purpose, self.now)
+        program: tuple[str, ...] = (str(self.folder / "venv" / "bin" / "bekend"),)
+        if may_confine():
+            program = (str(self.folder / "venv" / "bin" / "python"), *CONFINED[1:])
+        with patch.object(processes, "BEKEND", program):
+            log = self.folder / "node.log"
+            words = ["node", "serve", "--config", str(self.folder / "node.yaml")]
+            self.it.running.append(Process("reclassering", words, log, {"PYTHONPATH": str(ROOT)}))
+        self.it.running[-1].ready(lambda: '"attached"' in log.read_text(), 60)
+
+    def _answers(self) -> bool:
+        words = [*BEKEND, "node", "status", "--config", str(self.folder / "node.yaml"), "--json"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode == 0
+
+    def write_down(self) -> None:
+        """How long the page took: what ran, and how much there is to read and to copy."""
+        page = (ROOT / "docs" / "first-install.md").read_text()
+        facts = {
+            "commands": self.shell.commands,
+            "seconds_of_commands": round(self.shell.seconds, 1),
+            "blocks_to_copy": len(blocks(ROOT / "docs" / "first-install.md")),
+            "words_to_read": len(re.sub(r"^```.*?^```", "", page, flags=re.M | re.S).split()),
+        }
+        (ROOT / "build").mkdir(exist_ok=True)
+        (ROOT / "build" / "first-install.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def issued(authority: Authority, oin: str) -> TlsFiles:
+    """A certificate as PKIoverheid gives one: below it the intermediate that issued it; the root is who is trusted."""
+    files = authority.issue(oin)
+    chain = files.certificate.read_bytes() + authority.path.read_bytes()
+    files.certificate.write_bytes(chain)
+    return TlsFiles(files.certificate, files.key, next(authority.folder.glob("staat-*.pem")))
+
+
 def _persons(it: Installation) -> dict[str, str]:
     """Step 1."""
     keys = {"beheerder": it.keygen("beheerder.key", f"bekend/{OPERATOR}/beheerder")}
-    for name, oin in (("om", OM), ("reclassering", RECLASSERING)):
-        keys[name] = it.keygen(f"{name}.key", f"bekend/{oin}/ondertekenaar")
-        keys[f"{name}-jurist"] = it.keygen(f"{name}-jurist.key", f"bekend/{oin}/jurist")
-    for number in (1, 2):
-        keys[f"beheer-{number}"] = it.keygen(f"beheer-{number}.key", f"bekend/{RECLASSERING}/beheer-{number}")
+    keys["om"] = it.keygen("om.key", f"bekend/{OM}/ondertekenaar")
+    keys["om-jurist"] = it.keygen("om-jurist.key", f"bekend/{OM}/jurist")
     return keys
 
 
@@ -132,13 +239,11 @@ def _covenant(it: Installation, keys: dict[str, str], now: datetime) -> None:
     for name in ("om", "reclassering"):
         it.edit(folder / "deelnemers" / f"{name}.yaml", ondertekenaar=keys[name], jurist=keys[f"{name}-jurist"])
     it.bekend("policy", "check", folder)
-    for key in ("om.key", "om-jurist.key", "reclassering.key", "reclassering-jurist.key", "beheerder.key"):
+    for key in ("om.key", "om-jurist.key", "beheerder.key"):
         it.sign(folder, key)
-    said = it.bekend("policy", "verify", folder, "--anker", keys["reclassering"])
-    assert "Getekend: Reclassering" in said
 
 
-def _broker(it: Installation, operator: str, tls: TlsPaths, port: int) -> None:
+def _broker(it: Installation, operator: str, tls: TlsFiles, port: int) -> None:
     """Step 3."""
     config = it.folder / "broker" / "broker.yaml"
     it.bekend("broker", "init", "--config", config)
@@ -156,12 +261,12 @@ def _broker(it: Installation, operator: str, tls: TlsPaths, port: int) -> None:
     it.bekend("broker", "manifest", "--config", config)
     it.sign(config.with_name("manifest-1"), "beheerder.key")
     config.with_name("manifest-1.note").rename(config.with_name("manifest.note"))
-    it.bekend("broker", "check", "--config", config)
+    it.bekend("broker", "doctor", "--config", config, code=6)
     it.serve("broker", config)
 
 
-def _node(it: Installation, name: str, oin: str, keys: dict[str, str], tls: TlsPaths, port: int, now: datetime) -> None:
-    """Step 4, and the standing decisions that the covenant asks of reclassering."""
+def _node(it: Installation, name: str, oin: str, keys: dict[str, str], tls: TlsFiles, port: int) -> None:
+    """Step 4."""
     folder = it.folder / name
     folder.mkdir()
     config = folder / "node.yaml"
@@ -169,7 +274,7 @@ def _node(it: Installation, name: str, oin: str, keys: dict[str, str], tls: TlsP
     pair = ("--wachtwoord-functionaris", it.folder / "pass", "--wachtwoord-plaatsvervanger", it.folder / "pass-2")
     it.bekend("inzage", "sleutel", "maken", made, "--oin", oin, *pair)
     shutil.copy(made / "privacy-officer.pub", folder)
-    options = ("--oin", oin, "--anchor", keys[name], "--broker", f"127.0.0.1:{port}", "--covenant", "../convenant")
+    options = ("--oin", oin, "--anchor", keys[name], "--broker", f"localhost:{port}", "--covenant", "../convenant")
     it.bekend("node", "init", "--config", config, *options)
     it.edit(
         config,
@@ -180,29 +285,15 @@ def _node(it: Installation, name: str, oin: str, keys: dict[str, str], tls: TlsP
         user=pwd.getpwuid(os.getuid()).pw_name,
         role="zsm-medewerker",
     )
-    register, approvers = ("zaken", ()) if name == "om" else ("clienten", (keys["beheer-1"], keys["beheer-2"]))
-    text = config.read_text().replace(
-        "  nazorg:\n    mapping: mappings/nazorg.note", f"  {register}:\n    mapping: m.note"
-    )
-    served = load_covenant(it.folder / "convenant").served_by(oin)
-    by_hand = ", ".join(purpose for purpose, source in served if not source.mode.by_machine)
-    text = text.replace("purposes: [kennemerland/zvh-weging-betrokkenheid]", f"purposes: [{by_hand}]")
-    lines = "".join(f"  - {vkey}\n" for vkey in approvers)
-    config.write_text(re.sub(r"^approvers:\n(  - .*\n)+", f"approvers:\n{lines}" if lines else "", text, flags=re.M))
     it.bekend("node", "manifest", "--config", config)
     it.sign(folder / "manifest-1", f"{name}.key")
     (folder / "manifest-1.note").rename(folder / "manifest.note")
-    if name == "reclassering":
-        for purpose, source in served:
-            if source.mode is Mode.STANDING:
-                _decision(it, folder, purpose, now)
     it.serve("node", config)
 
 
-def _decision(it: Installation, folder: Path, purpose: str, now: datetime) -> None:
-    path = folder / "besluiten" / purpose.partition("/")[2]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(
+def _decision(shell: Shell, purpose: str, now: datetime) -> None:
+    name = purpose.partition("/")[2]
+    (shell.folder / "besluiten" / name).write_text(
         "soort: bekend/1 standaardbesluit\n"
         "convenant: kennemerland\n"
         f'bron: "{RECLASSERING}"\n'
@@ -211,39 +302,15 @@ def _decision(it: Installation, folder: Path, purpose: str, now: datetime) -> No
         f"geldig_tot_en_met: {now.date() + timedelta(days=30)}\n"
         'besluit: "Proefbesluit"\n'
     )
-    it.sign(path, "reclassering.key")
-    path.unlink()
-
-
-def _list(it: Installation) -> None:
-    """Step 5: the mapping that comes with the software, adapted; two people sign it; a real CSV."""
-    folder = it.folder / "reclassering"
-    mapping = folder / "m"
-    shutil.copy(ROOT / "node" / "bekend_node" / "mapping.example.yaml", mapping)
-    it.edit(mapping, register="clienten")
-    for number in (1, 2):
-        it.sign(mapping, f"beheer-{number}.key")
-    rows = "".join(f"{number};31-12-2027;;\n" for number in KNOWN)
-    (folder / "clienten.csv").write_text("BSN;Einddatum;Laatste contact;Mutatie\n" + rows)
-    report = it.bekend(
-        *("node", "enrol", "--config", folder / "node.yaml"),
-        *("--register", "clienten", "--file", folder / "clienten.csv"),
-    )
-    assert "2 rows read, 2 persons enrolled" in report
-    node = it.running[-1]
-    node.ready(lambda: _filters(it, folder / "node.yaml"), 60)
-
-
-def _filters(it: Installation, config: Path) -> bool:
-    words = [*BEKEND, "node", "status", "--config", str(config), "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    return done.returncode == 0
+    shell.run(f"bekend policy sign besluiten/{name} --sleutel ondertekenaar.key; rm besluiten/{name}")
 
 
 def test_a_node_that_followed_the_page_finds_its_canary_over_the_broker(machine: Installation) -> None:
-    said = machine.bekend("node", "check", "--config", machine.folder / "reclassering" / "node.yaml")
-    assert "FAULT" not in said
+    said = machine.newcomer.said
+    assert "fail " not in said
     assert "canary" in said
+    assert "found" in said
+    assert "Traceback" not in "".join(machine.newcomer.shell.said)
 
 
 def test_an_officer_that_followed_the_page_gets_outcomes_and_a_receipt(machine: Installation) -> None:

@@ -21,6 +21,8 @@ from bekend_node.terminal import faults
 from bekend_policy.manifest import parse_manifest
 from bekend_proto.clock import epoch_of
 from bekend_proto.errors import BekendError, BudgetError, RefusedError, StorageError
+from bekend_proto.note import note_name, sign_note
+from nacl.signing import SigningKey
 from typer.testing import CliRunner
 
 from tests.support.clocks import SteeredClock
@@ -143,6 +145,36 @@ async def test_the_inbox_takes_every_list_and_leaves_what_a_guard_stopped(shell:
     assert "the file is removed" in output
     code, output, _ = await shell.run("inbox", str(folder))
     assert (code, "no list" in output) == (0, True)
+
+
+async def test_leaving_destroys_what_pseudonyms_are_made_with_and_keeps_the_accounts(shell: Shell) -> None:
+    home = shell.home
+    await shell.run("enrol", "--register", REGISTER, "--file", str(home.csv(REGISTER, PEOPLE)))
+    shown, output, errors = await shell.run("leave", "--json")
+    assert shown == 0, errors
+    would = [Path(name) for name in json.loads(output)["would_destroy"]]
+    assert all(path.is_file() for path in would)
+    code, _, errors = await shell.run("leave", "--destroy")
+    assert (code, "give --note" in errors) == (4, True)
+
+    text = (
+        f'soort: bekend/1 stilzetting\nconvenant: {home.federation.covenant.id}\nnummer: 1\nwie: "{home.oin}"\n'
+        f'wat: knooppunt\nknooppunt: "{home.oin}"\nintrekking: nee\nreden: "Vertrek"\nvanaf: 2026-11-22T10:00:00Z\n'
+    )
+    note = home.folder / "vertrek.note"
+    note.write_bytes(sign_note(text, note_name(home.oin, "ondertekenaar"), bytes(SigningKey.generate())))
+    code, _, errors = await shell.run("leave", "--destroy", "--note", str(note))
+    assert (code, "no valid signature" in errors) == (1, True)
+    note.write_bytes(sign_note(text, note_name(home.oin, "ondertekenaar"), bytes(home.party.signer)))
+    code, output, errors = await shell.run("leave", "--destroy", "--note", str(note), "--json")
+    assert code == 0, errors
+    assert not any(path.exists() for path in would)
+    assert [path.name for path in (home.folder / "keys").iterdir()] == ["state.key"]
+    assert {Path(name).name for name in json.loads(output)["kept"]} >= {"state.key", "node.db"}
+    left = {path.name for path in home.data.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    assert {name.split("-")[0] for name in left} == {"node.db"}
+    again, output, _ = await shell.run("leave", "--json")
+    assert (again, json.loads(output)["would_destroy"]) == (0, [])
 
 
 async def test_mistakes_in_the_configuration_name_file_and_line(shell: Shell) -> None:

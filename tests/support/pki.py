@@ -35,7 +35,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 400 * DAY)
             .not_valid_after(now + 400 * DAY)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
             .sign(self.key, hashes.SHA256())
         )
         self.path = folder / f"{name.replace(' ', '-').lower()}.pem"

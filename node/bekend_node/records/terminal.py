@@ -56,7 +56,9 @@ def called(reply: dict[str, Any]) -> dict[str, Any]:
 def passphrase(file: Path | None, question: str = "Wachtwoord", *, new: bool = False) -> str:
     """A passphrase from a file of mode 0600, or asked for; a new one twice. Raises KeysError."""
     if file is None:
-        return str(typer.prompt(question, hide_input=True, confirmation_prompt=new, err=True))
+        return str(
+            typer.prompt(question, hide_input=True, confirmation_prompt="Nog een keer" if new else False, err=True)
+        )
     if open_to_others(file.stat().st_mode):
         raise KeysError(f"ook anderen mogen {file} lezen: draai 'chmod 600 {file}'")
     return file.read_text("utf-8").split("\n", 1)[0]
