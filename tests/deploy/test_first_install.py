@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -332,3 +332,51 @@ def test_the_samples_that_the_page_starts_from_are_valid(machine: Installation) 
         text = (machine.folder / room / f"{stem}.yaml").read_text()
         assert text.count("# ") > 10
         assert yaml.safe_load(text)
+
+
+TAMPERING: dict[str, tuple[Callable[[Path], object], str]] = {
+    "changed": (lambda folder: next(folder.glob("bekend-*.whl")).write_bytes(b"PK"), "not the file that was signed"),
+    "added": (lambda folder: (folder / "evil-1.0-py3-none-any.whl").write_bytes(b"PK"), "nobody signed for it"),
+    "left out": (lambda folder: next(folder.glob("grpcio-*.whl")).unlink(), "missing"),
+    "requirements": (lambda folder: (folder / "requirements.txt").write_text("evil\n"), "not the file that was signed"),
+    "text": (lambda folder: replace(folder / "wheelhouse.note", b"bekend-0", b"bekend-9"), "no valid signature"),
+    "no note": (lambda folder: (folder / "wheelhouse.note").unlink(), "holds no wheelhouse.note"),
+}
+
+
+def replace(path: Path, old: bytes, new: bytes) -> None:
+    octets = path.read_bytes()
+    assert old in octets
+    path.write_bytes(octets.replace(old, new))
+
+
+def test_a_wheelhouse_that_was_tampered_with_is_refused(machine: Installation, tmp_path: Path) -> None:
+    newcomer = machine.newcomer.folder
+    key = (newcomer / "uitgever.vkey").read_text().strip()
+    stranger = machine.keygen("vreemd.key", f"bekend/{OPERATOR}/uitgever")
+    script = str(newcomer / "verify_wheelhouse.py")
+
+    def verified(folder: Path, by: str) -> tuple[int, str]:
+        done = subprocess.run(["python3", script, str(folder), by], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert verified(newcomer / "wheelhouse", key)[0] == 0
+    code, said = verified(newcomer / "wheelhouse", stranger)
+    assert (code, "no valid signature" in said) == (1, True)
+    assert verified(newcomer / "wheelhouse", "uitgever")[0] == 1
+    for name, (tamper, expected) in TAMPERING.items():
+        folder = tmp_path / name
+        shutil.copytree(newcomer / "wheelhouse", folder)
+        tamper(folder)
+        code, said = verified(folder, key)
+        assert code == 1, name
+        assert expected in said, name
+
+
+def test_the_wheel_is_pure_and_the_newcomer_reached_no_index(machine: Installation) -> None:
+    (wheel,) = (machine.newcomer.folder / "wheelhouse").glob("bekend-*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    page = (ROOT / "docs" / "first-install.md").read_text()
+    assert all(
+        "--no-index" in line and "--require-hashes" in line for line in re.findall(r"^.*pip install.*$", page, re.M)
+    )

@@ -47,7 +47,9 @@ class Shell:
         shown = self._talk(terminal, begun + limit)
         if time.monotonic() > begun + limit:
             os.killpg(child, signal.SIGKILL)
+        # Closed before the end, the terminal would hang up on it.
         _, status = os.waitpid(child, 0)
+        os.close(terminal)
         self.seconds += time.monotonic() - begun
         self.commands += sum(1 for line in text.splitlines() if line and not line.startswith((" ", "END")))
         self.said.append(shown)
@@ -71,5 +73,4 @@ class Shell:
             if found := PROMPT.search(shown, answered):
                 answered = len(shown)
                 os.write(terminal, f"{self.answer(found[0])}\n".encode())
-        os.close(terminal)
         return shown
