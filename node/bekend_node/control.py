@@ -54,12 +54,13 @@ from bekend_proto import logs
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError, code_name
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 
-from bekend_node.ask.asker import Asker, Outcomes
+from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.correcting import Report
 from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.ask.stream import Outcomes
 from bekend_node.config import Officer
 from bekend_node.control_eyes import EyesDesk
 from bekend_node.control_late import LateDesk

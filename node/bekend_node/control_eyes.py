@@ -14,9 +14,10 @@ from typing import Any
 
 from bekend_policy.model import Covenant
 
-from bekend_node.ask.asker import Asker, Outcomes
+from bekend_node.ask.asker import Asker
 from bekend_node.ask.emergency import WITHIN
 from bekend_node.ask.four_eyes import AtScreen, Prepared, State
+from bekend_node.ask.stream import Outcomes
 from bekend_node.control_messages import EyesRequest
 from bekend_node.store_emergencies import Emergency
 

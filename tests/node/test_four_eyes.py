@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bekend_node.ask.asker import Outcomes
 from bekend_node.ask.four_eyes import OF_ONE, WAITS, AtScreen, Prepared, State
 from bekend_node.ask.own_record import KIND_LOOKUP, committed_officers
 from bekend_node.ask.rules import OfficerRef
+from bekend_node.ask.stream import Outcomes
 from bekend_node.store_decisions import Decisions
 from bekend_policy.decided import Decided
 from bekend_proto.channel import case_commitment

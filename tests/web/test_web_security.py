@@ -10,8 +10,9 @@ from typing import cast
 
 import httpx2
 import pytest
-from bekend_node.ask.asker import Asker, Outcomes
+from bekend_node.ask.asker import Asker
 from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.stream import Outcomes
 from bekend_node.config import Web
 from bekend_node.store_corrections import Correction
 from bekend_node.web import guard, server

@@ -10,20 +10,17 @@ outcomes.receipt
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from time import perf_counter
-from typing import Protocol, Self
 
 from bekend_policy.raising import Raise
 from bekend_proto import logs
 from bekend_proto.clock import Clock
-from bekend_proto.errors import BekendError, RefusedError, StorageError, UnreachableError, code_name
+from bekend_proto.errors import BekendError, RefusedError, code_name
 from bekend_proto.identifiers import Identifier
-from bekend_proto.v1 import broker_pb2
 
-from bekend_node.ask import decisions, fetch
+from bekend_node.ask import decisions
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
@@ -32,7 +29,8 @@ from bekend_node.ask.consent import Consent, ConsentBook, Given, consent_partner
 from bekend_node.ask.consequence import is_to_be_told, tell
 from bekend_node.ask.correcting import Report, Reported, correct, corrections_of
 from bekend_node.ask.emergency import Emergencies
-from bekend_node.ask.filters_held import Expected, FilterShelf, HeldFilter
+from bekend_node.ask.fetching import Fetching
+from bekend_node.ask.filters_held import FilterShelf
 from bekend_node.ask.four_eyes import NEEDS_SECOND, RULE, AtScreen, FourEyes, Prepared, needs_second
 from bekend_node.ask.lapsing import Lapsed, lapse
 from bekend_node.ask.late import LateAnswers, late_answers
@@ -42,7 +40,7 @@ from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
 from bekend_node.ask.signals import Kind, Signals
-from bekend_node.receipt import ReceiptFile
+from bekend_node.ask.stream import Measures, Outcomes, counted, timed
 from bekend_node.store import Spend
 from bekend_node.store_corrections import Correction, Corrections
 from bekend_node.store_decisions import Decisions
@@ -68,91 +66,6 @@ class _Checked:
     at: datetime
     consents: Mapping[str, Consent]
     second: bool
-
-
-class Outcomes(AsyncIterator[Outcome]):
-    """The outcomes of one lookup as they come; `receipt` is there when the iteration has ended.
-
-    The lookup goes on to its end, and its record is written, also when nobody reads any more.
-    Iterating raises BudgetError, StorageError or KeysError as `Lookup.run` does.
-    """
-
-    def __init__(self) -> None:
-        self.receipt: ReceiptFile | None = None
-        self._queue: asyncio.Queue[Outcome | None] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Outcome:
-        outcome = await self._queue.get()
-        if outcome is None:
-            self._queue.put_nowait(None)
-            assert self._task is not None
-            await asyncio.shield(self._task)
-            raise StopAsyncIteration
-        return outcome
-
-    async def batch(self) -> list[Outcome]:
-        """All outcomes that are there, at least one; empty at the end. Raises as iterating does."""
-        try:
-            found = [await anext(self)]
-        except StopAsyncIteration:
-            return []
-        while not self._queue.empty():
-            outcome = self._queue.get_nowait()
-            if outcome is None:
-                self._queue.put_nowait(None)
-                break
-            found.append(outcome)
-        return found
-
-    def _start(self, lookup: Callable[[Callable[[Outcome], None]], Lookup], lines: Sequence[BrokerLine]) -> None:
-        async def run() -> None:
-            try:
-                self.receipt = await lookup(self._queue.put_nowait).run(lines)
-            finally:
-                self._queue.put_nowait(None)
-
-        self._task = asyncio.create_task(run())
-
-
-class Measures(Protocol):
-    """Where lookups of officers are counted: the node's metrics. What was answered is not told apart there."""
-
-    def asked(self, purpose: str, outcome: Outcome) -> None:
-        """A partner was asked about a person, with this outcome."""
-
-    def looked_up(self, purpose: str, seconds: float) -> None:
-        """A lookup came to its receipt."""
-
-    def storage_fault(self) -> None:
-        """A lookup ended because its record could not be written."""
-
-
-def _counted(measures: Measures | None, purpose: str, emit: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
-    if measures is None:
-        return emit
-
-    def counted(outcome: Outcome) -> None:
-        measures.asked(purpose, outcome)
-        emit(outcome)
-
-    return counted
-
-
-def _timed(measures: Measures, purpose: str) -> Callable[["asyncio.Task[None]"], None]:
-    start = perf_counter()
-
-    def ended(task: "asyncio.Task[None]") -> None:
-        fault = None if task.cancelled() else task.exception()
-        if isinstance(fault, StorageError):
-            measures.storage_fault()
-        elif fault is None and not task.cancelled():
-            measures.looked_up(purpose, perf_counter() - start)
-
-    return ended
 
 
 class Asker:
@@ -187,7 +100,7 @@ class Asker:
         self._running: set[asyncio.Task[None]] = set()
         self.four_eyes = FourEyes(lambda: asking().covenant, lambda: asking().oin, clock)
         self._watchers: list[Callable[[str], None]] = [self.four_eyes.forget_case]
-        self.shelf = FilterShelf(self._fetch, clock)
+        self.shelf = FilterShelf(Fetching(asking, self._in_order, clock).fetch, clock)
         self.collector = Collector(asking, self._in_order, something_came)
 
     async def open_purpose(
@@ -471,17 +384,16 @@ class Asker:
         measures: Measures | None = None,
     ) -> Outcomes:
         outcomes = Outcomes()
-        outcomes._start(
+        task = outcomes.start(
             lambda emit: Lookup(
-                asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=_counted(measures, inquiry.purpose, emit)
+                asking, self.shelf, inquiry, plan=plan_, spends=spends, emit=counted(measures, inquiry.purpose, emit)
             ),
             self._in_order(plan_.ask),
         )
-        assert outcomes._task is not None
-        self._running.add(outcomes._task)
-        outcomes._task.add_done_callback(self._ended)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
         if measures is not None:
-            outcomes._task.add_done_callback(_timed(measures, inquiry.purpose))
+            task.add_done_callback(timed(measures, inquiry.purpose))
         return outcomes
 
     def _keep_refusal(
@@ -535,41 +447,6 @@ class Asker:
             logs.log(logs.FILTER_MISSED, source=oin, purpose=purpose, code=code_name(error.code), detail=error.detail)
             return code_name(error.code)
         return None
-
-    async def _fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
-        """Fetch over the first replica that works, each time with an order of its own."""
-        asking = self._asking()
-        asking.heads.check()
-        terms = asking.covenant.sources(purpose).get(source)
-        if terms is None:
-            raise RefusedError("geen-bron", "Deze partner beantwoordt dit doel niet.")
-        asking.suspensions.check(
-            asking.covenant, purpose, self._clock.now(), requester=asking.oin, source=source, principal=on_behalf_of
-        )
-        manifest = await asking.manifest_of(source)
-        expected = Expected(source, purpose, asking.covenant.hash, terms.max_list_age, terms.mode)
-        last: BekendError = UnreachableError("no replica of the broker can be reached")
-        for line in self._in_order([source]):
-            if not await line.ready():
-                continue
-            order = fetch.make_order(
-                asking.key,
-                asking.oin,
-                expected,
-                manifest_number=asking.manifest.number,
-                on_behalf_of=on_behalf_of,
-                now=self._clock.now(),
-            )
-            pieces = line.fetch(broker_pb2.FetchRequest(order=order.signed), fetch.FETCH_SECONDS)
-            try:
-                held = await fetch.receive(pieces, order, manifest.signing_keys, expected, self._clock.now())
-            except UnreachableError as error:
-                last = error
-                continue
-            tags = len(held.tags) if held.tags is not None else 0
-            logs.log(logs.FILTER_HELD, source=source, purpose=purpose, version=held.version, tags=tags)
-            return held
-        raise last
 
 
 def _bare(inquiry: Inquiry) -> Inquiry:

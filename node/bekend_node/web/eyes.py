@@ -24,10 +24,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bekend_node.ask.asker import Asker, Outcomes
+from bekend_node.ask.asker import Asker
 from bekend_node.ask.emergency import WITHIN
 from bekend_node.ask.four_eyes import AtScreen, Prepared
 from bekend_node.ask.rules import Inquiry
+from bekend_node.ask.stream import Outcomes
 from bekend_node.store_emergencies import Emergency
 from bekend_node.web.pages import Pages, at_screen, see_other
 from bekend_node.web.sessions import Session

@@ -13,9 +13,9 @@ from typing import Final
 
 from bekend_proto.errors import BekendError, BudgetError
 
-from bekend_node.ask.asker import Outcomes
 from bekend_node.ask.outcomes import Outcome, OutcomeKind, corrected
 from bekend_node.ask.rules import Inquiry
+from bekend_node.ask.stream import Outcomes
 from bekend_node.receipt import ReceiptFile
 from bekend_node.store_corrections import Correction
 from bekend_node.web.sessions import Session

@@ -4,9 +4,10 @@ from typing import Final
 
 from bekend_policy.model import Covenant
 
-from bekend_node.ask.asker import Asker, Outcomes
+from bekend_node.ask.asker import Asker
 from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.rules import Inquiry
+from bekend_node.ask.stream import Outcomes
 from bekend_node.web.running import Running
 from bekend_node.web.sessions import Session
 from bekend_node.web.shelf import check_room, keep

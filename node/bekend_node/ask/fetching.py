@@ -1,0 +1,66 @@
+"""A source's filter, over the first replica that works: what the shelf calls when it has none at hand."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from bekend_proto import logs
+from bekend_proto.clock import Clock
+from bekend_proto.errors import BekendError, RefusedError, UnreachableError
+from bekend_proto.v1 import broker_pb2
+
+from bekend_node.ask import fetch
+from bekend_node.ask.asking import Asking
+from bekend_node.ask.broker_line import BrokerLine
+from bekend_node.ask.filters_held import Expected, HeldFilter
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Fetches filters in the name of this node; `in_order` gives the replicas, the likeliest to answer first."""
+
+    asking: Callable[[], Asking]
+    in_order: Callable[[Collection[str]], Sequence[BrokerLine]]
+    clock: Clock
+
+    async def fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
+        """The filter of a source that the covenant lets this node ask, verified.
+
+        Raises RefusedError when it does not, or something is suspended; UnreachableError when no replica works; what
+        `fetch.receive` raises for a filter that is not as it should be.
+        """
+        asking = self.asking()
+        asking.heads.check()
+        expected = self._expected(asking, purpose, source)
+        asking.suspensions.check(
+            asking.covenant, purpose, self.clock.now(), requester=asking.oin, source=source, principal=on_behalf_of
+        )
+        manifest = await asking.manifest_of(source)
+        last: BekendError = UnreachableError("no replica of the broker can be reached")
+        for line in self.in_order([source]):
+            if not await line.ready():
+                continue
+            order = fetch.make_order(
+                asking.key,
+                asking.oin,
+                expected,
+                manifest_number=asking.manifest.number,
+                on_behalf_of=on_behalf_of,
+                now=self.clock.now(),
+            )
+            pieces = line.fetch(broker_pb2.FetchRequest(order=order.signed), fetch.FETCH_SECONDS)
+            try:
+                held = await fetch.receive(pieces, order, manifest.signing_keys, expected, self.clock.now())
+            except UnreachableError as error:
+                last = error
+                continue
+            tags = len(held.tags) if held.tags is not None else 0
+            logs.log(logs.FILTER_HELD, source=source, purpose=purpose, version=held.version, tags=tags)
+            return held
+        raise last
+
+    @staticmethod
+    def _expected(asking: Asking, purpose: str, source: str) -> Expected:
+        terms = asking.covenant.sources(purpose).get(source)
+        if terms is None:
+            raise RefusedError("geen-bron", "Deze partner beantwoordt dit doel niet.")
+        return Expected(source, purpose, asking.covenant.hash, terms.max_list_age, terms.mode)
