@@ -35,6 +35,7 @@ class Shell:
     answer: Callable[[str], str]
     seconds: float = 0.0
     commands: int = 0
+    prompts: int = 0
     said: list[str] = field(default_factory=list)
 
     def run(self, text: str, codes: tuple[int, ...] = (0,), limit: float = 180) -> str:
@@ -72,5 +73,6 @@ class Shell:
             shown += octets.decode("utf-8", "replace").replace("\r\n", "\n")
             if found := PROMPT.search(shown, answered):
                 answered = len(shown)
+                self.prompts += 1
                 os.write(terminal, f"{self.answer(found[0])}\n".encode())
         return shown
