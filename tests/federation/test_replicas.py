@@ -40,6 +40,24 @@ def test_it_begins_with_the_truth(made: Replicas) -> None:
     assert all(one.whole for one in told)
 
 
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_replica_that_is_killed_costs_what_was_under_way_and_nothing_else(made: Replicas, name: str) -> None:
+    with made.asking(threads=4, seed=ord(name)) as told:
+        wait_for(told, lambda _: len(told) >= 20)
+        dying, dead = made.kill_replica(name)
+        wait_for(told, lambda _: sum(one.began > dead for one in told) >= 40)
+        # It comes back while they ask: a replica that nobody is attached to yet costs nobody an answer.
+        made.start_replica(name)
+        wait_for(told, lambda _: sum(one.began > dead for one in told) >= 80)
+        made.wait_for_nodes()
+        back = time.monotonic()
+        wait_for(told, lambda _: sum(one.began > back for one in told) >= 10)
+    judged(made, told)
+    without = [one for one in told if not one.whole]
+    assert all(one.began <= dead and dying <= one.ended for one in without), without
+    assert len(without) <= 4
+
+
 def test_a_replica_that_hangs_is_left_for_another(made: Replicas) -> None:
     for name in made.replicas:
         process = made.replicas[name].running

@@ -52,6 +52,23 @@ def test_new_nodes_with_brokers_of_the_previous_release(made: Replicas) -> None:
     all_right(made)
 
 
+def test_new_brokers_with_a_node_of_the_previous_release_one_replica_at_a_time(made: Replicas) -> None:
+    for name in made.replicas:
+        with made.asking(threads=3) as told:
+            wait_for(told, lambda _: len(told) >= 10)
+            stopping = time.monotonic()
+            made.change_replica(name)
+            back = time.monotonic()
+            wait_for(told, lambda one: one.began > back)  # noqa: B023
+        judged(made, told)
+        assert len(told) > 20
+        without = [one for one in told if not one.whole]
+        assert all(one.began <= stopping + 1 for one in without), without
+        assert len(without) <= 3
+        # One of each release, then two of this one.
+        all_right(made)
+
+
 def test_the_last_nodes_follow_and_everything_of_before_is_still_there(made: Replicas) -> None:
     case, answered = made.triage([made.somebody])
     assert answered.outcome(POLITIE.oin) == "in_behandeling"
