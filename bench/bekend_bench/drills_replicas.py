@@ -24,8 +24,8 @@ from bekend_bench.drills import PERSONS, SOURCES, Drill, DrillFailedError, Field
 
 __all__ = ["REPLICATED", "binaries", "replicated_field_of"]
 
-HANGS: Final = 3.0
-"""Seconds that a replica hangs: long enough for an officer to meet it."""
+HANGS: Final = 10.0
+"""Seconds that a replica hangs: longer than a lookup waits for it."""
 
 
 @dataclass
