@@ -388,3 +388,40 @@ def test_the_wheel_is_pure_and_the_newcomer_reached_no_index(machine: Installati
     assert all(
         "--no-index" in line and "--require-hashes" in line for line in re.findall(r"^.*pip install.*$", page, re.M)
     )
+
+
+STOP = f"""soort: bekend/1 stilzetting
+convenant: kennemerland
+nummer: 1
+wie: "{RECLASSERING}"
+wat: knooppunt
+knooppunt: "{RECLASSERING}"
+intrekking: nee
+reden: "Vertrek uit de samenwerking"
+vanaf: 2026-11-22T10:00:00Z
+"""
+
+
+def test_the_newcomer_rotates_backs_up_and_leaves_as_the_runbook_says(machine: Installation) -> None:
+    """docs/runbooks/administrators.md, chapters 4, 5 and 7. The last test of this file: afterwards there is no node."""
+    newcomer, node = machine.newcomer, machine.running[-1]
+    shell, config = newcomer.shell, "--config node.yaml"
+    shell.run(f"bekend node rotate {config}", codes=(0, 6))
+    shell.run(f"bekend node backup backup {config}")
+    shell.run(f"bekend node verify-backup backup/node-* {config}")
+
+    (newcomer.folder / "vertrek").write_text(STOP)
+    shell.run(f"bekend policy sign vertrek --sleutel ondertekenaar.key\nbekend node suspend vertrek.note {config}")
+    shown = shell.run(f"bekend node leave {config}")
+    assert "would be destroyed" in shown
+    assert "At others:" in shown
+    running = shell.run(f"bekend node leave {config} --note vertrek.note --destroy", codes=(1,))
+    assert "stop it" in running
+    assert node.stop() == 0
+    assert "destroyed" in shell.run(f"bekend node leave {config} --note vertrek.note --destroy")
+    assert [path.name for path in (newcomer.folder / "keys").iterdir()] == ["state.key"]
+    assert not any(newcomer.folder.joinpath("data").rglob("*.pseudonyms"))
+    question = ("lookup", "--config", machine.folder / "om" / "node.yaml", "--doel", "kennemerland/zsm-context")
+    choice = ("--zaak", "15/234567-26", "--partner", RECLASSERING, "--bevestig", "verdachte", "--motivering", "Proef")
+    # Refused at once where the stop is known, no answer where it is not yet: never an outcome.
+    machine.bekend(*question, *choice, "--json", stdin=KNOWN[0], code=(3, 4))
