@@ -146,11 +146,8 @@ class Asker:
         return self._go(inquiry, checked)
 
     def examine(self, inquiry: Inquiry) -> None:
-        """Hold a question that is not asked yet against the own rules. Raises RefusedError; nothing is kept of it."""
-        asking, now = self._now(), self._clock.now()
-        found = plan(asking.covenant, asking.oin, inquiry, now, self._consents_of(asking, inquiry))
-        check_texts(asking, inquiry, found)
-        self._not_suspended(asking, found, inquiry.on_behalf_of, now)
+        """Hold a question that is not asked now against the own rules. Raises RefusedError, which is on the record."""
+        self._planned(_bare(inquiry))
 
     def submit(self, inquiry: Inquiry, viewer: AtScreen) -> Outcomes | Prepared:
         """Ask, or let it wait for a second officer (FG-37). Raises RefusedError as `ask` does."""
@@ -196,6 +193,9 @@ class Asker:
 
     def _check(self, inquiry: Inquiry, *, again: bool = False) -> _Checked:
         """What the own rules say; a refusal is put on the record. `again`: it was checked when it was prepared."""
+        return self._planned(inquiry, lambda: self._on_own_list(inquiry, again=again))
+
+    def _planned(self, inquiry: Inquiry, on_own_list: Callable[[], bool] = lambda: False) -> _Checked:
         asking = self._now()
         now = self._clock.now()
         consents = self._consents_of(asking, inquiry)
@@ -203,7 +203,7 @@ class Asker:
             found = plan(asking.covenant, asking.oin, inquiry, now, consents)
             check_texts(asking, inquiry, found)
             made = self._not_suspended(asking, found, inquiry.on_behalf_of, now)
-            listed = self._on_own_list(inquiry, again=again)
+            listed = on_own_list()
         except RefusedError as refusal:
             self._keep_refusal(asking, inquiry, refusal, now, consents)
             raise

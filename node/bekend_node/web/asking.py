@@ -4,7 +4,7 @@ The rules are those of the covenant, decided where a command's are decided too. 
 which field a refusal belongs to, and a second look at texts that may name somebody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,8 +40,10 @@ _FIELD_OF_RULE: Final[Mapping[str, str]] = {
 }
 """Field of the form under which a refusal is shown, by its rule; other rules are shown above the form."""
 
-
 LONGEST_SEARCH: Final = 100
+
+Say = Callable[..., str]
+"""A sentence of the pages by its key, with its values filled in."""
 
 
 @dataclass(slots=True)
@@ -95,14 +97,18 @@ def read_form(purpose: Purpose, form: FormData) -> Draft:
     )
 
 
-def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef) -> Inquiry | None:
-    """The question, or None with the draft's faults or warnings filled in: then nothing has left the node."""
-    persons = _persons(draft)
+def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) -> Inquiry | None:
+    """The question as it was filled in, with the draft's faults and warnings: only without those may it be asked.
+
+    None when a number is none, or a field is empty that the purpose asks: there is nothing yet to hold against a rule.
+    """
+    persons = _persons(draft, say)
     justification = _justification(draft)
-    _look_at_the_rest(purpose, draft)
+    typed = not draft.faults and draft.case and draft.partners and (justification or not purpose.justification)
+    _look_at_the_rest(purpose, draft, say)
     if not draft.seen:
         draft.warnings = warnings(justification or "")
-    if draft.faults or draft.warnings:
+    if not typed:
         return None
     return Inquiry(
         purpose=purpose.id,
@@ -116,9 +122,9 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef) -> Inquiry |
     )
 
 
-def note_refusal(draft: Draft, refusal: RefusedError) -> None:
+def note_refusal(draft: Draft, refusal: RefusedError, say: Say) -> None:
     """Put a refusal of the rules under the field that it is about."""
-    draft.faults[_FIELD_OF_RULE.get(refusal.rule, "")] = f"{refusal.reason} (regel {refusal.rule})"
+    draft.faults[_FIELD_OF_RULE.get(refusal.rule, "")] = say("fout.regel", reden=refusal.reason, regel=refusal.rule)
 
 
 def _only_kind(purpose: Purpose) -> str:
@@ -126,7 +132,7 @@ def _only_kind(purpose: Purpose) -> str:
     return "bsn" if "bsn" in kinds else kinds[0]
 
 
-def _persons(draft: Draft) -> tuple[Identifier, ...]:
+def _persons(draft: Draft, say: Say) -> tuple[Identifier, ...]:
     found = []
     for index, number in enumerate(draft.numbers, 1):
         if not number:
@@ -136,25 +142,22 @@ def _persons(draft: Draft) -> tuple[Identifier, ...]:
         except InvalidIdentifier as fault:
             draft.faults[f"persoon-{index}"] = str(fault)
     if not found and not draft.faults:
-        draft.faults["persoon-1"] = "Vul het nummer van de persoon in."
+        draft.faults["persoon-1"] = say("bevragen.geen_persoon")
     return tuple(found)
 
 
-def _look_at_the_rest(purpose: Purpose, draft: Draft) -> None:
+def _look_at_the_rest(purpose: Purpose, draft: Draft, say: Say) -> None:
     """What can be wrong whoever the person is, so that all of it is said at once."""
     if not case_fits(purpose.case_pattern, draft.case):
-        draft.faults["zaak"] = (
-            f"Het zaaknummer ontbreekt of heeft niet de vorm die dit doel vraagt: {purpose.case.description}. "
-            "Neem het nummer over uit het dossier. (regel zaaknummer)"
-        )
+        draft.faults["zaak"] = say("bevragen.geen_zaak", vorm=purpose.case.description)
     if not draft.partners:
-        draft.faults["partners"] = "Kies zelf welke partners u wilt vragen. (regel FG-09)"
+        draft.faults["partners"] = say("bevragen.geen_partner")
     text = _justification(draft)
     fault = justification_fault(purpose, text)
     if purpose.justification and not text:
-        draft.faults["motivering"] = "Schrijf waarom u dit vraagt. (regel motivering)"
+        draft.faults["motivering"] = say("bevragen.geen_motivering")
     elif fault is not None:
-        draft.faults["motivering"] = f"{fault[1]}. {fault[2]} (regel {fault[0]})"
+        draft.faults["motivering"] = say("fout.regel", reden=f"{fault[1]}. {fault[2]}", regel=fault[0])
 
 
 def _justification(draft: Draft) -> str | None:

@@ -36,13 +36,6 @@ from bekend_node.web.shelf import LONGEST_CASE, CaseView, on_shelf, shelved
 
 _FIELD_OF_RULE: Final[Mapping[str, str]] = {"zaaknummer": "zaak", "leeftijd": "geboren"}
 _LONGEST_TEXT: Final = 2000
-_MISSING: Final = {
-    "zaak": "Vul het zaaknummer in.",
-    "door": "Kies wie toestemming gaf.",
-    "datum": "Vul de dag in waarop de toestemming is gegeven.",
-    "geboren": "Vul de gecontroleerde geboortedatum in.",
-    "partners": "Kies de organisaties waarvoor de toestemming geldt.",
-}
 
 
 @dataclass(slots=True)
@@ -115,7 +108,7 @@ class ConsentPages:
         try:
             await self.desk.handle(WithdrawRequest(op="withdraw", case=case, partners=partners), officers_of(person))
         except RefusedError as refusal:
-            return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
+            return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other(f"/toestemming/zaak/{request.path_params['id']}?ingetrokken")
 
     async def form(self, request: Request) -> Response:
@@ -127,12 +120,12 @@ class ConsentPages:
         """Put it on record."""
         session, person = self.pages.signed_in(request)
         purpose, officer = self._purpose(request)
-        stated, born = _read(await request.form(), consent_partners(self.covenant(), purpose))
+        stated, born = _read(await request.form(), consent_partners(self.covenant(), purpose), self.pages.text)
         if not stated.faults:
             try:
                 await self.desk.handle(_wanted(purpose, stated, born), officers_of(person))
             except RefusedError as refusal:
-                stated.faults[_FIELD_OF_RULE.get(refusal.rule, "")] = f"{refusal.reason} (regel {refusal.rule})"
+                stated.faults[_FIELD_OF_RULE.get(refusal.rule, "")] = self.pages.refusal(refusal)
             else:
                 return see_other(f"/toestemming/zaak/{shelved(session, CaseView(stated.case))}?vastgelegd")
         return await self._form(request, purpose, officer, stated, 422)
@@ -200,7 +193,7 @@ class ConsentPages:
         return next((one for one in officers_of(person) if requester and one.role in requester.roles), None)
 
 
-def _read(form: FormData, allowed: frozenset[str]) -> tuple[Statement, date | None]:
+def _read(form: FormData, allowed: frozenset[str], say: Callable[..., str]) -> tuple[Statement, date | None]:
     """What was filled in, and the date of birth apart; with a fault for what is missing or no date."""
 
     def text(name: str) -> str:
@@ -223,7 +216,7 @@ def _read(form: FormData, allowed: frozenset[str]) -> tuple[Statement, date | No
         "datum": day,
         "geboren": born,
     }
-    stated.faults = {name: _MISSING[name] for name, value in filled.items() if not value}
+    stated.faults = {name: say(f"toestemming.geen_{name}") for name, value in filled.items() if not value}
     return stated, born
 
 

@@ -248,9 +248,9 @@ class DeskPages:
         try:
             first, last = (date.fromisoformat(_field(form, name)) for name in ("vanaf", "tot"))
         except ValueError:
-            raise KeysError("standaardbesluit: een dag is jjjj-mm-dd, bijvoorbeeld 2026-12-31") from None
+            raise KeysError(self.pages.text("besluit.geen_dag")) from None
         if not _field(form, "besluit"):
-            raise KeysError("standaardbesluit: zeg waar het besluit ligt en waarom het is genomen")
+            raise KeysError(self.pages.text("besluit.geen_tekst"))
         decision = StandingDecision(rules.covenant.id, rules.oin, purpose, first, last, _field(form, "besluit"))
         text = decision.text()
         check_standing(rules.covenant, decision)

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bekend_node.web.texts import Texts
+
 BODY_LIMIT: Final = 64 * 1024
 """Octets of a form at most: eight persons and their texts need a quarter of it."""
 
@@ -50,6 +52,7 @@ class Guard:
         self._origin = origin
         self._host = urlsplit(origin).netloc
         self._secure = origin.startswith("https:")
+        self._texts = Texts("nl")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse what comes from elsewhere; add the headers to whatever goes out."""
@@ -80,9 +83,9 @@ class Guard:
     def _refusal(self, method: str, headers: Headers) -> str | None:
         """Why a request is not taken, in Dutch; None when it is."""
         if headers.get("host") != self._host:
-            return f"Deze site heet {self._host}. Gebruik dat adres."
+            return self._texts("fout.ander_adres", adres=self._host)
         if method not in _SAFE and not self._own(headers):
-            return "Dit verzoek komt niet van een bladzijde van deze site. Begin opnieuw op de eerste bladzijde."
+            return self._texts("fout.andere_site")
         return None
 
     def _own(self, headers: Headers) -> bool:

@@ -32,7 +32,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.consent import consent_partners
 from bekend_node.ask.outcomes import OutcomeKind
-from bekend_node.ask.rules import OfficerRef
+from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
 from bekend_node.web.in_contact import InContact
@@ -111,19 +111,26 @@ class OfficerPages:
         draft = read_form(purpose, form)
         if LOOK & form.keys():
             return await self._form(request, purpose, officer, draft)
-        inquiry = to_inquiry(purpose, draft, officer)
-        if inquiry is not None:
+        inquiry = to_inquiry(purpose, draft, officer, self.pages.text)
+        if inquiry is not None and draft.faults:
+            # What a rule refuses is on the record (FG-28), also where the form saw it first.
+            with contextlib.suppress(RefusedError):
+                self.asker.examine(inquiry)
+        elif inquiry is not None and not draft.warnings:
             try:
-                if PREPARE in form:
-                    prepare(session, self.asker, inquiry, self.clock.now())
-                    return see_other("/werklijst?klaar")
-                viewer = at_screen(session, person)
-                return see_other(start(session, self.asker, self.covenant(), inquiry, viewer=viewer))
+                return see_other(self._sent(session, person, inquiry, ready=PREPARE in form))
             except RefusedError as refusal:
-                note_refusal(draft, refusal)
+                note_refusal(draft, refusal, self.pages.text)
             except ShelfFullError:
                 draft.faults[""] = self.pages.text("bevragen.vol")
         return await self._form(request, purpose, officer, draft, status=422)
+
+    def _sent(self, session: Session, person: Person, inquiry: Inquiry, *, ready: bool) -> str:
+        """Ask, or put on the worklist (`ready`); the address to go on with. Raises RefusedError, ShelfFullError."""
+        if ready:
+            prepare(session, self.asker, inquiry, self.clock.now(), self.pages.text)
+            return "/werklijst?klaar"
+        return start(session, self.asker, self.covenant(), inquiry, viewer=at_screen(session, person))
 
     async def again(self, request: Request) -> Response:
         """Ask those that gave no answer once more; the persons are those of the first time."""
@@ -137,7 +144,7 @@ class OfficerPages:
             viewer = at_screen(session, person)
             address = start(session, self.asker, self.covenant(), inquiry, viewer=viewer, numbers=numbers)
         except RefusedError as refusal:
-            return self._shown(request, running, f"{refusal.reason} (regel {refusal.rule})", 422)
+            return self._shown(request, running, self.pages.refusal(refusal), 422)
         except ShelfFullError:
             return self._shown(request, running, self.pages.text("bevragen.vol"), 422)
         running.inquiry = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bekend_proto.clock import AMSTERDAM, from_milliseconds
+from bekend_proto.errors import RefusedError
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -109,6 +110,10 @@ class Pages:
     def text(self, key: str, /, **values: object) -> str:
         """One sentence of the texts."""
         return self._texts(key, **values)
+
+    def refusal(self, refusal: RefusedError) -> str:
+        """What the rules say, and which rule it is."""
+        return self.text("fout.regel", reden=refusal.reason, regel=refusal.rule)
 
     def failed(self, request: Request, status: int) -> HTMLResponse:
         """The page for what went wrong: says what to do, never what was asked."""

@@ -203,7 +203,7 @@ class PrivacyPages:
         wanted, lifted = _field(form, "wat").removeprefix("op:"), _field(form, "wat").startswith("op:")
         what = What.PURPOSE if wanted in rules.answered() else What.NODE
         if what is What.NODE and wanted != rules.oin:
-            raise KeysError("stilzetting: kies wat u wilt stilzetten, of weer wilt starten")
+            raise KeysError(self.pages.text("privacy.geen_wat"))
         moment = self.clock.now().replace(microsecond=0)
         found = Suspension(
             rules.covenant.id, 1, rules.oin, what, wanted, reason=_field(form, "reden"), since=moment, lifted=lifted

@@ -51,21 +51,17 @@ class Item:
     octets: int = _ROOM
 
 
-def prepare(session: Session, asker: Asker, inquiry: Inquiry, now: datetime) -> None:
+def prepare(session: Session, asker: Asker, inquiry: Inquiry, now: datetime, say: Callable[..., str]) -> None:
     """Put a question on the session's list. Raises RefusedError (rule, Dutch reason), ShelfFullError."""
     asker.examine(inquiry)
     case, there = inquiry.case_reference or "", list(items_of(session, now).values())
     if len(there) >= MOST:
-        reason = f"Op de werklijst passen {MOST} vragen. Stel er eerst een paar, of haal er een weg."
-        raise RefusedError("werklijst", reason)
+        raise RefusedError("werklijst", say("werklijst.vol", aantal=MOST))
     if any(one.case == case and one.inquiry.purpose == inquiry.purpose for one in there):
-        raise RefusedError("werklijst-zaak", "Bij dit zaaknummer staat voor dit doel al een vraag klaar.")
+        raise RefusedError("werklijst-zaak", say("werklijst.zelfde_zaak"))
     texts = {_plain(one.inquiry.justification) for one in there}
     if inquiry.justification and _plain(inquiry.justification) in texts:
-        reason = (
-            "Deze motivering staat al bij een andere vraag op de werklijst. Schrijf waarom u het in deze zaak vraagt."
-        )
-        raise RefusedError("werklijst-motivering", reason)
+        raise RefusedError("werklijst-motivering", say("werklijst.zelfde_motivering"))
     keep(session, Item(inquiry, case, now, now + WHOLE), now)
 
 
@@ -105,7 +101,7 @@ class WorklistPages:
             viewer = at_screen(session, person)
             address = start(session, self.asker, self.covenant(), item.inquiry, viewer=viewer)
         except RefusedError as refusal:
-            return self._list(request, f"{refusal.reason} (regel {refusal.rule})", id_, 422)
+            return self._list(request, self.pages.refusal(refusal), id_, 422)
         except ShelfFullError:
             return self._list(request, self.pages.text("bevragen.vol"), id_, 422)
         session.shelf.pop(id_, None)

@@ -1,0 +1,86 @@
+"""What the form finds against a rule of the covenant is a refusal on the record; a slip of typing is none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from bekend_node.store_decisions import Decisions
+from bekend_node.web.worklist import PREPARE
+from bekend_proto.clock import milliseconds
+
+from tests.support.asking import DIRECTOR, PERSON, ZVH_CASE
+from tests.support.covenants import HAARLEM
+from tests.support.pages import StagedPages, staged
+from tests.web.test_web_late import FORM
+
+WHOLE: dict[str, Any] = {
+    "zaak": ZVH_CASE,
+    "persoon-1": PERSON.value.strip(),
+    "voorwaarde-positieve-toets": "ja",
+    "voorwaarde-bgs-2-20": "ja",
+    "motivering-": "De aanmelding is getoetst, de deelnemers moeten bekend zijn.",
+    "partner": [HAARLEM],
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[StagedPages]:
+    with staged(tmp_path) as made:
+        yield made
+
+
+def send(site: StagedPages, **changes: Any) -> httpx2.Response:
+    """The form, filled in but for the changes."""
+    with httpx2.Client(base_url=site.origin, headers={"origin": site.origin}, timeout=30) as client:
+        entered = client.post("/inloggen", data={"user": DIRECTOR.user})
+        cookie = entered.headers["set-cookie"].partition(";")[0]
+        return client.post(FORM, data=WHOLE | changes, headers={"cookie": cookie})
+
+
+def rules(site: StagedPages) -> list[tuple[bool, str]]:
+    """Whether each source of each question on the record was allowed, and by which rule."""
+    site.work(site.stage.asker.close())
+    now = milliseconds(site.stage.clock.now())
+    found = Decisions(site.stage.store.database).own(now - 10**9, now + 1)
+    return [(judged.allowed, judged.rule) for one, _ in found for judged in one.judged]
+
+
+@pytest.mark.parametrize("button", [{}, {PREPARE: "ja"}], ids=["ask", "prepare"])
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"zaak": "99/999999-99"}, "zaaknummer"),
+        ({"motivering-": "Het gaat om 999990019, die is aangemeld."}, "motivering"),
+        ({"voorwaarde-positieve-toets": ""}, "voorwaarde"),
+        ({"zaak": "99/999999-99", "motivering-": "Het gaat om 999990019, die is aangemeld."}, "zaaknummer"),
+    ],
+)
+def test_fg_28_what_a_rule_refuses_is_on_the_record_once(
+    site: StagedPages, change: dict[str, Any], rule: str, button: dict[str, str]
+) -> None:
+    reply = send(site, **change, **button)
+    assert reply.status_code == 422
+    assert f"regel {rule}" in reply.text
+    assert rules(site) == [(False, rule)]
+    assert site.stage.line.begins == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"persoon-1": "999990018"}, {"persoon-1": ""}, {"zaak": ""}, {"partner": []}, {"motivering-": ""}],
+    ids=["no-number", "no-person", "no-case", "nobody-asked", "no-reason"],
+)
+def test_a_slip_of_typing_is_no_refusal(site: StagedPages, change: dict[str, Any]) -> None:
+    assert send(site, **change).status_code == 422
+    assert rules(site) == []
+    assert site.stage.line.begins == []
+
+
+def test_a_text_that_is_to_be_read_again_is_neither_asked_nor_refused(site: StagedPages) -> None:
+    assert (
+        send(site, **{"motivering-": "Aangemeld op 01-02-1990, de deelnemers moeten bekend zijn."}).status_code == 422
+    )
+    assert rules(site) == []
+    assert site.stage.line.begins == []
