@@ -112,6 +112,7 @@ class Notices:
         self._retry = retry
         self._called = asyncio.Event()
         self._called.set()
+        self._mailed = 0
 
     @property
     def mails(self) -> bool:
@@ -128,9 +129,11 @@ class Notices:
         while True:
             await self._called.wait()
             self._called.clear()
+            before = self._mailed
             if await self.send_due():
                 retry = self._retry
-                await asyncio.sleep(self._pause)
+                # Who was not mailed just now need not wait for the first mail.
+                await asyncio.sleep(self._pause if self._mailed > before else 0)
             else:
                 self._called.set()
                 await asyncio.sleep(retry)
@@ -150,14 +153,14 @@ class Notices:
             return False
         return done
 
-    @staticmethod
-    async def _told(send: Callable[[str], None], address: str) -> bool:
+    async def _told(self, send: Callable[[str], None], address: str) -> bool:
         """Whether this needs no second try: the mail was taken, or nobody knows where to send it."""
         if not address:
             log(logs.MAIL_FAILED, detail="an officer has no address: give `mail` in node.yaml, or `mail_claim`")
             return True
         try:
             await asyncio.to_thread(send, address)
+            self._mailed += 1
         except MailError as fault:
             log(logs.MAIL_FAILED, detail=str(fault))
             return False
