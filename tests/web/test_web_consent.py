@@ -98,6 +98,8 @@ def test_a_withdrawal_ends_what_rests_on_it(site: StagedPages, open_at: OpenAt) 
     assert ZVH_CASE not in page.url
     page.click("button:has-text('Trek in voor')")
     assert "ingetrokken" in page.inner_text("[role=status]")
+    site.work(site.stage.asker.collector.settle())
+    assert site.stage.exchange.withdrawn
     page.goto(site.origin + "/zaken")
     assert list(words(page).values()) == ["geen uitsluitsel"]
     assert "ingetrokken" in page.inner_text("main")
