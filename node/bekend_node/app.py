@@ -247,6 +247,8 @@ class Node:
             desk=self.desk,
             halting=self.halting,
             signals=self.signal_reading,
+            team=self.team,
+            waiting=self.notices.waiting,
         )
         self.web = self._pages(config, dev=dev)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)

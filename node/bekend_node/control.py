@@ -61,6 +61,7 @@ from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.outcomes import reason_for
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.ask.stream import Outcomes
+from bekend_node.ask.team import Team
 from bekend_node.config import Officer
 from bekend_node.control_eyes import EyesDesk
 from bekend_node.control_late import LateDesk
@@ -130,6 +131,8 @@ class ControlServer:
         desk: Desk | None = None,
         signals: SignalReading | None = None,
         halting: Halting | None = None,
+        team: Team | None = None,
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._asker = asker
         self._officers: dict[str, list[OfficerRef]] = {}
@@ -145,7 +148,7 @@ class ControlServer:
         self._desk = desk
         self._signals = signals
         self._halting = halting
-        self._late = LateDesk(asker, covenant, oin)
+        self._late = LateDesk(asker, covenant, oin, team or Team(asker.asking, officers), waiting)
         self._eyes = EyesDesk(asker, covenant)
         self._path: Path | None = None
         self._server: asyncio.Server | None = None

@@ -1,17 +1,18 @@
-"""What the control socket does after and beside a lookup: answers that come later, and the consents they rest on.
+"""What the control socket does after and beside a lookup: later answers, the consents they rest on, colleagues.
 
     {"op": "answers", "case": ..., "receipts": true}     what came, and what is still to come
     {"op": "consent", "purpose": ..., "case": ..., "partners": [...], "giver": "zelf", "date": ..., "scope": ...,
      "born": ...}                                        a consent, on record
     {"op": "consents", "case": ...}                      the consents of a case
     {"op": "withdraw", "case": ..., "partners": [...]}   withdraw them; no partners: of all
+    {"op": "colleague", "case": ..., "add": ...}         a colleague works on a case too; `remove`: no longer
 
 An officer sees the questions that he asked himself and those of cases that a colleague added him to; with the reference
 of a case also those of colleagues. What others asked only under the purposes that his own role may use. No operation
 finds anything by a person.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -25,7 +26,16 @@ from bekend_node.ask.consent import Consent, Given, Giver
 from bekend_node.ask.late import late_receipt
 from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.rules import OfficerRef
-from bekend_node.control_messages import AnswersRequest, ConsentRequest, ConsentsRequest, LateRequest, WithdrawRequest
+from bekend_node.ask.team import Team
+from bekend_node.control_messages import (
+    AnswersRequest,
+    ColleagueRequest,
+    ConsentRequest,
+    ConsentsRequest,
+    LateRequest,
+    WithdrawRequest,
+)
+from bekend_node.store_team import Member
 
 Reply = dict[str, Any]
 
@@ -33,10 +43,20 @@ Reply = dict[str, Any]
 class LateDesk:
     """Answers such requests for an officer, in each of the officer's roles."""
 
-    def __init__(self, asker: Asker, covenant: Callable[[], Covenant], oin: str) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        covenant: Callable[[], Covenant],
+        oin: str,
+        team: Team,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`waiting` is called when something waits for a colleague."""
         self._asker = asker
         self._covenant = covenant
         self._oin = oin
+        self._team = team
+        self._waiting = waiting
 
     async def handle(self, request: LateRequest, roles: Sequence[OfficerRef]) -> Reply:
         """Carry out one request. Raises RefusedError (rule, Dutch reason), StorageError."""
@@ -46,6 +66,8 @@ class LateDesk:
             return await self._record(request, roles)
         if isinstance(request, WithdrawRequest):
             return await self._withdraw(request, roles)
+        if isinstance(request, ColleagueRequest):
+            return await self._colleague(request, roles)
         return self._consents(request, roles)
 
     async def _answers(self, request: AnswersRequest, roles: Sequence[OfficerRef]) -> Reply:
@@ -89,6 +111,21 @@ class LateDesk:
         purposes = self.purposes(roles)
         return self._shown(await self._asker.withdraw_consent(request.case, request.partners, purposes, roles[0]))
 
+    async def _colleague(self, request: ColleagueRequest, roles: Sequence[OfficerRef]) -> Reply:
+        user, answers = roles[0].user, await self._answers(AnswersRequest(op="answers", case=request.case), roles)
+        purposes = {one["purpose"] for one in answers["answers"]} & self.purposes(roles)
+        # Without a purpose there is nothing to see of the case, and that is refused there.
+        if request.add or not purposes:
+            await self._team.add(request.case, request.add, purposes, user)
+            self._waiting()
+        if request.remove:
+            await self._team.remove(request.case, request.remove)
+        return {
+            "type": "result",
+            "on_case": _named(self._team.on_case(request.case)),
+            "to_add": _named(one for one in self._team.of_purposes(purposes) if one.user != user),
+        }
+
     def _consents(self, request: ConsentsRequest, roles: Sequence[OfficerRef]) -> Reply:
         purposes = self.purposes(roles)
         return self._shown([one for one in self._asker.consents.of_case(request.case) if one.purpose in purposes])
@@ -107,6 +144,10 @@ class LateDesk:
             for purpose in covenant.purposes
             if (requester := covenant.requesters(purpose).get(self._oin)) is not None and held & requester.roles
         )
+
+
+def _named(members: Iterable[Member]) -> list[dict[str, str]]:
+    return [{"user": one.user, "name": one.name} for one in members]
 
 
 def _day(text: str, what: str) -> date:

@@ -10,6 +10,7 @@ Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
 Case = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Purpose = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+LONGEST_USER = 100
 
 
 class _Request(BaseModel):
@@ -215,6 +216,15 @@ class AnswersRequest(_Request):
     receipts: bool = False
 
 
+class ColleagueRequest(_Request):
+    """A colleague works on a case too (`add`), or no longer (`remove`); neither: who does, and who may."""
+
+    op: Literal["colleague"]
+    case: Case
+    add: Annotated[str, StringConstraints(max_length=LONGEST_USER)] = ""
+    remove: Annotated[str, StringConstraints(max_length=LONGEST_USER)] = ""
+
+
 class ConsentRequest(_Request):
     """Put a consent on record. The date of birth is for the check of who may consent, and is kept nowhere."""
 
@@ -243,7 +253,7 @@ class WithdrawRequest(_Request):
     partners: Annotated[list[Oin], Field(max_length=64)] = []
 
 
-LateRequest = AnswersRequest | ConsentRequest | ConsentsRequest | WithdrawRequest
+LateRequest = AnswersRequest | ColleagueRequest | ConsentRequest | ConsentsRequest | WithdrawRequest
 RecordsRequest = AccessRelayRequest | DeferRequest | DeferApproveRequest | DeferEndRequest | DeferListRequest
 Request = (
     PurposesRequest

@@ -56,6 +56,27 @@ def vervallen(
 
 
 @app.command()
+def collega(
+    *,
+    config: Config = Path("node.yaml"),
+    zaak: Case,
+    erbij: Annotated[str, typer.Option(help="Gebruiker die ook aan deze zaak werkt.")] = "",
+    weg: Annotated[str, typer.Option(help="Gebruiker die niet meer aan deze zaak werkt.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Wie werkt er nog meer aan deze zaak? Een collega die u toevoegt, ziet de antwoorden van de zaak ook."""
+    with faults(as_json):
+        request = {"op": "colleague", "case": zaak, "add": erbij, "remove": weg}
+        facts = called(config, request, as_json=as_json)
+        say(
+            as_json,
+            facts,
+            f"Aan deze zaak werken ook: {_names(facts['on_case'])}.",
+            f"U kunt toevoegen: {_names(facts['to_add'])}.",
+        )
+
+
+@app.command()
 def gevolg(
     antwoord: Annotated[YesNo, typer.Argument(help="Veranderde wat u zag iets aan wat u besloot?")],
     *,
@@ -103,3 +124,7 @@ def onterecht(
             f"Brief: {brief}. Vul in om wie het gaat, en stuur hem beveiligd of geef hem af. Niet met gewone e-mail.",
             "Gebruik het antwoord niet meer, en haal het uit uw eigen aantekeningen.",
         )
+
+
+def _names(colleagues: list[dict[str, str]]) -> str:
+    return ", ".join(f"{one['name']} ({one['user']})" for one in colleagues) or "niemand"

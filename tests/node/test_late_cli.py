@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bekend_node import receipt
+from bekend_node.ask.team import Team
 from bekend_node.config import Officer
 from bekend_node.control import ControlServer
 
@@ -146,6 +147,41 @@ async def test_fg_45_a_colleague_sees_a_case_only_in_a_role_for_its_purpose(desk
     desk.server = ControlServer(desk.stage.asker, (elsewhere,), lambda: desk.stage.covenant, OM, dict)
     await desk.server.start(desk.socket)
     assert await found(desk, "--zaak", ZSM_CASE) == []
+
+
+async def test_fg_45_a_colleague_is_added_to_a_case_and_taken_off_it(desk: Desk) -> None:
+    smit = Officer(user="smit", name="B. Smit", role="officier")
+    other_role = Officer(user="bakker", name="S. Bakker", role="procesregisseur")
+    own = Officer(user=USER, name="J. Jansen", role="officier")
+    team = Team(desk.stage.asking, (own, smit, other_role))
+    told: list[None] = []
+    await desk.server.stop()
+    desk.server = ControlServer(
+        desk.stage.asker, (own,), lambda: desk.stage.covenant, OM, dict, team=team, waiting=lambda: told.append(None)
+    )
+    await desk.server.start(desk.socket)
+
+    async def colleague(*options: str, case: str = ZSM_CASE) -> Ended:
+        return await desk.run("--zaak", case, *options, app="zaak_cli", verb="collega")
+
+    assert (await colleague("--erbij", "smit")).code == 4
+    await lookup(desk, *ZSM_OPTIONS, "--partner", VEILIG_THUIS)
+    shown = await colleague()
+    assert shown.code == 0, shown.err
+    assert "Aan deze zaak werken ook: niemand." in shown.out
+    assert "U kunt toevoegen: B. Smit (smit)." in shown.out
+    assert told == []
+    added = await colleague("--erbij", "smit")
+    assert "Aan deze zaak werken ook: B. Smit (smit)." in added.out
+    assert set(team.to_be_told()) == {"smit"}
+    assert told == [None]
+    refused = await colleague("--erbij", "bakker")
+    assert refused.code == 4
+    assert "mag gebruiken" in refused.err
+    assert (await colleague("--weg", "smit", case="99/999999-99")).code == 4
+    assert [one.user for one in team.on_case(ZSM_CASE)] == ["smit"]
+    assert "werken ook: niemand." in (await colleague("--weg", "smit")).out
+    assert team.on_case(ZSM_CASE) == []
 
 
 async def test_a_consent_is_recorded_shown_and_withdrawn(desk: Desk) -> None:

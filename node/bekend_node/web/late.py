@@ -31,7 +31,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.team import Team
 from bekend_node.control_late import LateDesk
-from bekend_node.control_messages import AnswersRequest
+from bekend_node.control_messages import LONGEST_USER, AnswersRequest, ColleagueRequest
 from bekend_node.control_purposes import purposes_for
 from bekend_node.mail import Notices
 from bekend_node.web.in_contact import InContact
@@ -164,7 +164,7 @@ class LatePages:
         try:
             await self.asker.consequence(case, changed=answer == "ja")
         except RefusedError as refusal:
-            return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
+            return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other(f"/zaken/{request.path_params['id']}?gemeld")
 
     async def contact(self, request: Request) -> Response:
@@ -189,15 +189,14 @@ class LatePages:
         session, person = self.pages.signed_in(request)
         case = on_shelf(session, request.path_params["id"], CaseView).case
         form = await request.form()
-        purposes = {one["purpose"] for one in await self._answers(person, case)} & self._may(person)
+        add, remove = (str(form.get(name, ""))[:LONGEST_USER] for name in ("collega", "weg"))
+        if not (add or remove):
+            return await self._case(request, self.pages.text("zaken.collega_kies_een"), 422)
         try:
-            if purposes and form.get("weg"):
-                await self.team.remove(case, str(form["weg"]))
-            else:
-                await self.team.add(case, str(form.get("collega", "")), purposes, person.user)
-                self.notices.waiting()
+            wanted = ColleagueRequest(op="colleague", case=case, add=add, remove=remove)
+            await self.desk.handle(wanted, officers_of(person))
         except RefusedError as refusal:
-            return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
+            return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other(f"/zaken/{request.path_params['id']}")
 
     async def lapse(self, request: Request) -> Response:
@@ -207,7 +206,7 @@ class LatePages:
         try:
             await self.asker.lapse(case, person.user)
         except RefusedError as refusal:
-            return await self._case(request, f"{refusal.reason} (regel {refusal.rule})", 422)
+            return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other("/zaken?vervallen")
 
     async def _answers(self, person: Person, case: str | None = None) -> list[dict[str, Any]]:

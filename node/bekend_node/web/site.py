@@ -132,7 +132,7 @@ def pages_of(
 
     pages = Pages(site, sessions, (*MENU, *(INSIDE if inside else ())))
     reading = signals or (inside.signals if inside else None)
-    reach, late = Reach(asker, clock), LateDesk(asker, covenant, oin)
+    reach, late = Reach(asker, clock), LateDesk(asker, covenant, oin, team, notices.waiting)
     marks = InContact(clock)
     officer = OfficerPages(pages, asker, covenant, oin, contact, clock, reach, marks)
     worklist = WorklistPages(pages, asker, covenant, clock, reach)
