@@ -26,6 +26,7 @@ from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory, Present, load_present, shelf_of
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.following import Following
+from bekend_broker.log_head import LogHead
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
 from bekend_broker.quotas import shares
@@ -63,6 +64,7 @@ class Broker:
             metrics=metrics,
             log=config.log,
             seconds=limits.checkpoint_seconds,
+            head=LogHead(config.data) if config.database is not None else None,
         )
         self._lookups = Lookups(
             directory=self._directory,

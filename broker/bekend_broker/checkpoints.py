@@ -43,6 +43,7 @@ from bekend_proto.v1.broker_pb2 import (
 from bekend_proto.v1.signed_pb2 import InclusionPromise, PromisedEntry, Signed
 
 from bekend_broker.directory import Directory
+from bekend_broker.log_head import LogHead
 from bekend_broker.metrics import Metrics
 from bekend_broker.store import Store
 
@@ -57,13 +58,23 @@ class Checkpoints:
     """What this replica says of its log, and what it saw of the nodes' logs."""
 
     def __init__(
-        self, *, directory: Directory, database: Store, clock: Clock, metrics: Metrics, log: str, seconds: float
+        self,
+        *,
+        directory: Directory,
+        database: Store,
+        clock: Clock,
+        metrics: Metrics,
+        log: str,
+        seconds: float,
+        head: LogHead | None = None,
     ) -> None:
+        """`seconds` between checkpoints; `head` keeps the last one, where the database can go back without it."""
         self._directory = directory
         self._store = database
         self._clock = clock
         self._metrics = metrics
         self._seconds = seconds
+        self._head = head
         self.origin = log_origin(directory.present.manifest.oin, log)
         self.log_id = log_id(self.origin)
 
@@ -72,16 +83,19 @@ class Checkpoints:
         key = self._directory.present.keys.signing
         now = milliseconds(self._clock.now())
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> Checkpoint:
             size = log_table.log_size(connection)
             newest = log_table.newest_checkpoint(connection)
-            if newest is None or newest[0] < size:
-                made = Checkpoint(self.origin, size, merkle.root(size, log_table.reader(connection)))
-                log_table.keep_checkpoint(connection, size, made.sign(key), now)
-            return size
+            if newest is not None and newest[0] >= size:
+                return Checkpoint.parse(parse_note(newest[1]).text)
+            made = Checkpoint(self.origin, size, merkle.root(size, log_table.reader(connection)))
+            log_table.keep_checkpoint(connection, size, made.sign(key), now)
+            return made
 
-        size = await self._store.write(work)
-        self._metrics.log_entries.set(size)
+        newest = await self._store.write(work)
+        if self._head is not None:
+            await asyncio.to_thread(self._head.keep, newest)
+        self._metrics.log_entries.set(newest.size)
         self._metrics.checkpoint_at.set(now / 1000)
         self._metrics.log_alarms.set(len(await self._store.look(log_table.alarms)))
 

@@ -1,17 +1,19 @@
-"""`bekend broker database`: the tables of a PostgreSQL database that replicas share, made by who owns them."""
+"""`bekend broker database`: the tables of a PostgreSQL database that replicas share, by who owns them."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
+from bekend_proto.clock import SystemClock
 from bekend_proto.errors import StorageError
 
-from bekend_broker.config import load_config
+from bekend_broker.config import BrokerConfig, DatabaseServer, load_config
 from bekend_broker.terminal import AsJson, Config, faults, say
 
 app = typer.Typer(
     name="database",
-    help="PostgreSQL for several replicas: make and renew its tables.",
+    help="PostgreSQL for several replicas: make and renew its tables, and close its log after a restore.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -22,13 +24,17 @@ def database() -> None:
     """PostgreSQL for several replicas."""
 
 
+Owner = Annotated[str, typer.Option("--owner", help="Role that owns the tables, or comes to own them.")]
+Password = Annotated[
+    Path | None, typer.Option("--password-file", help="File with the owner's password, if it has one.")
+]
+
+
 @app.command()
 def prepare(
-    owner: Annotated[str, typer.Option("--owner", help="Role that owns the tables, or comes to own them.")],
+    owner: Owner,
     config: Config = Path("broker.yaml"),
-    password: Annotated[
-        Path | None, typer.Option("--password-file", help="File with the owner's password, if it has one.")
-    ] = None,
+    password: Password = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the tables of this release, or add what is new in it, and grant the running broker what it needs.
@@ -38,14 +44,54 @@ def prepare(
     """
     with faults(as_json):
         settings = load_config(config)
-        if settings.database is None:
-            raise StorageError("the configuration names no `database`: with SQLite there is nothing to prepare")
-        try:
-            from bekend_broker.store_postgres import prepare as make  # noqa: PLC0415 - a broker with SQLite needs none
-        except ImportError as fault:
-            raise StorageError(
-                f"the driver for PostgreSQL cannot be loaded ({fault}): pip install 'bekend[postgres]'"
-            ) from None
-        server = settings.database.model_copy(update={"user": owner, "password": password})
-        done = make(server, settings.database.user, settings.oin, settings.log)
+        server = _database(settings)
+        done = _postgres().prepare(_as(server, owner, password), server.user, settings.oin, settings.log)
         say(as_json, {"done": done}, *done)
+
+
+@app.command()
+def restored(
+    owner: Owner,
+    config: Config = Path("broker.yaml"),
+    password: Password = None,
+    as_json: AsJson = False,
+) -> None:
+    """After the server was put back to an older state: close the log there, which goes on under another name.
+
+    Stop every replica first, and set `log` in their configuration to a name that was never used: nodes saw more of the
+    log than the database holds now. Before this was run no replica starts that knows of more.
+    """
+    with faults(as_json):
+        settings = load_config(config)
+        server, now = _database(settings), SystemClock().now()
+        found = _postgres().close_log(_as(server, owner, password), server.user, settings.oin, settings.log, now)
+        say(
+            as_json,
+            {"log": settings.log, "closed": {"log": found.origin, "size": found.size, "root": found.root.hex()}},
+            f"{found.origin} is closed at {found.size} entries; the log goes on as {settings.log}.",
+            f"Now: bekend broker manifest --config {config}; the operator signs it; start the replicas; tell the "
+            "partners. Retire again which versions of the covenant were retired since.",
+        )
+
+
+def _database(settings: BrokerConfig) -> DatabaseServer:
+    """What the configuration names. Raises StorageError for a broker with a file."""
+    if settings.database is None:
+        raise StorageError("the configuration names no `database`: with SQLite there is nothing to prepare or to close")
+    return settings.database
+
+
+def _as(server: DatabaseServer, owner: str, password: Path | None) -> DatabaseServer:
+    """The same database, for the owner of its tables."""
+    return server.model_copy(update={"user": owner, "password": password})
+
+
+def _postgres() -> ModuleType:
+    """The driver's module. Raises StorageError where it cannot be loaded."""
+    try:
+        from bekend_broker import store_postgres  # noqa: PLC0415 - a broker with SQLite needs none
+    except ImportError as fault:
+        raise StorageError(
+            f"the driver for PostgreSQL cannot be loaded ({fault}): pip install 'bekend[postgres]'"
+        ) from None
+    return store_postgres

@@ -29,6 +29,7 @@ from bekend_proto.v1.signed_pb2 import ENROLMENT_KIND_FULL
 
 from bekend_broker.config import BrokerConfig
 from bekend_broker.database import Database
+from bekend_broker.log_head import LogHead
 
 T = TypeVar("T")
 
@@ -222,7 +223,7 @@ class Store:
             raise StorageError(
                 f"the driver for PostgreSQL cannot be loaded ({fault}): pip install 'bekend[postgres]'"
             ) from None
-        return cls(PostgresDatabase.open(config.database, config.oin, config.log))
+        return cls(PostgresDatabase.open(config.database, config.oin, config.log, LogHead(config.data)))
 
     @staticmethod
     def is_there(config: BrokerConfig) -> bool:

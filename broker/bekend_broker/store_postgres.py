@@ -19,17 +19,22 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import psycopg
+from bekend_proto.checkpoint import log_origin
+from bekend_proto.clock import milliseconds
 from bekend_proto.errors import BekendError, StorageError
 from bekend_proto.group_commit import Writer
+from bekend_proto.log_table import Closed
 from psycopg import errors, pq
 
 from bekend_broker.config import DatabaseServer
-from bekend_broker.store_postgres_schema import SCHEMA, check_tables, prepare_tables
+from bekend_broker.log_head import LogHead
+from bekend_broker.store_postgres_schema import SCHEMA, check_tables, close_here, prepare_tables
 
 T = TypeVar("T")
 
@@ -79,22 +84,28 @@ def _placeholders(statement: str) -> bytes:
     return statement.replace("%", "%%").replace("?", "%s").encode()
 
 
+Check = Callable[[PostgresConnection], None]
+
+
 class PostgresEngine:
     """The Engine of a PostgreSQL database: see group_commit.py."""
 
-    def __init__(self, server: DatabaseServer) -> None:
+    def __init__(self, server: DatabaseServer, check: Check = lambda _: None) -> None:
+        """`check` looks at each new connection before anything is done on it."""
         self._server = server
+        self._check = check
         self.name = server.shown
 
     def connect(self) -> PostgresConnection:
-        """Connect and set what every session of a broker needs."""
-        raw = psycopg.connect(**_conninfo(self._server), autocommit=True)
+        """Connect, set what every session of a broker needs, and check. Raises what `check` raises."""
+        connection = PostgresConnection(psycopg.connect(**_conninfo(self._server), autocommit=True))
         try:
-            raw.execute(_SESSION)
+            connection.raw.execute(_SESSION)
+            self._check(connection)
         except BaseException:
-            raw.close()
+            connection.raw.close()
             raise
-        return PostgresConnection(raw)
+        return connection
 
     def begin(self, connection: PostgresConnection) -> None:
         """Begin as the one writer. The lock first: each statement after it sees what the writer before committed."""
@@ -143,22 +154,28 @@ class _RolledBackError(Exception):
 class PostgresDatabase:
     """One database that replicas share, written by one thread of this process at a time. `PostgresDatabase.open`."""
 
-    def __init__(self, server: DatabaseServer) -> None:
-        self._engine = PostgresEngine(server)
+    def __init__(self, server: DatabaseServer, check: Check = lambda _: None) -> None:
+        self._engine = PostgresEngine(server, check)
         self._writer = Writer(self._engine)
         self._idle: queue.LifoQueue[PostgresConnection] = queue.LifoQueue()
         self._slots = threading.BoundedSemaphore(READERS)
 
     @classmethod
-    def open(cls, server: DatabaseServer, oin: str, log: str) -> "PostgresDatabase":
-        """Connect, for the broker with this OIN and log.
+    def open(cls, server: DatabaseServer, oin: str, log: str, head: LogHead | None = None) -> "PostgresDatabase":
+        """Connect, for the broker with this OIN and log; `head` is what the log has to hold.
 
         Raises StorageError when the server cannot be used or is not durable, when its tables are not those of this
-        release, and when they belong to another broker or log.
+        release, when they belong to another broker or log, and when the database went back.
         """
-        database = cls(server)
-        database.read(lambda connection: _check_server(connection, database.name))
-        database.read(lambda connection: check_tables(connection, database.name, oin, log))
+
+        def check(connection: PostgresConnection) -> None:
+            _check_server(connection, server.shown)
+            check_tables(connection, server.shown, oin, log)
+            if head is not None:
+                head.check(connection, server.shown, log_origin(oin, log))
+
+        database = cls(server, check)
+        database.read(lambda _: None)
         database._writer.start()
         return database
 
@@ -259,6 +276,21 @@ def prepare(server: DatabaseServer, service: str, oin: str, log: str) -> list[st
             raw.execute("SET LOCAL statement_timeout TO 0")
             raw.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})".encode())
             return list(prepare_tables(raw, service, oin, log))
+    except psycopg.Error as error:
+        raise engine.storage_error(error) from None
+
+
+def close_log(server: DatabaseServer, service: str, oin: str, log: str, now: datetime) -> Closed:
+    """Close the log of a database that its server put back to an older state; it goes on under the name `log`.
+
+    `server`: with the user who owns the tables; `service`: the role of the running broker, of which no session may be
+    left. What is lost counts from the last entry that came back. Raises StorageError, LogError; nothing was done then.
+    """
+    engine = PostgresEngine(server)
+    try:
+        with closing(engine.connect().raw) as raw, raw.transaction():
+            raw.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})".encode())
+            return close_here(PostgresConnection(raw), service, oin, log, milliseconds(now))
     except psycopg.Error as error:
         raise engine.storage_error(error) from None
 

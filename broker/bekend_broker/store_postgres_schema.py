@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import psycopg
-from bekend_proto.errors import StorageError
+from bekend_proto import log_table
+from bekend_proto.checkpoint import log_origin
+from bekend_proto.errors import LogError, StorageError
+from bekend_proto.log_table import Closed
 from bekend_proto.sql import Connection
 from psycopg import sql
 
@@ -267,6 +270,32 @@ def prepare_tables(raw: "psycopg.Connection[tuple[Any, ...]]", service: str, oin
         on = sql.SQL(", ").join(sql.Identifier(SCHEMA, table) for table in tables)
         raw.execute(sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(right), on, role))
     yield f"rights of {service}: what a running broker needs"
+
+
+def close_here(connection: Connection, service: str, oin: str, log: str, at: int) -> Closed:
+    """Close the log that the database holds, and let it go on as `log`, in the transaction of the tables' owner.
+
+    `at` in milliseconds. Raises StorageError while a session of `service` is there, and for another broker's database;
+    LogError for a name that was used.
+    """
+    others = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = ?", (service,)
+    ).fetchall()[0][0]
+    if others:
+        raise StorageError(f"{service} has {others} connections to the database: stop every replica first")
+    held = connection.execute("SELECT oin, log FROM belongs").fetchone()
+    if held is None or held[0] != oin:
+        raise StorageError(f"the database belongs to another broker ({held and held[0]}): check the configuration")
+    used = {one.origin for one in log_table.closed(connection)} | {log_origin(oin, held[1])}
+    if log_origin(oin, log) in used:
+        raise LogError(
+            f"nodes saw more of the log {log_origin(oin, log)} than the database holds now: give `log` in broker.yaml "
+            "a name that was never used, such as main-2; its manifest is made and signed afterwards"
+        )
+    last = connection.execute("SELECT coalesce(max(at), ?) FROM log", (at,)).fetchall()[0][0]
+    closed = log_table.close_log(connection, log_origin(oin, held[1]), taken=last, at=at)
+    connection.execute("UPDATE belongs SET log = ?", (log,))
+    return closed
 
 
 def check_tables(connection: Connection, name: str, oin: str, log: str) -> None:

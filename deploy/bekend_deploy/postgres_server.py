@@ -137,6 +137,24 @@ class PostgresServer:
         """One of its databases, as a broker is configured to use it."""
         return DatabaseServer(socket=self.folder, socket_port=self.port, name=name, user=user)
 
+    def dump(self, server: DatabaseServer, file: Path) -> None:
+        """Back a database up with pg_dump, as its administrator does while brokers work on it."""
+        self._run("pg_dump", "--format=custom", f"--file={file}", server.name)
+
+    def put_back(self, server: DatabaseServer, file: Path) -> None:
+        """Put a dump in the place of a database that is in use: whoever is connected is cut off."""
+        with self.admin() as connection:
+            connection.execute(f"DROP DATABASE {server.name} WITH (FORCE)".encode())
+            connection.execute(f"CREATE DATABASE {server.name} OWNER {OWNER}".encode())
+        self._run("pg_restore", "--exit-on-error", f"--dbname={server.name}", str(file))
+
+    def _run(self, name: str, *words: str) -> None:
+        """One of the system's programs, as the server's administrator. Raises RuntimeError when it fails."""
+        line = (str(self.bin / name), "-h", str(self.folder), "-p", str(self.port), "-U", "postgres", *words)
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120, **_PLAIN)  # noqa: S603
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+
     def admin(self, name: str = "postgres") -> "psycopg.Connection[tuple[object, ...]]":
         """The server's administrator."""
         return psycopg.connect(host=str(self.folder), port=self.port, user="postgres", dbname=name, autocommit=True)
