@@ -18,7 +18,7 @@ from tests.support.dashboards import BOARDS
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
-RULES_TEST = ROOT / "deploy" / "prometheus" / "rules_test.yml"
+RULES_TESTS = sorted((ROOT / "deploy" / "prometheus").glob("rules_*test.yml"))
 RUNBOOKS = ROOT / "docs" / "runbooks"
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",)}
 _OWN = re.compile(r"\bbekend_(?:broker|node|grpc|build)_[a-z_]+\b")
@@ -54,7 +54,7 @@ def test_every_metric_of_a_dashboard_exists_in_the_code(board: str, tmp_path: Pa
 def test_every_metric_of_an_alert_and_of_the_docs_exists_in_the_code(tmp_path: Path) -> None:
     known = measured(tmp_path)
     # The dashboards' and alerts' own names are patterns of names here and there: a regular expression or a prefix.
-    texts = [RULES, RULES_TEST, *(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "README.md"]
+    texts = [RULES, *RULES_TESTS, *(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "README.md"]
     wrong = {
         f"{path.name}: {name}" for path in texts for name in _OWN.findall(path.read_text("utf-8")) if name not in known
     }
@@ -101,7 +101,8 @@ def test_a_page_says_what_it_means_what_users_see_what_to_do_and_when_it_is_over
 
 def test_every_alert_is_tried_on_and_off() -> None:
     tried: dict[str, set[bool]] = {}
-    for test in yaml.safe_load(RULES_TEST.read_text("utf-8"))["tests"]:
+    tests = [test for path in RULES_TESTS for test in yaml.safe_load(path.read_text("utf-8"))["tests"]]
+    for test in tests:
         for one in test["alert_rule_test"]:
             tried.setdefault(one["alertname"], set()).add(bool(one["exp_alerts"]))
     assert tried == {name: {False, True} for name in alerts()}
