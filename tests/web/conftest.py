@@ -1,14 +1,16 @@
 """Pages in a real browser, on a running federation: Debian's chromium, driven by Playwright."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from bekend_deploy.federation import Federation
 from bekend_deploy.partners import OM
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.support.filled import fill
 
@@ -23,6 +25,7 @@ FLAGS = (
     "--disable-sync",
 )
 WIDTHS = (320, 375, 1100)
+_NUMBER = re.compile(r"(?<![0-9a-zA-Z])\d{8,9}(?![0-9a-zA-Z])")
 
 NewPage = Callable[..., Page]
 """A page of a browser context of its own: width, colour scheme, script or none."""
@@ -58,8 +61,23 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 @pytest.fixture
 def open_at(browser: Browser) -> Iterator[OpenAt]:
-    """Opens a page at an address, in a browser context of its own; each ends with the test."""
+    """Opens a page at an address, in a browser context of its own; each ends with the test.
+
+    Whatever a test does: no page asks anything of another site, has a number of a person in an address, or meets its
+    own content policy.
+    """
     contexts = []
+    faults: list[str] = []
+
+    def look(request: Request, site: str) -> None:
+        if urlsplit(request.url).netloc != site:
+            faults.append(f"asked of another site: {request.url}")
+        if _NUMBER.search(urlsplit(request.url).path + urlsplit(request.url).query):
+            faults.append(f"a number in an address: {request.url}")
+
+    def hear(said: ConsoleMessage) -> None:
+        if "Content Security Policy" in said.text:
+            faults.append(said.text)
 
     def opened(address: str, width: int = 1100, scheme: str = "light", *, script: bool = True) -> Page:
         context = browser.new_context(
@@ -71,12 +89,15 @@ def open_at(browser: Browser) -> Iterator[OpenAt]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
+        page.on("request", lambda request: look(request, urlsplit(address).netloc))
+        page.on("console", hear)
         page.goto(address)
         return page
 
     yield opened
     for context in contexts:
         context.close()
+    assert faults == []
 
 
 @pytest.fixture

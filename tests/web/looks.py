@@ -1,5 +1,6 @@
 """What every page must be, whatever it shows: usable with WCAG 2.2 AA, and laid out so that it can be read."""
 
+import re
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -39,12 +40,29 @@ _LAYOUT = """() => {
 }"""
 
 
+_NUMBER = re.compile(r"(?<![0-9a-zA-Z])9999\d{5}(?![0-9a-zA-Z])")
+"""As a test person has it."""
+
+LARGEST = 100_000
+"""Octets of a page with everything that it loads, as a browser that keeps nothing gets them."""
+
+_WEIGHT = """() => ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
+  .reduce((sum, one) => sum + one.encodedBodySize, 0)"""
+
+
+def weight(page: Page) -> int:
+    """Octets that came for this page; what the browser kept from another page counts too."""
+    return int(page.evaluate(_WEIGHT))
+
+
 def assert_looks_right(page: Page) -> None:
-    """No fault of axe, no sideways scroll, no squeezed or overlapping text, nothing from another site."""
+    """No fault of axe, no sideways scroll, no squeezed or overlapping text; under 100 kB; nobody in the title."""
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _RULES}})
     assert found.violations_count == 0, found.generate_report()
     faults = page.evaluate(_LAYOUT)
     assert faults == [], faults
+    assert weight(page) < LARGEST
+    assert not _NUMBER.search(f"{page.title()} {page.url}")
 
 
 def assert_looks_right_everywhere(page: Page, pictures: Path, name: str) -> None:

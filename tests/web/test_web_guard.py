@@ -73,6 +73,19 @@ def test_every_reply_says_what_a_browser_may_do_with_it(client: TestClient, path
     assert "max-age" in headers["strict-transport-security"]
 
 
+def test_what_the_replies_say_is_the_strictest_that_there_is(client: TestClient) -> None:
+    headers = client.get("/inloggen").headers
+    assert headers["content-security-policy"] == (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-opener-policy"] == headers["cross-origin-resource-policy"] == "same-origin"
+
+
 def test_files_are_kept_and_pages_are_not(client: TestClient) -> None:
     assert "immutable" in client.get("/static/node.css").headers["cache-control"]
     assert client.get("/inloggen").headers["cache-control"] == "no-store"

@@ -6,6 +6,7 @@ which field a refusal belongs to, and a second look at texts that may name someb
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from bekend_policy.decide import JUSTIFICATION, case_fits
@@ -17,6 +18,7 @@ from starlette.datastructures import FormData
 
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer
+from bekend_node.web.pages import typed
 
 _FIELD_OF_RULE: Final[Mapping[str, str]] = {
     "zaaknummer": "zaak",
@@ -78,10 +80,7 @@ def marks_of(purpose: Purpose) -> dict[str, str]:
 def read_form(purpose: Purpose, form: FormData) -> Draft:
     """What was filled in. Nothing is judged yet; a value that no such form sends is left out."""
 
-    def text(name: str) -> str:
-        value = form.get(name, "")
-        return value.strip() if isinstance(value, str) else ""
-
+    text = partial(typed, form)
     conditions = [one.id for one in confirmed_by_officer(purpose)]
     return Draft(
         case=text("zaak"),
@@ -104,11 +103,11 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) ->
     """
     persons = _persons(draft, say)
     justification = _justification(draft)
-    typed = not draft.faults and draft.case and draft.partners and (justification or not purpose.justification)
+    whole = not draft.faults and draft.case and draft.partners and (justification or not purpose.justification)
     _look_at_the_rest(purpose, draft, say)
     if not draft.seen:
         draft.warnings = warnings(justification or "")
-    if not typed:
+    if not whole:
         return None
     return Inquiry(
         purpose=purpose.id,

@@ -29,7 +29,7 @@ from bekend_node.ask.consent import Giver, consent_partners
 from bekend_node.ask.rules import OfficerRef
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import ConsentRequest, ConsentsRequest, WithdrawRequest
-from bekend_node.web.pages import Pages, officers_of, see_other
+from bekend_node.web.pages import Pages, officers_of, see_other, typed
 from bekend_node.web.reach import Reach, When, principals_of
 from bekend_node.web.sessions import Person
 from bekend_node.web.shelf import LONGEST_CASE, CaseView, on_shelf, shelved
@@ -197,8 +197,7 @@ def _read(form: FormData, allowed: frozenset[str], say: Callable[..., str]) -> t
     """What was filled in, and the date of birth apart; with a fault for what is missing or no date."""
 
     def text(name: str) -> str:
-        value = form.get(name, "")
-        return value.strip()[:_LONGEST_TEXT] if isinstance(value, str) else ""
+        return typed(form, name)[:_LONGEST_TEXT]
 
     day, born = _day(text("datum")), _day(text("geboren"))
     giver = text("door")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from bekend_policy.model import Covenant
 from bekend_policy.terms import Participant
 from bekend_proto.errors import RefusedError
-from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,7 +24,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.correcting import Report
 from bekend_node.control_late import LateDesk
 from bekend_node.store_corrections import Correction
-from bekend_node.web.pages import Pages, officers_of, see_other
+from bekend_node.web.pages import Pages, attachment, officers_of, see_other, typed
 from bekend_node.web.privacy import ROLE as PRIVACY_ROLE
 from bekend_node.web.running import Running
 from bekend_node.web.sessions import Person, Session
@@ -72,7 +71,7 @@ class CorrectingPages:
         session, person = self.pages.signed_in(request)
         purposes = self._purposes(person)
         form = await request.form()
-        filled = {name: _field(form, name) for name in ("zaak", "partner", "persoon", "reden")}
+        filled = {name: typed(form, name) for name in ("zaak", "partner", "persoon", "reden")}
         partner = self.covenant().participants.get(filled["partner"])
         number = filled["persoon"]
         if not filled["zaak"] or len(filled["zaak"]) > LONGEST_CASE:
@@ -106,11 +105,7 @@ class CorrectingPages:
         """The letter: a page of its own that needs nothing else."""
         session, _ = self.pages.signed_in(request)
         found = on_shelf(session, request.path_params["id"], Made)
-        return Response(
-            found.letter,
-            media_type="text/html; charset=utf-8",
-            headers={"content-disposition": f'attachment; filename="onterecht-{found.number}.html"'},
-        )
+        return attachment(found.letter, f"onterecht-{found.number}.html", "text/html")
 
     def _form(
         self,
@@ -159,7 +154,3 @@ class CorrectingPages:
 def _case_of(session: Session, id_: str) -> str:
     found = session.shelf.get(id_)
     return found.case if isinstance(found, CaseView | Running) else ""
-
-
-def _field(form: FormData, name: str) -> str:
-    return str(form.get(name, "")).strip()

@@ -30,7 +30,7 @@ from starlette.routing import Route
 
 from bekend_node.desk.decisions import Desk
 from bekend_node.rules import Rules
-from bekend_node.web.pages import Pages, see_other
+from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed
 
 ROLE: Final = "loket"
 """Opens these pages."""
@@ -132,23 +132,23 @@ class DeskPages:
         form = await request.form()
         try:
             if act == "nieuw":
-                return _attachment(self._decision(purpose, form), "standaardbesluit.txt")
+                return attachment(self._decision(purpose, form), "standaardbesluit.txt")
             if act == "intrekken":
-                return _attachment(self._withdrawal(purpose, form), "stilzetting.txt")
+                return attachment(self._withdrawal(purpose, form), "stilzetting.txt")
         except KeysError as fault:
-            return self._standing_page(request, user, act=act, form=form, fault=fault.detail)
+            return self._standing_page(request, user, act=act, form=form, fault=said_of(fault))
         raise HTTPException(404)
 
     # --- requests
 
     async def _act(self, user: str, act: str, name: str, form: FormData, *, absent: bool) -> None:
-        ground, text = _field(form, "grond") or None, _field(form, "toelichting")
+        ground, text = typed(form, "grond") or None, typed(form, "toelichting")
         if act == "vrijgeven":
             await self.desk.release(user, name, ground=ground, text=text, absent=absent)
         elif act == "weigeren":
             await self.desk.refuse(user, name, ground=ground, text=text, absent=absent)
         elif act == "overdragen":
-            await self.desk.hand_over(user, name, to=_field(form, "collega") or None, absent=absent)
+            await self.desk.hand_over(user, name, to=typed(form, "collega") or None, absent=absent)
         else:
             await self.desk.undo(user, name, absent=absent)
 
@@ -167,7 +167,7 @@ class DeskPages:
             item = await self.desk.show(user, request.path_params["item"], absent=absent)
         except RefusedError as refusal:
             return self._refused(request, refusal)
-        filled = {name: _field(form, name) if form else "" for name in ("grond", "toelichting", "collega")}
+        filled = {name: typed(form, name) if form else "" for name in ("grond", "toelichting", "collega")}
         return self.pages.render(
             request,
             "persoon.html.j2",
@@ -236,7 +236,7 @@ class DeskPages:
         last = today + timedelta(days=364)
         filled = {"vanaf": today.isoformat(), "tot": last.isoformat(), "besluit": "", "reden": ""}
         if form is not None:
-            filled |= {name: _field(form, name) for name in filled if name in form}
+            filled |= {name: typed(form, name) for name in filled if name in form}
         found = self._standing(purpose, source)
         return self.pages.render(
             request, "besluit.html.j2", 422 if fault else 200, one=found, act=act, filled=filled, fault=fault
@@ -246,12 +246,12 @@ class DeskPages:
         """The text of a new decision, which the covenant asks for. Raises KeysError."""
         rules = self.rules()
         try:
-            first, last = (date.fromisoformat(_field(form, name)) for name in ("vanaf", "tot"))
+            first, last = (date.fromisoformat(typed(form, name)) for name in ("vanaf", "tot"))
         except ValueError:
             raise KeysError(self.pages.text("besluit.geen_dag")) from None
-        if not _field(form, "besluit"):
+        if not typed(form, "besluit"):
             raise KeysError(self.pages.text("besluit.geen_tekst"))
-        decision = StandingDecision(rules.covenant.id, rules.oin, purpose, first, last, _field(form, "besluit"))
+        decision = StandingDecision(rules.covenant.id, rules.oin, purpose, first, last, typed(form, "besluit"))
         text = decision.text()
         check_standing(rules.covenant, decision)
         return text
@@ -261,7 +261,7 @@ class DeskPages:
         rules = self.rules()
         moment = self.clock.now().replace(microsecond=0)
         found = Suspension(
-            rules.covenant.id, 1, rules.oin, What.PURPOSE, purpose, reason=_field(form, "reden"), since=moment
+            rules.covenant.id, 1, rules.oin, What.PURPOSE, purpose, reason=typed(form, "reden"), since=moment
         )
         return replace(found, number=self.held.number(found) + 1).text()
 
@@ -279,14 +279,4 @@ def _with_moment(item: dict[str, Any]) -> dict[str, Any]:
 
 def _noted(form: FormData) -> tuple[str, ...]:
     """What in the text may name somebody, to be read once more before it is kept."""
-    return tuple(one.replace("de motivering", "de toelichting") for one in warnings(_field(form, "toelichting")))
-
-
-def _field(form: FormData, name: str) -> str:
-    return str(form.get(name, "")).strip()
-
-
-def _attachment(text: str, name: str) -> Response:
-    return Response(
-        text, media_type="text/plain; charset=utf-8", headers={"content-disposition": f'attachment; filename="{name}"'}
-    )
+    return tuple(one.replace("de motivering", "de toelichting") for one in warnings(typed(form, "toelichting")))

@@ -12,7 +12,6 @@
 Everything is told by the objects that answer `bekend antwoorden` and `bekend zaak`. An ID is of this session.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +34,7 @@ from bekend_node.control_messages import LONGEST_USER, AnswersRequest, Colleague
 from bekend_node.control_purposes import purposes_for
 from bekend_node.mail import Notices
 from bekend_node.web.in_contact import InContact
-from bekend_node.web.pages import Pages, officers_of, see_other
+from bekend_node.web.pages import Pages, officers_of, receipt_file, see_other
 from bekend_node.web.running import lookups_of
 from bekend_node.web.sessions import Person, Session
 from bekend_node.web.shelf import LONGEST_CASE, CaseView, on_shelf, shelved
@@ -145,11 +144,7 @@ class LatePages:
         reply = await self.desk.handle(asked, officers_of(person))
         for one, receipt in zip(reply["answers"], reply["receipts"], strict=True):
             if _view(one) == wanted:
-                return Response(
-                    json.dumps(receipt, indent=1) + "\n",
-                    media_type="application/json",
-                    headers={"content-disposition": 'attachment; filename="ontvangstbewijs.json"'},
-                )
+                return receipt_file(receipt)
         raise HTTPException(404)
 
     async def consequence(self, request: Request) -> Response:

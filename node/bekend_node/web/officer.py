@@ -37,7 +37,7 @@ from bekend_node.control_purposes import confirmed_by_officer
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
 from bekend_node.web.in_contact import InContact
 from bekend_node.web.outcome_view import shown
-from bekend_node.web.pages import Pages, at_screen, see_other
+from bekend_node.web.pages import Pages, at_screen, receipt_file, see_other
 from bekend_node.web.reach import Reach, principals_of
 from bekend_node.web.running import Running, forget_case
 from bekend_node.web.sessions import Person, Session
@@ -187,11 +187,7 @@ class OfficerPages:
         running = self._running(request, session)
         if running.receipt is None:
             raise HTTPException(404)
-        return Response(
-            json.dumps(running.receipt.to_json(), indent=1) + "\n",
-            media_type="application/json",
-            headers={"content-disposition": 'attachment; filename="ontvangstbewijs.json"'},
-        )
+        return receipt_file(running.receipt.to_json())
 
     async def in_contact(self, request: Request) -> Response:
         """Say that this organisation is in contact with a partner, or no longer."""

@@ -1,6 +1,7 @@
 """What all pages share: who is looking, the menu of that person's roles, templates, texts, redirects."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bekend_proto.clock import AMSTERDAM, from_milliseconds
-from bekend_proto.errors import RefusedError
+from bekend_proto.errors import KeysError, RefusedError
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -153,6 +155,29 @@ def at_screen(session: Session, person: Person) -> AtScreen:
 def see_other(path: str) -> RedirectResponse:
     """Go on with a GET: a refreshed page sends nothing twice."""
     return RedirectResponse(path, status_code=303)
+
+
+def typed(form: FormData, name: str) -> str:
+    """What was typed in a field; empty when it was not sent, or is a file."""
+    value = form.get(name, "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def attachment(text: str | bytes, name: str, media_type: str = "text/plain") -> Response:
+    """A file to keep."""
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type=f"{media_type}; charset=utf-8", headers=headers)
+
+
+def receipt_file(receipt: Mapping[str, Any]) -> Response:
+    """A receipt to keep in the case file."""
+    return attachment(json.dumps(receipt, indent=1) + "\n", "ontvangstbewijs.json", "application/json")
+
+
+def said_of(fault: KeysError) -> str:
+    """What is wrong with a text to sign, as a sentence: without the kind of text in front."""
+    said = fault.detail.removeprefix("standaardbesluit: ").removeprefix("stilzetting: ").rstrip(".")
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def give_cookie(response: Response, session: Session) -> None:

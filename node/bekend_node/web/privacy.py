@@ -31,7 +31,7 @@ from starlette.routing import Route
 from bekend_node.control import Install
 from bekend_node.log_reading import LogReading
 from bekend_node.rules import Rules
-from bekend_node.web.pages import Pages, see_other
+from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed
 
 ROLE: Final = "privacy-officer"
 """Opens these pages."""
@@ -96,11 +96,7 @@ class PrivacyPages:
         """The report of `bekend policy report`, to keep: it has its own style and needs no network."""
         self.pages.in_role(request, ROLE)
         text = report_page(self.rules().covenant, day_of(self.clock.now()))
-        return Response(
-            text,
-            media_type="text/html; charset=utf-8",
-            headers={"content-disposition": 'attachment; filename="convenant.html"'},
-        )
+        return attachment(text, "convenant.html", "text/html")
 
     async def draft(self, request: Request) -> Response:
         """A suspension of the own node, or of the own answers under a purpose; or the withdrawal of one."""
@@ -109,12 +105,8 @@ class PrivacyPages:
         try:
             text = self._text(form)
         except KeysError as fault:
-            return self._overview(request, {"tekst": fault.detail}, form)
-        return Response(
-            text,
-            media_type="text/plain; charset=utf-8",
-            headers={"content-disposition": 'attachment; filename="stilzetting.txt"'},
-        )
+            return self._overview(request, {"tekst": said_of(fault)}, form)
+        return attachment(text, "stilzetting.txt")
 
     async def suspend(self, request: Request) -> Response:
         """Put a signed note into force, as `bekend node suspend` does: who signed decides, not who brings it."""
@@ -136,12 +128,12 @@ class PrivacyPages:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         try:
-            first, last = (date.fromisoformat(_field(form, name)) for name in ("vanaf", "tot"))
+            first, last = (date.fromisoformat(typed(form, name)) for name in ("vanaf", "tot"))
         except ValueError:
             return self._overview(request, {"gebruik": "privacy.geen_dag"}, form)
         counts: Counter[tuple[str, bool, str]] = Counter()
         try:
-            async for found in self.log_reading.read(person.user, "adl", Days(first, last), _field(form, "waarvoor")):
+            async for found in self.log_reading.read(person.user, "adl", Days(first, last), typed(form, "waarvoor")):
                 counts.update(_counted(one, self.rules().oin) for one in found)
         except RefusedError as refusal:
             return self._overview(request, {"gebruik": refusal.reason}, form)
@@ -159,9 +151,9 @@ class PrivacyPages:
         rules, now, node = self.rules(), self.clock.now(), self.status()
         today = day_of(now)
         filled = {"vanaf": (today - timedelta(days=29)).isoformat(), "tot": today.isoformat()}
-        filled |= {name: _field(form, name) if form else "" for name in ("reden", "bericht", "wat", "waarvoor")}
+        filled |= {name: typed(form, name) if form else "" for name in ("reden", "bericht", "wat", "waarvoor")}
         if form:
-            filled |= {name: _field(form, name) for name in ("vanaf", "tot") if name in form}
+            filled |= {name: typed(form, name) for name in ("vanaf", "tot") if name in form}
         suspended = self.held.in_force(rules.covenant, now)
         return self.pages.render(
             request,
@@ -200,13 +192,13 @@ class PrivacyPages:
     def _text(self, form: FormData) -> str:
         """The text to sign, with the number that comes next. Raises KeysError."""
         rules = self.rules()
-        wanted, lifted = _field(form, "wat").removeprefix("op:"), _field(form, "wat").startswith("op:")
+        wanted, lifted = typed(form, "wat").removeprefix("op:"), typed(form, "wat").startswith("op:")
         what = What.PURPOSE if wanted in rules.answered() else What.NODE
         if what is What.NODE and wanted != rules.oin:
             raise KeysError(self.pages.text("privacy.geen_wat"))
         moment = self.clock.now().replace(microsecond=0)
         found = Suspension(
-            rules.covenant.id, 1, rules.oin, what, wanted, reason=_field(form, "reden"), since=moment, lifted=lifted
+            rules.covenant.id, 1, rules.oin, what, wanted, reason=typed(form, "reden"), since=moment, lifted=lifted
         )
         return replace(found, number=self.held.number(found) + 1).text()
 
@@ -216,7 +208,3 @@ def _counted(record: Mapping[str, Any], oin: str) -> tuple[str, bool, str]:
     request, response = record["body"]["adl.core.request"], record["body"]["adl.core.response"]
     rule = "" if response["decision"] else str(response["context"]["id"])
     return request["resource"]["id"], request["subject"]["id"] == oin, rule
-
-
-def _field(form: FormData, name: str) -> str:
-    return str(form.get(name, "")).strip()

@@ -26,7 +26,7 @@ from bekend_node.covenants import Proposed
 from bekend_node.log_health import LogHealth
 from bekend_node.rules import Rules
 from bekend_node.signal_reading import SignalReading
-from bekend_node.web.pages import Pages, see_other
+from bekend_node.web.pages import Pages, see_other, typed
 from bekend_node.web.privacy import ROLE
 
 
@@ -100,7 +100,7 @@ class PrivacyOversight:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         try:
-            first, last = (date.fromisoformat(_field(form, name)) for name in ("vanaf", "tot"))
+            first, last = (date.fromisoformat(typed(form, name)) for name in ("vanaf", "tot"))
         except ValueError:
             return self._signals(request, form, self.pages.text("privacy.geen_dag"))
         try:
@@ -118,7 +118,7 @@ class PrivacyOversight:
     ) -> Response:
         today = day_of(self.clock.now())
         filled = {"vanaf": (today - timedelta(days=6)).isoformat(), "tot": today.isoformat()}
-        filled |= {name: _field(form, name) for name in filled if form is not None and name in form}
+        filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
         return self.pages.render(
             request, "signalen.html.j2", 422 if fault else 200, found=found, fault=fault, filled=filled
         )
@@ -141,7 +141,3 @@ def _shown(one: Proposed) -> dict[str, Any]:
         "signed": [it for it in one.signatures if it.state == "getekend"],
         "waiting": [(it, [role for role, done in it.roles if not done]) for it in waiting],
     }
-
-
-def _field(form: FormData, name: str) -> str:
-    return str(form.get(name, "")).strip()

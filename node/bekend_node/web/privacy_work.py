@@ -39,7 +39,7 @@ from bekend_node.control_messages import (
 from bekend_node.halting import Halting
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.rules import Rules
-from bekend_node.web.pages import Pages, officers_of, see_other
+from bekend_node.web.pages import Pages, officers_of, see_other, typed
 from bekend_node.web.privacy import ROLE
 from bekend_node.web.sessions import Person
 
@@ -86,11 +86,11 @@ class PrivacyWork:
         form = await request.form()
         wanted = DeferRequest(
             op="defer",
-            about="vraag" if _field(form, "over") == "vraag" else "zaak",
-            reference=_field(form, "kenmerk")[:200] or "-",
-            purpose=_field(form, "doel")[:100] or "-",
-            ground=_field(form, "grond")[:LONGEST],
-            review_on=_field(form, "herbeoordeling")[:10],
+            about="vraag" if typed(form, "over") == "vraag" else "zaak",
+            reference=typed(form, "kenmerk")[:200] or "-",
+            purpose=typed(form, "doel")[:100] or "-",
+            ground=typed(form, "grond")[:LONGEST],
+            review_on=typed(form, "herbeoordeling")[:10],
         )
         return await self._deferring(request, person, wanted, form)
 
@@ -104,7 +104,7 @@ class PrivacyWork:
         """End one, with a reason."""
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
-        number, reason = request.path_params["number"], _field(form, "reden")[:600]
+        number, reason = request.path_params["number"], typed(form, "reden")[:600]
         if not reason:
             return await self._deferrals(request, person, self.pages.text("uitstel.geen_reden"), number)
         return await self._deferring(
@@ -131,7 +131,7 @@ class PrivacyWork:
         own = {id_: one for id_, one in rules.covenant.purposes.items() if one.deferral is not None}
         review = (day_of(self.clock.now()) + timedelta(days=30)).isoformat()
         filled = {"over": "zaak", "kenmerk": "", "doel": "", "grond": "", "herbeoordeling": review}
-        filled |= {name: _field(form, name) for name in filled if form is not None and name in form}
+        filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
         return self.pages.render(
             request,
             "uitstel.html.j2",
@@ -165,7 +165,7 @@ class PrivacyWork:
         """Stop a purpose until its next switch."""
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
-        purpose, reason = _field(form, "doel"), _field(form, "reden")
+        purpose, reason = typed(form, "doel"), typed(form, "reden")
         try:
             await self.halting.halt(purpose, reason, person.user)
         except RefusedError as refusal:
@@ -203,7 +203,7 @@ class PrivacyWork:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         try:
-            first, last, due = (date.fromisoformat(_field(form, name)) for name in ("van", "tot", "uiterlijk"))
+            first, last, due = (date.fromisoformat(typed(form, name)) for name in ("van", "tot", "uiterlijk"))
         except ValueError:
             return self._audit(request, {"punt": self.pages.text("privacy.geen_dag")}, form)
         try:
@@ -234,7 +234,7 @@ class PrivacyWork:
             "punt": "",
             "uitslag": "",
         }
-        filled |= {name: _field(form, name) for name in filled if form is not None and name in form}
+        filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
         names = {oin: one.name for oin, one in rules.covenant.participants.items()}
         return self.pages.render(
             request,
@@ -252,7 +252,3 @@ class PrivacyWork:
 def _note(form: FormData, name: str) -> bytes:
     """A signed note as it was pasted. A browser sends its own line ends; what was signed has one kind."""
     return (str(form.get(name, "")).replace("\r\n", "\n").strip() + "\n").encode()
-
-
-def _field(form: FormData, name: str) -> str:
-    return str(form.get(name, "")).strip()

@@ -1,0 +1,67 @@
+"""What every page is held against can fail: each fault is one, on a page that is wrong in that way alone."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, Route
+
+from tests.web.looks import LARGEST, assert_looks_right, weight
+
+HEAD = '<!doctype html><html lang="nl"><head><title>Proef</title><meta name="viewport" content="width=device-width">'
+GOOD = f"{HEAD}</head><body><main><h1>Proef</h1><p>Een zin.</p></main></body></html>"
+ADDRESS = "http://bladzijde.example/"
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 375, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+def shown(page: Page, html: str, **files: str) -> Page:
+    """A page with these files beside it, from no server at all."""
+
+    def reply(route: Route) -> None:
+        name = route.request.url.removeprefix(ADDRESS)
+        kind = "text/css" if name.endswith("css") else "text/html"
+        route.fulfill(body=files.get(name, html), content_type=f"{kind}; charset=utf-8")
+
+    page.route("**/*", reply)
+    page.goto(ADDRESS)
+    return page
+
+
+def test_a_page_that_is_right_is_right(page: Page) -> None:
+    assert_looks_right(shown(page, GOOD))
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ('<p style="color:#999;background:#fff">Een zin.</p>', "contrast"),
+        ('<p><input type="text"></p>', "label"),
+        ('<p style="width:900px">Een zin.</p>', "scrolls sideways"),
+        ('<p style="width:8px;overflow-wrap:anywhere">Een zin die smal is.</p>', "one letter per line"),
+        ('<div class="kaart">Een</div><div class="kaart" style="margin-top:-12px">Twee</div>', "overlap"),
+        ('<button style="height:18px;border:0;padding:0;display:block">Doe</button>', "too low to hit"),
+    ],
+    ids=["contrast", "label", "sideways", "narrow", "overlap", "low"],
+)
+def test_each_fault_is_found(page: Page, instead: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        assert_looks_right(shown(page, GOOD.replace("<p>Een zin.</p>", instead)))
+
+
+def test_a_number_of_a_person_in_a_title_is_found(page: Page) -> None:
+    with pytest.raises(AssertionError):
+        assert_looks_right(shown(page, GOOD.replace("<title>Proef", "<title>Zaak 999900006")))
+
+
+def test_a_page_is_weighed_with_what_it_loads(page: Page) -> None:
+    html = GOOD.replace("</head>", '<link rel="stylesheet" href="a.css"></head>')
+    sheet = "/*" + LARGEST * "x" + "*/"
+    found = shown(page, html, **{"a.css": sheet})
+    assert weight(found) >= len(sheet) + len(html)
+    with pytest.raises(AssertionError):
+        assert_looks_right(found)
