@@ -1,14 +1,29 @@
 """What every page is held against can fail: each fault is one, on a page that is wrong in that way alone."""
 
+import re
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from bekend_node.web.app import build
+from bekend_node.web.pages import Pages, Site
+from bekend_node.web.sessions import Sessions
+from bekend_policy.load import load_covenant
+from bekend_policy.matrix import grids
+from bekend_proto.clock import SystemClock
+from playwright.sync_api import Browser, Page
+from playwright.sync_api import Route as Fetched
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from tests.support.covenants import CATALOGUE
 from tests.web.looks import LARGEST, assert_looks_right, weight
 
 HEAD = '<!doctype html><html lang="nl"><head><title>Proef</title><meta name="viewport" content="width=device-width">'
 GOOD = f"{HEAD}</head><body><main><h1>Proef</h1><p>Een zin.</p></main></body></html>"
+ORIGIN = "https://bekend.example"
 ADDRESS = "http://bladzijde.example/"
 
 
@@ -22,7 +37,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def shown(page: Page, html: str, **files: str) -> Page:
     """A page with these files beside it, from no server at all."""
 
-    def reply(route: Route) -> None:
+    def reply(route: Fetched) -> None:
         name = route.request.url.removeprefix(ADDRESS)
         kind = "text/css" if name.endswith("css") else "text/html"
         route.fulfill(body=files.get(name, html), content_type=f"{kind}; charset=utf-8")
@@ -65,3 +80,26 @@ def test_a_page_is_weighed_with_what_it_loads(page: Page) -> None:
     assert weight(found) >= len(sheet) + len(html)
     with pytest.raises(AssertionError):
         assert_looks_right(found)
+
+
+def test_the_largest_page_of_a_whole_region_is_under_100_kb() -> None:
+    covenant = load_covenant(CATALOGUE)
+    pages = Pages(lambda: Site("Gemeente", dev=True, demo=True, practice=True), Sessions(SystemClock()), ())
+
+    async def page(request: Request) -> Response:
+        found = grids(covenant, date(2026, 12, 1))
+        return pages.render(request, "convenant.html.j2", covenant=covenant, grids=found)
+
+    client = TestClient(build(ORIGIN, pages, Sessions(SystemClock()), [Route("/", page)]), base_url=ORIGIN)
+    whole = client.get("/")
+    assert len(covenant.participants) > 20
+    assert all(one.name in whole.text for one in covenant.participants.values())
+    files = re.findall(r'(?:href|src)="(/static/[^"]+)"', whole.text)
+    assert len(files) == 4
+    sizes = [len(whole.content), *(len(b"".join(_raw(client, file))) for file in files)]
+    assert sum(sizes) < LARGEST
+
+
+def _raw(client: TestClient, path: str) -> list[bytes]:
+    with client.stream("GET", path, headers={"accept-encoding": "gzip"}) as reply:
+        return list(reply.iter_raw())

@@ -70,11 +70,11 @@ class Draft:
     warnings: list[str] = field(default_factory=list)
 
 
-def marks_of(purpose: Purpose) -> dict[str, str]:
-    """The texts that a purpose asks: mark -> what it says; one text under "" where it asks no three."""
+def marks_of(purpose: Purpose) -> tuple[str, ...]:
+    """The marks of the texts that a purpose asks; one text under "" where it asks no three."""
     if purpose.weighing:
-        return dict(PARTS)
-    return {"": "waarom u dit vraagt"} if purpose.justification else {}
+        return tuple(PARTS)
+    return ("",) if purpose.justification else ()
 
 
 def read_form(purpose: Purpose, form: FormData) -> Draft:
