@@ -67,7 +67,7 @@ def test_every_page_of_the_journey_can_be_read_and_used(
 
 
 @pytest.mark.parametrize("script", [True, False])
-def test_who_is_known_nowhere_is_no_proof_with_and_without_script(
+def test_fg_27_who_is_known_nowhere_is_no_proof_with_and_without_script(
     new_page: NewPage, federation: Federation, script: bool
 ) -> None:
     page = at_form(new_page, script=script)
@@ -95,7 +95,9 @@ def test_the_keyboard_alone_is_enough(new_page: NewPage, federation: Federation)
     assert outcomes(page) == {HAARLEM.name: "bekend"}
 
 
-def test_what_is_wrong_stands_at_its_field_and_nothing_was_asked(new_page: NewPage, federation: Federation) -> None:
+def test_fg_23_what_is_wrong_stands_at_its_field_and_nothing_was_asked(
+    new_page: NewPage, federation: Federation
+) -> None:
     page = at_form(new_page)
     fill_in(page, "999990018", HAARLEM.oin)
     page.click(ASK)

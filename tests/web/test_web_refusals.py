@@ -1,5 +1,6 @@
 """What the form finds against a rule of the covenant is a refusal on the record; a slip of typing is none."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from bekend_node.web.worklist import PREPARE
 from bekend_proto.clock import milliseconds
 
 from tests.support.asking import DIRECTOR, PERSON, ZVH_CASE
-from tests.support.covenants import HAARLEM
+from tests.support.covenants import HAARLEM, ZVH_WEIGHING
 from tests.support.pages import StagedPages, staged
 from tests.web.test_web_late import FORM
 
@@ -84,3 +85,22 @@ def test_a_text_that_is_to_be_read_again_is_neither_asked_nor_refused(site: Stag
     )
     assert rules(site) == []
     assert site.stage.line.begins == []
+
+
+@pytest.mark.parametrize("kind", ["naam", "naam-geboortedatum", "possible", "BSN", ""])
+def test_fg_24_only_a_number_of_a_kind_that_the_purpose_names_is_asked_about(site: StagedPages, kind: str) -> None:
+    named = {"soort": kind, "persoon-1": "De Vries 01-02-1990", "naam": "De Vries", "geboren": "01-02-1990"}
+    assert send(site, **named).status_code == 422
+    assert rules(site) == []
+    assert site.stage.line.begins == []
+
+
+def test_fg_24_no_field_asks_for_a_name_or_a_date_of_birth(site: StagedPages) -> None:
+    page = send(site, zaak="").text
+    fields = set(re.findall(r'<(?:input|textarea|select)[^>]* name="([^"]+)"', page))
+    persons = {f"persoon-{number}" for number in range(1, 5)}
+    conditions = {name for name in WHOLE if name.startswith("voorwaarde-")}
+    assert fields == {"soort", "zaak", "motivering-", "partner", *persons, *conditions}
+    kinds = re.search(r'name="soort">(.*?)</select>', page, re.DOTALL)
+    assert kinds is not None
+    assert set(re.findall(r'value="([^"]+)"', kinds.group(1))) == set(site.stage.covenant.purposes[ZVH_WEIGHING].kinds)
