@@ -36,6 +36,11 @@ _LAYOUT = """() => {
     const inText = e.closest("p, li, .utrecht-skip-link, h2, h3");
     if (shown(e) && !inText && box.height < 24) faults.push(`too low to hit: ${e.outerHTML.slice(0, 60)}`);
   }
+  const [brand, out] = [document.querySelector(".merk"), document.querySelector(".wie-uit")];
+  if (brand && out && root.clientWidth > 480) {
+    const [p, q] = [brand.getBoundingClientRect(), out.getBoundingClientRect()];
+    if (q.top >= p.bottom) faults.push("signing out stands on a line of its own");
+  }
   return faults;
 }"""
 

@@ -68,6 +68,17 @@ def test_each_fault_is_found(page: Page, instead: str, said: str) -> None:
         assert_looks_right(shown(page, GOOD.replace("<p>Een zin.</p>", instead)))
 
 
+def test_a_long_name_that_pushes_signing_out_to_a_second_line_is_found(page: Page) -> None:
+    head = "<header style='display:flex;flex-wrap:wrap'><a class='merk' href='/'>bekend</a>"
+    out = (
+        "<p style='width:1000px'>Naam</p><form class='wie-uit'><button style='height:40px'>Uit</button></form></header>"
+    )
+    shown(page, GOOD.replace("<main>", f"{head}{out}<main>"))
+    page.set_viewport_size({"width": 1050, "height": 900})
+    with pytest.raises(AssertionError, match="a line of its own"):
+        assert_looks_right(page)
+
+
 def test_a_number_of_a_person_in_a_title_is_found(page: Page) -> None:
     with pytest.raises(AssertionError):
         assert_looks_right(shown(page, GOOD.replace("<title>Proef", "<title>Zaak 999900006")))
