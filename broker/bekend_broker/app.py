@@ -12,9 +12,10 @@ from bekend_proto import log_table, logs
 from bekend_proto.certificates import Certificates
 from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import Clock, SystemClock, day_of
-from bekend_proto.errors import BekendError
+from bekend_proto.errors import BekendError, KeysError
 from bekend_proto.integrity import Integrity
 from bekend_proto.serve import RunningServer, start_server
+from bekend_proto.signing_files import Renewal
 from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, start_metrics
 from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
@@ -26,6 +27,7 @@ from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory, Present, load_present, shelf_of
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.following import Following
+from bekend_broker.keys import read_secret
 from bekend_broker.log_head import LogHead
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
@@ -111,6 +113,7 @@ class Broker:
         self._following = Following(self._directory, self._register, self.reload, metrics, clock)
         self._watching: asyncio.Future[list[None]] | None = None
         self._awaited = Awaited(shelf_of(config))
+        self._renewal = Renewal(config.keys, read_secret, clock)
         self._certificates = Certificates(
             {"tls": config.tls.certificate, "authorities": config.tls.authorities},
             config.tls_files.revocation(clock),
@@ -239,11 +242,22 @@ class Broker:
             await asyncio.sleep(MEASURE_SECONDS)
 
     async def _await_versions(self) -> None:
-        """Put a version that was added beforehand into service on its first day."""
+        """Versions that were added beforehand serve from their first day; the next signing key once nodes know it."""
         while True:
             if self._awaited.is_due(self._clock.now()):
                 await self.reload()
+            with contextlib.suppress(KeysError):
+                if self._go_over():
+                    await self.reload()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _go_over(self) -> bool:
+        """Whether the next signing key took its place: once nodes had the time to fetch who it is. Raises KeysError."""
+        manifest = self._directory.present.manifest
+        if not self._renewal.look(manifest.signing_keys, manifest.valid_until):
+            return False
+        logs.log(logs.SIGNING_KEY_RENEWED, oin=self.config.oin)
+        return True
 
     async def stop(self, grace: float | None = None) -> None:
         """Take no new calls, let what runs end (within `grace` seconds), send the sources away, close."""

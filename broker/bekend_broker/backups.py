@@ -19,13 +19,14 @@ from bekend_policy.versions import FOLDER
 from bekend_proto import backup, log_table
 from bekend_proto.backup import Backup, Source
 from bekend_proto.checkpoint import log_origin
-from bekend_proto.clock import milliseconds
+from bekend_proto.clock import day_of, milliseconds
 from bekend_proto.errors import KeysError, LogError, StorageError
 from bekend_proto.log_table import Closed
+from bekend_proto.signing_files import announced
 from nacl.signing import SigningKey
 
 from bekend_broker.config import BrokerConfig
-from bekend_broker.keys import public_signing_key, read_secret, signing_seed
+from bekend_broker.keys import read_secret, signing_seed
 from bekend_broker.store import Store
 
 PARTY: Final = "broker"
@@ -71,9 +72,9 @@ def check_is_file(config: BrokerConfig) -> None:
         raise StorageError("the configuration names a PostgreSQL database: its server makes and restores the backups")
 
 
-def verify_backup(config: BrokerConfig, folder: Path, *, new_keys: bool) -> Backup:
+def verify_backup(config: BrokerConfig, folder: Path, now: datetime, *, new_keys: bool) -> Backup:
     """Check every octet. Raises StorageError, SignatureError: it is then worth nothing here."""
-    found = backup.verify(folder, None if new_keys else public_signing_key(config.keys))
+    found = backup.verify(folder, None if new_keys else announced(config.keys, read_secret, day_of(now)))
     if (found.party, found.oin) != (PARTY, config.oin):
         raise StorageError(f"{folder} is of the {found.party} of {found.oin}, not of this broker")
     return found
@@ -85,7 +86,7 @@ def restore(config: BrokerConfig, folder: Path, now: datetime, *, new_keys: bool
     Raises StorageError, SignatureError, LogError; then the data folder is as it was.
     """
     check_is_file(config)
-    found = verify_backup(config, folder, new_keys=new_keys)
+    found = verify_backup(config, folder, now, new_keys=new_keys)
     if now - found.taken > backup.LONGEST:
         raise StorageError(f"{folder} is older than {backup.LONGEST.days} days: it has to be destroyed, not used")
     origin = str(found.facts["log"])

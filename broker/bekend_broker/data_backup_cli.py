@@ -52,7 +52,7 @@ def verify_backup(
 ) -> None:
     """Is this backup whole? Signature, every octet, every database."""
     with faults(as_json):
-        found = verified(load_config(config), folder, new_keys=new_keys)
+        found = verified(load_config(config), folder, SystemClock().now(), new_keys=new_keys)
         say(as_json, found.to_json(), f"{folder}: whole, of {found.oin}, taken {found.taken:%Y-%m-%d %H:%M:%S} UTC")
 
 

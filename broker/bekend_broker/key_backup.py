@@ -25,7 +25,7 @@ from bekend_proto.errors import KeysError
 from bekend_broker.keys import over, read_secret
 
 KIND: Final = "bekend/1 broker-key-backup"
-_KEY_FILE = re.compile(r"(?:signing|b-[0-9]{4}[Q-Z][1-4]|u-[0-9]{4}-(?:0[1-9]|1[0-2]))\.key")
+_KEY_FILE = re.compile(r"(?:signing(?:-next)?|b-[0-9]{4}[Q-Z][1-4]|u-[0-9]{4}-(?:0[1-9]|1[0-2]))\.key")
 
 
 class _BackupFile(Wrapped):

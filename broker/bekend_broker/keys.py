@@ -3,7 +3,8 @@
     b-2026Q4.key         root of b[i,p,e] for every source i and purpose p in epoch e; destroyed by
                          `bekend broker init` when the epoch's overlap is over
     u-2026-11.key        root of u[month]: lives as long as the records of that month
-    signing.key          Ed25519 seed that stands in the manifest: signs what the broker states (checkpoints)
+    signing.key          Ed25519 seed that stands in the manifest: signs what the broker states (checkpoints); one after
+                         it, and those before, stand beside it (bekend_proto.signing_files)
 
 Each root is independent, so that each can be destroyed by itself. They are files of mode 0600, created once, never
 overwritten, mounted alike on every replica and never in the database. What is served stands in the manifest that the
@@ -22,7 +23,17 @@ from typing import TypeAlias
 from bekend_policy.manifest import ClosedLog, KeyManifest
 from bekend_policy.model import Covenant, Mode
 from bekend_policy.retention import MOST, years_before
-from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, month_start, next_epoch, previous_epoch
+from bekend_proto import signing_files
+from bekend_proto.clock import (
+    add_months,
+    day_of,
+    epoch_of,
+    epoch_start,
+    month_of,
+    month_start,
+    next_epoch,
+    previous_epoch,
+)
 from bekend_proto.credentials import is_open_to_others
 from bekend_proto.epochs import age_of, is_enrolled, is_over, is_served, quarter_of
 from bekend_proto.errors import KeysError
@@ -87,7 +98,7 @@ def record_root(folder: Path, month: str) -> Path:
 
 def signing_seed(folder: Path) -> Path:
     """Where the broker's signing key is kept."""
-    return folder / "signing.key"
+    return folder / signing_files.PRESENT
 
 
 def create_missing(folder: Path, now: datetime) -> list[Path]:
@@ -209,11 +220,6 @@ def record_key(root: bytes, oin: str, month: str) -> KeyPair:
     return derive_key(root, ROLE_BROKER_RECORD, oin, "", month)
 
 
-def public_signing_key(folder: Path) -> bytes:
-    """The public half of the broker's signing key. Raises KeysError when its file cannot be used."""
-    return bytes(SigningKey(read_secret(signing_seed(folder))).verify_key)
-
-
 def roots_at_hand(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Epochs and months of which a root is at hand, oldest first."""
     found = [match for path in folder.iterdir() if (match := _ROOT.match(path.name))] if folder.is_dir() else []
@@ -272,7 +278,7 @@ def draft_manifest(
         issued=issued,
         valid_until=issued + MANIFEST_LIFE,
         protocol_versions=(1,),
-        signing_keys=(public_signing_key(folder),),
+        signing_keys=signing_files.announced(folder, read_secret, day_of(now)),
         logs=tuple(logs),
         tls_keys=tls_keys,
         closed_logs=closed,

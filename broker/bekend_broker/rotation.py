@@ -14,7 +14,8 @@ from pathlib import Path
 from bekend_policy.manifest import KeyManifest, closed_logs, parse_manifest
 from bekend_policy.model import Covenant, Mode
 from bekend_policy.sign import write_atomic
-from bekend_proto.clock import Clock, epoch_of, epoch_start, next_epoch
+from bekend_proto import signing_rotation
+from bekend_proto.clock import Clock, day_of, epoch_of, epoch_start, next_epoch
 from bekend_proto.epochs import AHEAD, OVERLAP, enrolled_epochs, quarter_of, renewed, replaced
 from bekend_proto.errors import BekendError, KeysError
 from bekend_proto.findings import Finding, ok, warn
@@ -32,6 +33,7 @@ from bekend_broker.keys import (
     destroy_root,
     draft_manifest,
     evaluation_root,
+    read_secret,
     roots_at_hand,
 )
 from bekend_broker.store import Store
@@ -44,6 +46,22 @@ def rotate(config: BrokerConfig, clock: Clock, *, emergency: bool = False) -> li
     YamlFaults when keys, covenant or database cannot be used.
     """
     return list(_steps(config, clock.now(), emergency=emergency))
+
+
+def rotate_signing(config: BrokerConfig, clock: Clock, *, emergency: bool = False) -> list[Finding]:
+    """The same for the key that signs. Raises as `rotate`."""
+    now = clock.now()
+    present = _present(config)
+    named = present.signing_keys if present else ()
+
+    def draft(what: str) -> Finding:
+        return _to_sign(config, make_draft(config, now), what)
+
+    return list(
+        signing_rotation.rotate_signing(
+            config.keys, read_secret, create_secret, named, today=day_of(now), draft=draft, emergency=emergency
+        )
+    )
 
 
 def make_draft(config: BrokerConfig, now: datetime, leaving: Collection[str] = ()) -> KeyManifest:

@@ -21,11 +21,12 @@ from bekend_proto import log_table, logs
 from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.epochs import enrolled_epochs, is_over, replaced, served_epochs
-from bekend_proto.errors import BekendError, FencedError, UnknownPartnerError
+from bekend_proto.errors import BekendError, FencedError, KeysError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
 from bekend_proto.incarnation import own
 from bekend_proto.integrity import Integrity
 from bekend_proto.logs import log
+from bekend_proto.signing_files import Renewal
 from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
 
@@ -54,7 +55,7 @@ from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.halting import Halting
 from bekend_node.hook import Hook
-from bekend_node.keys import NodeKeys
+from bekend_node.keys import NodeKeys, read_secret
 from bekend_node.locks import SERVE, locked
 from bekend_node.log_health import LogHealth, log_health, own_log
 from bekend_node.log_reading import LogReading
@@ -253,6 +254,7 @@ class Node:
         self.web = self._pages(config, dev=dev)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
         self._awaited = Awaited(config.data / FOLDER)
+        self._renewal = Renewal(config.keys, read_secret, clock)
         self._certificates = Certificates(
             config.certificates, config.tls_files.revocation(clock), self.metrics.certificates
         )
@@ -347,6 +349,10 @@ class Node:
             # A folder that cannot be read, say: whoever waits for the next signal must go on waiting.
             log(logs.NODE_RELOAD_REFUSED, detail=f"{type(fault).__name__} at {logs.place_of(fault.__traceback__)}")
             return False
+        try:
+            self._renew_signing()
+        except KeysError as fault:
+            log(logs.NODE_RELOAD_REFUSED, detail=fault.detail)
         self.directory.recheck()
         await open_all(self.links)
         for attachment in self.attachments:
@@ -466,6 +472,19 @@ class Node:
             heads=self.witness.heads,
         )
 
+    def _renew_signing(self) -> None:
+        """Sign with the next key, if there is one, once others had the time to fetch who it is. Raises KeysError."""
+        manifest = self.rules.now.manifest
+        if not all(attachment.attached.is_set() for attachment in self.attachments):
+            return
+        if not self._renewal.look(manifest.signing_keys, manifest.valid_until):
+            return
+        self.keys.signing = NodeKeys.load(self.config.keys, self.config.oin).signing
+        self.witness.key = self.keys.signing
+        for link in self.links:
+            link.say(own(self.config.data, self.config.oin).statement(self.keys.signing))
+        log(logs.SIGNING_KEY_RENEWED, oin=self.config.oin)
+
     async def _witness(self) -> None:
         """The broker's keys are known once the directory was fetched."""
         await self.directory.wait()
@@ -501,6 +520,8 @@ class Node:
             self._look_at_certificates()
             if self._awaited.is_due(self.clock.now()):
                 await self.reload()
+            with contextlib.suppress(KeysError):
+                self._renew_signing()
             now = self.clock.now()
             measure(self.rules.now, self.filters, self.registers, store=self.store, metrics=self.metrics, now=now)
             self.metrics.deferrals(tally(self.deferrals.all(), day_of(self.clock.now())))

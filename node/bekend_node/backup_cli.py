@@ -10,10 +10,9 @@ from bekend_proto import backup as backups
 from bekend_proto import incarnation
 from bekend_proto.clock import SystemClock
 
-from bekend_node.backups import PARTY, Restored, bounded_keep, check_standby, make_backup, newest
+from bekend_node.backups import PARTY, Restored, bounded_keep, check_standby, known_keys, make_backup, newest
 from bekend_node.backups import restore as put_back
 from bekend_node.config import load_config
-from bekend_node.keys import NodeKeys
 from bekend_node.terminal import AsJson, Config, faults, say
 
 NOT_GOOD: Final = 3
@@ -57,8 +56,7 @@ def verify_backup(
     """Is this backup whole? Signature, every octet, every database."""
     with faults(as_json):
         settings = load_config(config)
-        public = None if new_keys else bytes(NodeKeys.load(settings.keys, settings.oin).signing.verify_key)
-        found = backups.verify(folder, public)
+        found = backups.verify(folder, None if new_keys else known_keys(settings, SystemClock().now()))
         say(as_json, found.to_json(), f"{folder}: whole, of {found.oin}, taken {found.taken:%Y-%m-%d %H:%M:%S} UTC")
 
 
@@ -106,7 +104,7 @@ def promote(
     """
     with faults(as_json):
         settings = load_config(config)
-        found = newest(settings, folder)
+        found = newest(settings, folder, SystemClock().now())
         _told(config, asyncio.run(put_back(settings, found.folder, SystemClock().now())), as_json)
 
 

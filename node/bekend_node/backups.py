@@ -27,16 +27,17 @@ from bekend_policy.versions import FOLDER
 from bekend_proto import backup, incarnation
 from bekend_proto.backup import Backup, Source
 from bekend_proto.checkpoint import log_origin
-from bekend_proto.clock import Clock, milliseconds
+from bekend_proto.clock import Clock, day_of, milliseconds
 from bekend_proto.errors import BekendError, KeysError, LogError, RefusedError, StorageError
 from bekend_proto.identity import read_tls
 from bekend_proto.log_table import Closed
+from bekend_proto.signing_files import announced
 
 from bekend_node import store_restore
 from bekend_node.ask.case_reference import case_key
 from bekend_node.ask.consent import ConsentBook
 from bekend_node.config import NodeConfig
-from bekend_node.keys import NodeKeys
+from bekend_node.keys import NodeKeys, read_secret
 from bekend_node.locks import SWITCH, locked
 from bekend_node.rules import load_manifest
 from bekend_node.store import Store
@@ -97,7 +98,7 @@ async def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: 
     SignatureError, LogError, RefusedError; then the data folder is as it was.
     """
     keys = NodeKeys.load(config.keys, config.oin)
-    found = backup.verify(folder, None if new_keys else bytes(keys.signing.verify_key))
+    found = backup.verify(folder, None if new_keys else known_keys(config, now))
     if (found.party, found.oin) != (PARTY, config.oin):
         raise StorageError(f"{folder} is of the {found.party} of {found.oin}, not of this node")
     if now - found.taken > longest_keep(config):
@@ -115,13 +116,17 @@ async def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: 
     return Restored(found, closed, config.log, consents)
 
 
-def newest(config: NodeConfig, folder: Path) -> Backup:
+def known_keys(config: NodeConfig, now: datetime) -> tuple[bytes, ...]:
+    """Keys that may have signed a backup of this node. Raises KeysError."""
+    return announced(config.keys, read_secret, day_of(now))
+
+
+def newest(config: NodeConfig, folder: Path, now: datetime) -> Backup:
     """The newest backup of this node in a folder, every octet verified. Raises StorageError, SignatureError."""
     found = backup.present(folder, PARTY, config.oin)
     if not found:
         raise StorageError(f"{folder} holds no backup of {config.oin}: copy the newest one here")
-    key = NodeKeys.load(config.keys, config.oin).signing
-    return backup.verify(found[-1].folder, bytes(key.verify_key))
+    return backup.verify(found[-1].folder, known_keys(config, now))
 
 
 def check_standby(config: NodeConfig, folder: Path, clock: Clock) -> list[tuple[str, str]]:
@@ -133,7 +138,7 @@ def check_standby(config: NodeConfig, folder: Path, clock: Clock) -> list[tuple[
             raise KeysError(f"the manifest does not name log {config.log}: name it under `logs` there, and sign anew")
 
     def backup_at_hand() -> None:
-        found = newest(config, folder)
+        found = newest(config, folder, clock.now())
         if clock.now() - found.taken > longest_keep(config):
             raise StorageError(f"the newest is of {found.taken:%Y-%m-%d %H:%M} UTC: too old to be used")
         if found.facts["log"] == log_origin(config.oin, config.log):

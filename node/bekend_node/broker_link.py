@@ -71,6 +71,10 @@ class BrokerLink:
         self._fault: BekendError = UnreachableError(f"{self.address} was not dialled yet")
         self._opened = asyncio.Event()
 
+    def say(self, incarnation: bytes) -> None:
+        """What each call says from now on of which machine this is."""
+        self._metadata = ((METADATA, incarnation),)
+
     @property
     def stub(self) -> "broker_pb2_grpc.BrokerServiceAsyncStub":
         """The calls of this replica. Raises why it is not spoken to: UnreachableError, UnknownPartnerError."""

@@ -1,6 +1,7 @@
 """The node's own keys: files of mode 0600 in one folder, created once, never overwritten.
 
-    signing.key          Ed25519 seed: signs Questions, Answers, filter headers, enrolments
+    signing.key          Ed25519 seed: signs Questions, Answers, filter headers, enrolments; one after it, and those
+                         before, stand beside it (bekend_proto.signing_files)
     state.key            seals what must survive a restart on disk (the filter's m)
     desk.key             seals what waits for a colleague at the desk (section 9); in no backup of anything
     colleagues.key       hashes the list of own colleagues and known persons (FG-37); made with the first of them
@@ -20,9 +21,9 @@ from functools import cached_property
 from pathlib import Path
 
 from bekend_policy.manifest import ClosedLog, KeyManifest
-from bekend_proto import oprf
+from bekend_proto import oprf, signing_files
 from bekend_proto.checkpoint import NODE_LOG
-from bekend_proto.clock import epoch_of
+from bekend_proto.clock import day_of, epoch_of
 from bekend_proto.credentials import is_open_to_others
 from bekend_proto.epochs import age_of, enrolled_epochs, quarter_of, served_epochs
 from bekend_proto.errors import KeysError
@@ -75,9 +76,9 @@ def read_secret(path: Path) -> bytes:
     return bytes.fromhex(text.decode())
 
 
-@dataclass(frozen=True)
+@dataclass
 class NodeKeys:
-    """The keys of one node, read once; `root` files of epochs may come and go beside it."""
+    """The keys of one node, read once; `root` files of epochs come and go beside it, and `signing` goes over."""
 
     oin: str
     folder: Path
@@ -87,13 +88,13 @@ class NodeKeys:
     @classmethod
     def load(cls, folder: Path, oin: str) -> "NodeKeys":
         """Read the folder. Raises KeysError when a key is missing or readable by others."""
-        signing = SigningKey(read_secret(folder / "signing.key"))
+        signing = SigningKey(read_secret(folder / signing_files.PRESENT))
         return cls(oin, folder, signing, read_secret(folder / "state.key"))
 
     @classmethod
     def create(cls, folder: Path, oin: str, now: datetime) -> "NodeKeys":
         """Make signing key, state key, desk key and the root of the present epoch. Raises KeysError when one exists."""
-        for name in ("signing.key", "state.key", DESK):
+        for name in (signing_files.PRESENT, "state.key", DESK):
             create_secret(folder / name)
         create_secret(root_file(folder, epoch_of(now)))
         return cls.load(folder, oin)
@@ -200,7 +201,7 @@ def draft_manifest(
         issued=now.replace(microsecond=0),
         valid_until=now.replace(microsecond=0) + MANIFEST_LIFE,
         protocol_versions=(1,),
-        signing_keys=(bytes(keys.signing.verify_key),),
+        signing_keys=signing_files.announced(keys.folder, read_secret, day_of(now)),
         privacy_officer=privacy_officer,
         desk=desk,
         opening_hours=opening_hours,

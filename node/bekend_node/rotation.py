@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from bekend_policy.manifest import KeyManifest, parse_manifest
-from bekend_proto.clock import Clock, epoch_of, epoch_start, next_epoch
+from bekend_proto import signing_rotation
+from bekend_proto.clock import Clock, day_of, epoch_of, epoch_start, next_epoch
 from bekend_proto.epochs import AHEAD, OVERLAP, age_of, enrolled_epochs, quarter_of, renewed
 from bekend_proto.errors import KeysError, UnreachableError
 from bekend_proto.findings import Finding, ok, warn
@@ -23,7 +24,7 @@ from bekend_proto.note import parse_note
 
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.control_client import ControlClient
-from bekend_node.keys import NodeKeys
+from bekend_node.keys import NodeKeys, create_secret, read_secret
 from bekend_node.rules import Rules, load_rules
 from bekend_node.setup import write_draft
 from bekend_node.store import Store
@@ -75,6 +76,24 @@ def rotate(config: NodeConfig, clock: Clock, *, emergency: bool = False) -> list
         told = f"{epoch_of(present.now)} is in use; those of the next quarter are made from {opens:%Y-%m-%d}"
         return [ok("keys", told)]
     return list(_steps(present, target))
+
+
+def rotate_signing(config: NodeConfig, clock: Clock, *, emergency: bool = False) -> list[Finding]:
+    """The same for the key that signs. Raises as `rotate`."""
+    keys, now = NodeKeys.load(config.keys, config.oin), clock.now()
+    with closing(Store.open(config.data)) as store:
+        named = load_rules(config, keys, store, clock).manifest.signing_keys
+
+    def draft(what: str) -> Finding:
+        made, path = write_draft(config, now)
+        told = f"the ondertekenaar has to sign number {made.number}, {what}"
+        return warn("own manifest", told, _to_sign(config, path))
+
+    return list(
+        signing_rotation.rotate_signing(
+            config.keys, read_secret, create_secret, named, today=day_of(now), draft=draft, emergency=emergency
+        )
+    )
 
 
 def _target(present: _Present, *, emergency: bool) -> str | None:

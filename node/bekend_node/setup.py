@@ -121,7 +121,8 @@ def write_draft(config: NodeConfig, now: datetime, leaving: Collection[str] = ()
     draft = make_draft(config, now, leaving)
     path = config.manifest.with_name(f"manifest-{draft.number}")
     try:
-        same = parse_manifest(path.read_text("utf-8")).evaluation_keys == draft.evaluation_keys
+        there = parse_manifest(path.read_text("utf-8"))
+        same = (there.evaluation_keys, there.signing_keys) == (draft.evaluation_keys, draft.signing_keys)
     except (OSError, UnicodeDecodeError, BekendError):
         same = False
     if not same:

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,8 @@ from typing import Any, Final
 
 from nacl.signing import SigningKey
 
-from bekend_proto.errors import BekendError, StorageError
-from bekend_proto.note import note_name, open_note, parse_note, sign_note, vkey_of
+from bekend_proto.errors import BekendError, SignatureError, StorageError
+from bekend_proto.note import note_name, parse_note, sign_note, verify_note, vkey_of
 
 KIND: Final = "bekend/1 backup"
 NOTE: Final = "backup.note"
@@ -142,14 +142,16 @@ def read(folder: Path) -> Backup:
     return found
 
 
-def verify(folder: Path, public: bytes | None = None) -> Backup:
-    """The backup, once every octet of it was checked: signature (unless `public` is None), hashes, databases.
+def verify(folder: Path, keys: Collection[bytes] | None = None) -> Backup:
+    """The backup, once every octet of it was checked: signature (unless `keys` is None), hashes, databases.
 
     Raises StorageError, SignatureError: it is then worth nothing.
     """
     found = read(folder)
-    if public is not None:
-        open_note((folder / NOTE).read_bytes(), vkey_of(note_name(found.oin, ROLE), public))
+    if keys is not None:
+        note = parse_note((folder / NOTE).read_bytes())
+        if not any(verify_note(note, vkey_of(note_name(found.oin, ROLE), key)) for key in keys):
+            raise SignatureError(f"{folder} was signed by no key of {found.oin} that is known here")
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if there != {NOTE, *(file.name for file in found.files)}:
         raise StorageError(f"{folder} has other files than it had when it was made: take another backup")

@@ -148,6 +148,7 @@ RECORD_KEY_DESTROYED = _event("record-key-destroyed", "warning", "month")
 RETENTION_DESTROYED = _event("retention-destroyed", "info", "rows")
 RETENTION_WAITS = _event("retention-waits", "warning", "requester", "purpose", "rows")
 EPOCH_DESTROYED = _event("epoch-destroyed", "info", "epoch")
+SIGNING_KEY_RENEWED = _event("signing-key-renewed", "info", "oin")
 REGISTER_SWITCHED = _event("register-switched", "info", "register", "epoch", "as_of", "purposes")
 
 # --- deploy ------------------------------------------------------------------------------------

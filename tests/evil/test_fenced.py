@@ -82,7 +82,9 @@ async def test_a_standby_takes_over_and_the_machine_that_served_stops(
 
             # The first one goes on serving; nobody signs anything; one command, and a start.
             world.clock.advance(LATER)
-            await backups.restore(standby, backups.newest(standby, arrived).folder, world.clock.now())
+            await backups.restore(
+                standby, backups.newest(standby, arrived, world.clock.now()).folder, world.clock.now()
+            )
             second = await start_node(standby, world.clock)
             try:
                 await second.attachments[0].attached.wait()

@@ -67,7 +67,7 @@ def test_a_backup_of_a_database_that_is_written_to_is_one_moment_of_it(data: Pat
     assert all(count % 2 == 0 and count >= 10 for count in counts)
     assert counts == sorted(counts)
     for one in made:
-        assert backup.verify(one.folder, PUBLIC) == one
+        assert backup.verify(one.folder, [PUBLIC]) == one
         # Nothing of it stands beside it.
         assert {path.name for path in one.folder.iterdir()} == {"backup.note", "node.db", "pseudonyms"}
         assert all(path.stat().st_mode & 0o077 == 0 for path in (one.folder, *one.folder.rglob("*")))
@@ -117,18 +117,18 @@ def test_every_change_is_found(data: Path, tmp_path: Path) -> None:
         for other in (honest[:-1], honest + b"x", honest[:100] + bytes([honest[100] ^ 1]) + honest[101:]):
             path.write_bytes(other)
             with pytest.raises(BekendError):
-                backup.verify(made.folder, PUBLIC)
+                backup.verify(made.folder, [PUBLIC])
         path.unlink()
         with pytest.raises(StorageError):
-            backup.verify(made.folder, PUBLIC)
+            backup.verify(made.folder, [PUBLIC])
         path.write_bytes(honest)
     (made.folder / "more").touch()
     with pytest.raises(StorageError, match="other files"):
-        backup.verify(made.folder, PUBLIC)
+        backup.verify(made.folder, [PUBLIC])
     (made.folder / "more").unlink()
     with pytest.raises(SignatureError):
-        backup.verify(made.folder, bytes(SigningKey.generate().verify_key))
-    assert backup.verify(made.folder, PUBLIC) == made
+        backup.verify(made.folder, [bytes(SigningKey.generate().verify_key)])
+    assert backup.verify(made.folder, [PUBLIC]) == made
 
 
 def test_a_damaged_database_is_not_backed_up(data: Path, tmp_path: Path) -> None:
