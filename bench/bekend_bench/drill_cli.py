@@ -41,8 +41,9 @@ def drill(
     from bekend_proto.clock import SystemClock  # noqa: PLC0415
 
     from bekend_bench.drills import DRILLS, DrillFailedError, Stage, field_of, run  # noqa: PLC0415
+    from bekend_bench.drills_machines import MACHINES  # noqa: PLC0415
 
-    stages: list[Stage] = [(DRILLS, field_of)]
+    stages: list[Stage] = [((*DRILLS, *MACHINES), field_of)]
     try:
         from bekend_bench.drills_replicas import REPLICATED, binaries, replicated_field_of  # noqa: PLC0415
     except ImportError:

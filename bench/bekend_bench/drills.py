@@ -3,9 +3,9 @@
     fault made ---------- geen antwoord ---------- mended ---- geen antwoord ---- right again
                      what users see              |<-------- time to recover -------->|
 
-One source breaks (the police), another does not (the reclassering), and one officer (OM) asks both about somebody whom
-both know, over and over. A wrong outcome at any moment, `geen uitsluitsel` about who is known, ends the drill as
-failed: a fault may cost an answer and never make one. What mends itself is timed from the fault on.
+One source breaks (the police), another does not (the reclassering), and one officer (OM) asks both, over and over,
+about two persons: one whom both know and one whom nobody knows. A wrong outcome at any moment, of either, ends the
+drill as failed: a fault may cost an answer and never make one. What mends itself is timed from the fault on.
 
 To add a drill: a function of a `Field` that makes the fault, says `field.mended()` once everything was done that people
 do, and puts everything back; name it in `DRILLS`.
@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from bekend_deploy import restoring
 from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Federation
@@ -36,8 +37,11 @@ from bekend_proto.errors import BekendError
 
 from bekend_bench import machine
 
-HIT, FAULT = "bekend", "geen_antwoord"
+HIT, MISS, FAULT = "bekend", "geen_uitsluitsel", "geen_antwoord"
+TRUTH: Final = (HIT, MISS)
+"""Of the two persons that are asked about."""
 SOURCES: Final = (POLITIE.oin, RECLASSERING.oin)
+RIGHT: Final = dict.fromkeys(SOURCES, HIT)
 PERSONS: Final = 200
 READY: Final = 300.0
 """Seconds within which everything has to be right again, at most."""
@@ -54,7 +58,10 @@ class DrillFailedError(Exception):
 
 @dataclass(frozen=True)
 class Seen:
-    """One lookup: when it ended, and per source what the officer saw. No outcomes: the own node could not ask."""
+    """One lookup: when it ended, and what the officer saw of each source: every answer (HIT) or not (FAULT).
+
+    No outcomes: the own node could not ask.
+    """
 
     at: float
     outcomes: Mapping[str, str] | None
@@ -81,24 +88,37 @@ class Field:
     federation: Federation
     folder: Path
     _seen: list[Seen] = field(default_factory=list)
+    _began: float | None = None
     _mended: float | None = None
     _wrong: str = ""
 
     @property
-    def person(self) -> str:
-        """Known to both sources."""
-        return self.federation.population.fixed.everywhere
+    def persons(self) -> tuple[str, str]:
+        """Known to both sources; known to nobody."""
+        fixed = self.federation.population.fixed
+        return fixed.everywhere, fixed.nowhere
 
     def ask(self) -> Mapping[str, str] | None:
         """One lookup; what the officer saw of each source."""
         try:
-            told = self.federation.lookup(OM, ZSM_CONTEXT, [self.person], sources=SOURCES)
+            told = self.federation.lookup(OM, ZSM_CONTEXT, self.persons, sources=SOURCES)
         except (BekendError, ProcessFailed, OSError):
             return None
-        outcomes = {oin: told.outcome(oin) for oin in SOURCES}
-        if not set(outcomes.values()) <= {HIT, FAULT}:
-            self._wrong = f"an officer was told {sorted(set(outcomes.values()) - {HIT, FAULT})} about who is known"
+        outcomes = dict.fromkeys(SOURCES, HIT)
+        for oin in SOURCES:
+            for person, truth in enumerate(TRUTH):
+                outcome = told.outcome(oin, person)
+                if outcome == FAULT:
+                    outcomes[oin] = FAULT
+                elif outcome != truth:
+                    self._wrong = f"an officer was told {outcome} where the truth is {truth}"
         return outcomes
+
+    def begins(self) -> None:
+        """What was done so far prepared the fault, and belongs to none. Waits until all is right."""
+        began = time.monotonic()
+        self.until(lambda seen: seen.outcomes == RIGHT, "it did not begin with right answers", began)
+        self._began = time.monotonic()
 
     def mended(self) -> None:
         """Everything that people do was done: from here on the time runs."""
@@ -144,18 +164,18 @@ class Field:
 
     def run(self, drill: "Drill") -> Result:
         """One drill, from right answers to right answers."""
-        right = dict.fromkeys(SOURCES, HIT)
         self._mended = None
         with self.asking():
-            self.until(lambda seen: seen.outcomes == right, "it did not begin with right answers")
-            began = time.monotonic()
+            self.begins()
             drill.make(self)
+            assert self._began is not None
+            began = self._began
             since = began if self._mended is None else self._mended
-            ended = self.until(lambda seen: seen.outcomes == right, "no right answers again", since)
+            ended = self.until(lambda seen: seen.outcomes == RIGHT, "no right answers again", since)
         if self._wrong:
             raise DrillFailedError(f"{drill.name}: {self._wrong}")
         during = [seen for seen in self._seen if began <= seen.at <= ended.at]
-        without = [seen for seen in during if seen.outcomes != right]
+        without = [seen for seen in during if seen.outcomes != RIGHT]
         return Result(
             drill.name, drill.fault, drill.mend, _sees(without), round(ended.at - since, 2), len(during), len(without)
         )
@@ -397,6 +417,9 @@ def field_of(clock: Clock) -> Iterator[Field]:
         built = Federation.build(
             folder / "federation", partners=7, persons=PERSONS, seed=7, settings=settings, clock=clock
         )
+        given = yaml.safe_load(built.built.broker_config.read_text(encoding="utf-8"))
+        given["tls"]["crl"] = str(built.built.authority.write_revoked(clock.now(), clock.now() + timedelta(days=7)))
+        built.built.broker_config.write_text(yaml.safe_dump(given), encoding="utf-8")
         with built as federation:
             federation.start_broker()
             for one in (OM, POLITIE, RECLASSERING):

@@ -113,6 +113,16 @@ class Authority:
         paths.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return paths
 
+    def write_revoked(self, made: datetime, until: datetime) -> Path:
+        """Write `revoked.pem`: the list of revoked certificates, which names none, made and to be renewed then."""
+        listed = x509.CertificateRevocationListBuilder(self._name, made, until).sign(self._key, hashes.SHA256())
+        path = self.folder / "revoked.pem"
+        part = path.with_suffix(".part")
+        part.write_bytes(listed.public_bytes(serialization.Encoding.PEM))
+        # In one step, as whatever fetches a list must do.
+        part.replace(path)
+        return path
+
     def _certificate(
         self,
         public: ec.EllipticCurvePublicKey,

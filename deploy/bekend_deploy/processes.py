@@ -24,12 +24,20 @@ class ProcessFailed(RuntimeError):  # noqa: N818 - reads as what happened
 class Process:
     """One running `bekend` command and everything that it starts."""
 
-    def __init__(self, name: str, words: Sequence[str], log: Path, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        name: str,
+        words: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] | None = None,
+    ):
+        """`command`: what takes these words in the place of `bekend`."""
         self.name = name
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, words of our own
-                [*BEKEND, *words],
+                [*(command or BEKEND), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

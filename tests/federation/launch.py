@@ -11,7 +11,6 @@ Beside the configuration may lie
 Everything else is the shipped command. The steps are wrapped here; the shipped code knows nothing of them.
 """
 
-import asyncio
 import functools
 import os
 import signal
@@ -26,14 +25,10 @@ import bekend_node.answer.answerer as answering
 import bekend_node.ask.lookup as asking
 import bekend_node.ask.release as releasing
 import bekend_node.desk.comparing as comparing
-from bekend_broker import app as broker_app
-from bekend_broker.config import load_config as load_broker
 from bekend_broker.releases import Releases
 from bekend_deploy.cli import main as bekend
-from bekend_node import app as node_app
 from bekend_node.answer.collects import Collects
 from bekend_node.ask import messages
-from bekend_node.config import load_config as load_node
 from bekend_node.store import Store
 from bekend_node.store_desk import DeskStore
 from bekend_node.store_pending import PendingQuestions
@@ -165,14 +160,11 @@ def main() -> None:
         node_steps(steps)
         release_steps(steps)
         name_another(config.parent / NAMES_ANOTHER)
-        asyncio.run(node_app.run(load_node(config), clock))
     elif words[:2] == ["broker", "serve"]:
         broker_steps(steps)
-        asyncio.run(broker_app.run(load_broker(config), clock))
-    else:
-        # A command that imports or shields tells the broker the time.
-        SystemClock.now = lambda _: clock.now()  # type: ignore[method-assign, assignment]
-        bekend()
+    # What runs is the shipped command, with its exit codes.
+    SystemClock.now = lambda _: clock.now()  # type: ignore[method-assign, assignment]
+    bekend()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """The drill: data is lost and put back from a backup, with real processes, while others look on (docs/backup.md)."""
 
+import shutil
+import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from bekend_deploy import restoring
 from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Federation
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, Partner
-from bekend_deploy.processes import ProcessFailed
+from bekend_deploy.processes import Process, ProcessFailed
 from bekend_node.control_client import ControlClient
 
 from tests.federation.fixtures_small import SOURCES, Small, small_federation
@@ -137,3 +140,41 @@ def test_a_broker_whose_data_is_lost_comes_back_and_nobody_stops(
     for partner in (OM, POLITIE, RECLASSERING):
         small.process(partner).ready(lambda partner=partner: ("closed", False) in alarms(small, partner))  # type: ignore[misc]
     comes_to(small, NEITHER, small.nobody)
+
+
+def test_a_standby_takes_over_and_the_machine_that_served_ends(
+    small: Small, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two processes of one node: nobody signs anything at the moment itself, and never do both serve."""
+    node = small.built.nodes[POLITIE.oin]
+    node.config.write_text(node.config.read_text("utf-8") + "logs: [node-standby]\n", "utf-8")
+    restoring.sign("node", node.config, node.off_line.signer)
+    small.process(POLITIE).signal(signal.SIGHUP)
+    comes_to(small, BOTH)
+    arrived = tmp_path_factory.getbasetemp() / "arrived"
+    restoring.backup_node(small.federation, POLITIE.oin, arrived)
+
+    standby = node.folder.with_name("politie-standby")
+    shutil.copytree(node.folder, standby, ignore=shutil.ignore_patterns("data", "*.log", "node.sock"))
+    config = standby / "node.yaml"
+    restoring.set_log(config, "node-standby")
+    lines = config.read_text("utf-8").splitlines()
+    config.write_text("\n".join(line for line in lines if not line.startswith(("metrics:", "logs:"))) + "\n", "utf-8")
+    assert restoring.bekend("node", "standby", str(arrived), "--config", str(config))["good"]
+    # The one that served is alive and attached; it ends by itself, and says why.
+    restoring.bekend("node", "promote", str(arrived), "--config", str(config))
+    first = small.federation.nodes.pop(POLITIE.oin)
+    small.built.nodes[POLITIE.oin] = replace(node, folder=standby, config=config)  # type: ignore[index]
+    small.federation.start_node(POLITIE.oin)
+    assert first.wait(60) == 8
+    assert "another machine took the place" in first.tail()
+    assert small.told() == {POLITIE.oin: FAULT, RECLASSERING.oin: HIT}
+
+    small.shift_clock(3 * QUIET)
+    restoring.enrol_again(small.federation, POLITIE.oin, small.nobody)
+    comes_to(small, BOTH)
+    comes_to(small, NEITHER, small.nobody)
+    # Started again, with everything in order but its turn, it ends again.
+    again = Process("the first one", ("node", "serve", "--config", str(node.config)), node.folder / "again.log")
+    assert again.wait(60) == 8
+    assert small.told() == BOTH
