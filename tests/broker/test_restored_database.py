@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from bekend_broker.app import Broker, start_broker
+from bekend_broker.checks import check_all
 from bekend_broker.cli import app
 from bekend_broker.config import BrokerConfig, DatabaseServer, load_config
 from bekend_broker.rotation import make_draft
@@ -23,6 +24,7 @@ from bekend_deploy.postgres_server import OWNER, SERVICE, PostgresServer
 from bekend_proto import log_table
 from bekend_proto.checkpoint import log_origin
 from bekend_proto.errors import LogError, NotReadyError, StorageError
+from bekend_proto.findings import State
 from bekend_proto.note import note_name, sign_note
 from typer.testing import CliRunner, Result
 
@@ -140,6 +142,9 @@ async def test_a_replica_does_not_start_on_a_database_that_went_back(
     with pytest.raises(StorageError, match="bekend broker database restored"):
         await start_broker(federation.config(), federation.clock)
     assert postgres.rows(restored.database, "SELECT count(*) FROM log") == [(restored.kept,)]
+    doctor = {one.what: one for one in await asyncio.to_thread(check_all, federation.config(), federation.clock)}
+    assert doctor["database"].state is State.FAIL
+    assert "went back" in doctor["database"].detail
 
 
 async def test_the_log_is_closed_in_the_database_and_goes_on_under_the_name_that_was_signed(
