@@ -43,16 +43,16 @@ def drill(
     from bekend_bench.drills import DRILLS, DrillFailedError, Stage, field_of, run  # noqa: PLC0415
     from bekend_bench.drills_machines import MACHINES  # noqa: PLC0415
 
-    stages: list[Stage] = [((*DRILLS, *MACHINES), field_of)]
+    stages: list[Stage] = [(DRILLS, field_of), (MACHINES, field_of)]
     try:
         from bekend_bench.drills_replicas import REPLICATED, binaries, replicated_field_of  # noqa: PLC0415
     except ImportError:
         has_postgres = False
     else:
         has_postgres = binaries() is not None
-        stages.append((REPLICATED, replicated_field_of))
+        if has_postgres:
+            stages.append((REPLICATED, replicated_field_of))
     if not has_postgres:
-        del stages[1:]
         sys.stderr.write("bekend drill: no replicas are tried: PostgreSQL or its driver is not installed\n")
     known = [one.name for drills, _ in stages for one in drills]
     if unknown := sorted(set(only or ()) - set(known)):
@@ -71,6 +71,8 @@ def drill(
     if write is not None:
         write.write_text(replaced(write.read_text(encoding="utf-8"), table.markdown()), encoding="utf-8")
     sys.stdout.write(json.dumps(table.to_json()) + "\n" if as_json else table.markdown())
+    if table.failed:
+        raise typer.Exit(1)
 
 
 def replaced(page: str, table: str) -> str:

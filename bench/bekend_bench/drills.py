@@ -364,6 +364,8 @@ class Table:
     began: datetime
     machine: Mapping[str, str | int | float]
     results: tuple[Result, ...]
+    failed: tuple[str, ...] = ()
+    """Drills that ended with a wrong outcome or no recovery, each with the reason; what came after it was not tried."""
 
     def to_json(self) -> dict[str, Any]:
         """Everything."""
@@ -371,6 +373,7 @@ class Table:
             "began": self.began.isoformat(timespec="seconds"),
             "machine": dict(self.machine),
             "drills": [asdict(one) for one in self.results],
+            "failed": list(self.failed),
         }
 
     def markdown(self) -> str:
@@ -381,8 +384,17 @@ class Table:
             for one in self.results
         ]
         head = "| fault | an officer sees meanwhile | mended by | right again after | lookups without all answers |"
+        failed = [f"\n**Failed:** {one}" for one in self.failed]
         return "\n".join(
-            (f"Measured {self.began:%Y-%m-%d %H:%M} UTC: {facts}.", "", head, "|---|---|---|---|---|", *rows, "")
+            (
+                f"Measured {self.began:%Y-%m-%d %H:%M} UTC: {facts}.",
+                "",
+                head,
+                "|---|---|---|---|---|",
+                *rows,
+                *failed,
+                "",
+            )
         )
 
 
@@ -391,9 +403,12 @@ Stage = tuple[Sequence[Drill], Callable[[Clock], contextlib.AbstractContextManag
 
 
 def run(names: Collection[str], clock: Clock, say: Say, stages: Sequence[Stage]) -> Table:
-    """Run these drills, one after the other, each stage in one federation. Raises DrillFailedError, ProcessFailed."""
+    """Run these drills, one after the other, each stage in one federation; the first that fails ends its stage.
+
+    Raises DrillFailedError, ProcessFailed when a federation does not come up.
+    """
     began = clock.now()
-    results = []
+    results, failed = [], []
     for drills, made in stages:
         wanted = [drill for drill in drills if drill.name in names]
         if not wanted:
@@ -401,9 +416,14 @@ def run(names: Collection[str], clock: Clock, say: Say, stages: Sequence[Stage])
         with made(clock) as it:
             for drill in wanted:
                 say(drill.fault)
-                results.append(it.run(drill))
+                try:
+                    results.append(it.run(drill))
+                except (DrillFailedError, ProcessFailed) as fault:
+                    say(f"  failed: {fault}")
+                    failed.append(f"{drill.fault}: {str(fault).splitlines()[0]}")
+                    break
                 say(f"  right again after {results[-1].seconds:.1f} s")
-    return Table(began, machine.describe(), tuple(results))
+    return Table(began, machine.describe(), tuple(results), tuple(failed))
 
 
 @contextlib.contextmanager

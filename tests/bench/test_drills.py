@@ -1,7 +1,8 @@
 """A drill counts what an officer saw, times the way back, and fails on a wrong outcome (bekend drill)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +10,24 @@ from typing import Any
 
 import pytest
 from bekend_bench.drill_cli import app, replaced
-from bekend_bench.drills import DRILLS, FAULT, HIT, MISS, SOURCES, TRUTH, Drill, DrillFailedError, Field, Result, Table
+from bekend_bench.drills import (
+    DRILLS,
+    FAULT,
+    HIT,
+    MISS,
+    SOURCES,
+    TRUTH,
+    Drill,
+    DrillFailedError,
+    Field,
+    Result,
+    Table,
+    run,
+)
 from bekend_bench.drills_machines import MACHINES
 from bekend_deploy.federation import Answered
 from bekend_deploy.partners import POLITIE
+from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import UnreachableError
 from typer.testing import CliRunner
 
@@ -70,8 +85,12 @@ def test_a_drill_says_what_was_seen_and_times_the_way_back(told: Told | None, se
     assert result.seconds >= 0
 
 
+def _nothing(_: Field) -> None:
+    """No fault."""
+
+
 def test_a_fault_that_nobody_sees_costs_nothing() -> None:
-    result = scripted().run(Drill("test", "nothing", "", lambda _: None))
+    result = scripted().run(Drill("test", "nothing", "", _nothing))
     assert (result.without, result.sees) == (0, "nothing: every answer came")
 
 
@@ -91,6 +110,23 @@ def test_what_prepares_a_fault_is_not_counted() -> None:
 
     result = scripted().run(Drill("test", "nothing", "", make))
     assert (result.without, result.sees) == (0, "nothing: every answer came")
+
+
+def test_a_drill_that_fails_ends_its_stage_and_stands_in_the_table() -> None:
+    @contextmanager
+    def made(_: Clock) -> Iterator[Field]:
+        yield scripted()
+
+    def wrong(it: Field) -> None:
+        broken({**TOLD, (POLITIE.oin, 1): HIT}).make(it)
+
+    drills = [
+        Drill(name, f"fault {name}", "", make) for name, make in (("one", _nothing), ("two", wrong), ("3", wrong))
+    ]
+    table = run({"one", "two", "3"}, SystemClock(), lambda _: None, [(drills, made), (drills[:1], made)])
+    assert [one.name for one in table.results] == ["one", "one"]
+    assert table.failed == ("fault two: an officer was told bekend where the truth is geen_uitsluitsel",)
+    assert "**Failed:** fault two: an officer was told bekend" in table.markdown()
 
 
 def test_the_table_stands_between_its_marks_with_machine_and_moment() -> None:
