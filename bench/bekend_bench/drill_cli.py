@@ -22,7 +22,7 @@ EPILOG = """
     bekend drill --write docs/drills.md           the table in that page is replaced
 
 **Exit codes**: 0 every drill ended with right answers; 1 a wrong outcome, no recovery, or a process that failed;
-130 Ctrl-C.
+130 Ctrl-C. A drill that failed stands below the table.
 """
 
 
@@ -49,8 +49,7 @@ def drill(
     except ImportError:
         has_postgres = False
     else:
-        has_postgres = binaries() is not None
-        if has_postgres:
+        if has_postgres := binaries() is not None:
             stages.append((REPLICATED, replicated_field_of))
     if not has_postgres:
         sys.stderr.write("bekend drill: no replicas are tried: PostgreSQL or its driver is not installed\n")
