@@ -385,17 +385,8 @@ class Table:
         ]
         head = "| fault | an officer sees meanwhile | mended by | right again after | lookups without all answers |"
         failed = [f"\n**Failed:** {one}" for one in self.failed]
-        return "\n".join(
-            (
-                f"Measured {self.began:%Y-%m-%d %H:%M} UTC: {facts}.",
-                "",
-                head,
-                "|---|---|---|---|---|",
-                *rows,
-                *failed,
-                "",
-            )
-        )
+        began = f"Measured {self.began:%Y-%m-%d %H:%M} UTC: {facts}."
+        return "\n".join((began, "", head, "|---|---|---|---|---|", *rows, *failed, ""))
 
 
 Stage = tuple[Sequence[Drill], Callable[[Clock], contextlib.AbstractContextManager[Field]]]
