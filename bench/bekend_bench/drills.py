@@ -58,7 +58,7 @@ class DrillFailedError(Exception):
 
 @dataclass(frozen=True)
 class Seen:
-    """One lookup: when it ended, and what the officer saw of each source: every answer (HIT) or not (FAULT).
+    """Both lookups: when they ended, and what the officer saw of each source: every answer (HIT) or not (FAULT).
 
     No outcomes: the own node could not ask.
     """
@@ -99,15 +99,15 @@ class Field:
         return fixed.everywhere, fixed.nowhere
 
     def ask(self) -> Mapping[str, str] | None:
-        """One lookup; what the officer saw of each source."""
-        try:
-            told = self.federation.lookup(OM, ZSM_CONTEXT, self.persons, sources=SOURCES)
-        except (BekendError, ProcessFailed, OSError):
-            return None
+        """Both persons, one after the other; what the officer saw of each source."""
         outcomes = dict.fromkeys(SOURCES, HIT)
-        for oin in SOURCES:
-            for person, truth in enumerate(TRUTH):
-                outcome = told.outcome(oin, person)
+        for person, truth in zip(self.persons, TRUTH, strict=True):
+            try:
+                told = self.federation.lookup(OM, ZSM_CONTEXT, [person], sources=SOURCES)
+            except (BekendError, ProcessFailed, OSError):
+                return None
+            for oin in SOURCES:
+                outcome = told.outcome(oin)
                 if outcome == FAULT:
                     outcomes[oin] = FAULT
                 elif outcome != truth:

@@ -50,7 +50,8 @@ class Scripted:
     def lookup(self, requester: object, purpose: str, persons: Sequence[str], *, sources: Sequence[str]) -> Answered:
         if self.told is None:
             raise UnreachableError("stopped")
-        outcomes = [{"oin": oin, "person": person, "outcome": told} for (oin, person), told in self.told.items()]
+        asked = 0 if persons == [self.population.fixed.everywhere] else 1
+        outcomes = [{"oin": oin, "person": 0, "outcome": told} for (oin, at), told in self.told.items() if at == asked]
         return Answered(tuple(outcomes), None, None, 0.0)
 
 
