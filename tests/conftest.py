@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 from bekend_deploy.postgres_server import PostgresServer, binaries
+from hypothesis import settings
 
 from tests.support.clocks import SteeredClock
 from tests.support.pki import Authority
+
+# No test asserts a duration: a busy machine is no fault.
+settings.register_profile("bekend", deadline=None)
+settings.load_profile("bekend")
 
 
 @pytest.fixture

@@ -40,10 +40,10 @@ def drill(
     from bekend_deploy.processes import ProcessFailed  # noqa: PLC0415 - gRPC loads only when a drill runs
     from bekend_proto.clock import SystemClock  # noqa: PLC0415
 
-    from bekend_bench.drills import DRILLS, DrillFailedError, Stage, field_of, run  # noqa: PLC0415
+    from bekend_bench.drills import DRILLS, RESTORES, DrillFailedError, Stage, field_of, run  # noqa: PLC0415
     from bekend_bench.drills_machines import MACHINES  # noqa: PLC0415
 
-    stages: list[Stage] = [(DRILLS, field_of), (MACHINES, field_of)]
+    stages: list[Stage] = [(DRILLS, field_of), (RESTORES, field_of), (MACHINES, field_of)]
     try:
         from bekend_bench.drills_replicas import REPLICATED, binaries, replicated_field_of  # noqa: PLC0415
     except ImportError:

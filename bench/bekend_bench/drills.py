@@ -352,9 +352,12 @@ DRILLS: Final = (
     Drill("broker-disk", "the disk of the broker is full", "room is made", full_broker),
     Drill("certificate", "a node's certificate has expired", "a new one, and a start", expired_certificate),
     Drill("register", "a register is missing", "the list is imported", missing_register),
+)
+RESTORES: Final = (
     Drill("restore-node", "a node's data is lost", "restore, signature, start, imports", restore_node),
     Drill("restore-broker", "the broker's data is lost", "restore, signature, start", restore_broker),
 )
+"""In a federation of their own: a register takes two full imports a month, and a drill before has used one."""
 
 
 @dataclass(frozen=True)

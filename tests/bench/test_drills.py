@@ -15,6 +15,7 @@ from bekend_bench.drills import (
     FAULT,
     HIT,
     MISS,
+    RESTORES,
     SOURCES,
     TRUTH,
     Drill,
@@ -140,7 +141,7 @@ def test_the_table_stands_between_its_marks_with_machine_and_moment() -> None:
 
 
 def test_each_drill_has_a_name_of_its_own_and_others_are_refused() -> None:
-    every = [one.name for one in (*DRILLS, *MACHINES)]
+    every = [one.name for one in (*DRILLS, *RESTORES, *MACHINES)]
     assert len(set(every)) == len(every)
     done = CliRunner().invoke(app, ["--only", "no-such"])
     assert done.exit_code == 2

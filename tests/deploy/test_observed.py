@@ -43,8 +43,13 @@ LONGEST = 90.0
 """Seconds of load after which a panel without data has none."""
 DESERVED = {"BekendMisuseSignal", "BekendOfficerQuotaNearlyUsed", "BekendQuotaNearlyUsed"}
 """What a load such as this one should be told about: somebody who asks every second until the budget is used up."""
-UNSET = {"List of revoked certificates counts for", "Time since the last backup"}
-"""Panels of what this federation does not have: no list is configured, and no backup was made."""
+UNSET = {
+    "List of revoked certificates counts for",
+    "Time since the last backup",
+    "Time since an own canary was found",
+}
+"""Panels of what this federation does not have: no list is configured, no backup was made, and a node asks about its
+canaries ten minutes after it started at the earliest."""
 
 
 class LiveClock(SteeredClock):

@@ -447,7 +447,9 @@ def test_fg_22_every_source_finds_its_own_canary_over_the_broker(demo: Demo, par
     command = [sys.executable, "-m", "bekend_deploy.cli", "node", "check", "--json", "--config", str(config)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     report = json.loads(checked.stdout)
-    assert checked.returncode == 0, report
+    # Warnings, of certificates that end with the demo for one, are no fault of the canary.
+    assert checked.returncode in {0, 6}, report
+    assert not [one for one in report["checks"] if one["state"] == "fail"], report
     assert "kanarie" in checked.stdout or "canary" in checked.stdout
     canary = load_yaml(config, NodeConfig).canary.removeprefix("bsn:")
     assert canary in demo.canaries

@@ -652,8 +652,7 @@ async def said(call: Any, message: Message) -> None:
     """Send a message; when the stream has ended, raise why."""
     try:
         await call.write(message)
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from error
-    except asyncio.InvalidStateError:
+    except (grpc.RpcError, asyncio.InvalidStateError):
+        # The write may be told of a fault of its own; why the stream ended is what reading says.
         await told(call.read())
         raise
