@@ -176,8 +176,9 @@ def test_the_auditor_takes_the_newest_checkpoint_that_all_cosigned(table: Table)
 
 
 def test_people_read_it_in_dutch(table: Table) -> None:
-    table.trail.fill(60)
-    table.trail.fill(60, recorded=False)
+    # One in twenty is drawn: of so many, some of each kind.
+    table.trail.fill(160)
+    table.trail.fill(160, recorded=False)
     files = table.trail.write()
     table.show(files, code=3)
     arguments = [*map(str, ["toets", table.opening, *table.shared(files, files.folder / "exports")])]
