@@ -133,7 +133,7 @@ def test_a_breach_is_named_and_ends_with_3(table: Table) -> None:
 
 def test_without_a_key_in_the_covenant_a_passphrase_seals_and_no_result_counts(tmp_path: Path) -> None:
     table = Table(tmp_path, named=False)
-    table.trail.fill(60)
+    table.trail.fill(160)
     files = table.trail.write()
     assert "noemt er geen" in table.show(files, "--wachtwoord-auditor", table.words)["auditor"]
     assert table.test(files, "--wachtwoord-opening", table.words)["good"]
@@ -145,7 +145,7 @@ def test_without_a_key_in_the_covenant_a_passphrase_seals_and_no_result_counts(t
 
 
 def test_another_checkpoint_than_the_auditors_is_refused(table: Table) -> None:
-    table.trail.fill(60)
+    table.trail.fill(160)
     files = table.trail.write()
     table.show(files)
     table.trail.fill(1)
