@@ -7,7 +7,8 @@ import pytest
 from bekend_proto import filter as closed
 from bekend_proto import group
 from bekend_proto.errors import MalformedError
-from bekend_proto.filter import ClosedFilter
+from bekend_proto.filter import ClosedFilter, class_of_filter
+from bekend_proto.v1 import signed_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,3 +123,17 @@ def test_m_hash_names_m() -> None:
     m = group.random_element()
     assert len(closed.m_hash(m)) == 32
     assert closed.m_hash(m) != closed.m_hash(group.random_element())
+
+
+@pytest.mark.parametrize("message", [signed_pb2.FetchOrder, signed_pb2.FilterHeader])
+def test_a_filter_is_that_of_the_certain_kinds_unless_it_says_possible(
+    message: type[signed_pb2.FetchOrder | signed_pb2.FilterHeader],
+) -> None:
+    assert class_of_filter(message()) == signed_pb2.KIND_CLASS_CERTAIN
+    assert class_of_filter(message(kind_class=signed_pb2.KIND_CLASS_POSSIBLE)) == signed_pb2.KIND_CLASS_POSSIBLE
+
+
+@pytest.mark.parametrize("value", [signed_pb2.KIND_CLASS_CERTAIN, 3, -1])
+def test_the_class_of_a_filter_is_written_in_one_way(value: int) -> None:
+    with pytest.raises(MalformedError):
+        class_of_filter(signed_pb2.FetchOrder(kind_class=value))  # type: ignore[arg-type]

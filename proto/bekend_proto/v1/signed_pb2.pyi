@@ -456,6 +456,7 @@ class FilterHeader(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     BODY_HASH_FIELD_NUMBER: _builtins.int
     COVENANT_HASH_FIELD_NUMBER: _builtins.int
+    KIND_CLASS_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """Version of this protocol."""
     source: _builtins.str
@@ -480,6 +481,8 @@ class FilterHeader(_message.Message):
     """BLAKE2b-256 of the body (the sorted tags, joined)."""
     covenant_hash: _builtins.bytes
     """Hash of the covenant under which it is handed out, 32 bytes: that of the FetchOrder."""
+    kind_class: Global___KindClass.ValueType
+    """Possible for the filter that answers questions by a combination; absent for that of the certain kinds."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds of identifier that are enrolled, sorted."""
@@ -500,10 +503,11 @@ class FilterHeader(_message.Message):
         tags: _builtins.int = ...,
         body_hash: _builtins.bytes = ...,
         covenant_hash: _builtins.bytes = ...,
+        kind_class: Global___KindClass.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "body_hash", b"body_hash", "covenant_hash", b"covenant_hash", "end", b"end", "epoch", b"epoch", "kinds", b"kinds", "m", b"m", "mode", b"mode", "protocol_version", b"protocol_version", "purpose", b"purpose", "source", b"source", "tags", b"tags", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "body_hash", b"body_hash", "covenant_hash", b"covenant_hash", "end", b"end", "epoch", b"epoch", "kind_class", b"kind_class", "kinds", b"kinds", "m", b"m", "mode", b"mode", "protocol_version", b"protocol_version", "purpose", b"purpose", "source", b"source", "tags", b"tags", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -526,6 +530,7 @@ class FetchOrder(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     X25519_FIELD_NUMBER: _builtins.int
     MLKEM_FIELD_NUMBER: _builtins.int
+    KIND_CLASS_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """Version of this protocol."""
     fetch_id: _builtins.bytes
@@ -548,6 +553,8 @@ class FetchOrder(_message.Message):
     """Requester's ephemeral X25519 public key, 32 bytes."""
     mlkem: _builtins.bytes
     """Requester's ephemeral ML-KEM-768 public key, 1184 bytes."""
+    kind_class: Global___KindClass.ValueType
+    """Possible for the filter that answers questions by a combination; absent for that of the certain kinds."""
     def __init__(
         self,
         *,
@@ -562,10 +569,11 @@ class FetchOrder(_message.Message):
         time: _builtins.int = ...,
         x25519: _builtins.bytes = ...,
         mlkem: _builtins.bytes = ...,
+        kind_class: Global___KindClass.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["covenant_hash", b"covenant_hash", "fetch_id", b"fetch_id", "mlkem", b"mlkem", "on_behalf_of", b"on_behalf_of", "protocol_version", b"protocol_version", "purpose", b"purpose", "requester", b"requester", "requester_manifest", b"requester_manifest", "source", b"source", "time", b"time", "x25519", b"x25519"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covenant_hash", b"covenant_hash", "fetch_id", b"fetch_id", "kind_class", b"kind_class", "mlkem", b"mlkem", "on_behalf_of", b"on_behalf_of", "protocol_version", b"protocol_version", "purpose", b"purpose", "requester", b"requester", "requester_manifest", b"requester_manifest", "source", b"source", "time", b"time", "x25519", b"x25519"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
