@@ -149,7 +149,9 @@ def features(question_id: bytes, seen: Sequence[Seen]) -> list[float]:
                     for value in (min(lengths, default=0), max(lengths, default=0), sum(lengths))]  # fmt: skip
         numbers += _spread([one.latency for one in found])
     third = max(1, len(collects) // 3)
-    numbers += [_spread([it.latency for it in part])[0] for part in (collects[:third], collects[-third:])]
+    early, late = (_spread([it.latency for it in part]) for part in (collects[:third], collects[-third:]))
+    # Held against its own beginning a question tells more: how busy the machine was counts for less.
+    numbers += [early[0], late[0], late[0] - early[0], late[1] - early[1]]
     moments = [one.at for one in seen]
     numbers += [moments[0] % 86_400, *_spread([after - before for before, after in itertools.pairwise(moments)])]
     numbers += [moments[0] - one.at for one in (*by_kind["release"][:1], *collects[:1], *collects[-1:])]
@@ -368,7 +370,7 @@ class Week:
             self._at(now + 60 + moment, withdraw)
 
     async def _decide(self, question: bytes, mode: Mode, came: Came) -> None:
-        desk, item = self._nodes[mode.source.oin].desk, f"{question.hex()[:8]}-1"
+        desk, item = self._nodes[mode.source.oin].desk, f"v{question.hex()[:8]}-1"
         if came is Came.RELEASED:
             await desk.release(self._user, item, ground=mode.ground, text="", absent=False)
         else:

@@ -26,15 +26,15 @@ EPILOG = """
 
     bekend node desk list                              wat wacht, op volgorde van termijn
 
-    bekend node desk show 3f2a91c0-1                   om wie het gaat, wie vraagt, waarom
+    bekend node desk show v3f2a91c0-1                  om wie het gaat, wie vraagt, waarom
 
-    bekend node desk release 3f2a91c0-1 --grond nodig
+    bekend node desk release v3f2a91c0-1 --grond nodig
 
-    bekend node desk refuse 3f2a91c0-1 --grond geheim
+    bekend node desk refuse v3f2a91c0-1 --grond geheim
 
-    bekend node desk ask 3f2a91c0-1 --aan devries      draag over aan een collega
+    bekend node desk ask v3f2a91c0-1 --aan devries     draag over aan een collega
 
-    bekend node desk undo 3f2a91c0-1                   zolang het antwoord niet is opgehaald
+    bekend node desk undo v3f2a91c0-1                  zolang het antwoord niet is opgehaald
 
 **Exitcodes**: 0 gedaan; 1 storing; 2 verkeerd gebruik; 4 geweigerd, met de regel erbij.
 """

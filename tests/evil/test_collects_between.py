@@ -196,7 +196,7 @@ async def test_who_stops_collecting_after_bekend_is_seen_by_source_and_broker(sc
     """The honest node goes on. Who stops tells the broker what came, and stands out on its own account."""
     async with scene.node() as node:
         stops, goes_on = await scene.named(node, CLIENT), await scene.named(node, OTHER)
-        await let_go(node, *[it for it in items(node) if it.startswith(stops.question.question_id.hex()[:8])])
+        await let_go(node, *[it for it in items(node) if it.startswith(f"v{stops.question.question_id.hex()[:8]}")])
         assert await stops.collect_at(FIRST_COLLECT) == [KNOWN]
         for number in range(FIRST_COLLECT, FIRST_COLLECT + 4):
             await goes_on.collect_at(number)

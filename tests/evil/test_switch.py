@@ -62,7 +62,10 @@ async def pair_of(folder: Path, interval: str = "PT1M") -> AsyncIterator[Pair]:
         real_node(world, POLITIE.oin, folder / "politie", broker.port, [ZSM_CONTEXT]) as police,
         real_node(world, OM.oin, folder / "om", broker.port) as om,
     ):
-        yield Pair(world, om, police, folder / "politie")
+        made = Pair(world, om, police, folder / "politie")
+        # A whole interval lies ahead: nothing is being built yet, whatever time of day the world was made at.
+        await made.switch()
+        yield made
 
 
 class SwitchingFirst:

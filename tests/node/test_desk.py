@@ -198,7 +198,7 @@ async def test_d_is_gone_from_the_files_when_it_was_compared(scene: Scene) -> No
 async def test_at_the_end_of_the_term_items_are_erased_and_an_hour_later_everything(scene: Scene) -> None:
     async with scene.node() as node:
         asked, known = await scene.named(node), await scene.named(node, OTHER)
-        await let_go(node, f"{known.question.question_id.hex()[:8]}-1")
+        await let_go(node, f"v{known.question.question_id.hex()[:8]}-1")
         pieces = _kept(node, asked) + _kept(node, known)
         asked.advance_to(max(asked.until, known.until))
         await node.keeping.tick()

@@ -50,8 +50,11 @@ class Item:
 
     @property
     def name(self) -> str:
-        """What the colleague types: the front of the question's id, and which of its persons."""
-        return f"{self.pending.question_id[:8]}-{self.person + 1}"
+        """What the colleague types: the front of the question's id, and which of its persons.
+
+        It begins with a letter: eight digits alone would look like somebody's number.
+        """
+        return f"v{self.pending.question_id[:8]}-{self.person + 1}"
 
     @property
     def is_there(self) -> bool:
