@@ -7,7 +7,7 @@ holding the same persons, so that not even staged rows can be joined.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -62,6 +62,8 @@ class Chunk:
 
 Window = dict[bytes, int]
 """Canonical identifier to end month."""
+Windows: TypeAlias = Callable[[], Iterator[Window]]
+"""What is sent, from its beginning at each call: the same every time."""
 
 
 def windows(rows: Iterable[Person | Refused], report: Report, *, ended_before: int) -> Iterator[Window]:

@@ -98,9 +98,9 @@ class Enroller:
             with locked(self.config.data, SWITCH):
                 self.registers.sweep()
             purposes = self._purposes(task, source)
-            report = self._survey(task, source)
+            report, windows = self._survey(task, source)
             work = self._open_import(task, source, purposes)
-            await self._send(task, source, work, report)
+            await self._send(task, source, work, report, windows)
             self._guard_file(source)
             with locked(self.config.data, SWITCH):
                 self._switch(task, source, work, report)
@@ -137,9 +137,12 @@ class Enroller:
             )
         raise GuardError("changes", f"import the whole register first: {', '.join(missing)} has none yet")
 
-    def _survey(self, task: Task, source: Source) -> plan.Report:
+    def _survey(self, task: Task, source: Source) -> tuple[plan.Report, plan.Windows]:
+        """Read everything once; what was read, and the windows to send: from memory when one holds all of them."""
         report = plan.Report()
-        for _ in source.read(report):
+        only: list[plan.Window] = []
+        for number, window in enumerate(source.read(report)):
+            only = [window] if number == 0 else []
             self.progress("check", report.rows, 0)
         limit = max(REFUSED_PERSONS, report.rows * self.config.max_refused_percent / 100)
         if report.refused > limit:
@@ -150,10 +153,10 @@ class Enroller:
             )
         if not source.changes:
             self._guard_shrinking(task, report.persons)
-        return report
+        return report, partial(iter, only) if only else partial(source.read, plan.Report())
 
     def _guard_file(self, source: Source) -> None:
-        """Each purpose read the file by itself: one that was written meanwhile would lose persons in silence."""
+        """Large files are read again for each purpose: one that was written meanwhile would lose persons in silence."""
         if source.fingerprint_now is not None and source.fingerprint_now() != source.fingerprint:
             raise GuardError(
                 "file",
@@ -185,8 +188,10 @@ class Enroller:
 
     # --- sending
 
-    async def _send(self, task: Task, source: Source, work: Import, report: plan.Report) -> None:
-        """Purpose by purpose: one stream at a time, each with a reading of the file of its own."""
+    async def _send(
+        self, task: Task, source: Source, work: Import, report: plan.Report, windows: plan.Windows
+    ) -> None:
+        """Purpose by purpose: one stream at a time."""
         persons = report.persons
         elements = (
             plan.change_elements(persons)
@@ -201,14 +206,15 @@ class Enroller:
             if len(done) == each:
                 continue
             async with EnrolLine(self.stub, self._enrolment(task, source, purpose, import_id, elements)) as line:
-                chunks = self._chunks(source, work, purpose)
+                chunks = self._chunks(source, windows(), work, purpose)
                 await pipeline.run(line, (chunk for chunk in chunks if chunk.index not in done))
 
-    def _chunks(self, source: Source, work: Import, purpose: str) -> Iterator[plan.Chunk]:
-        again = source.read(plan.Report())
+    def _chunks(
+        self, source: Source, windows: Iterator[plan.Window], work: Import, purpose: str
+    ) -> Iterator[plan.Chunk]:
         if source.changes:
-            return plan.change_chunks(next(again), purpose, work.seed)
-        return plan.full_chunks(again, purpose, work.seed, [one.canonical for one in self.config.canary_identifiers])
+            return plan.change_chunks(next(windows), purpose, work.seed)
+        return plan.full_chunks(windows, purpose, work.seed, [one.canonical for one in self.config.canary_identifiers])
 
     def _enrolment(
         self, task: Task, source: Source, purpose: str, import_id: bytes, elements: int
@@ -337,7 +343,8 @@ class _Pipeline:
         slots = asyncio.Semaphore(2 * self.enroller.config.worker_count + IN_FLIGHT)
         try:
             async with asyncio.TaskGroup() as group:
-                for chunk in chunks:
+                # A window takes a third of a second to read: chunks come and go meanwhile.
+                while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                     await slots.acquire()
                     group.create_task(self._chunk(line, chunk)).add_done_callback(lambda _: slots.release())
         except ExceptionGroup as faults:
