@@ -30,6 +30,7 @@ class Part(StrEnum):
 
     ENROLMENT = "enrolment"
     REBUILD = "rebuild"
+    SWITCHING = "switching"
     LOOKUPS = "lookups"
     STORAGE = "storage"
     RECORDS = "records"

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import overload
 
 from bekend_deploy import building
 from bekend_deploy.covenant import Settings
@@ -67,9 +68,10 @@ class Ground:
             list(together.map(self.federation.start_node, missing))
         wanted = [oin for oin in missing if oin != REQUESTER.oin]
         if wanted and REQUESTER.oin in self.federation.nodes:
-            self._await_filters(wanted)
+            self.await_filters(wanted)
 
-    def _await_filters(self, wanted: Sequence[str]) -> None:
+    def await_filters(self, wanted: Sequence[str]) -> None:
+        """Open the purpose at the requester until it holds the filters of these sources. Raises ProcessFailed."""
         deadline = time.monotonic() + READY_SECONDS
         with ControlClient(self.federation.built.nodes[REQUESTER.oin].socket) as client:
             while wanted:
@@ -106,7 +108,7 @@ def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool, pages: b
     municipal = [one for one in every if one.kind == "college_bw"][:count]
     sources = iter(_latest_switch_last(municipal, now))
     placed = {size: [next(sources) for _ in range(groups[size])] for size in sorted(groups)}
-    rows = {size: _rows(size if registers else 1) for size in groups}
+    rows = {size: Rows(size if registers else 1) for size in groups}
     held = {(one.oin, REGISTER): rows[size] for size, group in placed.items() for one in group}
     population = Population("test", (), {**held, (OM.oin, OM.registers[0]): []}, _NOBODY, now.date())
     members = [OM, ZVH, *municipal]
@@ -140,8 +142,27 @@ def a_person(draw: random.Random) -> str:
     return str(draw.randrange(2 * _FIRST_PERSON, 10 * _FIRST_PERSON))
 
 
-def _rows(count: int) -> list[Row]:
-    return [Row(str(_FIRST_PERSON + number), None) for number in range(count)]
+class Rows(Sequence[Row]):
+    """A register of so many persons, each made when it is looked at: ten million take no memory."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = range(_FIRST_PERSON, _FIRST_PERSON + count)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+        if isinstance(place, slice):
+            return [_row(number) for number in self._numbers[place]]
+        return _row(self._numbers[place])
+
+
+def _row(number: int) -> Row:
+    return Row(str(number), None)
 
 
 def _latest_switch_last(members: Sequence[Partner], now: datetime) -> list[Partner]:

@@ -42,6 +42,24 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
 
 
+def peak(pid: int) -> int:
+    """The most octets of memory that a process has held so far."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return int(value.split()[0]) * 1024
+    raise ProcessLookupError(f"{pid} has ended")
+
+
+def loopback() -> int:
+    """Octets that passed the loopback device, of everything on this machine. Raises RuntimeError without the device."""
+    for line in Path("/proc/net/dev").read_text(encoding="ascii").splitlines():
+        device, _, counts = line.partition(":")
+        if device.strip() == "lo":
+            return int(counts.split()[0])
+    raise RuntimeError("this machine has no loopback device")
+
+
 def used_by_others() -> float:
     """Processor time that everything but this process and its ended children has used since the start of the system.
 

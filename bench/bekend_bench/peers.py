@@ -35,7 +35,6 @@ from bekend_bench.report import table
 PACKAGE: Final = "openmined-psi==2.0.6"
 QUESTIONS: Final = 60
 _INSTALL_SECONDS: Final = 300
-_LOOPBACK: Final = Path("/proc/net/dev")
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,9 @@ def bekend(persons: int) -> Cost:
         officer = Officer(field.federation)
         for _ in range(5):
             officer.ask(field.sources)
-        before = _loopback()
+        before = machine.loopback()
         times = [officer.ask(field.sources) for _ in range(QUESTIONS)]
-        travelled = (_loopback() - before) // QUESTIONS
+        travelled = (machine.loopback() - before) // QUESTIONS
         officer.close()
     return Cost("bekend", set_up, change, held, median(times), travelled, "on the wire, TLS and TCP included")
 
@@ -113,7 +112,7 @@ async def _ask_plain(tls: Path, ports: list[int], key: bytes) -> tuple[float, in
     times = []
     for _ in range(5):
         await requester.ask(peer_plain.tag(key, "test:1"))
-    before = _loopback()
+    before = machine.loopback()
     for asked in range(QUESTIONS):
         hit = asked % 2 == 0
         value = f"test:{10**11 + asked}" if hit else f"test:{9 * 10**11 + asked}"
@@ -122,7 +121,7 @@ async def _ask_plain(tls: Path, ports: list[int], key: bytes) -> tuple[float, in
         times.append(time.perf_counter() - began)
         if found != [hit] * GROUP:
             raise RuntimeError("a wrong answer: what was measured would be no figure")
-    travelled = (_loopback() - before) // QUESTIONS
+    travelled = (machine.loopback() - before) // QUESTIONS
     await requester.close()
     return median(times), travelled
 
@@ -178,15 +177,6 @@ def _run(*words: str) -> str:
 def _last_line(fault: subprocess.SubprocessError) -> str:
     said = str(getattr(fault, "stderr", "") or fault).strip().splitlines()
     return said[-1] if said else type(fault).__name__
-
-
-def _loopback() -> int:
-    """Octets that passed the loopback device, of everything on this machine."""
-    for line in _LOOPBACK.read_text().splitlines():
-        device, _, counts = line.partition(":")
-        if device.strip() == "lo":
-            return int(counts.split()[0])
-    raise RuntimeError("this machine has no loopback device")
 
 
 def markdown(costs: list[Cost], left_out: str | None, persons: int) -> str:

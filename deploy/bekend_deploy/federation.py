@@ -248,6 +248,7 @@ class Federation:
         process = Process(f"enrol {work.node.partner.slug} {work.register}", words, log)
         if process.wait(3600) != 0:
             raise ProcessFailed(f"{process.name} ended with {process.exit_code}\n{process.tail()}")
+        seconds = round(time.monotonic() - begin, 3)
         partner = work.node.partner
         rows = self.population.registers[partner.oin, work.register]
         return Imported(
@@ -255,7 +256,7 @@ class Federation:
             partner.name,
             work.register,
             persons=len({row.identifier for row in rows}),
-            seconds=round(time.monotonic() - begin, 3),
+            seconds=seconds,
         )
 
     def wait_for_filters(self, seconds: float = 60) -> None:
