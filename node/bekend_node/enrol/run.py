@@ -188,9 +188,7 @@ class Enroller:
 
     # --- sending
 
-    async def _send(
-        self, task: Task, source: Source, work: Import, report: plan.Report, windows: plan.Windows
-    ) -> None:
+    async def _send(self, task: Task, source: Source, work: Import, report: plan.Report, windows: plan.Windows) -> None:
         """Purpose by purpose: one stream at a time."""
         persons = report.persons
         elements = (
