@@ -33,6 +33,7 @@ from bekend_proto.clock import Clock, milliseconds
 from bekend_proto.errors import BekendError, LogError, MalformedError, ProofError, SignatureError, StaleError
 from bekend_proto.log_table import Alarm
 from bekend_proto.note import parse_note
+from bekend_proto.shape import MAX_SOURCES
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import (
     AuditPath,
@@ -50,8 +51,8 @@ from bekend_broker.store import Store
 NOTE_LIMIT: Final = 16 * 1024
 """Octets of a checkpoint that is sent here: two signatures take a fiftieth of it."""
 
-PROOFS_AT_ONCE: Final = 256
-"""Entries whose inclusion one call may ask for."""
+PROOFS_AT_ONCE: Final = MAX_SOURCES
+"""Entries whose inclusion one call may ask for: those of one promise."""
 
 
 class Checkpoints:

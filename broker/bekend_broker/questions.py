@@ -17,6 +17,7 @@ from bekend_proto.group import decode_scalar, multiply
 from bekend_proto.log_table import Entry
 from bekend_proto.oprf import KeyPair
 from bekend_proto.records import RECORD_LENGTH, seal_hash
+from bekend_proto.shape import MAX_ASKED, MAX_SOURCES
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, RoutedQuestion
 from bekend_proto.v1.signed_pb2 import PromisedEntry, Question
@@ -26,9 +27,6 @@ from bekend_broker import decisions, log, quotas, store
 from bekend_broker.admission import decided, open_from
 from bekend_broker.begins import Opened, asked_of
 from bekend_broker.directory import Directory
-
-MAX_QUESTIONS = 64
-"""Questions in one Ask: as many sources as a purpose may name."""
 
 AFTER_TERM: Final = timedelta(hours=1)
 """How long after the end of its term a question's last collects may come."""
@@ -71,8 +69,10 @@ def check_ask(
 
     Raises MalformedError when questions cannot be told apart: too many, an id unreadable or twice.
     """
-    if len(questions) > MAX_QUESTIONS:
-        raise MalformedError(f"an Ask holds at most {MAX_QUESTIONS} questions")
+    if len(questions) > MAX_SOURCES:
+        raise MalformedError(f"an Ask holds at most {MAX_SOURCES} questions")
+    if len(questions) * opened.persons > MAX_ASKED:
+        raise MalformedError(f"an Ask is about at most {MAX_ASKED} persons, each counted once per source")
     names = [_name(routed) for routed in questions]
     if len(set(names)) != len(names):
         raise MalformedError("two questions of one Ask have the same id")

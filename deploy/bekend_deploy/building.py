@@ -23,7 +23,7 @@ from bekend_node import keys as node_keys
 from bekend_policy.keys import SigningKey
 from bekend_policy.load import load_covenant
 from bekend_policy.officer_key import OfficerKey
-from bekend_policy.sign import sign_covenant, verify_covenant
+from bekend_policy.sign import add_line, verify_covenant
 from bekend_policy.standing import StandingDecision
 from bekend_proto.identity import pinned_keys
 from bekend_proto.note import add_signature, note_name, sign_note, vkey_of
@@ -123,8 +123,9 @@ def build(
     covenant = folder / "covenant"
     signers = {oin: keys.signer.vkey for oin, keys in off_line.items()}
     write(covenant, members, pairs, signers=signers, operator=operator.vkey, today=population.today, settings=settings)
+    unsigned = load_covenant(covenant)
     for key in (*(keys.signer for keys in off_line.values()), operator):
-        sign_covenant(covenant, key)
+        add_line(covenant, unsigned, key)
     loaded = verify_covenant(load_covenant(covenant), operator.vkey, now)
     if pages:
         _practice(folder, population)

@@ -40,7 +40,7 @@ _Tree = dict[str, Any]
 @dataclass(frozen=True)
 class Settings:
     """What differs between a demo, a test and a bench: identifier kind, persons a day, time between filter switches and
-    between collects, how long a colleague has to decide, and how old a list may be.
+    between collects, persons and partners in a question, how long a colleague has to decide, and how old a list may be.
     """
 
     kind: str = "bsn"
@@ -48,6 +48,7 @@ class Settings:
     per_organisation: int = 4 * PER_DAY
     filter_interval: str | None = None
     max_persons: int = 4
+    max_sources: int = 64
     reply_term: str = "P1D"
     collect_interval: str | None = None
     max_list_age: str | None = None
@@ -230,7 +231,7 @@ def _zvh_weighing(settings: Settings) -> _Tree:
 
 def _common(settings: Settings) -> _Tree:
     return {
-        "max_bronnen": "64",
+        "max_bronnen": str(settings.max_sources),
         "max_per_dag": settings.limits,
         "identificatie": [settings.kind],
         "vier_ogen": "nee",

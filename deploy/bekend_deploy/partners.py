@@ -8,6 +8,8 @@ that the federation runs under is written from it (covenant.py); none of the fed
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bekend_proto.shape import MAX_SOURCES
+
 from bekend_deploy.population import Clients
 
 BROKER_OIN = "00000099000000900000"
@@ -79,9 +81,9 @@ SEVEN = (OM, POLITIE, RECLASSERING, HAARLEM, VELSEN, VEILIG_THUIS, ZVH)
 
 
 def partners(count: int) -> tuple[Partner, ...]:
-    """The seven, and past them more municipalities. Raises ValueError below seven and above 60."""
-    if not len(SEVEN) <= count <= 60:
-        raise ValueError("The demo takes 7 to 60 partners.")
+    """The seven, and past them more municipalities. Raises ValueError below seven and above MAX_SOURCES."""
+    if not len(SEVEN) <= count <= MAX_SOURCES:
+        raise ValueError(f"A federation of this kind takes {len(SEVEN)} to {MAX_SOURCES} partners.")
     more = (
         Partner(demo_oin(number), f"Demogemeente {number} (demo)", "college_bw", f"gemeente-{number}", _MUNICIPAL)
         for number in range(len(SEVEN) + 1, count + 1)

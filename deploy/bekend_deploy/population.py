@@ -101,10 +101,12 @@ def valid_bsns() -> tuple[str, ...]:
 
 
 def canary_of(index: int, kind: str = "bsn") -> str:
-    """The number that node `index` (from 0) asks itself about. Raises PopulationError past the reserve."""
+    """The number that node `index` (from 0) asks itself about. Raises PopulationError past the reserve of BSNs."""
+    if kind != "bsn":
+        return str(10**17 + index)
     if not 0 <= index < CANARIES:
         raise PopulationError(f"There are {CANARIES} canaries; number {index} does not exist.")
-    return valid_bsns()[-1 - index] if kind == "bsn" else str(10**17 + index)
+    return valid_bsns()[-1 - index]
 
 
 def generate(partners: Sequence[Clients], persons: int, seed: int, today: date, kind: str = "") -> Population:

@@ -4,6 +4,7 @@ import json
 from typing import Annotated, Literal
 
 from bekend_proto.errors import MalformedError
+from bekend_proto.shape import MAX_PERSONS, MAX_SOURCES
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
@@ -29,7 +30,7 @@ class OpenRequest(_Request):
 
     op: Literal["open"]
     purpose: Purpose
-    sources: Annotated[list[Oin], Field(max_length=64)]
+    sources: Annotated[list[Oin], Field(max_length=MAX_SOURCES)]
     on_behalf_of: Oin | None = None
 
 
@@ -38,10 +39,10 @@ class AskRequest(_Request):
 
     op: Literal["ask"]
     purpose: Purpose
-    sources: Annotated[list[Oin], Field(max_length=64)]
+    sources: Annotated[list[Oin], Field(max_length=MAX_SOURCES)]
     kind: Annotated[str, StringConstraints(max_length=20)] = "bsn"
     identifiers: Annotated[
-        list[Annotated[str, StringConstraints(max_length=40)]], Field(min_length=1, max_length=8, repr=False)
+        list[Annotated[str, StringConstraints(max_length=40)]], Field(min_length=1, max_length=MAX_PERSONS, repr=False)
     ]
     case: Annotated[str, StringConstraints(max_length=200)] | None = None
     attested: Annotated[list[Annotated[str, StringConstraints(max_length=100)]], Field(max_length=64)] = []
@@ -231,7 +232,7 @@ class ConsentRequest(_Request):
     op: Literal["consent"]
     purpose: Purpose
     case: Case
-    partners: Annotated[list[Oin], Field(min_length=1, max_length=64)]
+    partners: Annotated[list[Oin], Field(min_length=1, max_length=MAX_SOURCES)]
     giver: Literal["zelf", "vertegenwoordiger", "beiden"]
     date: Day
     scope: Annotated[str, StringConstraints(max_length=2000)]
@@ -250,7 +251,7 @@ class WithdrawRequest(_Request):
 
     op: Literal["withdraw"]
     case: Case
-    partners: Annotated[list[Oin], Field(max_length=64)] = []
+    partners: Annotated[list[Oin], Field(max_length=MAX_SOURCES)] = []
 
 
 LateRequest = AnswersRequest | ColleagueRequest | ConsentRequest | ConsentsRequest | WithdrawRequest

@@ -31,6 +31,7 @@ from bekend_proto.checkpoint import (
     NODE_LOG,
     Checkpoint,
     Seen,
+    bare,
     cosign,
     log_id,
     log_origin,
@@ -63,11 +64,12 @@ PROMISE_TERM: Final = timedelta(minutes=5)
 PROMISES: Final = 2048
 """Promises looked at per round."""
 PROOFS_AT_ONCE: Final = 256
+"""Entries whose inclusion one call asks for, or those of one promise where these are more."""
 TRIES: Final = 5
 """Rounds in which a proof may fail to come before that is an alarm by itself."""
 NOTES: Final = 30
 """Looks of which the checkpoint is remembered: half an hour."""
-NOTE_LIMIT: Final = 64 * 1024
+NOTE_LIMIT: Final = 256 * 1024
 """Octets of a checkpoint: a cosignature per partner takes a fifth of it."""
 
 FORK, SHRUNK, UNPROVED = "fork", "shrunk", "unproved"
@@ -202,7 +204,8 @@ class Witness:
             now = self.clock.now()
             await self.store.write(lambda c: log_table.keep_seen(c, found, note, milliseconds(now)))
             self._remember(found.origin, found, note)
-            signed = cosign(note, self.oin, self.key, int(now.timestamp()))
+            # What other partners cosigned is there already.
+            signed = cosign(bare(note), self.oin, self.key, int(now.timestamp()))
             await _call(replica.link.stub.PutCosignature, broker_pb2.PutCosignatureRequest(checkpoint=signed))
         self._looked(replica, note)
 

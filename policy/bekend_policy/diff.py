@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
 
+from bekend_proto.shape import MAX_PERSONS
+
 from bekend_policy.decide import Decision, decide
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.routes import Route, as_if_signed, asked_by, noon, outcome, routes
 from bekend_policy.show import condition_text, limits_text
 from bekend_policy.terms import Ground, SourceTerms
 from bekend_policy.wording import asker, count, ground, limits, listed, on_day, party, term
-
-MAX_PERSONS = 8
-"""The most that any purpose may allow in one question (protocol section 6)."""
 
 
 @dataclass(frozen=True)

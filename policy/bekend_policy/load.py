@@ -12,9 +12,12 @@ Nothing else may be in the folder: what is signed and what is read are the same 
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
+
+from bekend_proto.errors import MalformedError
+from bekend_proto.note import Note, parse_note
 
 from bekend_policy.check import check_covenant
 from bekend_policy.faults import CovenantFaults, Fault
@@ -71,7 +74,7 @@ def load_covenant(folder: Path) -> Covenant:
         hash=hashlib.sha256(manifest.encode()).digest(),
         paths={one.oin: path for path, one in loaded.participants.items()}
         | {purpose.id: path for path, purpose in loaded.purposes.items()},
-        notes=_notes(folder),
+        notes=_notes(folder, manifest),
     )
 
 
@@ -166,8 +169,17 @@ def _files(folder: Path, loaded: Loaded) -> dict[str, bytes]:
     return files
 
 
-def _notes(folder: Path) -> dict[str, bytes]:
-    return {entry.name: entry.read_bytes() for entry in sorted((folder / SIGNATURES).glob("*.note"))}
+def _notes(folder: Path, manifest: str) -> dict[str, Note | None]:
+    return {entry.name: _note(entry.read_bytes(), manifest) for entry in sorted((folder / SIGNATURES).glob("*.note"))}
+
+
+def _note(raw: bytes, manifest: str) -> Note | None:
+    """A note over the present manifest holds that very text: of 400 signers nobody keeps 400 copies of it."""
+    try:
+        note = parse_note(raw)
+    except MalformedError:
+        return None
+    return replace(note, text=manifest) if note.text == manifest else note
 
 
 def _belongs(path: str, is_folder: bool) -> bool:

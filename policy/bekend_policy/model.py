@@ -10,6 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from bekend_proto.clock import AMSTERDAM
+from bekend_proto.note import Note
 
 from bekend_policy.terms import (
     Agreement,
@@ -90,8 +91,8 @@ class Covenant:
     """The text that is signed: one line per file (see `sign.py`)."""
     hash: bytes
     """SHA-256 of the manifest, 32 bytes: the covenant hash of the protocol."""
-    notes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """File name in handtekeningen/ -> signed note, not yet verified."""
+    notes: Mapping[str, Note | None] = field(default_factory=dict, repr=False)
+    """File name in handtekeningen/ -> signed note, not yet verified; None for what is no note."""
     paths: Mapping[str, str] = field(default_factory=dict, repr=False)
     """OIN of a participant, or id of a purpose -> its file's path."""
     signed_by: frozenset[str] = frozenset()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from bekend_proto.errors import MalformedError
-from bekend_proto.note import parse_note, verify_note
+from bekend_proto.note import Note, verify_note
 
 from bekend_policy import report_annexes as annexes
 from bekend_policy.matrix import Grid, grids
@@ -73,7 +73,7 @@ def signatures(covenant: Covenant) -> Iterator[Signature]:
     for one in covenant.participants.values():
         note = covenant.notes.get(f"{one.oin}.note")
         signed = tuple(
-            (role, note is not None and _signed(covenant, note, vkey))
+            (role, _signed(covenant, note, vkey))
             for role, vkey in (("ondertekenaar", one.signer), ("jurist", one.lawyer))
             if vkey is not None
         )
@@ -82,14 +82,12 @@ def signatures(covenant: Covenant) -> Iterator[Signature]:
 
 
 def _operator_signed(covenant: Covenant) -> bool:
-    note = covenant.notes.get(f"{covenant.broker_oin}.note")
-    return note is not None and _signed(covenant, note, covenant.operator_key)
+    return _signed(covenant, covenant.notes.get(f"{covenant.broker_oin}.note"), covenant.operator_key)
 
 
-def _signed(covenant: Covenant, note: bytes, vkey: str) -> bool:
+def _signed(covenant: Covenant, note: Note | None, vkey: str) -> bool:
     try:
-        parsed = parse_note(note)
-        return parsed.text == covenant.manifest and verify_note(parsed, vkey)
+        return note is not None and note.text == covenant.manifest and verify_note(note, vkey)
     except MalformedError:
         return False
 

@@ -1,5 +1,7 @@
 """What each key of a covenant's files means, in Dutch: the descriptions of the published JSON Schemas."""
 
+from bekend_proto.shape import MAX_ASKED, MAX_SOURCES
+
 FILES: dict[str, str] = {
     "afspraken": "afspraken.yaml: wat voor alle deelnemers en alle doelen geldt.",
     "deelnemer": "deelnemers/*.yaml: één partner van het convenant.",
@@ -82,7 +84,8 @@ KEYS: dict[str, dict[str, str]] = {
         "motivering": "ja: de medewerker bevestigt dat het dossier een motivering bevat.",
         "afweging": "ja: drie korte teksten, waarom nodig, waarom zo, waarom niet met minder.",
         "max_personen": "Hoeveel personen één vraag mag bevatten, ten hoogste 8.",
-        "max_bronnen": "Hoeveel partners één vraag mag bereiken, ten hoogste 64.",
+        "max_bronnen": f"Hoeveel partners één vraag mag bereiken, ten hoogste {MAX_SOURCES}; en maal max_personen "
+        f"ten hoogste {MAX_ASKED}.",
         "personen": "Om wie het gaat als er meer personen in een vraag mogen.",
         "max_per_dag": "Personen per dag onder dit doel. Nooit meer dan totalen_per_dag.",
         "verhoging": "Hoe ver een tweede persoon de grens van een medewerker 24 uur mag verhogen.",

@@ -115,15 +115,13 @@ class _Found:
 def _signatures(covenant: Covenant, faults: list[Fault], now: datetime) -> _Found:
     """Read every note. One on no version of this covenant does not count; a false line is a fault."""
     found = _Found(set(), {}, {})
-    lines = _lines(covenant.manifest)
-    for file, raw in covenant.notes.items():
+    lines, known = _lines(covenant.manifest), signers(covenant).keys()
+    for file, note in covenant.notes.items():
         path, oin = f"{SIGNATURES}/{file}", file.removesuffix(".note")
-        if oin not in signers(covenant):
+        if oin not in known:
             faults.append(Fault(path, 0, f"{oin} is geen deelnemer en niet de beheerder", "Verwijder dit bestand."))
             continue
-        try:
-            note = parse_note(raw)
-        except MalformedError:
+        if note is None:
             faults.append(Fault(path, 0, "dit is geen ondertekende tekst", "Laat opnieuw tekenen."))
             continue
         if note.text == covenant.manifest:
@@ -214,8 +212,9 @@ def _keys_hold(covenant: Covenant, own: str, other: str, found: _Found) -> bool:
 
 
 def _signed_hash(covenant: Covenant, own: str, path: str) -> str | None:
-    text = parse_note(covenant.notes[f"{own}.note"]).text
-    return next((line.partition("  ")[0] for line in text.splitlines() if line.endswith(f"  {path}")), None)
+    note = covenant.notes[f"{own}.note"]
+    assert note is not None  # it signed an earlier version
+    return next((line.partition("  ")[0] for line in note.text.splitlines() if line.endswith(f"  {path}")), None)
 
 
 # --- whether it holds ------------------------------------------------------------------------------------------
@@ -252,7 +251,7 @@ def _dates_and_version(covenant: Covenant, now: datetime, newest_seen: int) -> I
 
 def stale_notes(covenant: Covenant) -> list[str]:
     """Files in handtekeningen/ that sign another text than this version: signed earlier, or changed since."""
-    return [file for file, raw in covenant.notes.items() if _text_of(raw) != covenant.manifest]
+    return [file for file, note in covenant.notes.items() if note is None or note.text != covenant.manifest]
 
 
 def _text_of(raw: bytes) -> str | None:

@@ -8,6 +8,7 @@ import re
 from datetime import date, timedelta
 from typing import Annotated, Literal
 
+from bekend_proto.shape import MAX_ASKED, MAX_PERSONS, MAX_SOURCES
 from pydantic import AfterValidator, Field, model_validator
 
 from bekend_policy.conditions import Condition
@@ -230,8 +231,8 @@ class Purpose(StrictModel):
     justification: JaNee = Field(alias="motivering")
     weighing: JaNee = Field(default=False, alias="afweging")
     """Three short texts: why needed, why this means, why not with less (FG-08)."""
-    max_persons: Annotated[Whole, Field(ge=1, le=8)] = Field(alias="max_personen")
-    max_sources: Annotated[Whole, Field(ge=1, le=64)] = Field(alias="max_bronnen")
+    max_persons: Annotated[Whole, Field(ge=1, le=MAX_PERSONS)] = Field(alias="max_personen")
+    max_sources: Annotated[Whole, Field(ge=1, le=MAX_SOURCES)] = Field(alias="max_bronnen")
     persons: Text | None = Field(default=None, alias="personen")
     limits: Limits = Field(alias="max_per_dag")
     raised: RaiseTerms | None = Field(default=None, alias="verhoging")
@@ -277,6 +278,13 @@ class Purpose(StrictModel):
         if self.result_lifetime <= timedelta(0):
             raise rule_fault(
                 "geldigheid_resultaat moet langer dan nul zijn", "Bijvoorbeeld PT72H.", "geldigheid_resultaat"
+            )
+        if self.max_persons * self.max_sources > MAX_ASKED:
+            most = MAX_ASKED // self.max_persons
+            raise rule_fault(
+                f"max_personen maal max_bronnen is meer dan {MAX_ASKED}",
+                f"Met max_personen {self.max_persons} is max_bronnen ten hoogste {most}.",
+                "max_bronnen",
             )
         _check_interval(self.filter_interval)
         return self

@@ -26,8 +26,8 @@ from bekend_policy.sign import verify_covenant, write_atomic
 FOLDER = "covenants"
 MAX_FILE = 1 << 20
 """Bytes of one file."""
-MAX_TOTAL = 1 << 24
-"""Bytes of a whole version."""
+MAX_TOTAL = 1 << 26
+"""Bytes of a whole version: with 400 partners, each of 400 notes holds 1,200 lines."""
 MAX_FILES = 2000
 
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}")

@@ -140,6 +140,13 @@ def open_checkpoint(note: bytes, keys: Iterable[bytes]) -> Checkpoint:
     return found
 
 
+def bare(note: bytes) -> bytes:
+    """The checkpoint with the signatures of its owner alone, without those of witnesses. Raises MalformedError."""
+    parsed = parse_note(note)
+    origin = Checkpoint.parse(parsed.text).origin
+    return Note(parsed.text, tuple(line for line in parsed.signatures if line.name == origin)).to_bytes()
+
+
 def cosign(note: bytes, oin: str, key: SigningKey, seconds: int) -> bytes:
     """The note with this partner's cosignature in the place of an earlier one; `seconds` since 1970.
 

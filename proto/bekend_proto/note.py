@@ -24,8 +24,8 @@ from bekend_proto.errors import MalformedError, SignatureError
 ED25519 = b"\x01"
 """Signature type of C2SP signed notes for Ed25519 over the text."""
 
-MAX_SIGNATURES = 100
-"""Signature lines that a note may have; a covenant has a few per partner."""
+MAX_SIGNATURES = 1000
+"""Signature lines that a note may have: on a checkpoint one of each of 400 partners, two while its key is renewed."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 _VKEY = re.compile(r"(?P<name>[^+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/]+={0,2})")

@@ -50,11 +50,16 @@ _ITEM_LENGTHS: dict[str, int] = {
 }
 """Octets of each item of a repeated field."""
 
-MAX_PROMISED = 64
-"""Entries in one InclusionPromise: as many questions as an Ask may hold."""
+MAX_SOURCES = 400
+"""Sources in one question: Questions in an Ask, entries in an InclusionPromise, partners that a purpose may let a
+question reach. All gemeenten of the country and the partners beside them are 381.
+"""
 
 MAX_PERSONS = 8
 """Persons in one Begin, Question or Answer."""
+
+MAX_ASKED = 512
+"""Persons times sources of one question: what a broker multiplies for one Ask, and what fits in one message."""
 
 _Rule = Callable[[str, Any], None]
 """Given a field's name and value, raises MalformedError unless they fit."""
@@ -110,7 +115,7 @@ def _check_value(known: frozenset[int], name: str, value: int | Sequence[int]) -
 
 
 def _check_promised(name: str, entries: Sequence[Message]) -> None:
-    if not 1 <= len(entries) <= MAX_PROMISED:
-        raise MalformedError(f"{name} holds 1 to {MAX_PROMISED} entries")
+    if not 1 <= len(entries) <= MAX_SOURCES:
+        raise MalformedError(f"{name} holds 1 to {MAX_SOURCES} entries")
     for entry in entries:
         check_shape(entry)

@@ -11,6 +11,8 @@ from bekend_proto import group
 from bekend_proto.channel import LABEL_BEGIN, sign
 from bekend_proto.clock import add_months, milliseconds, month_of, previous_epoch
 from bekend_proto.errors import MalformedError
+from bekend_proto.identity import MAX_MESSAGE
+from bekend_proto.shape import MAX_ASKED, MAX_SOURCES, check_shape
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.signing import SigningKey
 
@@ -253,9 +255,40 @@ async def test_an_ask_that_cannot_be_read_ends_the_lookup(federation: Federation
 async def test_more_questions_than_any_purpose_has_sources_end_the_lookup(federation: Federation, om: Party) -> None:
     async with federation.broker():
         lookup = await om.lookup(ZSM_CONTEXT).begin()
-        await lookup.ask(*(lookup.question(POLITIE.oin) for _ in range(65)))
+        await lookup.ask(*(lookup.question(POLITIE.oin) for _ in range(MAX_SOURCES + 1)))
         with pytest.raises(MalformedError):
             await lookup.read()
+
+
+async def test_more_persons_at_more_sources_than_one_ask_is_about_end_the_lookup(
+    federation: Federation, haarlem: Party, om: Party
+) -> None:
+    """Each by itself is allowed: eight persons somewhere, 400 sources elsewhere."""
+    async with federation.broker() as broker, om.attached() as source:
+        lookup = await haarlem.lookup(ZVH_WEIGHING, PEOPLE[:4]).begin()
+        await lookup.ask(*(lookup.question(om.oin) for _ in range(MAX_ASKED // 4 + 1)))
+        with pytest.raises(MalformedError):
+            await lookup.read()
+        assert source.questions.empty()
+        assert broker.log_entries() == 1
+
+
+async def test_the_largest_ask_and_its_promise_fit_in_one_message(federation: Federation, haarlem: Party) -> None:
+    async with federation.broker():
+        lookup = await haarlem.lookup(ZVH_WEIGHING, PEOPLE[:4]).begin()
+        many = lookup.question(OM.oin)
+        single = broker_pb2.RoutedQuestion()
+        single.CopyFrom(many)
+        del single.sealed_records[1:], single.ratios[1:]
+    for routed, count in ((many, MAX_ASKED // 4), (single, MAX_SOURCES)):
+        assert broker_pb2.Ask(questions=[routed] * count).ByteSize() < MAX_MESSAGE
+    entry = signed_pb2.PromisedEntry(question_hash=bytes(32), source=OM.oin, index=2**40)
+    promise = signed_pb2.InclusionPromise(log_id=bytes(32), requester=OM.oin, promised=[entry] * MAX_SOURCES)
+    check_shape(promise)
+    assert promise.ByteSize() < MAX_MESSAGE // 8
+    promise.promised.append(entry)
+    with pytest.raises(MalformedError):
+        check_shape(promise)
 
 
 @pytest.mark.parametrize("source", [HAARLEM.oin, OM.oin])

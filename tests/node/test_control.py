@@ -221,6 +221,8 @@ async def test_a_user_who_is_no_officer_is_refused_in_dutch(stage: Stage, tmp_pa
         b'{"op": "ask", "purpose": "a/b", "sources": [], "identifiers": []}',
         b'{"op": "ask", "purpose": "a/b", "sources": ["1"], "identifiers": ["999990019"]}',
         b'{"op": "ask", "purpose": "a/b", "sources": [], "identifiers": ' + json.dumps(["1"] * 9).encode() + b"}",
+        json.dumps({"op": "open", "purpose": "a/b", "sources": [POLITIE] * 401}).encode(),
+        json.dumps({"op": "ask", "purpose": "a/b", "sources": [POLITIE] * 401, "identifiers": ["999990019"]}).encode(),
         b"[" * 50_000,
         b"\xff\xfe",
     ],

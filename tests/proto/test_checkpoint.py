@@ -3,9 +3,11 @@
 import base64
 
 import pytest
+from bekend_node.witness import NOTE_LIMIT
 from bekend_proto import checkpoint, note
 from bekend_proto.checkpoint import NO_CHECKPOINT, Checkpoint, Seen
 from bekend_proto.errors import MalformedError, SignatureError
+from bekend_proto.shape import MAX_SOURCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey, VerifyKey
@@ -71,6 +73,22 @@ def test_only_the_witness_cosigns_and_only_this_checkpoint() -> None:
     assert len(note.parse_note(later).signatures) == 2
     assert checkpoint.cosigned_at(note.parse_note(later), WITNESS, keys) == 78
     assert checkpoint.merge(NOTE, signed.signatures[1:]) == signed.to_bytes()
+
+
+def test_every_partner_of_the_country_cosigns_one_checkpoint() -> None:
+    """Each sends its own line below the owner's; the broker shows all of them below one text."""
+    witnesses = [f"00000099{number:09d}000" for number in range(1, MAX_SOURCES + 1)]
+    signed = NOTE
+    for oin in witnesses:
+        sent = note.parse_note(checkpoint.cosign(checkpoint.bare(signed), oin, OTHER, 77))
+        assert [line.name for line in sent.signatures] == [ORIGIN, f"bekend/{oin}/witness"]
+        signed = checkpoint.merge(signed, sent.signatures[1:])
+    assert checkpoint.open_checkpoint(signed, [PUBLIC]) == HEAD
+    shown = note.parse_note(signed)
+    assert all(checkpoint.cosigned_at(shown, oin, [bytes(OTHER.verify_key)]) == 77 for oin in witnesses[::50])
+    # While all keys are renewed, each is there twice.
+    assert 2 * MAX_SOURCES < note.MAX_SIGNATURES
+    assert 2 * len(signed) < NOTE_LIMIT
 
 
 def test_a_witness_key_is_no_signing_key() -> None:

@@ -125,7 +125,7 @@ def test_one_bad_line_of_a_key_spoils_its_good_one() -> None:
         NOTE.replace(b"=\n", b"=\r\n"),
         TEXT.encode() + "\n— name AAAA\n".encode(),
         TEXT.encode() + "\n— name !!!!\n".encode(),
-        TEXT.encode() + b"\n" + NOTE.split(b"\n\n")[-1] * 101,
+        TEXT.encode() + b"\n" + NOTE.split(b"\n\n")[-1] * (note.MAX_SIGNATURES + 1),
     ],
 )
 def test_anything_but_the_one_form_is_malformed(spoiled: bytes) -> None:

@@ -1,7 +1,9 @@
 """A source's filter, over the first replica that works: what the shelf calls when it has none at hand."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from bekend_proto import logs
 from bekend_proto.clock import Clock
@@ -13,6 +15,9 @@ from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.filters_held import Expected, HeldFilter
 
+AT_ONCE: Final = 48
+"""Filters on their way to this node: fewer than a broker lets one requester have (`fetches_per_requester`)."""
+
 
 @dataclass(frozen=True)
 class Fetching:
@@ -21,6 +26,7 @@ class Fetching:
     asking: Callable[[], Asking]
     in_order: Callable[[Collection[str]], Sequence[BrokerLine]]
     clock: Clock
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
         """The filter of a source that the covenant lets this node ask, verified.
@@ -28,6 +34,10 @@ class Fetching:
         Raises RefusedError when it does not, or something is suspended; UnreachableError when no replica works; what
         `fetch.receive` raises for a filter that is not as it should be.
         """
+        async with self.places:
+            return await self._fetch(purpose, source, on_behalf_of)
+
+    async def _fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
         asking = self.asking()
         asking.heads.check()
         expected = self._expected(asking, purpose, source)
