@@ -84,8 +84,8 @@ def test_other_test_numbers_are_refused(text: str) -> None:
 
 
 def test_an_unknown_kind_is_refused_and_the_known_ones_are_named() -> None:
-    with pytest.raises(InvalidIdentifier, match="bsn, test"):
-        parse_identifier("skn", "999990019")
+    with pytest.raises(InvalidIdentifier, match=r"bsn, .*test"):
+        parse_identifier("kvk", "999990019")
 
 
 def test_must_12_neither_repr_nor_str_shows_the_value() -> None:
