@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from bekend_policy.manifest import is_one_line
 from bekend_policy.scalars import Oin, TrueFalse, Whole, rule_fault
@@ -192,18 +192,18 @@ Claim = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """Name of a claim in an ID token; one that lies deeper is written with dots."""
 
 
-class SignIn(StrictModel):
-    """Sign-in with the organisation's own provider: OpenID Connect, found by its issuer's address.
+Issuer = Annotated[str, StringConstraints(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s?#]+$")]
+"""Address of an OpenID Connect provider."""
 
-    This node proves itself with a key (private_key_jwt, NL GOV profile), never with a shared secret. `roles` says which
-    value at `roles_claim` gives which role here. At least one of `acr`, `amr` and `acrs` names the levels of
-    authentication that count as more than one factor (FG-45).
+
+class Accounts(StrictModel):
+    """People at the organisation's own provider: what its tokens say of them, and what that gives here.
+
+    `roles` says which value at `roles_claim` gives which role here. At least one of `acr`, `amr` and `acrs` names the
+    levels of authentication that count as more than one factor (FG-45).
     """
 
-    issuer: Annotated[str, StringConstraints(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s?#]+$")]
-    client_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    key: Path
-    certificate: Path | None = None
+    issuer: Issuer
     authorities: Path | None = None
     user_claim: Claim = "sub"
     name_claim: Claim = "name"
@@ -215,7 +215,7 @@ class SignIn(StrictModel):
     acrs: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _more_than_a_password(self) -> "SignIn":
+    def _more_than_a_password(self) -> Self:
         if self.acr or self.amr or self.acrs:
             return self
         raise rule_fault(
@@ -230,6 +230,48 @@ class SignIn(StrictModel):
         return {claim: values for claim, values in named.items() if values}
 
 
+class SignIn(Accounts):
+    """Sign-in with the organisation's own provider: OpenID Connect, found by its issuer's address.
+
+    This node proves itself with a key (private_key_jwt, NL GOV profile), never with a shared secret.
+    """
+
+    client_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    key: Path
+    certificate: Path | None = None
+
+
+class AccessTokens(Accounts):
+    """Access tokens of officers, as a case system sends them along (RFC 9068).
+
+    `audience` is what the provider calls this facade; `clients` are the case systems whose tokens are taken.
+    """
+
+    audience: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    clients: Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...], Field(min_length=1)]
+
+
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.:\[\]-]+$")]
+"""https://host[:port], as others write it."""
+
+
+class Rest(StrictModel):
+    """The facade for case systems: where it listens, what it is called, and whose tokens it takes.
+
+    Without a certificate it listens on loopback alone, behind a proxy of the own organisation that has one.
+    `client_authorities` sign the certificates that case systems show (RFC 8705). `sandbox` names the test persons
+    about whom alone is asked, under a demo covenant.
+    """
+
+    listen: Address
+    origin: Origin
+    certificate: Path | None = None
+    key: Path | None = None
+    client_authorities: Path | None = None
+    sandbox: Path | None = None
+    tokens: AccessTokens
+
+
 class Web(StrictModel):
     """The pages: where they listen, what they are called, how people sign in, and whose colours they wear.
 
@@ -237,7 +279,7 @@ class Web(StrictModel):
     """
 
     listen: Address
-    origin: Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.:\[\]-]+$")]
+    origin: Origin
     certificate: Path | None = None
     key: Path | None = None
     theme_css: Path | None = None
@@ -265,6 +307,7 @@ class NodeConfig(StrictModel):
     socket: Path = Path("node.sock")
     socket_group: Annotated[str, StringConstraints(min_length=1)] | None = None
     web: Web | None = None
+    rest: Rest | None = None
     canary: Annotated[str, AfterValidator(_canary)]
     canaries: Annotated[tuple[Annotated[str, AfterValidator(_canary)], ...], Field(max_length=7)] = ()
     canary_hours: Annotated[Whole, Field(ge=1, le=24)] = 2
@@ -298,6 +341,8 @@ class NodeConfig(StrictModel):
             found["pages"] = self.web.certificate
         if self.web is not None and self.web.sign_in is not None and self.web.sign_in.certificate is not None:
             found["sign-in"] = self.web.sign_in.certificate
+        if self.rest is not None and self.rest.certificate is not None:
+            found["rest"] = self.rest.certificate
         return found
 
     @property
@@ -343,10 +388,11 @@ def load_config(path: Path) -> NodeConfig:
         update={**_paths_at(config.tls, ("certificate", "key", "authorities", "crl"), at), "pinned": pinned}
     )
     web = config.web and _web_at(config.web, at)
+    rest = config.rest and _rest_at(config.rest, at)
     proxy = config.proxy and config.proxy.model_copy(update=_paths_at(config.proxy, ("credentials",), at))
     mail = config.mail and config.mail.model_copy(update=_paths_at(config.mail, ("password", "authorities"), at))
     registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
-    paths = {**_paths_at(config, _PATHS, at), "tls": tls, "proxy": proxy, "mail": mail, "web": web}
+    paths = {**_paths_at(config, _PATHS, at), "tls": tls, "proxy": proxy, "mail": mail, "web": web, "rest": rest}
     return config.model_copy(update={**paths, "registers": registers})
 
 
@@ -356,6 +402,12 @@ def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:
         paths = _paths_at(web.sign_in, ("key", "certificate", "authorities"), at)
         found["sign_in"] = web.sign_in.model_copy(update=paths)
     return web.model_copy(update=found)
+
+
+def _rest_at(rest: Rest, at: Callable[[Path], Path]) -> Rest:
+    found = _paths_at(rest, ("certificate", "key", "client_authorities", "sandbox"), at)
+    found["tokens"] = rest.tokens.model_copy(update=_paths_at(rest.tokens, ("authorities",), at))
+    return rest.model_copy(update=found)
 
 
 def _paths_at(model: StrictModel, names: Sequence[str], at: Callable[[Path], Path]) -> dict[str, Any]:

@@ -53,6 +53,24 @@ def test_the_sample_of_the_pages_loads_without_its_hashes(tmp_path: Path) -> Non
     assert web.sign_in.levels.keys() == {"acr", "amr", "acrs"}
 
 
+def test_the_sample_of_the_facade_loads_without_its_hashes(tmp_path: Path) -> None:
+    """It stands behind hashes too: case systems ask nothing until somebody says whose tokens are taken."""
+    before, _, rest = sample_config().partition("\n# rest:\n")
+    block, _, after = f"# rest:\n{rest}".partition("\n\n")
+    lines = [line.removeprefix("# ") for line in block.split("\n")]
+    whole = [re.sub(r"^( +)# (?=[a-z_]+: (\S+|\[.*\])$)", r"\1", line) for line in lines]
+    for variant in (lines, whole):
+        text = "\n".join(variant)
+        facade = load_config(written(tmp_path, f"{before}\n{text}\n\n{after}")).rest
+        assert facade is not None
+        assert facade.tokens.clients == ("gcos", "wijkteam")
+    assert facade is not None
+    assert facade.client_authorities == tmp_path / "tls" / "case-systems.pem"
+    assert facade.tokens.authorities == tmp_path / "tls" / "internal-ca.pem"
+    assert facade.tokens.levels.keys() == {"acr", "amr", "acrs"}
+    assert load_config(written(tmp_path, sample_config())).rest is None
+
+
 def test_every_key_of_the_sample_has_a_comment() -> None:
     lines = sample_config().splitlines()
     keys = [at for at, line in enumerate(lines) if line[:1].isalpha()]

@@ -4,12 +4,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bekend_node.config import MAIL_ADDRESS, SignIn
-from bekend_node.web.provider import SignInRefused
+from bekend_node.config import MAIL_ADDRESS, Accounts
 from bekend_node.web.sessions import Person
 
 
-def person_of(claims: Mapping[str, Any], config: SignIn) -> Person:
+class SignInRefused(Exception):  # noqa: N818 - a decision, shown to a person
+    """Nobody is signed in. `reason` is the key of the text that says why; `code` is for the log."""
+
+    def __init__(self, reason: str, code: str = "") -> None:
+        self.reason = reason
+        self.code = code
+        super().__init__(reason)
+
+
+def person_of(claims: Mapping[str, Any], config: Accounts) -> Person:
     """Who signed in. Raises SignInRefused without a second factor, a name, or a role that node.yaml knows."""
     for claim, values in config.levels.items():
         if not values_at(claims, claim) & set(values):

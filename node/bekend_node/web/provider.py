@@ -33,6 +33,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bekend_node.config import SignIn
+from bekend_node.web.claims import SignInRefused
 from bekend_node.web.tls import client_context
 
 BACK: Final = "/inloggen/terug"
@@ -52,15 +53,6 @@ _SIGNATURES: Final = ("PS256", "RS256", "ES256", "PS384", "RS384", "ES384", "PS5
 """Of ID tokens. Left out are `none`, and the HS kinds: those a provider makes with a secret that is shared."""
 
 _METADATA: Final = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint")
-
-
-class SignInRefused(Exception):  # noqa: N818 - a decision, shown to a person
-    """Nobody is signed in. `reason` is the key of the text that says why; `code` is for the log."""
-
-    def __init__(self, reason: str, code: str = "") -> None:
-        self.reason = reason
-        self.code = code
-        super().__init__(reason)
 
 
 class _Proof(PrivateKeyJWT):  # type: ignore[misc]

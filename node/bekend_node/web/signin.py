@@ -24,9 +24,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from bekend_node.config import SignIn
-from bekend_node.web.claims import person_of
+from bekend_node.web.claims import SignInRefused, person_of
 from bekend_node.web.pages import PROVIDER_SESSION, Pages, give_cookie, see_other
-from bekend_node.web.provider import BACK, LEFT, Provider, SignInRefused
+from bekend_node.web.provider import BACK, LEFT, Provider
 from bekend_node.web.sessions import Person, Sessions
 
 AT_MOST: Final = 60
