@@ -1,5 +1,6 @@
 """What an officer of a certain role may ask at this node, in the words of the covenant."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from bekend_policy.conditions import Condition
@@ -19,6 +20,12 @@ def purposes_for(covenant: Covenant, oin: str, role: str) -> list[dict[str, Any]
         for purpose in covenant.purposes.values()
         if (requester := covenant.requesters(purpose.id).get(oin)) is not None and role in requester.roles
     ]
+
+
+def role_for(covenant: Covenant, oin: str, purpose: str, roles: Iterable[str]) -> str | None:
+    """The first of these roles in which this organisation may use this purpose."""
+    requester = covenant.requesters(purpose).get(oin)
+    return next((role for role in roles if requester is not None and role in requester.roles), None)
 
 
 def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.consent import consent_partners
 from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.rules import Inquiry, OfficerRef
-from bekend_node.control_purposes import confirmed_by_officer
+from bekend_node.control_purposes import confirmed_by_officer, role_for
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
 from bekend_node.web.in_contact import InContact
 from bekend_node.web.outcome_view import shown
@@ -93,7 +93,7 @@ class OfficerPages:
         found = [
             {"purpose": purpose, "budget": self.asker.budget(person.user, purpose.id)}
             for purpose in covenant.purposes.values()
-            if _role(covenant, self.oin, purpose, person) is not None
+            if role_for(covenant, self.oin, purpose.id, person.roles) is not None
         ]
         return self.pages.render(request, "doelen.html.j2", purposes=found, erased="gewist" in request.query_params)
 
@@ -262,7 +262,7 @@ class OfficerPages:
         purpose = covenant.purposes.get(f"{request.path_params['covenant']}/{request.path_params['purpose']}")
         if purpose is None:
             raise HTTPException(404)
-        role = _role(covenant, self.oin, purpose, person)
+        role = role_for(covenant, self.oin, purpose.id, person.roles)
         if role is None:
             raise HTTPException(403)
         return purpose, OfficerRef(person.user, person.name, role)
@@ -274,12 +274,6 @@ class OfficerPages:
             raise HTTPException(404)
         found.take_back(self.asker.corrections(found.case, found.asked_at))
         return found
-
-
-def _role(covenant: Covenant, oin: str, purpose: Purpose, person: Person) -> str | None:
-    """The first of a person's roles that this organisation may use this purpose in."""
-    requester = covenant.requesters(purpose.id).get(oin)
-    return next((role for role in person.roles if requester is not None and role in requester.roles), None)
 
 
 def _searched(

@@ -1,13 +1,15 @@
-"""Serves the pages inside the node's own event loop, with TLS of their own, until the node stops."""
+"""Serves pages, or the facade, inside the node's own event loop, with TLS of their own, until the node stops."""
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
+import ssl
 from typing import Any, Final
 
 import uvicorn
 from bekend_proto.errors import StorageError
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bekend_node.web.tls import PageTls
@@ -25,13 +27,30 @@ class _Protocol(H11Protocol):
     """HTTP/1.1 as h11 reads it: strict about lengths and line ends. A connection that asks nothing is closed."""
 
     def connection_made(self, transport: Any) -> None:
-        """Wait for the head of a request, not for ever."""
+        """Wait for the head of a request, not for ever. What the other end showed of itself goes with each request."""
         super().connection_made(transport)
+        secured = transport.get_extra_info("ssl_object")
+        certificate = secured.getpeercert(binary_form=True) if secured is not None else None
+        if certificate:
+            self.app = _with_certificate(self.app, ssl.DER_cert_to_PEM_cert(certificate))
         self.loop.call_later(HEAD_SECONDS, self._close_when_silent)
 
     def _close_when_silent(self) -> None:
         if self.cycle is None and not self.transport.is_closing():
             self.transport.close()
+
+
+def _with_certificate(app: Any, certificate: str) -> ASGIApp:
+    """The same, told the certificate of the connection as the TLS extension of ASGI does (version 0.2)."""
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(
+            {**scope, "extensions": {**scope.get("extensions", {}), "tls": {"client_cert_chain": (certificate,)}}},
+            receive,
+            send,
+        )
+
+    return told
 
 
 class _Server(uvicorn.Server):
@@ -41,10 +60,14 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """One listening address. `start` returns when it is served; `stop` lets requests under way end."""
+    """One listening address. `start` returns when it is served; `stop` lets requests under way end.
 
-    def __init__(self, app: ASGIApp, host: str, port: int, tls: PageTls | None) -> None:
+    `place` is where node.yaml names it.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, tls: PageTls | None, place: str = "web") -> None:
         self._address = (host, port)
+        self._place = place
         self._tls = tls
         # No access log: addresses say who looked at what.
         self._server = _Server(
@@ -79,8 +102,8 @@ class WebServer:
         except OSError as fault:
             listening.close()
             raise StorageError(
-                f"the pages cannot be served at {self._address[0]}:{self._address[1]} ({fault.strerror}): "
-                "choose another address under `web` in node.yaml"
+                f"nothing can be served at {self._address[0]}:{self._address[1]} ({fault.strerror}): "
+                f"choose another address under `{self._place}` in node.yaml"
             ) from fault
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
 
@@ -95,3 +118,11 @@ class WebServer:
             self._server.should_exit = True
             await self._task
             self._task = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

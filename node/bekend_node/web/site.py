@@ -1,6 +1,5 @@
 """The composition of the pages: which parts of the node each role's pages stand on."""
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,7 @@ from bekend_node.web.privacy_work import PrivacyWork
 from bekend_node.web.provider import Provider
 from bekend_node.web.reach import Reach
 from bekend_node.web.running import forget_case
-from bekend_node.web.server import WebServer
+from bekend_node.web.server import WebServer, is_loopback
 from bekend_node.web.sessions import Person, Sessions
 from bekend_node.web.signin import SignInPages
 from bekend_node.web.theme import Theme
@@ -203,7 +202,7 @@ def check_safe(config: Web, host: str, *, dev: bool) -> None:
     """Refuse pages that anybody could use, or that would travel in the open. Raises KeysError."""
     name = urlsplit(config.origin).hostname or ""
     if dev:
-        if not (_is_loopback(host) and _is_loopback(name)):
+        if not (is_loopback(host) and is_loopback(name)):
             raise KeysError(
                 f"--dev serves pages without sign-in, so on loopback alone: not at {config.listen} as {config.origin}"
             )
@@ -214,7 +213,7 @@ def check_safe(config: Web, host: str, *, dev: bool) -> None:
         raise KeysError(f"`origin` under `web` is {config.origin}: people sign in over https alone")
     if (config.certificate is None) is not (config.key is None):
         raise KeysError("`certificate` and `key` under `web` belong together: give both, or none")
-    if config.certificate is None and not _is_loopback(host):
+    if config.certificate is None and not is_loopback(host):
         raise KeysError(
             f"the pages would travel without TLS at {config.listen}: give `certificate` and `key` under `web`, or "
             "listen on loopback behind a proxy of your own"
@@ -250,10 +249,3 @@ def _people(officers: Sequence[Officer], colleagues: Sequence[DeskColleague]) ->
         roles.setdefault(user, []).append(role)
     names = {user: name for user, name, _ in reversed(named)}
     return [Person(user, names[user], tuple(dict.fromkeys(own))) for user, own in roles.items()]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -40,9 +40,14 @@ def start(
 
 def make_room(session: Session, asker: Asker, covenant: Covenant, inquiry: Inquiry) -> int:
     """The octets that this lookup takes at the most. Raises ShelfFullError when the session has no such room."""
-    octets = _ROOM + _ROOM_PER_OUTCOME * len(inquiry.persons) * len(covenant.sources(inquiry.purpose))
+    octets = room_of(covenant, inquiry)
     check_room(session, octets, asker.asking().clock.now())
     return octets
+
+
+def room_of(covenant: Covenant, inquiry: Inquiry) -> int:
+    """The octets that a lookup takes at the most."""
+    return _ROOM + _ROOM_PER_OUTCOME * len(inquiry.persons) * len(covenant.sources(inquiry.purpose))
 
 
 def follow(
