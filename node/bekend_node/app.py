@@ -251,7 +251,7 @@ class Node:
             team=self.team,
             waiting=self.notices.waiting,
         )
-        self.web = self._pages(config, dev=dev)
+        self.web, self.rest = self._pages(config, dev=dev), self._facade(config)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
         self._awaited = Awaited(config.data / FOLDER)
         self._renewal = Renewal(config.keys, read_secret, clock)
@@ -296,8 +296,8 @@ class Node:
             self._run(attachment.run())
             self._run(link.run(attachment.again))
         await self.control.start(self.config.socket, self.config.socket_group)
-        if self.web is not None:
-            await self.web.start()
+        for listener in self._listeners:
+            await listener.start()
         rules = self.rules.now
         log(
             logs.NODE_STARTED,
@@ -339,8 +339,8 @@ class Node:
         self._awaited.look(self.clock.now())
         try:
             check_certificate(self.config, self.clock)
-            if self.web is not None:
-                self.web.renew()
+            for listener in self._listeners:
+                listener.renew()
             self.rules.reload(self.config, self.keys, self.store, self.clock)
         except (BekendError, YamlFaults) as fault:
             log(logs.NODE_RELOAD_REFUSED, detail=str(fault))
@@ -369,8 +369,8 @@ class Node:
     async def stop(self, grace: float = DRAIN_SECONDS) -> None:
         """Take no new work, let questions and lookups under way end (within `grace` seconds), close."""
         log(logs.NODE_STOPPING)
-        if self.web is not None:
-            await self.web.stop()
+        for listener in self._listeners:
+            await listener.stop()
         await self.control.stop()
         await asyncio.gather(*(attachment.drain(grace) for attachment in self.attachments))
         with contextlib.suppress(TimeoutError):
@@ -423,6 +423,18 @@ class Node:
             ),
         )
 
+    def _facade(self, config: NodeConfig) -> "WebServer | None":
+        if config.rest is None:
+            return None
+        from bekend_node.rest.app import facade_of  # noqa: PLC0415 - likewise
+
+        return facade_of(config.rest, asker=self.asker, team=self.team, covenant=self.rules.covenant, clock=self.clock)
+
+    @property
+    def _listeners(self) -> list["WebServer"]:
+        """What people and case systems of this organisation reach."""
+        return [one for one in (self.web, self.rest) if one is not None]
+
     async def _logs(self) -> list[LogHealth]:
         """How the broker's logs stand now."""
         await self.witness.round()
@@ -444,9 +456,9 @@ class Node:
             return
         if self._metrics_server is not None:
             self._metrics_server.renew()
-        if self.web is not None:
+        for listener in self._listeners:
             try:
-                self.web.renew()
+                listener.renew()
             except TlsFilesError as fault:
                 log(logs.TLS_FILES_KEPT, reason=fault.detail)
 

@@ -2,11 +2,15 @@
 
 It knows one client, which has to prove itself with private_key_jwt, and asks PKCE with S256. Its page of sign-in is a
 button per user. `evil` changes what an ID token says before it is signed; `sign` changes how it is signed.
+
+With an `audience` it gives access tokens of RFC 9068, bound to the key of a DPoP proof that idpyoidc checked.
 """
 
 import json
+import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +19,7 @@ from typing import Any
 
 import uvicorn
 from cryptojwt import KeyJar
+from cryptojwt.jwk.jwk import key_from_jwk_dict
 from cryptojwt.jws.jws import JWS, factory
 from cryptojwt.key_jar import build_keyjar
 from idpyoidc.message.oauth2 import ResponseMessage
@@ -22,6 +27,7 @@ from idpyoidc.message.oidc import AccessTokenRequest, AuthorizationRequest
 from idpyoidc.server import Server
 from idpyoidc.server.authz import AuthzHandling
 from idpyoidc.server.configure import OPConfiguration
+from idpyoidc.server.oauth2.add_on.dpop import DPoPProof
 from idpyoidc.server.oidc.authorization import Authorization
 from idpyoidc.server.oidc.provider_config import ProviderConfiguration
 from idpyoidc.server.oidc.session import Session
@@ -83,6 +89,10 @@ class TestProvider:
     sign: Callable[[dict[str, Any]], str] | None = None
     seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """Path and parameters of every request."""
+    audience: str = ""
+    """What access tokens are for; without it they are as idpyoidc makes them."""
+    now: Callable[[], float] = time.time
+    """By which access tokens begin and end."""
     server: Any = None
 
     def register(self, origin: str, keys: dict[str, Any]) -> None:
@@ -136,11 +146,11 @@ class TestProvider:
                 found = endpoint.process_request(asked, http_info=about)
             except Exception as fault:
                 return JSONResponse({"error": "invalid_request", "error_description": repr(fault)}, 400)
-            return self._reply(endpoint, asked, found)
+            return self._reply(endpoint, asked, found, request.headers.get("dpop", ""))
 
         return served
 
-    def _reply(self, endpoint: Any, asked: Any, found: Any) -> Response:
+    def _reply(self, endpoint: Any, asked: Any, found: Any, proof: str = "") -> Response:
         if "redirect_location" in found:
             return RedirectResponse(found["redirect_location"], 302)
         if "http_response" in found:
@@ -151,18 +161,39 @@ class TestProvider:
         if info.get("response_placement", endpoint.response_placement) == "url":
             response: Response = RedirectResponse(info["response"], 302)
         else:
-            response = Response(self._changed(info["response"]), media_type="application/json")
+            response = Response(self._changed(info["response"], proof), media_type="application/json")
         for cookie in info.get("cookie", []):
             response.set_cookie(cookie["name"], cookie["value"], path="/", samesite="lax")
         return response
 
-    def _changed(self, text: str) -> str:
+    def _changed(self, text: str, proof: str) -> str:
         found = json.loads(text)
         if "id_token" not in found:
             return text
-        claims = self.evil(dict(factory(found["id_token"]).jwt.payload()))
+        honest = dict(factory(found["id_token"]).jwt.payload())
+        claims = self.evil(honest)
         found["id_token"] = self.sign(claims) if self.sign else self.signed(claims)
+        if self.audience:
+            key = key_from_jwk_dict(DPoPProof().verify_header(proof)["jwk"])
+            said = {name: honest[name] for name in ("sub", "acr", *_CLAIMS) if name in honest}
+            found["access_token"] = self.access({**said, "cnf": {"jkt": key.thumbprint("SHA-256").decode()}})
+            found["token_type"] = "DPoP"
         return json.dumps(found)
+
+    def access(self, claims: Mapping[str, Any], *, typ: str = "at+jwt") -> str:
+        """An access token that says this, with what each says; None leaves a claim out."""
+        now = int(self.now())
+        common = {
+            "iss": self.issuer,
+            "aud": self.audience,
+            "client_id": CLIENT,
+            "iat": now,
+            "exp": now + 300,
+            "jti": secrets.token_hex(8),
+        }
+        said = {name: value for name, value in {**common, **claims}.items() if value is not None}
+        (key,) = self.server.keyjar.get_signing_key("RSA", "")
+        return str(JWS(json.dumps(said), alg="RS256", typ=typ).sign_compact([key]))
 
     def signed(self, claims: dict[str, Any], keyjar: KeyJar | None = None) -> str:
         """An ID token that says this, with the provider's own key unless another is given."""

@@ -1,0 +1,191 @@
+"""From a case system's message to a question of an officer, as the form of the pages makes one, and back.
+
+No rule stands here: what the pages hold a form against, and what the covenant says, decides.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from bekend_policy.model import Covenant
+from bekend_proto.errors import RefusedError
+
+from bekend_node.ask.asker import Asker
+from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.control_purposes import purposes_for, role_for
+from bekend_node.rest.messages import (
+    CaseReply,
+    ConditionReply,
+    JustificationBody,
+    OutcomeReply,
+    PartnerReply,
+    PrincipalReply,
+    PurposeReply,
+    QuestionBody,
+    QuestionReply,
+)
+from bekend_node.rest.problems import CONTENT, NOT_ALLOWED, RULE, WARNING, Fault, Problem
+from bekend_node.rest.questions import Asked, Standing
+from bekend_node.rest.tokens import Caller
+from bekend_node.web.asking import Draft, marks_of, note_refusal, to_inquiry
+from bekend_node.web.outcome_view import shown
+
+_PLACES: Final[Mapping[str, str]] = {
+    "zaak": "/zaak",
+    "motivering": "/motivering",
+    "partners": "/partners",
+    "voorwaarden": "/bevestigd",
+    "namens": "/namens",
+    "": "/",
+}
+
+Say = Callable[..., str]
+
+
+def inquiry_of(body: QuestionBody, caller: Caller, asker: Asker, covenant: Covenant, say: Say) -> Inquiry:
+    """The question. Raises Problem with all that is wrong, where the rules can be asked without asking a partner."""
+    oin = asker.asking().oin
+    purpose = covenant.purposes.get(body.purpose)
+    if purpose is None:
+        detail = "Dit doel staat niet in het convenant. Kies een doel uit de lijst."
+        raise Problem(RULE, detail, rule="onbekend-doel", faults=[Fault("/doel", "bestaat niet")])
+    role = role_for(covenant, oin, purpose.id, caller.person.roles)
+    if role is None:
+        raise Problem(NOT_ALLOWED, "U hebt geen rol waarin uw organisatie dit doel mag gebruiken.", rule="rol")
+    draft = Draft(
+        case=body.case.strip(),
+        kind=body.kind,
+        numbers=[one.number.strip() for one in body.persons],
+        stated=dict(body.confirmed),
+        texts=_texts(body, marks_of(purpose)),
+        partners=list(body.partners),
+        on_behalf_of=body.on_behalf_of or "",
+        seen=body.seen,
+    )
+    officer = OfficerRef(caller.person.user, caller.person.name, role)
+    inquiry = to_inquiry(purpose, draft, officer, say)
+    if draft.faults or inquiry is None:
+        if inquiry is not None:
+            # What a rule refuses is on the record (FG-28), also where the form saw it first.
+            with contextlib.suppress(RefusedError):
+                asker.examine(inquiry)
+        raise Problem(CONTENT, "De vraag is niet goed ingevuld.", faults=_faults(draft))
+    if draft.warnings:
+        detail = "Lees de motivering na. Klopt zij, stuur de vraag dan opnieuw met `gezien`."
+        raise Problem(WARNING, detail, faults=[Fault("/motivering", one) for one in draft.warnings])
+    _check_consents(body, asker)
+    return inquiry
+
+
+def refusal_of(refusal: RefusedError, say: Say) -> Problem:
+    """What a rule says, with the field that it is about."""
+    draft = Draft()
+    note_refusal(draft, refusal, say)
+    places = [Fault(_place(field), refusal.reason) for field in draft.faults if field]
+    return Problem(RULE, refusal.reason, rule=refusal.rule, faults=places)
+
+
+def purposes_of(caller: Caller, asker: Asker, covenant: Covenant) -> tuple[PurposeReply, ...]:
+    """The purposes of an officer's roles, each once."""
+    oin = asker.asking().oin
+    found = {one["id"]: one for role in caller.person.roles for one in purposes_for(covenant, oin, role)}
+    return tuple(_purpose(one, caller, asker, covenant) for one in found.values())
+
+
+def reply_of(asked: Asked, standing: Standing, covenant: Covenant, *, now: datetime) -> QuestionReply:
+    """What an officer is told of a question."""
+    running = asked.running
+    whole = running is not None and running.done and not running.failure and now < running.expires
+    return QuestionReply(
+        id=asked.id,
+        purpose=asked.purpose,
+        case=asked.case,
+        state=standing.state,
+        remark=standing.remark or None,
+        asked=asked.at,
+        expires=asked.until if running is None or standing.late else running.expires,
+        persons=asked.persons,
+        outcomes=tuple(_outcome(one) for one in standing.outcomes),
+        steps=tuple(shown(covenant, running)["hints"]) if running is not None and whole else (),
+    )
+
+
+def _outcome(one: Outcome) -> OutcomeReply:
+    return OutcomeReply(
+        person=one.person + 1,
+        oin=one.oin,
+        name=one.name,
+        outcome=one.outcome,
+        as_of=one.as_of,
+        reason=one.reason,
+        desk=one.desk,
+        until=datetime.fromisoformat(one.until) if one.until else None,
+    )
+
+
+def _purpose(one: Mapping[str, Any], caller: Caller, asker: Asker, covenant: Covenant) -> PurposeReply:
+    budget = asker.budget(caller.person.user, one["id"])
+    return PurposeReply(
+        id=one["id"],
+        title=one["title"],
+        description=one["description"],
+        kinds=tuple(one["kinds"]),
+        max_persons=one["max_persons"],
+        max_sources=one["max_sources"],
+        left_today=max(0, budget.limit - budget.used),
+        case=CaseReply(pattern=one["case"]["pattern"], description=one["case"]["description"]),
+        confirm=tuple(ConditionReply(id=it["id"], text=it["text"], value=it.get("value")) for it in one["confirm"]),
+        justification=tuple(mark or "tekst" for mark in marks_of(covenant.purposes[one["id"]])),
+        four_eyes=one["four_eyes"],
+        for_itself=one["for_itself"],
+        on_behalf_of=tuple(PrincipalReply(oin=it["oin"], name=it["name"]) for it in one["on_behalf_of"]),
+        partners=tuple(
+            PartnerReply(
+                oin=it["oin"],
+                name=it["name"],
+                mode=it["mode"],
+                automatic=it["automatic"],
+                consent=it["consent"],
+                reply_seconds=it["reply_seconds"],
+            )
+            for it in one["sources"]
+        ),
+    )
+
+
+def _texts(body: QuestionBody, marks: tuple[str, ...]) -> dict[str, str]:
+    """The justification under the marks that the purpose asks; another form is filled in nowhere, and so refused."""
+    given = body.justification
+    if isinstance(given, JustificationBody):
+        said = {"nodig": given.needed, "middel": given.means, "minder": given.less}
+    else:
+        said = {"": given}
+    wrong = [mark for mark, text in said.items() if text and mark not in marks]
+    if wrong:
+        form = "in drie delen" if len(marks) > 1 else "als een tekst" if marks else "niet"
+        raise Problem(
+            CONTENT, f"Dit doel vraagt de motivering {form}.", faults=[Fault("/motivering", "heeft niet de goede vorm")]
+        )
+    return {mark: said.get(mark, "").strip() for mark in marks}
+
+
+def _check_consents(body: QuestionBody, asker: Asker) -> None:
+    """Each consent that the question names stands on record for its case and purpose. Raises Problem."""
+    standing = {one.reference for one in asker.consents.standing(body.case.strip(), body.purpose).values()}
+    missing = [n for n, one in enumerate(body.consents) if one not in standing]
+    if missing:
+        detail = "Een toestemming waarop de vraag steunt, staat niet bij deze zaak of geldt niet meer."
+        faults = [Fault(f"/toestemmingen/{n}", "geldt hier niet") for n in missing]
+        raise Problem(RULE, detail, rule="toestemming", faults=faults)
+
+
+def _faults(draft: Draft) -> list[Fault]:
+    return [Fault(_place(field), reason) for field, reason in draft.faults.items()]
+
+
+def _place(field: str) -> str:
+    if field.startswith("persoon-"):
+        return f"/personen/{int(field.removeprefix('persoon-')) - 1}/nummer"
+    return _PLACES[field]

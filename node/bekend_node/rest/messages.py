@@ -1,0 +1,263 @@
+"""What case systems say and hear: one strict model per message, Dutch names on the wire, every length bounded."""
+
+import json
+from typing import Annotated, Any, Final
+
+from bekend_proto.identifiers import KINDS
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.rest.problems import CONTENT, UNREADABLE, Fault, Problem
+from bekend_node.rest.questions import State
+
+Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
+PurposeId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,60}/[a-z0-9_-]{1,60}$")]
+ConditionId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,100}$")]
+Text = Annotated[str, StringConstraints(max_length=4000)]
+MOST_PERSONS: Final = 8
+MOST_PARTNERS: Final = 64
+
+
+class _Said(BaseModel):
+    """What comes in. hide_input_in_errors: a fault must never quote an identifier."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class PersonBody(_Said):
+    """Een persoon naar wie wordt gevraagd."""
+
+    number: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
+        alias="nummer", repr=False, description="Het nummer, van de soort die de vraag noemt."
+    )
+
+
+class JustificationBody(_Said):
+    """De afweging in drie delen, waar het doel die vraagt."""
+
+    needed: Text = Field("", alias="nodig", repr=False, description="Waarom dit nodig is.")
+    means: Text = Field("", alias="middel", repr=False, description="Waarom met dit middel.")
+    less: Text = Field("", alias="minder", repr=False, description="Waarom het niet met minder kan.")
+
+
+class QuestionBody(_Said):
+    """Een vraag van een medewerker: welke van deze partners kennen deze personen?"""
+
+    purpose: PurposeId = Field(alias="doel", description="Id van het doel, uit /doelen.")
+    case: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
+        alias="zaak", description="Zaaknummer in de vorm die het doel vraagt; nooit een naam of BSN."
+    )
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z-]{1,40}$")] = Field(
+        "bsn", alias="soort", description=f"Waarmee de personen worden aangeduid: {', '.join(sorted(KINDS))}."
+    )
+    persons: Annotated[tuple[PersonBody, ...], Field(min_length=1, max_length=MOST_PERSONS, strict=False)] = Field(
+        alias="personen", repr=False
+    )
+    partners: Annotated[tuple[Oin, ...], Field(min_length=1, max_length=MOST_PARTNERS, strict=False)] = Field(
+        description="OIN's van de partners die worden gevraagd: een eigen keuze (FG-09)."
+    )
+    confirmed: Annotated[dict[ConditionId, Annotated[str, StringConstraints(max_length=100)]], Field(max_length=64)] = (
+        Field(
+            {},
+            alias="bevestigd",
+            description="Voorwaarde -> wat de medewerker bevestigt: ja, of de waarde waar het doel er een vraagt.",
+        )
+    )
+    justification: Text | JustificationBody = Field("", alias="motivering", repr=False)
+    on_behalf_of: Oin | None = Field(None, alias="namens", description="OIN van de organisatie namens wie u vraagt.")
+    consents: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^T-[0-9]{1,12}$")], ...],
+        Field(max_length=MOST_PARTNERS, strict=False),
+    ] = Field(
+        (),
+        alias="toestemmingen",
+        description="Kenmerken van toestemmingen waarop de vraag steunt. Elke staat vast bij deze zaak en geldt nog.",
+    )
+    seen: bool = Field(
+        False, alias="gezien", description="De medewerker keek naar de waarschuwingen over de motivering."
+    )
+
+
+class _Reply(BaseModel):
+    """What goes out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands on the wire: what is not known is left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class OutcomeReply(_Reply):
+    """De uitkomst over een persoon bij een partner. `geen_uitsluitsel` en `geen_antwoord` bewijzen niets."""
+
+    person: int = Field(serialization_alias="persoon", ge=1, description="Plaats van de persoon in de vraag, vanaf 1.")
+    oin: Oin
+    name: str = Field(serialization_alias="naam")
+    outcome: OutcomeKind = Field(serialization_alias="uitkomst")
+    as_of: str | None = Field(
+        None, serialization_alias="peildatum", description="Datum van de oudste lijst achter het antwoord."
+    )
+    reason: str = Field(serialization_alias="toelichting")
+    desk: str | None = Field(None, serialization_alias="contactpunt")
+    until: AwareDatetime | None = Field(
+        None, serialization_alias="uiterlijk", description="Tot wanneer een collega kan beslissen."
+    )
+
+
+class QuestionReply(_Reply):
+    """Een gestelde vraag, zonder nummers van personen."""
+
+    id: str
+    purpose: PurposeId = Field(serialization_alias="doel")
+    case: str = Field(serialization_alias="zaak")
+    state: State = Field(serialization_alias="status")
+    remark: str | None = Field(None, serialization_alias="toelichting")
+    asked: AwareDatetime = Field(serialization_alias="gesteld")
+    expires: AwareDatetime = Field(serialization_alias="vervalt", description="Daarna is alles gewist: dan 410.")
+    persons: int = Field(serialization_alias="personen", ge=1)
+    outcomes: tuple[OutcomeReply, ...] = Field((), serialization_alias="uitkomsten")
+    steps: tuple[tuple[str, ...], ...] = Field(
+        (),
+        serialization_alias="vervolg",
+        description="Per persoon een suggestie voor de volgende stap. Een mens beslist.",
+    )
+
+
+class PartnerReply(_Reply):
+    """Een partner die onder een doel kan worden gevraagd."""
+
+    oin: Oin
+    name: str = Field(serialization_alias="naam")
+    mode: str = Field(serialization_alias="wijze")
+    automatic: bool = Field(
+        serialization_alias="direct", description="Of de partner meteen antwoordt; anders beslist een collega."
+    )
+    consent: bool = Field(serialization_alias="toestemming", description="Of er een vastgelegde toestemming nodig is.")
+    reply_seconds: int | None = Field(
+        None, serialization_alias="reactietijd", description="Seconden die een collega daar heeft."
+    )
+
+
+class ConditionReply(_Reply):
+    """Wat de medewerker bevestigt."""
+
+    id: str
+    text: str = Field(serialization_alias="tekst")
+    value: str | None = Field(
+        None, serialization_alias="voorbeeld", description="Voorbeeld van de waarde, waar die wordt gevraagd."
+    )
+
+
+class CaseReply(_Reply):
+    """De vorm van het zaaknummer."""
+
+    pattern: str = Field(serialization_alias="patroon")
+    description: str = Field(serialization_alias="omschrijving")
+
+
+class PrincipalReply(_Reply):
+    """Een organisatie namens wie mag worden gevraagd."""
+
+    oin: Oin
+    name: str = Field(serialization_alias="naam")
+
+
+class PurposeReply(_Reply):
+    """Een doel waaronder deze medewerker mag vragen, met wat het convenant daarvoor vraagt."""
+
+    id: PurposeId
+    title: str = Field(serialization_alias="titel")
+    description: str = Field(serialization_alias="omschrijving")
+    kinds: tuple[str, ...] = Field(serialization_alias="soorten")
+    max_persons: int = Field(serialization_alias="maxPersonen")
+    max_sources: int = Field(serialization_alias="maxPartners")
+    left_today: int = Field(
+        serialization_alias="vandaagOver", description="Personen naar wie de medewerker vandaag nog kan vragen."
+    )
+    case: CaseReply = Field(serialization_alias="zaaknummer")
+    confirm: tuple[ConditionReply, ...] = Field(serialization_alias="bevestigen")
+    justification: tuple[str, ...] = Field(
+        serialization_alias="motivering", description="Delen die de motivering heeft; leeg: geen."
+    )
+    four_eyes: bool = Field(serialization_alias="vierOgen")
+    for_itself: bool = Field(serialization_alias="voorZichzelf")
+    on_behalf_of: tuple[PrincipalReply, ...] = Field(serialization_alias="namens")
+    partners: tuple[PartnerReply, ...]
+
+
+class PurposesReply(_Reply):
+    """De doelen van de rollen van deze medewerker."""
+
+    purposes: tuple[PurposeReply, ...] = Field(serialization_alias="doelen")
+
+
+class TestPersonReply(_Reply):
+    """Een vaste testpersoon van de proefopstelling: niemand heeft dit nummer."""
+
+    __test__ = False
+
+    kind: str = Field(serialization_alias="soort")
+    number: str = Field(serialization_alias="nummer")
+    shows: str = Field(serialization_alias="toont")
+
+
+class TestPersonsReply(_Reply):
+    """De personen naar wie in de proefopstelling kan worden gevraagd."""
+
+    __test__ = False
+
+    persons: tuple[TestPersonReply, ...] = Field(serialization_alias="testpersonen")
+
+
+def read_question(body: bytes) -> QuestionBody:
+    """The question in a body. Raises Problem: no JSON, or another form than the one described."""
+    try:
+        found = json.loads(body, object_pairs_hook=_once, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        raise Problem(UNREADABLE, "Het bericht is geen JSON, of noemt een veld twee keer.") from None
+    try:
+        return QuestionBody.model_validate(found)
+    except ValidationError as fault:
+        raise Problem(CONTENT, "De vraag heeft niet de vorm die is afgesproken.", faults=_faults(fault)) from None
+
+
+def _faults(fault: ValidationError) -> list[Fault]:
+    """Where and what, in the words of the checks; a name that was sent and is no field of ours is not repeated."""
+    return [
+        Fault(_place(one["loc"], unknown=one["type"] == "extra_forbidden"), _REASONS.get(one["type"], "past niet"))
+        for one in fault.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+_FIELDS: Final = frozenset(
+    str(field.alias or name)
+    for model in (QuestionBody, PersonBody, JustificationBody)
+    for name, field in model.model_fields.items()
+)
+_REASONS: Final = {
+    "missing": "ontbreekt",
+    "extra_forbidden": "bestaat niet",
+    "string_too_long": "is te lang",
+    "string_too_short": "is leeg",
+    "string_pattern_mismatch": "heeft niet de goede vorm",
+    "too_long": "heeft te veel onderdelen",
+    "too_short": "is leeg",
+}
+
+
+def _place(where: tuple[int | str, ...], *, unknown: bool) -> str:
+    """A JSON Pointer of our own names and of numbers."""
+    named = where[:-1] if unknown else where
+    return "".join(f"/{one}" for one in named if isinstance(one, int) or one in _FIELDS) or "/"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _not_json(_: str) -> None:
+    raise ValueError
