@@ -36,7 +36,7 @@ from bekend_node.alarm_cli import alarm_line
 from bekend_node.config import NodeConfig, load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
-from bekend_node.enrol.plan import Report
+from bekend_node.enrol.plan import LeftOut, Report
 from bekend_node.keys import NodeKeys
 from bekend_node.setup import configuration, draw_canary, for_partner, make_draft
 from bekend_node.terminal import AsJson, Config, faults, read_persons, say
@@ -361,6 +361,13 @@ def doctor(
 app.command("check", hidden=True)(doctor)
 
 
+_WHY_LEFT_OUT = {
+    LeftOut.ENDED: "the registration has ended",
+    LeftOut.MARKED: "the person is marked as shielded",
+    LeftOut.OTHER_KIND: "no number of a kind that the covenant admits here",
+}
+
+
 def _facts(register: str, report: Report) -> dict[str, Any]:
     return {
         "register": register,
@@ -368,7 +375,8 @@ def _facts(register: str, report: Report) -> dict[str, Any]:
         "persons": report.persons,
         "merged": report.merged,
         "refused": report.refused,
-        "ended": report.ended,
+        "numbers": dict(sorted(report.numbers.items())),
+        "left_out": {str(why): report.left_out[why] for why in LeftOut},
         "refusals": [{"line": one.line, "reason": one.reason} for one in report.lines],
     }
 
@@ -377,8 +385,11 @@ def _report_lines(register: str, report: Report) -> Iterator[str]:
     yield f"{register}: {report.rows} rows read, {report.persons} persons enrolled"
     if report.merged:
         yield f"  {report.merged} rows merged: the same person more than once"
-    if report.ended:
-        yield f"  {report.ended} rows left out: the registration has ended"
+    if len(report.numbers) > 1:
+        yield "  by " + ", ".join(f"{kind}: {count}" for kind, count in sorted(report.numbers.items()))
+    for why, count in report.left_out.most_common():
+        if count:
+            yield f"  {count} rows left out: {_WHY_LEFT_OUT[why]}"
     for reason, count in report.reasons.most_common():
         yield f"  {count} rows refused: {reason}"
     for one in report.lines:

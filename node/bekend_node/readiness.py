@@ -8,7 +8,7 @@ By machine or by hand (section 9) is decided when a filter is built: a standing 
 from the next switch. One that ended is `geen antwoord` until then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -121,26 +121,43 @@ def _source(purpose: str, rules: Rules) -> Source:
 def _of_epoch(
     epoch: str, source: Source, mine: Sequence[Generation], now: datetime, *, shielding: bool, by_hand: bool
 ) -> Inputs:
-    here = {g.register: g for g in mine if g.epoch == epoch}
+    here: dict[str, dict[str, Generation]] = {}
+    for g in mine:
+        if g.epoch == epoch:
+            here.setdefault(g.register, {})[g.kind] = g
     for register in source.registers:
         if register not in here:
             raise NotReadyError(f"the register {register} was not imported in {epoch}: run `bekend node enrol`")
-        _check_not_restored(here[register])
-        if _is_old(here[register].as_of, source, now):
-            raise NotReadyError(f"the register {register} is older than the covenant allows: import a newer list")
     # Who was shielded last epoch, or under other purposes, is not to be known here because a list was forgotten.
     if shielding and SHIELDED not in here:
         raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
-    if SHIELDED in here:
-        _check_not_restored(here[SHIELDED])
-    named = tuple(here[register] for register in source.registers)
-    shielded = (here[SHIELDED],) if SHIELDED in here else ()
-    # A question by one kind would find nobody of a register that holds another: a silent miss.
-    if len({g.kind for g in (*named, *shielded)}) > 1:
-        raise NotReadyError(
-            "the registers of this purpose hold different kinds of identifier: import them with one kind"
-        )
+    named, shielded = _in_common(here, source)
+    for g in (*named, *shielded):
+        _check_not_restored(g)
+    for g in named:
+        if _is_old(g.as_of, source, now):
+            raise NotReadyError(f"the register {g.register} is older than the covenant allows: import a newer list")
     return Inputs(epoch, named, shielded, min(g.as_of for g in named), by_hand)
+
+
+def _in_common(
+    here: Mapping[str, Mapping[str, Generation]], source: Source
+) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
+    """Generations of the kinds of identifier that every register holds, and those of `afgeschermd`.
+
+    By a kind that one of the registers lacks its clients would be missed in silence; by one that `afgeschermd` lacks
+    its persons would be known. Such a kind is not asked by: the header does not name it.
+    """
+    registers = [here[register] for register in source.registers]
+    shielded = here.get(SHIELDED, {})
+    kinds = set.intersection(*map(set, registers), *([set(shielded)] if shielded else []))
+    if not kinds:
+        raise NotReadyError(
+            "the registers of this purpose, and `afgeschermd`, share no kind of identifier: import them with one that "
+            "all have"
+        )
+    named = tuple(register[kind] for register in registers for kind in sorted(kinds))
+    return named, tuple(shielded[kind] for kind in sorted(kinds) if shielded)
 
 
 def _check_not_restored(generation: Generation) -> None:

@@ -16,7 +16,7 @@ from bekend_node.metrics import ALL, NodeMetrics
 from bekend_node.records.desk import tally
 from bekend_node.rules import Rules
 from bekend_node.store import Store
-from bekend_node.store_registers import Registers
+from bekend_node.store_registers import Generation, Registers
 from bekend_node.witness import Witness
 
 
@@ -88,6 +88,7 @@ def status_of(
             {
                 "register": g.register,
                 "purpose": g.purpose,
+                "kind": g.kind,
                 "epoch": g.epoch,
                 "as_of": g.as_of.isoformat(),
                 "persons": g.persons,
@@ -137,13 +138,26 @@ def measure(
         metrics.purpose(purpose, ready=ready, switch=filters.next_switch(purpose))
         if ready:
             metrics.epoch(purpose, epoch_start(filters.serving(purpose).header.epoch).timestamp())
-    for g in registers.generations():
-        metrics.list_of(g.register, g.purpose, datetime.combine(g.as_of, time(0), UTC).timestamp())
-        metrics.register(g.register, g.purpose, imported_at=g.imported_at, persons=g.persons)
+    for (register, purpose), kinds in _by_register(registers.generations()).items():
+        oldest = min(g.as_of for g in kinds)
+        metrics.list_of(register, purpose, datetime.combine(oldest, time(0), UTC).timestamp())
+        metrics.register(
+            register, purpose, imported_at=min(g.imported_at for g in kinds), persons=sum(g.persons for g in kinds)
+        )
     metrics.covenant(rules.covenant)
     metrics.quotas(_shares(store.used_on(day_of(now), "officer"), rules.covenant))
     metrics.log_entries(store.counts()["log"])
     metrics.ends(rules.manifest.valid_until.timestamp(), rules.covenant.valid_until.timestamp())
+
+
+def _by_register(generations: Sequence[Generation]) -> dict[tuple[str, str], list[Generation]]:
+    """Of each register and purpose the generations of the epoch that was imported last: one per kind of identifier."""
+    epochs = {(g.register, g.purpose): g.epoch for g in generations}
+    found: dict[tuple[str, str], list[Generation]] = {}
+    for g in generations:
+        if g.epoch == epochs[g.register, g.purpose]:
+            found.setdefault((g.register, g.purpose), []).append(g)
+    return found
 
 
 def _shares(used: Mapping[tuple[str, str], int], covenant: Covenant) -> dict[str, float]:

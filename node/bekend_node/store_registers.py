@@ -1,9 +1,9 @@
 """What is enrolled, in `registers.db`, written by the enrolling process and read by the serving one.
 
-    generation   per register, purpose and epoch the pseudonym file in service (see pseudonym_file.py)
+    generation   per register, purpose, epoch and kind of identifier the pseudonym file in service (pseudonym_file.py)
     import       an import under way: what it reads, in which order, so that it can go on after a crash
     part         its half per purpose: the import id towards the broker, the number of chunks
-    staged       finished chunks, until the switch
+    staged       finished chunks, until the switch; staged_records what each holds, per kind of identifier
     canary       the canary's pseudonym per purpose and epoch, apart from all registers
     imported     which imports were put into service, and when: for the log of processing
     shielding    purposes under which somebody is shielded: remembered when an epoch's rows are destroyed
@@ -55,10 +55,39 @@ CREATE TABLE imported (
 CREATE INDEX imported_at ON imported (at);
 """
 _RESTORED = "ALTER TABLE generation ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;"
+_KINDS = """
+ALTER TABLE generation RENAME TO generation_3;
+CREATE TABLE generation (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, register TEXT NOT NULL, purpose TEXT NOT NULL, epoch TEXT NOT NULL,
+  as_of TEXT NOT NULL, imported_at INTEGER NOT NULL, persons INTEGER NOT NULL, kind TEXT NOT NULL,
+  restored INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (register, purpose, epoch, kind)
+);
+INSERT INTO generation SELECT id, register, purpose, epoch, as_of, imported_at, persons, kind, restored
+  FROM generation_3;
+DELETE FROM sqlite_sequence WHERE name = 'generation';
+INSERT INTO sqlite_sequence SELECT 'generation', seq FROM sqlite_sequence WHERE name = 'generation_3';
+DROP TABLE generation_3;
+DROP TABLE staged;
+DELETE FROM part;
+DELETE FROM import;
+CREATE TABLE staged (
+  import INTEGER NOT NULL, purpose TEXT NOT NULL, chunk INTEGER NOT NULL, canary BLOB,
+  PRIMARY KEY (import, purpose, chunk),
+  FOREIGN KEY (import, purpose) REFERENCES part ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE staged_records (
+  import INTEGER NOT NULL, purpose TEXT NOT NULL, kind TEXT NOT NULL, chunk INTEGER NOT NULL, records BLOB NOT NULL,
+  PRIMARY KEY (import, purpose, kind, chunk),
+  FOREIGN KEY (import, purpose, chunk) REFERENCES staged ON DELETE CASCADE
+);
+"""
 MIGRATIONS = (
     Migration(1, "start", _START),
     Migration(2, "imports put into service", _IMPORTED),
     Migration(3, "generations put back from a backup", _RESTORED),
+    # What was staged did not say of which kind it was: an import under way is begun anew.
+    Migration(4, "a generation per kind of identifier", _KINDS),
 )
 
 _COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind, restored"
@@ -66,7 +95,7 @@ _COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind, res
 
 @dataclass(frozen=True)
 class Generation:
-    """One register's set for one purpose and epoch, in service. `imported_at` in seconds, `kind` of identifier.
+    """One register's set for one purpose, epoch and kind of identifier, in service. `imported_at` in seconds.
 
     `restored`: it came back from a backup, and who was added, removed or shielded since is not in it.
     """
@@ -191,14 +220,23 @@ class Registers:
 
         return Import(self._database.write_sync(write), seed, dict(import_ids))
 
-    async def stage(self, number: int, purpose: str, chunk: int, records: bytes, canaries: Mapping[int, bytes]) -> None:
-        """Keep a finished chunk (sorted records, joined) and the pseudonyms of the canaries in it, durably."""
+    async def stage(
+        self, number: int, purpose: str, chunk: int, records: Mapping[str, bytes], canaries: Mapping[int, bytes]
+    ) -> None:
+        """Keep a finished chunk and the pseudonyms of the canaries in it, durably.
+
+        `records` are per kind of identifier, sorted and joined.
+        """
         found = b"".join(bytes([which]) + pseudonym for which, pseudonym in canaries.items()) or None
-        await self._database.write(
-            lambda conn: conn.execute(
-                "INSERT INTO staged VALUES (?, ?, ?, ?, ?)", (number, purpose, chunk, records, found)
+
+        def write(conn: Connection) -> None:
+            conn.execute("INSERT INTO staged VALUES (?, ?, ?, ?)", (number, purpose, chunk, found))
+            conn.executemany(
+                "INSERT INTO staged_records VALUES (?, ?, ?, ?, ?)",
+                [(number, purpose, kind, chunk, joined) for kind, joined in records.items()],
             )
-        )
+
+        await self._database.write(write)
 
     def staged_chunks(self, number: int, purpose: str) -> frozenset[int]:
         """Chunks that are finished."""
@@ -209,17 +247,17 @@ class Registers:
             )
         )
 
-    def staged_records(self, number: int, purpose: str) -> Iterator[bytes]:
-        """Each finished chunk's records, joined, one chunk at a time."""
+    def staged_records(self, number: int, purpose: str, kind: str) -> Iterator[bytes]:
+        """Each finished chunk's records of one kind of identifier, joined, one chunk at a time."""
         for chunk in sorted(self.staged_chunks(number, purpose)):
-            yield self._database.read(
-                lambda conn, chunk=chunk: bytes(  # type: ignore[misc]
-                    conn.execute(
-                        "SELECT records FROM staged WHERE import = ? AND purpose = ? AND chunk = ?",
-                        (number, purpose, chunk),
-                    ).fetchone()[0]
-                )
+            row = self._database.read(
+                lambda conn, chunk=chunk: conn.execute(  # type: ignore[misc]
+                    "SELECT records FROM staged_records WHERE import = ? AND purpose = ? AND kind = ? AND chunk = ?",
+                    (number, purpose, kind, chunk),
+                ).fetchone()
             )
+            if row is not None:
+                yield bytes(row[0])
 
     def staged_canary(self, number: int, purpose: str) -> bytes | None:
         """The canaries' pseudonyms as this import computed them, joined in the order of the configuration."""
@@ -256,18 +294,14 @@ class Registers:
     ) -> None:
         """Put new generations, whose files are written, into service over all their purposes, in one transaction.
 
-        `canaries` are the canary's pseudonyms per purpose, `finished` the import that is done. Afterwards the
-        superseded files are destroyed and no byte of a deleted row is left.
+        A full import takes the place of all kinds of identifier that the register had for these purposes, changes that
+        of the kinds that they hold. `canaries` are the canary's pseudonyms per purpose, `finished` the import that is
+        done. Afterwards the superseded files are destroyed and no byte of a deleted row is left.
         """
 
         def write(conn: Connection) -> list[int]:
-            old = []
+            old = _superseded(conn, register, epoch, fresh, full=full)
             for new in fresh:
-                rows = conn.execute(
-                    "DELETE FROM generation WHERE register = ? AND purpose = ? AND epoch = ? RETURNING id",
-                    (register, new.purpose, epoch),
-                ).fetchall()
-                old += [row[0] for row in rows]
                 conn.execute(
                     f"INSERT INTO generation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608 - fixed names
                     (
@@ -286,9 +320,8 @@ class Registers:
                         "INSERT OR REPLACE INTO canary VALUES (?, ?, ?, ?)",
                         (new.purpose, epoch, canaries[new.purpose], new.kind),
                     )
-                if register == SHIELDED:
-                    conn.execute("DELETE FROM shielding WHERE purpose = ?", (new.purpose,))
-                    conn.execute("INSERT INTO shielding SELECT ? WHERE ? > 0", (new.purpose, new.persons))
+            if register == SHIELDED:
+                _remember_shielding(conn, epoch, {new.purpose for new in fresh})
             conn.execute(
                 "INSERT INTO imported SELECT ?, import_id, ?, purpose, ? FROM part WHERE import = ?",
                 (max(new.imported_at for new in fresh) * 1000, register, full, finished),
@@ -372,6 +405,28 @@ class Registers:
 
     def _scrub(self) -> None:
         self._database.scrub()
+
+
+def _superseded(conn: Connection, register: str, epoch: str, fresh: Sequence[Generation], *, full: bool) -> list[int]:
+    """Take the generations out of service whose place the fresh ones take; their ids."""
+    here = conn.execute(
+        "SELECT id, purpose, kind FROM generation WHERE register = ? AND epoch = ?", (register, epoch)
+    ).fetchall()
+    purposes, parts = {new.purpose for new in fresh}, {(new.purpose, new.kind) for new in fresh}
+    old = [row[0] for row in here if (row[1] in purposes if full else (row[1], row[2]) in parts)]
+    conn.executemany("DELETE FROM generation WHERE id = ?", [(number,) for number in old])
+    return old
+
+
+def _remember_shielding(conn: Connection, epoch: str, purposes: Iterable[str]) -> None:
+    """Under which of these purposes `afgeschermd`, as it is now in service, holds somebody, by whichever kind."""
+    for purpose in purposes:
+        conn.execute("DELETE FROM shielding WHERE purpose = ?", (purpose,))
+        conn.execute(
+            "INSERT INTO shielding SELECT DISTINCT purpose FROM generation"
+            " WHERE register = ? AND purpose = ? AND epoch = ? AND persons > 0",
+            (SHIELDED, purpose, epoch),
+        )
 
 
 def _generation(row: Sequence[object]) -> Generation:

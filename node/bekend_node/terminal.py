@@ -46,6 +46,8 @@ def faults(as_json: bool) -> Iterator[None]:
 def read_persons(kind: str, file: Path | None = None) -> list[Identifier]:
     """Numbers from a file, from the terminal, not shown, or from standard input: one a line.
 
+    A line may say another kind before its number: `kind:number`.
+
     Raises MalformedError by line, never by value; OSError for a file that cannot be read.
     """
     if file is not None:
@@ -57,7 +59,8 @@ def read_persons(kind: str, file: Path | None = None) -> list[Identifier]:
         if not line.strip():
             continue
         try:
-            persons.append(parse_identifier(kind, line))
+            named, mark, value = line.strip().partition(":")
+            persons.append(parse_identifier(named, value) if mark else parse_identifier(kind, line))
         except InvalidIdentifier as fault:
             raise MalformedError(f"line {number}: {fault}") from None
     if not persons:

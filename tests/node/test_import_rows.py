@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 AS_OF = date(2026, 11, 21)
 THIS_MONTH = month_number("2026-11")
+BSNS = plan.Selection(frozenset({"bsn"}))
 
 
 def rules(changes: bool = False, **more: object) -> RowRules:
@@ -38,14 +39,14 @@ HEADER = "BSN;naam;einde;contact\n"
 def test_a_row_is_a_person_with_the_month_in_which_the_registration_ends(tmp_path: Path) -> None:
     data = HEADER + "999990019;A;2027-03-31;\n999990342;B;;01-02-2026\n999993483;C;;\n"
     assert read(tmp_path, data) == [
-        Person(b"bsn:999990019", month_number("2027-03"), 2),
-        Person(b"bsn:999990342", month_number("2028-02"), 3),
-        Person(b"bsn:999993483", month_number("2028-11"), 4),
+        Person((b"bsn:999990019",), month_number("2027-03"), 2),
+        Person((b"bsn:999990342",), month_number("2028-02"), 3),
+        Person((b"bsn:999993483",), month_number("2028-11"), 4),
     ]
 
 
 def test_leading_zeros_that_a_spreadsheet_ate_come_back(tmp_path: Path) -> None:
-    assert read(tmp_path, HEADER + "00009878;A;;\n")[0] == Person(b"bsn:000009878", month_number("2028-11"), 2)
+    assert read(tmp_path, HEADER + "00009878;A;;\n")[0] == Person((b"bsn:000009878",), month_number("2028-11"), 2)
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
@@ -93,6 +94,24 @@ def test_a_row_that_does_not_fit_is_refused_by_line(tmp_path: Path, line: str, r
     (refused,) = read(tmp_path, HEADER + line + "\n")
     assert isinstance(refused, Refused)
     assert (refused.line, reason in refused.reason) == (2, True)
+
+
+def test_a_number_that_cannot_be_used_is_refused_and_the_other_one_counts(tmp_path: Path) -> None:
+    two = rules(identifier_kind=None, identifiers={"bsn": "BSN", "test": "nummer"}, columns={})
+    data = "BSN;nummer\n999990019;7\n;8\n999990342;\n123456789;9\n123456789;\n;\n"
+    found = read(tmp_path, data, two)
+    report, chosen = plan.Report(), plan.Selection(frozenset({"bsn", "test"}))
+    (window,) = plan.windows(iter(found), report, chosen, ended_before=THIS_MONTH)
+    assert set(window) == {b"bsn:999990019", b"test:7", b"test:8", b"bsn:999990342", b"test:9"}
+    assert (report.rows, report.persons, dict(report.numbers)) == (6, 4, {"bsn": 2, "test": 3})
+    assert [(one.line, one.reason[:17]) for one in report.lines] == [
+        (5, "Dit is geen geldi"),
+        (6, "Dit is geen geldi"),
+        (7, "the row holds no "),
+    ]
+    report = plan.Report()
+    (window,) = plan.windows(iter(found), report, BSNS, ended_before=THIS_MONTH)
+    assert (len(window), report.left_out) == (2, {plan.LeftOut.OTHER_KIND: 2})
 
 
 BAD_FILES = {
@@ -157,8 +176,8 @@ def test_a_mapping_that_states_the_encoding_is_held_to_it(tmp_path: Path) -> Non
 def test_changes_are_additions_and_removals(tmp_path: Path) -> None:
     data = "BSN;einde;contact;mutatie\n999990019;;;+\n999990342;;;-\n999993483;;;x\n"
     added, removed, refused = read(tmp_path, data, rules(changes=True))
-    assert added == Person(b"bsn:999990019", month_number("2028-11"), 2)
-    assert removed == Person(b"bsn:999990342", 0, 3)
+    assert added == Person((b"bsn:999990019",), month_number("2028-11"), 2)
+    assert removed == Person((b"bsn:999990342",), 0, 3)
     assert refused == Refused(4, "the change is not + or -")
 
 
@@ -171,7 +190,7 @@ def test_who_is_shielded_stays_so_whatever_the_file_says_of_ends(tmp_path: Path)
 def test_duplicates_are_merged_and_the_later_end_counts(tmp_path: Path) -> None:
     data = HEADER + "999990019;A;2027-03-31;\n999990019;A;2027-09-30;\n999990019;A;2026-12-31;\n"
     report = plan.Report()
-    (window,) = plan.windows(iter(read(tmp_path, data)), report, ended_before=THIS_MONTH)
+    (window,) = plan.windows(iter(read(tmp_path, data)), report, BSNS, ended_before=THIS_MONTH)
     assert window == {b"bsn:999990019": month_number("2027-09")}
     assert (report.rows, report.persons, report.merged) == (3, 1, 2)
 
@@ -179,15 +198,15 @@ def test_duplicates_are_merged_and_the_later_end_counts(tmp_path: Path) -> None:
 def test_fg_25_who_has_ended_is_left_out(tmp_path: Path) -> None:
     report = plan.Report()
     data = HEADER + "999990019;A;2026-10-31;\n999990342;A;2026-11-01;\n"
-    (window,) = plan.windows(iter(read(tmp_path, data)), report, ended_before=THIS_MONTH)
+    (window,) = plan.windows(iter(read(tmp_path, data)), report, BSNS, ended_before=THIS_MONTH)
     assert list(window) == [b"bsn:999990342"]
-    assert report.ended == 1
+    assert report.left_out == {plan.LeftOut.ENDED: 1}
 
 
 def test_a_person_both_added_and_removed_is_refused(tmp_path: Path) -> None:
     data = "BSN;einde;contact;mutatie\n999990019;;;+\n999990019;;;-\n"
     report = plan.Report()
-    window = plan.changes_window(tmp_path, iter(read(tmp_path, data, rules(changes=True))), report)
+    window = plan.changes_window(tmp_path, iter(read(tmp_path, data, rules(changes=True))), report, BSNS)
     assert list(window) == [b"bsn:999990019"]
     assert [one.line for one in report.lines] == [3]
 
@@ -230,7 +249,7 @@ def test_what_a_spreadsheet_writes_is_what_is_read(
         return
     folder = tmp_path_factory.mktemp("csv")
     assert read(folder, data) == [
-        Person(f"bsn:{value}".encode(), month_number(end.isoformat()[:7]), line)
+        Person((f"bsn:{value}".encode(),), month_number(end.isoformat()[:7]), line)
         for line, (value, _, end) in enumerate(persons, start=2)
     ]
 
@@ -247,16 +266,16 @@ def _reads_as_utf8(data: bytes) -> bool:
 @settings(max_examples=40, deadline=None)
 @given(persons=st.lists(st.sampled_from(VALID), max_size=3000), seed=st.binary(min_size=32, max_size=32))
 def test_every_person_travels_once_in_whole_chunks_and_the_same_way_again(persons: list[str], seed: bytes) -> None:
-    people = [Person(f"bsn:{value}".encode(), THIS_MONTH + 1, 2) for value in persons]
+    people = [Person((f"bsn:{value}".encode(),), THIS_MONTH + 1, 2) for value in persons]
 
     def chunks(purpose: str) -> list[plan.Chunk]:
-        windows = plan.windows(iter(people), plan.Report(), ended_before=THIS_MONTH)
+        windows = plan.windows(iter(people), plan.Report(), BSNS, ended_before=THIS_MONTH)
         return list(plan.full_chunks(windows, purpose, seed, canaries))
 
     canaries = [b"bsn:canary", b"bsn:other canary"]
     first = chunks("c/een")
     sent = [canonical for chunk in first for canonical, _ in chunk.persons]
-    assert sorted(sent) == sorted({person.canonical for person in people} | {*canaries})
+    assert sorted(sent) == sorted({one for person in people for one in person.canonicals} | {*canaries})
     assert sum(chunk.size for chunk in first) == plan.full_elements(len(sent) - 2, 2)
     assert [chunk.index for chunk in first] == list(range(len(first)))
     found = {which: chunk.persons[at][0] for chunk in first for at, which in chunk.canaries.items()}
@@ -283,7 +302,9 @@ def test_fg_36_who_is_secret_is_left_out_and_taken_out_by_default(tmp_path: Path
     full = read(tmp_path, head + marked, rules(columns=columns))
     assert [one.end_month > 0 for one in full if isinstance(one, Person)] == [False, True, False, True]
     report = plan.Report()
-    (window,) = plan.windows(iter(full), report, ended_before=THIS_MONTH)
+    (window,) = plan.windows(iter(full), report, BSNS, ended_before=THIS_MONTH)
     assert list(window) == [b"bsn:999990342", b"bsn:999990056"]
-    changed = plan.changes_window(tmp_path, iter(read(tmp_path, head + marked, rules(True, columns=columns))), report)
+    changed = plan.changes_window(
+        tmp_path, iter(read(tmp_path, head + marked, rules(True, columns=columns))), report, BSNS
+    )
     assert changed[b"bsn:999990019"] == changed[b"bsn:999993483"] == 0

@@ -86,7 +86,7 @@ class NodeHome:
         (self.folder / "manifest.note").write_bytes(self.party.note)
 
     def write_mapping(
-        self, register: str, *, columns: dict[str, str] | None = None, signers: int = 2, **more: str
+        self, register: str, *, columns: dict[str, str] | None = None, signers: int = 2, **more: Any
     ) -> None:
         tree = {
             "kind": "bekend/1 mapping",
@@ -99,6 +99,7 @@ class NodeHome:
             tree["columns"] = {"identifier": "bsn", "end": "einddatum"} | (
                 {"change": "mutatie"} if "change" not in more else {}
             )
+        tree = {key: value for key, value in tree.items() if value is not None}
         note = b""
         for number, key in enumerate(self.approvers[:signers]):
             name = f"bekend/{self.oin}/beheer-{number}"

@@ -23,13 +23,14 @@ def belongs(pseudonym: bytes, purpose: str, epoch: str, *, rules: Rules, registe
     source = rules.answered().get(purpose)
     named = source.registers if source else ()
     present = month_number(month_of(now))
-    months = {
-        generation.register: _end_month(registers, generation.id, pseudonym)
+    months = [
+        (generation.register, _end_month(registers, generation.id, pseudonym))
         for generation in registers.generations()
         if (generation.purpose, generation.epoch) == (purpose, epoch) and generation.register in (*named, SHIELDED)
-    }
-    is_shielded = months.pop(SHIELDED, None) is not None
-    return any(month is not None and month >= present for month in months.values()) and not is_shielded
+    ]
+    found = [(register, month) for register, month in months if month is not None]
+    is_shielded = any(register == SHIELDED for register, _ in found)
+    return any(month >= present for register, month in found if register != SHIELDED) and not is_shielded
 
 
 def _end_month(registers: Registers, generation: int, pseudonym: bytes) -> int | None:

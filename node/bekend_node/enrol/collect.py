@@ -10,8 +10,8 @@ IN_MEMORY = 1 << 20
 """Records that are sorted at once: about 100 MB."""
 
 
-def staged_sorted(registers: Registers, number: int, purpose: str, persons: int) -> Iterator[bytes]:
-    """All staged records of an import for one purpose, sorted, each P once with the later end month.
+def staged_sorted(registers: Registers, number: int, purpose: str, kind: str, persons: int) -> Iterator[bytes]:
+    """All staged records of an import for one purpose and kind, sorted, each P once with the later end month.
 
     More than IN_MEMORY are sorted in passes over ranges of the first byte: P is uniformly distributed.
     """
@@ -20,7 +20,7 @@ def staged_sorted(registers: Registers, number: int, purpose: str, persons: int)
     for low, high in pairwise(bounds):
         records = [
             record
-            for joined in registers.staged_records(number, purpose)
+            for joined in registers.staged_records(number, purpose, kind)
             for record in split(joined)
             if low <= record[0] < high
         ]

@@ -11,11 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
+from bekend_policy.scalars import rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
 from bekend_proto.errors import BekendError, SignatureError
 from bekend_proto.identifiers import KINDS
 from bekend_proto.note import parse_note, verify_note
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 KIND = "bekend/1 mapping"
 APPROVALS = 2
@@ -29,15 +30,16 @@ def _known_kind(kind: str) -> str:
 
 
 class Columns(StrictModel):
-    """Names of columns as the CSV's first line has them.
+    """Names of columns as the list's first line has them.
 
-    `end` is the date on which the registration ends, `last_involved` the date of the last involvement (the end then
-    follows from the registration age), `change` holds + or - in a file of changes. `secret` marks who is shielded by
-    default, such as the BRP's indication of secrecy or a shelter's clients: anything but empty, 0, n, nee leaves a row
-    out of the register, and takes it out in a file of changes.
+    `identifier` is the one number of a mapping that names its kind. `end` is the date on which the registration ends,
+    `last_involved` the date of the last involvement (the end then follows from the registration age), `change` holds +
+    or - in a file of changes. `secret` marks who is shielded by default, such as the BRP's indication of secrecy or a
+    shelter's clients: anything but empty, 0, n, nee leaves a row out of the register, and takes it out in a file of
+    changes.
     """
 
-    identifier: Header
+    identifier: Header | None = None
     end: Header | None = None
     last_involved: Header | None = None
     change: Header | None = None
@@ -45,14 +47,43 @@ class Columns(StrictModel):
 
 
 class Mapping(StrictModel):
-    """How one register's CSV is read. Delimiter and encoding are detected unless stated."""
+    """How one register's list is read. Delimiter and encoding are detected unless stated.
+
+    One kind of identifier (`identifier_kind`, in `columns.identifier`), or `identifiers`: the column of each kind. A
+    person is then enrolled by every kind of which the row holds a number.
+    """
 
     kind: Literal["bekend/1 mapping"]
     register_name: Annotated[str, Field(alias="register")]
-    identifier_kind: Annotated[str, AfterValidator(_known_kind)]
+    identifier_kind: Annotated[str, AfterValidator(_known_kind)] | None = None
+    identifiers: Annotated[dict[Annotated[str, AfterValidator(_known_kind)], Header], Field(min_length=1)] | None = None
     columns: Columns
     delimiter: Literal[";", ",", "tab"] | None = None
     encoding: Literal["utf-8", "cp1252"] | None = None
+
+    @model_validator(mode="after")
+    def _names_numbers(self) -> "Mapping":
+        one = (self.identifier_kind is not None, self.columns.identifier is not None)
+        if one != (self.identifiers is None,) * 2:
+            raise rule_fault(
+                "the mapping does not say in which column which number stands",
+                "Give `identifier_kind` with `columns: identifier`, or `identifiers`: the column of each kind.",
+            )
+        return self
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """Kind of identifier -> the column that holds it."""
+        if self.identifiers is not None:
+            return dict(self.identifiers)
+        assert self.identifier_kind is not None
+        assert self.columns.identifier is not None
+        return {self.identifier_kind: self.columns.identifier}
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Every kind of identifier by which persons of this register are enrolled."""
+        return frozenset(self.numbers)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -29,15 +30,43 @@ _Person: TypeAlias = tuple[bytes, int, int | None]
 """Canonical identifier, end month, and which canary it is, if it is one."""
 
 
+class LeftOut(StrEnum):
+    """Why a row that is in order does not count."""
+
+    ENDED = "ended"
+    MARKED = "marked"
+    OTHER_KIND = "other_kind"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a list counts: numbers of these kinds."""
+
+    kinds: frozenset[str]
+
+    def of(self, row: Person) -> tuple[bytes, ...]:
+        """The canonical identifiers of a row that count."""
+        return tuple(one for one in row.canonicals if kind_of(one) in self.kinds)
+
+
+def kind_of(canonical: bytes) -> str:
+    """The kind that a canonical identifier begins with (protocol section 4)."""
+    return canonical.partition(b":")[0].decode()
+
+
 @dataclass
 class Report:
-    """What was read, merged, refused, left out. Filled while reading; shown at the end."""
+    """What was read, merged, refused, left out. Filled while reading; shown at the end.
+
+    `persons` counts rows that brought a number, `numbers` each number, per kind of identifier.
+    """
 
     rows: int = 0
     merged: int = 0
     refused: int = 0
-    ended: int = 0
     persons: int = 0
+    numbers: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[LeftOut] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     lines: list[Refused] = field(default_factory=list)
 
@@ -47,6 +76,11 @@ class Report:
         self.reasons[refused.reason] += 1
         if len(self.lines) < SHOWN_REFUSALS:
             self.lines.append(refused)
+
+    def count(self, fresh: int) -> None:
+        """Count a row that brought so many numbers that were not there."""
+        self.persons += fresh > 0
+        self.merged += not fresh
 
 
 @dataclass(frozen=True)
@@ -66,58 +100,81 @@ Windows: TypeAlias = Callable[[], Iterator[Window]]
 """What is sent, from its beginning at each call: the same every time."""
 
 
-def windows(rows: Iterable[Person | Refused], report: Report, *, ended_before: int) -> Iterator[Window]:
-    """Merge rows of a full import into windows; rows whose registration ended before a month are left out."""
+def windows(
+    rows: Iterable[Person | Refused], report: Report, selection: Selection, *, ended_before: int
+) -> Iterator[Window]:
+    """Merge rows of a full import into windows; what is not selected, or ended before a month, is left out."""
     window: Window = {}
-    for row in rows:
-        report.rows += 1
-        if isinstance(row, Refused):
-            report.refuse(row)
-        elif row.end_month < ended_before:
-            report.ended += 1
-        elif row.canonical in window:
-            report.merged += 1
-            window[row.canonical] = max(window[row.canonical], row.end_month)
-        else:
-            if len(window) == WINDOW:
-                yield window
-                window = {}
-            report.persons += 1
-            window[row.canonical] = row.end_month
+    for row in _in_order(rows, report):
+        numbers = selection.of(row)
+        if why := _left_out(row, numbers, ended_before):
+            report.left_out[why] += 1
+            continue
+        fresh = 0
+        for number in numbers:
+            if number not in window:
+                # Full to the last one: only a window of whole chunks needs no padding.
+                if len(window) == WINDOW:
+                    yield window
+                    window = {}
+                fresh += 1
+                report.numbers[kind_of(number)] += 1
+            window[number] = max(window.get(number, 0), row.end_month)
+        report.count(fresh)
     yield window
 
 
-def changes_window(path: Path, rows: Iterable[Person | Refused], report: Report) -> Window:
+def changes_window(path: Path, rows: Iterable[Person | Refused], report: Report, selection: Selection) -> Window:
     """Merge a file of changes into its one window. An identifier that is both added and removed is refused.
 
     Raises ImportFaultError when there are more changes than a window holds.
     """
     window: Window = {}
-    for row in rows:
-        report.rows += 1
-        if isinstance(row, Refused):
-            report.refuse(row)
+    for row in _in_order(rows, report):
+        numbers = selection.of(row)
+        if not numbers:
+            report.left_out[LeftOut.OTHER_KIND] += 1
             continue
-        known = window.get(row.canonical)
-        if known is not None and bool(known) is not bool(row.end_month):
+        if any(bool(window[number]) is not bool(row.end_month) for number in numbers if number in window):
             report.refuse(Refused(row.line, "this person is both added and removed in this file"))
             continue
-        report.merged += known is not None
-        window[row.canonical] = max(known or 0, row.end_month)
+        report.left_out[LeftOut.MARKED] += row.secret
+        fresh = [number for number in numbers if number not in window]
+        report.numbers.update(map(kind_of, fresh))
+        report.count(len(fresh))
+        for number in numbers:
+            window[number] = max(window.get(number, 0), row.end_month)
         if len(window) > WINDOW:
             raise ImportFaultError(path, row.line, f"more than {WINDOW} changes", "Import the whole register instead.")
-    report.persons = len(window)
     return window
 
 
-def full_elements(persons: int, canaries: int = 1) -> int:
-    """Elements that a full import sends: the persons, the canaries, and padding to whole chunks."""
-    return -(-(persons + canaries) // CHUNK) * CHUNK
+def _in_order(rows: Iterable[Person | Refused], report: Report) -> Iterator[Person]:
+    """The rows that can be read; the others, and numbers that cannot be used, are counted."""
+    for row in rows:
+        report.rows += 1
+        for fault in (row,) if isinstance(row, Refused) else row.faults:
+            report.refuse(fault)
+        if isinstance(row, Person):
+            yield row
 
 
-def change_elements(persons: int) -> int:
+def _left_out(row: Person, numbers: Sequence[bytes], ended_before: int) -> LeftOut | None:
+    if row.secret:
+        return LeftOut.MARKED
+    if row.end_month < ended_before:
+        return LeftOut.ENDED
+    return None if numbers else LeftOut.OTHER_KIND
+
+
+def full_elements(numbers: int, canaries: int = 1) -> int:
+    """Elements that a full import sends: the numbers of all kinds, the canaries, and padding to whole chunks."""
+    return -(-(numbers + canaries) // CHUNK) * CHUNK
+
+
+def change_elements(numbers: int) -> int:
     """Elements that a file of changes sends: a power of two, at least 16 (protocol section 5, step 5)."""
-    return max(SMALLEST_CHANGE, 1 << max(persons - 1, 0).bit_length())
+    return max(SMALLEST_CHANGE, 1 << max(numbers - 1, 0).bit_length())
 
 
 def full_chunks(all_windows: Iterable[Window], purpose: str, seed: bytes, canaries: Sequence[bytes]) -> Iterator[Chunk]:

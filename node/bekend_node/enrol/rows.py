@@ -37,20 +37,25 @@ class ImportFaultError(MalformedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """One accepted row: canonical identifier bytes, month of the end (0 = remove), line in the file."""
-
-    canonical: bytes
-    end_month: int
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
 class Refused:
-    """One row that is left out, and why; never what stood there."""
+    """One row, or one number in it, that is left out, and why; never what stood there."""
 
     line: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One accepted row: canonical identifiers (kind ":" value), month of the end (0 = remove), line in the file.
+
+    `secret`: marked as shielded by default. `faults` are further numbers of the row that cannot be used.
+    """
+
+    canonicals: tuple[bytes, ...]
+    end_month: int
+    line: int
+    secret: bool = False
+    faults: tuple[Refused, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,8 @@ class _Layout:
 
     rules: RowRules
     width: int
-    identifier: int
+    numbers: tuple[tuple[str, int], ...]
+    """Kind of identifier, and where it stands."""
     end: int | None
     last_involved: int | None
     change: int | None
@@ -185,16 +191,16 @@ class _Layout:
                 )
             return header.index(name)
 
-        identifier = place(columns.identifier)
-        assert identifier is not None
+        found = {kind: place(name) for kind, name in rules.mapping.numbers.items()}
+        numbers = tuple((kind, at) for kind, at in found.items() if at is not None)
         if rules.changes and columns.change is None:
             raise ImportFaultError(path, 1, "the mapping names no `change` column", "Add it, with + and - in the file.")
         default = month_number(rules.as_of.isoformat()[:7]) + rules.registration_months
         change = place(columns.change) if rules.changes else None
         if rules.shielding:
-            return cls(rules, len(header), identifier, None, None, change, None, NEVER_ENDS)
+            return cls(rules, len(header), numbers, None, None, change, None, NEVER_ENDS)
         end, last_involved, secret = map(place, (columns.end, columns.last_involved, columns.secret))
-        return cls(rules, len(header), identifier, end, last_involved, change, secret, default)
+        return cls(rules, len(header), numbers, end, last_involved, change, secret, default)
 
     def read(self, fields: list[str] | None, line: int) -> Person | Refused:
         if fields is None:
@@ -202,16 +208,30 @@ class _Layout:
         if len(fields) != self.width:
             return Refused(line, f"{len(fields)} fields where the first line has {self.width}")
         try:
-            identifier = parse_identifier(self.rules.mapping.identifier_kind, fields[self.identifier])
             added = True if self.change is None else _CHANGES[fields[self.change].strip()]
-            month = self._end(fields) if added and not self._is_secret(fields) else 0
-        except InvalidIdentifier as fault:
-            return Refused(line, str(fault))
+            secret = self._is_secret(fields)
+            month = self._end(fields) if added and not secret else 0
         except KeyError:
             return Refused(line, "the change is not + or -")
         except ValueError:
             return Refused(line, "a date is not written as 2026-11-21 or 21-11-2026")
-        return Person(identifier.canonical, month, line)
+        canonicals, faults = self._identifiers(fields, line)
+        return Person(canonicals, month, line, secret, faults) if canonicals else faults[0]
+
+    def _identifiers(self, fields: list[str], line: int) -> tuple[tuple[bytes, ...], tuple[Refused, ...]]:
+        """Every number of the row, and what is wrong with those that cannot be used. At least one of the two."""
+        found, faults = [], []
+        for kind, at in self.numbers:
+            # Of several kinds a person may lack some.
+            if len(self.numbers) > 1 and not fields[at].strip():
+                continue
+            try:
+                found.append(parse_identifier(kind, fields[at]).canonical)
+            except InvalidIdentifier as fault:
+                faults.append(Refused(line, str(fault)))
+        if not found and not faults:
+            faults.append(Refused(line, "the row holds no number of any kind"))
+        return tuple(found), tuple(faults)
 
     def _is_secret(self, fields: list[str]) -> bool:
         return self.secret is not None and fields[self.secret].strip().lower() not in _NOT_SECRET
@@ -235,7 +255,7 @@ def _date(text: str) -> date:
 def _delimiter(path: Path, header: str, mapping: Mapping) -> str:
     if mapping.delimiter:
         return "\t" if mapping.delimiter == "tab" else mapping.delimiter
-    wanted = mapping.columns.identifier
+    wanted = next(iter(mapping.numbers.values()))
     fitting = [mark for mark in _DELIMITERS if wanted in _split(path, header, mark)]
     if not fitting:
         mark = max(_DELIMITERS, key=header.count)

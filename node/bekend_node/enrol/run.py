@@ -19,6 +19,7 @@ from bekend_proto.channel import LABEL_ENROLMENT, sign_message
 from bekend_proto.clock import Clock, day_of, milliseconds, month_of
 from bekend_proto.errors import KeysError, RefusedError
 from bekend_proto.logs import log
+from bekend_proto.octets import blake
 from bekend_proto.oprf import KeyPair
 from bekend_proto.v1 import broker_pb2_grpc, signed_pb2
 
@@ -52,12 +53,15 @@ class GuardError(RefusedError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where the persons come from: windows that can be read twice, the same both times."""
+    """Where the persons come from: windows that can be read twice, the same both times.
 
-    read: Callable[[plan.Report], Iterator[plan.Window]]
+    `kinds`: those by which it names persons.
+    """
+
+    read: Callable[[plan.Report, plan.Selection], Iterator[plan.Window]]
     fingerprint: bytes
     changes: bool
-    kind: str
+    kinds: frozenset[str]
     fingerprint_now: Callable[[], bytes] | None = None
     """Of what would be read now; None where nothing can change meanwhile."""
 
@@ -72,6 +76,38 @@ class Task:
     confirm_shrink: bool = False
     whole: bool = False
     """Whether changes to `afgeschermd` name all who are shielded: then they may begin a list."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of a list that counts, and its windows, to send."""
+
+    selection: plan.Selection
+    report: plan.Report
+    windows: plan.Windows
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a list holds, read once for each selection: in all, and per purpose what counts there."""
+
+    in_all: Read
+    read: Mapping[str, Read]
+
+    @property
+    def whole(self) -> plan.Report:
+        """What was read for whichever purpose."""
+        return self.in_all.report
+
+    def merged_at_last(self, fresh: Sequence[Generation]) -> None:
+        """Take off what was merged over windows, which is known when the files are written."""
+        for one in fresh:
+            report = self.read[one.purpose].report
+            more = report.numbers[one.kind] - one.persons
+            report.numbers[one.kind] = one.persons
+            if len(self.read[one.purpose].selection.kinds) == 1:
+                report.persons -= more
+                report.merged += more
 
 
 @dataclass(frozen=True)
@@ -97,53 +133,57 @@ class Enroller:
         with locked(self.config.data, register_lock(task.register), wait=False):
             with locked(self.config.data, SWITCH):
                 self.registers.sweep()
-            purposes = self._purposes(task, source)
-            report, windows = self._survey(task, source)
-            work = self._open_import(task, source, purposes)
-            await self._send(task, source, work, report, windows)
+            survey = self._survey(task, source)
+            work = self._open_import(task, source, survey)
+            await self._send(task, source, work, survey)
             self._guard_file(source)
             with locked(self.config.data, SWITCH):
-                self._switch(task, source, work, report)
-            return report
+                self._switch(task, source, work, survey)
+            return survey.whole
 
     # --- before anything is sent
 
-    def _purposes(self, task: Task, source: Source) -> list[str]:
+    def _selections(self, task: Task, source: Source) -> dict[str, plan.Selection]:
+        """What of the list counts for each purpose that the register is enrolled for."""
         purposes = self.rules.purposes_of(task.register)
         if not purposes:
             raise GuardError(
                 "register", f"no purpose that {self.config.oin} answers names the register {task.register!r}"
             )
-        fitting = [it for it in purposes if source.kind in self.rules.covenant.purposes[it].kinds]
+        kinds = {purpose: self.rules.kinds_of(purpose) & source.kinds for purpose in sorted(purposes)}
+        fitting = {purpose: plan.Selection(found) for purpose, found in kinds.items() if found}
         for purpose in purposes:
             if purpose not in fitting and (task.register != SHIELDED or not fitting):
-                raise GuardError(
-                    "kind", f"{purpose} does not admit identifiers of kind {source.kind}: see its covenant"
-                )
+                named = ", ".join(sorted(source.kinds))
+                raise GuardError("kind", f"{purpose} does not admit identifiers of kind {named}: see its covenant")
         if source.changes:
             self._guard_changes(task, fitting)
-        return sorted(fitting)
+        return fitting
 
-    def _guard_changes(self, task: Task, purposes: Sequence[str]) -> None:
+    def _guard_changes(self, task: Task, selections: Mapping[str, plan.Selection]) -> None:
         """Changes need a list to change. That of `afgeschermd` may begin with them, unless somebody would be lost."""
-        missing = sorted(set(purposes) - {g.purpose for g in self._in_service(task)})
+        here = {(g.purpose, g.kind) for g in self._in_service(task)}
+        missing = sorted({purpose for purpose, kind in _parts(selections) if (purpose, kind) not in here})
         if not missing or (task.register == SHIELDED and (task.whole or not self.registers.is_shielding())):
             return
         if task.register == SHIELDED:
             raise GuardError(
                 "changes",
-                f"{', '.join(missing)} has no list of {SHIELDED} in {task.epoch} yet, and others are shielded already: "
+                f"{', '.join(missing)} has no list of {SHIELDED} in {task.epoch} yet by every kind of number that was "
+                "given, and others are shielded already: "
                 "give all of them at once, with `bekend node shield --all` or a full import",
             )
-        raise GuardError("changes", f"import the whole register first: {', '.join(missing)} has none yet")
+        raise GuardError(
+            "changes",
+            f"import the whole register first: {', '.join(missing)} has none by every kind that is mapped",
+        )
 
-    def _survey(self, task: Task, source: Source) -> tuple[plan.Report, plan.Windows]:
-        """Read everything once; what was read, and the windows to send: from memory when one holds all of them."""
-        report = plan.Report()
-        only: list[plan.Window] = []
-        for number, window in enumerate(source.read(report)):
-            only = [window] if number == 0 else []
-            self.progress("check", report.rows, 0)
+    def _survey(self, task: Task, source: Source) -> "Survey":
+        selections = self._selections(task, source)
+        every = plan.Selection(frozenset(kind for _, kind in _parts(selections)))
+        read = {one: self._read_once(source, one) for one in {every, *selections.values()}}
+        survey = Survey(read[every], {purpose: read[one] for purpose, one in selections.items()})
+        report = survey.whole
         limit = max(REFUSED_PERSONS, report.rows * self.config.max_refused_percent / 100)
         if report.refused > limit:
             raise GuardError(
@@ -152,8 +192,19 @@ class Enroller:
                 + "; ".join(f"line {one.line}: {one.reason}" for one in report.lines[:5]),
             )
         if not source.changes:
-            self._guard_shrinking(task, report.persons)
-        return report, partial(iter, only) if only else partial(source.read, plan.Report())
+            counts = {(p, kind): survey.read[p].report.numbers[kind] for p, kind in _parts(selections)}
+            self._guard_shrinking(task, counts)
+        return survey
+
+    def _read_once(self, source: Source, selection: plan.Selection) -> "Read":
+        """Read everything once; the windows to send come from memory when one holds all of them."""
+        report = plan.Report()
+        only: list[plan.Window] = []
+        for number, window in enumerate(source.read(report, selection)):
+            only = [window] if number == 0 else []
+            self.progress("check", report.rows, 0)
+        again = partial(iter, only) if only else partial(source.read, plan.Report(), selection)
+        return Read(selection, report, again)
 
     def _guard_file(self, source: Source) -> None:
         """Large files are read again for each purpose: one that was written meanwhile would lose persons in silence."""
@@ -163,49 +214,56 @@ class Enroller:
                 "the file changed while it was read: nothing was changed, run again with one that stays as it is",
             )
 
-    def _guard_shrinking(self, task: Task, persons: int) -> None:
+    def _guard_shrinking(self, task: Task, counts: Mapping[tuple[str, str], int]) -> None:
+        """`counts`: persons per purpose and kind of identifier; of a kind that is not among them there are none."""
         if task.confirm_shrink:
             return
         same = [g for g in self.registers.generations() if g.register == task.register]
-        if not same:
-            return
-        newest = max(same, key=lambda g: g.imported_at)
-        allowed = max(newest.persons * SHRINK_PERCENT // 100, SHRINK_PERSONS)
-        if newest.persons - persons > allowed:
-            raise GuardError(
-                "shrink",
-                f"the register {task.register} would shrink from {newest.persons} to {persons} persons: "
-                "is the export complete? If it is, run again with --confirm-shrink",
-            )
+        for purpose in sorted({purpose for purpose, _ in counts}):
+            for old in _newest([g for g in same if g.purpose == purpose]):
+                persons = counts.get((purpose, old.kind), 0)
+                allowed = max(old.persons * SHRINK_PERCENT // 100, SHRINK_PERSONS)
+                if old.persons - persons > allowed and old.kind in self.rules.kinds_of(purpose):
+                    raise GuardError(
+                        "shrink",
+                        f"the register {task.register} would shrink from {old.persons} to {persons} persons by "
+                        f"{old.kind}: is the export complete? If it is, run again with --confirm-shrink",
+                    )
 
-    def _open_import(self, task: Task, source: Source, purposes: Sequence[str]) -> Import:
-        found = self.registers.find_import(task.register, task.epoch, source.fingerprint)
-        if found is not None and sorted(found.import_ids) == list(purposes):
+    def _open_import(self, task: Task, source: Source, survey: "Survey") -> Import:
+        # What is sent follows from the source and from what counts of it.
+        counted = repr([(p, sorted(one.selection.kinds)) for p, one in survey.read.items()]).encode()
+        fingerprint = blake(32, b"bekend1-selected", counted, source.fingerprint)
+        found = self.registers.find_import(task.register, task.epoch, fingerprint)
+        if found is not None:
             return found
-        ids = {purpose: secrets.token_bytes(16) for purpose in purposes}
+        ids = {purpose: secrets.token_bytes(16) for purpose in survey.read}
         seed = secrets.token_bytes(32)
-        return self.registers.start_import(task.register, task.epoch, source.fingerprint, seed, ids)
+        return self.registers.start_import(task.register, task.epoch, fingerprint, seed, ids)
 
     # --- sending
 
-    async def _send(self, task: Task, source: Source, work: Import, report: plan.Report, windows: plan.Windows) -> None:
+    async def _send(self, task: Task, source: Source, work: Import, survey: "Survey") -> None:
         """Purpose by purpose: one stream at a time."""
-        persons = report.persons
-        elements = (
-            plan.change_elements(persons)
-            if source.changes
-            else plan.full_elements(persons, len(self.config.canary_identifiers))
-        )
-        each = -(-elements // plan.CHUNK)
-        pipeline = _Pipeline(self, task, work, total=each * len(work.import_ids))
+        elements = {purpose: self._elements(source, read.report) for purpose, read in survey.read.items()}
+        chunks = {purpose: -(-count // plan.CHUNK) for purpose, count in elements.items()}
+        pipeline = _Pipeline(self, task, work, total=sum(chunks.values()))
         for purpose, import_id in sorted(work.import_ids.items()):
             done = self.registers.staged_chunks(work.id, purpose)
             pipeline.count(len(done))
-            if len(done) == each:
+            if len(done) == chunks[purpose]:
                 continue
-            async with EnrolLine(self.stub, self._enrolment(task, source, purpose, import_id, elements)) as line:
-                chunks = self._chunks(source, windows(), work, purpose)
-                await pipeline.run(line, (chunk for chunk in chunks if chunk.index not in done))
+            enrolment = self._enrolment(task, source, purpose, import_id, elements[purpose])
+            async with EnrolLine(self.stub, enrolment) as line:
+                planned = self._chunks(source, survey.read[purpose].windows(), work, purpose)
+                await pipeline.run(line, (chunk for chunk in planned if chunk.index not in done))
+
+    def _elements(self, source: Source, report: plan.Report) -> int:
+        """How many the broker evaluates for one purpose: of all kinds together, so that it tells nothing of them."""
+        numbers = report.numbers.total()
+        if source.changes:
+            return plan.change_elements(numbers)
+        return plan.full_elements(numbers, len(self.config.canary_identifiers))
 
     def _chunks(
         self, source: Source, windows: Iterator[plan.Window], work: Import, purpose: str
@@ -251,17 +309,17 @@ class Enroller:
 
     # --- the switch
 
-    def _switch(self, task: Task, source: Source, work: Import, report: plan.Report) -> None:
+    def _switch(self, task: Task, source: Source, work: Import, survey: "Survey") -> None:
         now = self.clock.now()
         fresh: list[Generation] = []
-        canaries: dict[str, bytes] = {}
         number = self.registers.next_file()
-        old = {g.purpose: g for g in self._in_service(task)}
-        for at, purpose in enumerate(sorted(work.import_ids)):
-            self.progress("store", at, len(work.import_ids))
-            records = staged_sorted(self.registers, work.id, purpose, report.persons)
+        old = {(g.purpose, g.kind): g for g in self._in_service(task)}
+        parts = _parts({purpose: read.selection for purpose, read in survey.read.items()})
+        for at, (purpose, kind) in enumerate(parts):
+            self.progress("store", at, len(parts))
+            records = staged_sorted(self.registers, work.id, purpose, kind, survey.read[purpose].report.numbers[kind])
             if source.changes:
-                before = old.get(purpose)
+                before = old.get((purpose, kind))
                 records = apply_changes(pseudonym_file.read(self.registers.file(before.id)) if before else (), records)
             file = self.registers.file(number + at)
             persons = pseudonym_file.write(file, records)
@@ -274,14 +332,15 @@ class Enroller:
                     as_of=task.as_of,
                     imported_at=int(now.timestamp()),
                     persons=persons,
-                    kind=source.kind,
+                    kind=kind,
                 )
             )
-            if (canary := self.registers.staged_canary(work.id, purpose)) is not None:
-                canaries[purpose] = canary
+        staged = {purpose: self.registers.staged_canary(work.id, purpose) for purpose in work.import_ids}
+        canaries = {purpose: canary for purpose, canary in staged.items() if canary is not None}
+        kept = {part: before.persons for part, before in old.items()} if source.changes else {}
         try:
             # What was merged over windows is known only now; the staged chunks stay for a confirmed second run.
-            self._guard_shrinking(task, max(generation.persons for generation in fresh))
+            self._guard_shrinking(task, kept | {(one.purpose, one.kind): one.persons for one in fresh})
             self._guard_canary(task, canaries)
         except GuardError:
             for generation in fresh:
@@ -289,15 +348,14 @@ class Enroller:
             raise
         self.progress("store", len(fresh), len(fresh))
         if not source.changes:
-            report.merged += report.persons - fresh[0].persons
-            report.persons = fresh[0].persons
+            survey.merged_at_last(fresh)
         self.registers.switch(task.register, task.epoch, fresh, canaries, work.id, full=not source.changes)
         log(
             logs.REGISTER_SWITCHED,
             register=task.register,
             epoch=task.epoch,
             as_of=task.as_of.isoformat(),
-            purposes=len(fresh),
+            purposes=len(work.import_ids),
         )
 
     def _guard_canary(self, task: Task, canaries: Mapping[str, bytes]) -> None:
@@ -366,12 +424,12 @@ class _Pipeline:
         pseudonyms = await loop.run_in_executor(enroller.executor, finish)
         canaries = {which: pseudonyms[at] for at, which in chunk.canaries.items()}
         # Sorted before it touches the disk: the order in which they were sent is nobody's business.
-        records = sorted(
-            pseudonym_file.record(pseudonym, month)
-            for at, (pseudonym, (_, month)) in enumerate(zip(pseudonyms, chunk.persons, strict=True))
-            if at not in chunk.canaries
-        )
-        await enroller.registers.stage(self.work.id, purpose, chunk.index, b"".join(records), canaries)
+        records: dict[str, list[bytes]] = {}
+        for at, (pseudonym, (canonical, month)) in enumerate(zip(pseudonyms, chunk.persons, strict=True)):
+            if at not in chunk.canaries:
+                records.setdefault(plan.kind_of(canonical), []).append(pseudonym_file.record(pseudonym, month))
+        joined = {kind: b"".join(sorted(found)) for kind, found in records.items()}
+        await enroller.registers.stage(self.work.id, purpose, chunk.index, joined, canaries)
         self.count(1)
 
 
@@ -381,18 +439,29 @@ def file_source(
     """A CSV as the source of an import. Raises ImportFaultError when it cannot be read."""
     this_month = month_number(month_of(now))
 
-    def read(report: plan.Report) -> Iterator[plan.Window]:
+    def read(report: plan.Report, selection: plan.Selection) -> Iterator[plan.Window]:
         rows = read_rows(path, rules)
         if rules.changes:
-            yield plan.changes_window(path, rows, report)
+            yield plan.changes_window(path, rows, report, selection)
         else:
-            yield from plan.windows(rows, report, ended_before=this_month)
+            yield from plan.windows(rows, report, selection, ended_before=this_month)
 
     # Everything that fixes what is sent: another file, mapping, date or canary is another import.
     settings = f"{mapping_digest} {rules.changes} {rules.as_of} {this_month} {rules.registration_months}".encode()
     key = crypto.fingerprint_key(keys.state, settings + canaries)
     again = partial(fingerprint, path, key)
-    return Source(read, again(), rules.changes, rules.mapping.identifier_kind, again)
+    return Source(read, again(), rules.changes, rules.mapping.kinds, again)
+
+
+def _parts(selections: Mapping[str, plan.Selection]) -> list[tuple[str, str]]:
+    """Purpose and kind of identifier of every generation that an import makes, in a fixed order."""
+    return [(purpose, kind) for purpose in sorted(selections) for kind in sorted(selections[purpose].kinds)]
+
+
+def _newest(generations: Sequence[Generation]) -> list[Generation]:
+    """Those of the epoch that was imported last: one per kind of identifier."""
+    epoch = max(generations, key=lambda g: g.imported_at).epoch if generations else ""
+    return [g for g in generations if g.epoch == epoch]
 
 
 def check_as_of(as_of: date, now: datetime) -> date:

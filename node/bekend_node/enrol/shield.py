@@ -15,13 +15,15 @@ from bekend_node.pseudonym_file import NEVER_ENDS
 
 
 def shield_source(persons: Sequence[Identifier], *, lift: bool) -> Source:
-    """These persons, as additions to (or, with `lift`, removals from) `afgeschermd`. All of one kind."""
+    """These persons, as additions to (or, with `lift`, removals from) `afgeschermd`."""
     window = {person.canonical: 0 if lift else NEVER_ENDS for person in persons}
 
-    def read(report: plan.Report) -> Iterator[plan.Window]:
-        report.rows, report.persons = len(persons), len(window)
+    def read(report: plan.Report, selection: plan.Selection) -> Iterator[plan.Window]:
+        chosen = {one: month for one, month in window.items() if plan.kind_of(one) in selection.kinds}
+        report.rows, report.persons = len(persons), len(chosen)
         report.merged = len(persons) - len(window)
-        yield window
+        report.numbers.update(map(plan.kind_of, chosen))
+        yield chosen
 
     # A fresh fingerprint: an interrupted shielding is typed again, nothing of it is kept to go on with.
-    return Source(read, secrets.token_bytes(32), changes=True, kind=persons[0].kind)
+    return Source(read, secrets.token_bytes(32), changes=True, kinds=frozenset(person.kind for person in persons))
