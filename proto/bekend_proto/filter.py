@@ -21,7 +21,7 @@ from typing import Self
 
 from bekend_proto.errors import MalformedError
 from bekend_proto.octets import i2osp, lp
-from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, KIND_CLASS_POSSIBLE, FetchOrder, FilterHeader, KindClass
+from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, FetchOrder, FilterHeader, KindClass
 
 TAG_LENGTH = 8
 """Octets of a tag: false hits stay below 5e-13 at five million tags (protocol section 12)."""
@@ -35,13 +35,9 @@ _WINDOW = 1 << 16
 def class_of_filter(message: FetchOrder | FilterHeader) -> "KindClass.ValueType":
     """Which questions the filter answers that is ordered, or that a header stands in front of.
 
-    Absent is certain, and the only way to say so. Raises MalformedError for any other value than possible.
+    Absent is certain, and the only way to say so: a message that says it otherwise is not parsed (`shape.py`).
     """
-    if not message.kind_class:
-        return KIND_CLASS_CERTAIN
-    if message.kind_class != KIND_CLASS_POSSIBLE:
-        raise MalformedError("the filter of the certain kinds is named by leaving its class out")
-    return KIND_CLASS_POSSIBLE
+    return message.kind_class or KIND_CLASS_CERTAIN
 
 
 def tag_context(source: str, purpose: str, version: int) -> bytes:

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from bekend_proto.errors import MalformedError
+from bekend_proto.v1.signed_pb2 import KIND_CLASS_POSSIBLE
 
 _LENGTHS: dict[str, int] = {
     "begin_id": 16,
@@ -55,6 +56,12 @@ MAX_SOURCES = 400
 question reach. All gemeenten of the country and the partners beside them are 381.
 """
 
+_ABSENT: dict[str, frozenset[int]] = {
+    "FetchOrder.kind_class": frozenset({0, KIND_CLASS_POSSIBLE}),
+    "FilterHeader.kind_class": frozenset({0, KIND_CLASS_POSSIBLE}),
+}
+"""Enumerations of which absence is a value, that is then written in no other way: the certain class of a filter."""
+
 MAX_PERSONS = 8
 """Persons in one Begin, Question or Answer."""
 
@@ -68,7 +75,8 @@ _Rule = Callable[[str, Any], None]
 def check_shape(message: Message) -> None:
     """Raises MalformedError when a field of a signed payload has a length that no sender gives it, or no value.
 
-    Of an enumeration, zero and the numbers that this version does not know are no values.
+    Of an enumeration, zero (but where absence says something) and the numbers that this version does not know are no
+    values.
     """
     for name, rule in _rules_of(message.DESCRIPTOR):
         rule(name, getattr(message, name))
@@ -88,7 +96,8 @@ def _rules_of(descriptor: Descriptor) -> tuple[tuple[str, _Rule], ...]:
         if name == "on_behalf_of":
             found.append((name, _check_on_behalf_of))
         if field.enum_type is not None:
-            found.append((name, partial(_check_value, frozenset(field.enum_type.values_by_number) - {0})))
+            known = frozenset(field.enum_type.values_by_number) - {0}
+            found.append((name, partial(_check_value, _ABSENT.get(f"{descriptor.name}.{name}", known))))
     return tuple(found)
 
 

@@ -1,5 +1,7 @@
 """Signatures and channel: who said it, to whom, once, and in one encoding."""
 
+from typing import Any
+
 import pytest
 from bekend_proto import channel, group
 from bekend_proto.channel import OpenChannel, RequesterChannel, respond
@@ -178,6 +180,25 @@ def test_must_09_each_field_has_one_length(field: str, value: object) -> None:
     setattr(message, field, value)
     with pytest.raises(MalformedError):
         channel.parse_strict(pb.Question, encoded(message))
+
+
+def order(**more: Any) -> pb.FetchOrder:
+    return pb.FetchOrder(
+        protocol_version=1, fetch_id=bytes(16), requester=REQUESTER, source=SOURCE, purpose="demo/doel",
+        covenant_hash=bytes(32), requester_manifest=1, time=1, x25519=bytes(32), mlkem=bytes(1184), **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind_class", [0, pb.KIND_CLASS_POSSIBLE])
+def test_an_order_names_the_class_of_its_filter_or_leaves_it_out(kind_class: "pb.KindClass.ValueType") -> None:
+    sent = order(kind_class=kind_class)
+    assert channel.parse_strict(pb.FetchOrder, encoded(sent)) == sent
+
+
+@pytest.mark.parametrize("kind_class", [pb.KIND_CLASS_CERTAIN, 7])
+def test_the_class_of_a_filter_is_written_in_one_way(kind_class: "pb.KindClass.ValueType") -> None:
+    with pytest.raises(MalformedError):
+        channel.parse_strict(pb.FetchOrder, encoded(order(kind_class=kind_class)))
 
 
 @pytest.mark.parametrize("elements", [[], [bytes(31)], [bytes(32)] * 9])

@@ -131,9 +131,3 @@ def test_a_filter_is_that_of_the_certain_kinds_unless_it_says_possible(
 ) -> None:
     assert class_of_filter(message()) == signed_pb2.KIND_CLASS_CERTAIN
     assert class_of_filter(message(kind_class=signed_pb2.KIND_CLASS_POSSIBLE)) == signed_pb2.KIND_CLASS_POSSIBLE
-
-
-@pytest.mark.parametrize("value", [signed_pb2.KIND_CLASS_CERTAIN, 3, -1])
-def test_the_class_of_a_filter_is_written_in_one_way(value: int) -> None:
-    with pytest.raises(MalformedError):
-        class_of_filter(signed_pb2.FetchOrder(kind_class=value))  # type: ignore[arg-type]
