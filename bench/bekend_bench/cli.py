@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,11 +15,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exce
 EPILOG = """
 **Examples**
 
-    bekend bench                          under eight minutes on two cores
+    bekend bench                          a quarter of an hour on two cores
 
     bekend bench --only rebuild           one part, beside the floor
 
     bekend bench --json > bench.json      one object, for scripts and plots
+
+    bekend bench --against bench/results/before.json      the table before and after, with the peers
 
 **Exit codes**: 0 everything was measured, also where a bar is missed; 1 a process failed or a partner did not answer;
 130 Ctrl-C.
@@ -37,6 +40,7 @@ class Part(StrEnum):
     RECOVERY = "recovery"
     RELEASE = "release"
     PAGE = "page"
+    PEERS = "peers"
 
 
 @app.command(epilog=EPILOG)
@@ -46,6 +50,9 @@ def bench(
     full: Annotated[
         bool, typer.Option(help="Enrol a million persons at each large source instead of filling its store: an hour.")
     ] = False,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A report of before (--json): print before and after.")
+    ] = None,
     only: Annotated[list[Part] | None, typer.Option(help="Measure this part alone; may be repeated.")] = None,
 ) -> None:
     """Measure this machine against the floor of the protocol: enrolment, filters, lookups, storage, release, pages.
@@ -53,8 +60,15 @@ def bench(
     The floor is every operation that the protocol prescribes, at the raw speed of its library, measured in the same
     run. Keep the machine idle meanwhile: what else runs is measured along.
     """
-    from bekend_bench.run import Failed, run  # noqa: PLC0415 - gRPC and libsodium load only when a bench runs
+    # gRPC and libsodium load only when a bench runs.
+    from bekend_bench import compare, results  # noqa: PLC0415
+    from bekend_bench.run import Failed, run  # noqa: PLC0415
 
+    try:
+        before = results.load(against) if against else None
+    except (OSError, ValueError) as fault:
+        sys.stderr.write(f"bekend bench: {fault}\n")
+        raise typer.Exit(1) from None
     # Ctrl-C and a supervisor's SIGTERM both unwind, so that no process stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
@@ -67,4 +81,7 @@ def bench(
     except Failed as fault:
         sys.stderr.write(f"bekend bench: {fault}\n")
         raise typer.Exit(1) from None
-    sys.stdout.write(json.dumps(report.to_json()) + "\n" if as_json else report.markdown())
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_json(), indent=1) + "\n")
+    else:
+        sys.stdout.write(compare.markdown(before, results.of_report(report)) if before else report.markdown())

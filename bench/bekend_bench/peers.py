@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +27,13 @@ from bekend_deploy.pki import Authority
 from bekend_proto.clock import SystemClock
 
 from bekend_bench import machine, peer_plain
-from bekend_bench.figures import median, number
+from bekend_bench.figures import Figure, median, number
 from bekend_bench.ground import GROUP, REQUESTER, Ground, ground
 from bekend_bench.lookups import Officer
 from bekend_bench.report import table
 
+PART: Final = "peers"
+PERSONS: Final = 20_000
 PACKAGE: Final = "openmined-psi==2.0.6"
 QUESTIONS: Final = 60
 _INSTALL_SECONDS: Final = 300
@@ -210,18 +212,33 @@ def markdown(costs: list[Cost], left_out: str | None, persons: int) -> str:
     return "\n".join([*lines, *(["", f"Left out: {left_out}"] if left_out else []), ""])
 
 
+def measure(say: Callable[[str], None], persons: int = PERSONS) -> Iterator[Figure]:
+    """All ways as figures of a report: what a peer does, under the same words."""
+    costs, left_out = measure_all(persons)
+    if left_out:
+        say(f"  left out: {left_out}")
+    for one in costs:
+        yield Figure(PART, f"{one.way}: set up, persons a second", persons / one.set_up, "persons/s")
+        yield Figure(PART, f"{one.way}: one person more", one.change, "s")
+        yield Figure(PART, f"{one.way}: a question", one.question * 1e3, "ms")
+        yield Figure(PART, f"{one.way}: travels per question", one.travels, "octets")
+        yield Figure(PART, f"{one.way}: requester holds, {GROUP} partners of {persons:,}", one.holds, "octets")
+
+
+def measure_all(persons: int) -> tuple[list[Cost], str | None]:
+    """Every way, bekend first, and why one is left out."""
+    costs = [bekend(persons), plain(persons)]
+    found = psi(persons)
+    return ([*costs, found], None) if isinstance(found, Cost) else (costs, found)
+
+
 def main(
-    persons: Annotated[int, typer.Option(help="Persons at each of the six partners.")] = 20_000,
+    persons: Annotated[int, typer.Option(help="Persons at each of the six partners.")] = PERSONS,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Measure bekend beside its peers."""
-    costs, left_out = [bekend(persons), plain(persons)], None
-    match psi(persons):
-        case str() as reason:
-            left_out = reason
-        case Cost() as cost:
-            costs.append(cost)
+    costs, left_out = measure_all(persons)
     if as_json:
         sys.stdout.write(json.dumps({"costs": [asdict(one) for one in costs], "left_out": left_out}) + "\n")
     else:

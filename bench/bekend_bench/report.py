@@ -43,8 +43,6 @@ class Report:
 
     def markdown(self) -> str:
         """Two tables: the figures with their bars, and the floor."""
-        facts = ", ".join(f"{name} {value}" for name, value in self.machine.items())
-        others = ", ".join(f"{stage} {share:.0%}" for stage, share in self.others.items())
         figures = [
             (
                 one.part,
@@ -56,18 +54,34 @@ class Report:
             )
             for one in self.figures
         ]
-        floor = [(name.replace("_", " "), f"{number(cost)} us") for name, cost in self.floor.as_dict().items()]
         return "\n".join(
             (
-                f"Measured {self.began:%Y-%m-%d %H:%M} UTC in {self.seconds:.0f} s: {facts}.",
-                f"Share of the cores that other processes had meanwhile: {others}.",
+                *circumstances(self.began, self.seconds, self.machine, self.others),
                 "",
                 *table(("part", "what", "measured", "of floor", "bar", ""), figures),
                 "",
-                *table(("floor: one operation at the raw speed of its library", "time"), floor),
+                *floor_table(self.floor.as_dict()),
                 "",
             )
         )
+
+
+def circumstances(
+    began: datetime, seconds: float, machine: Mapping[str, str | int | float], others: Mapping[str, float]
+) -> list[str]:
+    """When, on what, and beside what else, as lines."""
+    facts = ", ".join(f"{name} {value}" for name, value in machine.items())
+    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in others.items())
+    return [
+        f"Measured {began:%Y-%m-%d %H:%M} UTC in {seconds:.0f} s: {facts}.",
+        f"Share of the cores that other processes had meanwhile: {shares}.",
+    ]
+
+
+def floor_table(costs: Mapping[str, float]) -> list[str]:
+    """The floor as a Markdown table, from microseconds."""
+    rows = [(name.replace("_", " "), f"{number(cost)} us") for name, cost in costs.items()]
+    return table(("floor: one operation at the raw speed of its library", "time"), rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

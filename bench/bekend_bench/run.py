@@ -16,6 +16,7 @@ from bekend_bench import (
     lookups,
     machine,
     page,
+    peers,
     rebuild,
     records,
     recovery,
@@ -39,6 +40,7 @@ PARTS = (
     recovery.PART,
     release.PART,
     page.PART,
+    peers.PART,
 )
 """What can be measured beside the floor, which always is."""
 ENROLLED, ENROLLED_MANY = 50_000, 200_000
@@ -154,6 +156,10 @@ def _page(work: Run) -> Iterator[Figure]:
         yield from page.measure(field, EFFORT)
 
 
+def _peers(work: Run) -> Iterator[Figure]:
+    yield from peers.measure(work.say)
+
+
 STAGES: tuple[tuple[str, frozenset[str], Callable[[Run], Iterator[Figure]]], ...] = (
     ("rebuild", frozenset({rebuild.PART}), _rebuild),
     ("enrolment", frozenset({enrolment.PART}), _enrolment),
@@ -165,5 +171,6 @@ STAGES: tuple[tuple[str, frozenset[str], Callable[[Run], Iterator[Figure]]], ...
     ("page", frozenset({page.PART}), _page),
     ("records", frozenset({records.PART}), _records),
     ("recovery", frozenset({recovery.PART}), _recovery),
+    ("peers", frozenset({peers.PART}), _peers),
 )
 """Name, the parts that need it, and what it measures: in this order."""
