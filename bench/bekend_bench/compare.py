@@ -76,7 +76,7 @@ def _row(before: Figure | None, one: Figure, after: Results) -> tuple[str, ...]:
         _share(one),
         one.bar.words(one.unit) if one.bar else "",
         {True: "met", False: "MISSED", None: ""}[one.met],
-        f"{peer[0]}: takes {number(peer[1])} times as long" if peer else "",
+        f"{number(peer[1])} times the time of {peer[0]}" if peer else "",
     )
 
 

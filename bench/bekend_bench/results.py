@@ -55,8 +55,12 @@ def load(path: Path) -> Results:
 
 
 def newest(folder: Path = FOLDER) -> Results:
-    """All reports of a folder but `before.json` as one: of a figure that was measured twice the newest counts."""
-    return joined(load(path) for path in sorted(folder.glob("*.json")) if path.name != BEFORE)
+    """All reports of a folder as one: of a figure that was measured twice the newest counts.
+
+    `before.json` counts only where there is no other. Raises ValueError for none.
+    """
+    paths = sorted(folder.glob("*.json"))
+    return joined(load(path) for path in [path for path in paths if path.name != BEFORE] or paths)
 
 
 def joined(reports: Iterable[Results]) -> Results:

@@ -1,0 +1,183 @@
+"""Pages that are made of results: that they are up to date, and that what they say follows from what was measured."""
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bekend_bench import compare, performance, results, sizing
+from bekend_bench.federations import ASSUMPTIONS, BROKER, FEDERATIONS, broker_cores, machines, marginal, steps
+from bekend_bench.figures import Figure, at_most
+from bekend_bench.results import NotMeasuredError, Results
+from bekend_bench.unit_costs import Cost, Line, unit_costs
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "bench" / "results"
+PEER = "openmined-psi: a question"
+
+
+@pytest.fixture(scope="module")
+def found() -> Results:
+    return results.newest(FOLDER)
+
+
+def put(found: Results, *figures: Figure) -> Results:
+    """These figures in the place of what was measured, or beside it."""
+    return replace(found, figures={**found.figures, **{(one.part, one.what): one for one in figures}})
+
+
+def write(folder: Path, name: str, began: str, *figures: dict[str, Any]) -> None:
+    tree = {"began": began, "seconds": 1.0, "machine": {"cores": 2}, "others": {}, "floor_us": {}, "figures": figures}
+    (folder / name).write_text(json.dumps(tree), encoding="utf-8")
+
+
+def figure(value: float) -> dict[str, Any]:
+    return {"part": "p", "what": "w", "value": value, "unit": "s", "ratio": None, "bar": None}
+
+
+def test_every_page_is_what_the_committed_reports_make_of_it() -> None:
+    for name, text in sizing.pages(FOLDER, ROOT).items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: run python -m bekend_bench.sizing"
+
+
+def test_every_plot_shows_what_the_committed_reports_make_of_it(found: Results, tmp_path: Path) -> None:
+    if not os.environ.get("REQUIRE_TOOLS"):
+        pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    drawn = sizing.plots(found, tmp_path)
+    committed = ROOT / "docs" / sizing.PLOTS
+    assert sorted(path.name for path in drawn) == sorted(path.name for path in committed.glob("*.svg"))
+    page = (ROOT / "docs" / "sizing.md").read_text(encoding="utf-8")
+    for path in drawn:
+        assert f"({sizing.PLOTS}/{path.name})" in page
+        # Another version draws another path for the same numbers: the words, and the number of points, stay.
+        assert _words(path) == _words(committed / path.name)
+
+
+def _words(path: Path) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8"))
+
+
+def test_a_page_follows_its_figures(found: Results) -> None:
+    costs = unit_costs(found)
+    line = costs.question[BROKER]
+    dearer = replace(costs, question={**costs.question, BROKER: Line(2 * line.fixed, 2 * line.each, line.points)})
+    for one in FEDERATIONS:
+        assert broker_cores(one, dearer) == pytest.approx(2 * broker_cores(one, costs))
+        before, after = ({step.what: step.comes_to for step in steps(one, it)} for it in (costs, dearer))
+        assert {what for what in before if before[what] != after[what]} == {
+            "cores that the broker keeps busy then",
+            "one question more costs at most, processors alone, eurocent",
+        }
+
+
+def test_every_assumption_stands_in_the_page_with_its_reason(found: Results) -> None:
+    page = sizing.page(found)
+    for one in ASSUMPTIONS:
+        assert one.name in page
+        assert one.why in page
+
+
+def test_what_was_not_measured_is_left_out_or_said(found: Results) -> None:
+    bare = replace(found, figures={name: one for name, one in found.figures.items() if one.unit != "octets/tag"})
+    assert "not measured" in sizing.page(bare)
+    with pytest.raises(NotMeasuredError, match="enrolment"):
+        sizing.page(replace(found, figures={n: one for n, one in found.figures.items() if one.part != "enrolment"}))
+
+
+def test_what_other_parts_measure_of_broker_and_wire_is_taken_in(found: Results) -> None:
+    more = put(
+        found,
+        Figure("broker", "1 replica, questions per second", 40, "questions/s"),
+        Figure("broker", "2 replicas, questions per second", 60, "questions/s"),
+        Figure("storage", "filter of 1,048,576 tags on the wire", 8.5, "octets/tag"),
+        Figure("many", "342 partners, p50", 900, "ms"),
+    )
+    costs = unit_costs(more)
+    assert costs.replicas == ((1, 40), (2, 60))
+    assert costs.latency.points[-1] == (342, 900)
+    page = sizing.page(more)
+    assert "questions per second against replicas" in page
+    assert "Mbit/s" in page
+    assert "| 342      | 900 ms " in page
+
+
+def test_the_line_goes_through_points_that_lie_on_one() -> None:
+    line = Line.through([(1, 5.0), (6, 15.0), (35, 73.0)])
+    assert line.fixed == pytest.approx(3)
+    assert line.each == pytest.approx(2)
+    assert line.at(342) == pytest.approx(687)
+    with pytest.raises(NotMeasuredError):
+        Line.through([(1, 5.0)])
+
+
+def test_a_question_to_more_partners_costs_more_and_the_country_needs_the_most_machines(found: Results) -> None:
+    costs = unit_costs(found)
+    assert marginal(1, costs) < marginal(6, costs) < marginal(35, costs) < marginal(342, costs)
+    counts = [machines(one, costs) for one in FEDERATIONS]
+    assert counts == sorted(counts)
+    assert FEDERATIONS[-1].nodes == 342 + 26 + 10 + 3
+
+
+def test_a_cost_says_which_figure_it_is() -> None:
+    assert Cost.of(Figure("p", "w", 3, "ms")) == Cost(3, "ms", "p: w")
+
+
+def test_of_a_figure_that_was_measured_twice_the_newest_counts(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", "2026-11-27T00:00:00+00:00", figure(2))
+    write(tmp_path, "b.json", "2026-11-26T00:00:00+00:00", figure(1), {**figure(7), "what": "x"})
+    write(tmp_path, results.BEFORE, "2026-11-28T00:00:00+00:00", figure(9))
+    found = results.newest(tmp_path)
+    assert (found.value("p", "w"), found.value("p", "x")) == (2, 7)
+    assert found.began.day == 27
+    with pytest.raises(NotMeasuredError, match="p: z"):
+        found.value("p", "z")
+
+
+def test_what_was_measured_before_counts_only_alone(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bekend bench --json"):
+        results.newest(tmp_path)
+    write(tmp_path, results.BEFORE, "2026-11-26T00:00:00+00:00", figure(9))
+    assert results.newest(tmp_path).value("p", "w") == 9
+
+
+def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"began": "2026-11-26"}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"x\.json is no report"):
+        results.load(tmp_path / "x.json")
+
+
+def test_the_table_has_before_after_the_floor_and_the_best_peer(found: Results) -> None:
+    now = put(
+        found,
+        Figure("lookups", "6 partners, p50", 20, "ms", 0.6, at_most(25)),
+        Figure("lookups", "6 partners, at once", 80, "lookups/s", 0.55),
+        Figure("peers", "bekend: a question", 20, "ms"),
+        Figure("peers", PEER, 5, "ms"),
+        Figure("peers", "HMAC and SQLite: a question", 4, "ms"),
+    )
+    before = {
+        ("lookups", "6 partners, p50"): Figure("lookups", "6 partners, p50", 40, "ms", 0.3),
+        ("lookups", "6 partners, at once"): Figure("lookups", "6 partners, at once", 40, "lookups/s", 0.2),
+    }
+    rows = {row[1]: row for row in compare.rows(before, now)}
+    assert rows["6 partners, p50"][2:] == (
+        *("40.0 ms", "20.0 ms", "2.00 times", "30%", "60%", "at most 25.0 ms", "met"),
+        "5.00 times the time of HMAC and SQLite",
+    )
+    assert rows["6 partners, at once"][4] == "2.00 times"
+    assert not any(row[0] == "peers" for row in rows.values())
+
+
+def test_the_peers_have_a_row_each_and_every_job_a_column(found: Results) -> None:
+    now = put(found, Figure("peers", "bekend: a question", 20, "ms"), Figure("peers", PEER, 5, "ms"))
+    table = performance.peers_table(now)
+    assert re.search(r"^\| bekend .*20\.0 ms", table, re.MULTILINE)
+    assert re.search(r"^\| openmined-psi .*5\.00 ms", table, re.MULTILINE)
+
+
+def test_a_page_without_marks_is_not_written() -> None:
+    with pytest.raises(NotMeasuredError, match="marks"):
+        performance.replaced("# A page\n", "text")
