@@ -94,7 +94,8 @@ class WebServer:
     async def start(self) -> None:
         """Listen: who connects from now on is served. Raises StorageError (with the remedy) when that cannot be."""
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # By its protocol's name: else asyncio does not know it for TCP, and a reply's last part waits 40 ms for an ACK.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(self._address)
