@@ -4,16 +4,25 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from bekend_node.ask.correcting import Report
+from bekend_node.ask.four_eyes import WAITS
+from bekend_node.rest.app import check_safe
+from bekend_node.store_decisions import Decisions
+from bekend_proto.clock import milliseconds
+from bekend_proto.errors import KeysError
 from joserfc.jwk import RSAKey
 
-from tests.support.asking import PERSON, ZVH_CASE, Stage
-from tests.support.case_system import token_of
-from tests.support.covenants import HAARLEM
-from tests.support.provider import TestProvider
-from tests.support.rest import WEIGHING, Here, facade, provider_of, refused
+from tests.support.asking import DIRECTOR, OTHER, PERSON, ZVH_CASE, Stage
+from tests.support.case_system import CaseSystem, token_of
+from tests.support.covenants import HAARLEM, VEILIG_THUIS
+from tests.support.eyes import FIRST, NOT, SECOND, EyesStage, four_eyes
+from tests.support.provider import CLIENT, TestProvider
+from tests.support.rest import WEIGHING, Here, config_of, facade, provider_of, refused
 
 Make = Callable[..., Here]
 
@@ -91,3 +100,228 @@ async def test_a_question_is_its_officers_alone(here: Here) -> None:
     reply = await here.post(here.system())
     for method, path in [("GET", ""), ("DELETE", ""), ("POST", "/verzending"), ("GET", "/bewijs")]:
         refused(await here.system("smit").ask(method, reply.headers["location"] + path), 404, "niet-gevonden")
+
+
+@pytest.fixture
+def eyes(make: Make) -> Here:
+    return make(EyesStage, four_eyes)
+
+
+async def waiting(here: Here, system: CaseSystem) -> str:
+    """The address of a question that a second officer must see first."""
+    reply = await here.post(system)
+    assert (reply.status_code, reply.json()["status"]) == (201, "wacht-op-tweede-collega")
+    assert reply.headers["retry-after"] == "30"
+    assert here.stage.line.begins == []
+    return reply.headers["location"]
+
+
+async def test_fg_37_a_question_waits_for_a_second_officer_and_is_sent_once(eyes: Here) -> None:
+    system, held = eyes.system(), eyes.stage.asker.four_eyes
+    address = await waiting(eyes, system)
+    refused(await system.ask("POST", f"{address}/verzending"), 409, "nog-niet")
+    (prepared,) = held.others(SECOND)
+    held.look(prepared.id, SECOND)
+    held.agree(prepared.id, SECOND)
+    assert (await system.ask("GET", address)).json()["status"] == "akkoord"
+    assert eyes.stage.line.begins == []
+    assert (await system.ask("POST", f"{address}/verzending")).status_code == 201
+    refused(await system.ask("POST", f"{address}/verzending"), 409, "nog-niet")
+    assert (await eyes.ended(system, address))["status"] == "klaar"
+    assert len(eyes.stage.line.begins) == 1
+
+
+async def test_fg_37_who_asked_is_no_second_officer_wherever_he_looks_from(eyes: Here) -> None:
+    await waiting(eyes, eyes.system())
+    assert eyes.stage.asker.four_eyes.others(FIRST) == []
+    disguised = replace(SECOND, names=("A. de Vries",))
+    assert eyes.stage.asker.four_eyes.others(disguised) == []
+
+
+async def test_fg_37_a_second_officer_who_does_not_agree_says_why(eyes: Here) -> None:
+    system, held = eyes.system(), eyes.stage.asker.four_eyes
+    address = await waiting(eyes, system)
+    (prepared,) = held.others(SECOND)
+    held.look(prepared.id, SECOND)
+    eyes.stage.asker.refuse_prepared(prepared.id, SECOND, NOT)
+    found = (await system.ask("GET", address)).json()
+    assert (found["status"], found["toelichting"]) == ("niet-akkoord", NOT)
+    refused(await system.ask("POST", f"{address}/verzending"), 409, "nog-niet")
+
+
+async def test_a_question_that_waits_is_taken_back(eyes: Here) -> None:
+    system = eyes.system()
+    address = await waiting(eyes, system)
+    assert (await system.ask("DELETE", address)).status_code == 204
+    assert eyes.stage.asker.four_eyes.others(SECOND) == []
+    refused(await system.ask("GET", address), 410, "vervallen")
+
+
+async def test_a_question_that_waits_too_long_is_gone(eyes: Here) -> None:
+    system = eyes.system()
+    address = await waiting(eyes, system)
+    eyes.stage.clock.advance(WAITS)
+    system = eyes.system()
+    refused(await system.ask("GET", address), 410, "vervallen")
+    refused(await system.ask("POST", f"{address}/verzending"), 410, "vervallen")
+
+
+async def test_later_answers_come_by_polling(here: Here) -> None:
+    source = here.stage.sources[VEILIG_THUIS]
+    source.by_hand, source.known = True, (PERSON,)
+    system = here.system()
+    reply = await here.post(system, partners=[HAARLEM, VEILIG_THUIS])
+    address = reply.headers["location"]
+    found = await here.ended(system, address)
+    outcome = next(one for one in found["uitkomsten"] if one["oin"] == VEILIG_THUIS)
+    assert (found["status"], outcome["uitkomst"]) == ("later", "in_behandeling")
+    assert outcome["uiterlijk"] > found["gesteld"]
+    assert (await here.system().ask("GET", address)).headers["retry-after"] == "300"
+    here.stage.exchange.release()
+    here.stage.clock.advance(timedelta(minutes=15))
+    await here.stage.asker.collector.tick()
+    await here.stage.asker.collector.settle()
+    reply = await here.system().ask("GET", address)
+    found = reply.json()
+    assert "retry-after" not in reply.headers
+    outcome = next(one for one in found["uitkomsten"] if one["oin"] == VEILIG_THUIS)
+    assert (found["status"], outcome["uitkomst"]) == ("klaar", "bekend")
+    assert (await here.system().ask("GET", f"{address}/later-bewijs")).status_code == 200
+
+
+async def test_there_is_no_later_receipt_where_nobody_decides_later(here: Here) -> None:
+    system = here.system()
+    address = (await here.post(system)).headers["location"]
+    await here.ended(system, address)
+    refused(await system.ask("GET", f"{address}/later-bewijs"), 409, "nog-niet")
+
+
+async def test_fg_32_a_result_is_gone_when_its_time_is_over(here: Here) -> None:
+    key = str(uuid.uuid4())
+    address = (await here.post(here.system(), key=key)).headers["location"]
+    await here.ended(here.system(), address)
+    here.stage.clock.advance(here.stage.covenant.purposes[WEIGHING].result_lifetime)
+    refused(await here.system().ask("GET", address), 410, "vervallen")
+    refused(await here.system().ask("GET", f"{address}/bewijs"), 410, "vervallen")
+    # And a late repetition of the request asks nothing anew.
+    refused(await here.post(here.system(), key=key), 410, "vervallen")
+    refused(await here.system("smit").ask("GET", address), 404, "niet-gevonden")
+
+
+async def test_bgs_1_16_a_case_that_is_not_taken_in_leaves_nothing(here: Here) -> None:
+    system, key = here.system(), str(uuid.uuid4())
+    address = (await here.post(system, key=key)).headers["location"]
+    await here.ended(system, address)
+    other = (await here.post(system)).headers["location"]
+    assert (await system.ask("DELETE", address)).status_code == 204
+    for one in (address, other):
+        refused(await system.ask("GET", one), 410, "vervallen")
+        refused(await system.ask("DELETE", one), 410, "vervallen")
+    refused(await here.post(system, key=key), 410, "vervallen")
+
+
+async def test_bgs_1_16_likewise_where_a_colleague_says_so_elsewhere(here: Here) -> None:
+    system = here.system()
+    address = (await here.post(system)).headers["location"]
+    await here.ended(system, address)
+    await here.stage.asker.lapse(ZVH_CASE, "smit")
+    refused(await system.ask("GET", address), 410, "vervallen")
+
+
+async def test_fg_26_what_was_wrongly_bekend_is_taken_back_here_too(here: Here) -> None:
+    here.stage.sources[HAARLEM].known = (PERSON,)
+    system = here.system()
+    address = (await here.post(system)).headers["location"]
+    await here.ended(system, address)
+    report = Report(ZVH_CASE, HAARLEM, "Het was iemand met dezelfde naam", DIRECTOR.user)
+    await here.stage.asker.correct(report, {WEIGHING})
+    outcomes = (await system.ask("GET", address)).json()["uitkomsten"]
+    assert [one["uitkomst"] for one in outcomes if one["oin"] == HAARLEM] == ["geen_uitsluitsel"]
+
+
+async def test_a_text_that_may_name_somebody_is_looked_at_first(here: Here) -> None:
+    system, text = here.system(), "overlast in het trappenhuis door Piet Jansen"
+    problem = refused(await here.post(system, motivering=text), 422, "waarschuwing")
+    assert problem["fouten"][0]["plaats"] == "/motivering"
+    assert here.stage.line.begins == []
+    assert (await here.post(system, motivering=text, gezien=True)).status_code == 201
+
+
+async def test_fg_28_what_a_rule_refuses_is_on_the_record(here: Here) -> None:
+    assert (await here.post(here.system(), bevestigd={})).status_code == 422
+    await here.stage.asker.close()
+    rows = Decisions(here.stage.store.database).own(0, milliseconds(here.stage.clock.now()) + 1)
+    assert [(one.purpose, [it.allowed for it in one.judged]) for one, _ in rows] == [(WEIGHING, [False])]
+
+
+async def test_fg_17_a_budget_that_is_used_up_ends_a_question_without_an_answer(here: Here) -> None:
+    system = here.system()
+    purposes = (await system.ask("GET", "/v1/doelen")).json()["doelen"]
+    left = next(one["vandaagOver"] for one in purposes if one["id"] == WEIGHING)
+    for n in range(left + 1):
+        reply = await here.post(system, zaak=f"ZVH-2026-{n:04}")
+        assert reply.status_code == 201
+        found = await here.ended(system, reply.headers["location"])
+        assert (await system.ask("DELETE", reply.headers["location"])).status_code == 204
+    assert (found["status"], found["uitkomsten"]) == ("mislukt", [])
+
+
+async def test_an_officer_holds_so_many_questions_at_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bekend_node.rest.questions.MOST", 2)
+    system = here.system()
+    found = [await here.post(system) for _ in range(3)]
+    assert [one.status_code for one in found] == [201, 201, 429]
+    refused(found[-1], 429, "vol")
+    await system.ask("DELETE", found[0].headers["location"])
+    assert (await here.post(system)).status_code == 201
+
+
+async def test_nothing_of_a_person_or_a_case_is_in_the_log(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    system = here.system()
+    await here.ended(system, (await here.post(system)).headers["location"])
+    await here.post(system, personen=[{"nummer": "999990018"}])
+    await here.post(here.system(sub=CLIENT))
+    await asyncio.sleep(0)
+    said = capsys.readouterr()
+    assert "rest-refused" in said.err
+    for text in (PERSON.value, "999990018", ZVH_CASE, "trappenhuis", system.token):
+        assert text not in said.out + said.err
+
+
+def sandbox(folder: Path) -> Path:
+    path = folder / "oefenen.yaml"
+    path.write_text(f'persons:\n  - person: bsn:{PERSON.value}\n    shows: "bekend bij Haarlem"\n')
+    return path
+
+
+async def test_in_a_sandbox_only_test_persons_are_asked_about(make: Make, tmp_path: Path) -> None:
+    here = make(sandbox=sandbox(tmp_path))
+    demo = here.stage.covenant
+    here.stage.covenant = replace(demo, agreement=demo.agreement.model_copy(update={"demo": False}))
+    system = here.system()
+    refused(await system.ask("GET", "/v1/testpersonen"), 404, "niet-gevonden")
+    refused(await here.post(system), 403, "proef")
+    here.stage.covenant = demo
+    (person,) = (await system.ask("GET", "/v1/testpersonen")).json()["testpersonen"]
+    assert (person["soort"], person["nummer"]) == ("bsn", PERSON.value)
+    assert (await here.post(system)).status_code == 201
+    refused(await here.post(system, personen=[{"nummer": OTHER.value}]), 403, "proef")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"origin": "http://rest.example"}, "https"),
+        ({"listen": "0.0.0.0:8481"}, "without TLS"),
+        ({"certificate": "x.pem"}, "belong together"),
+        ({"client_authorities": "x.pem"}, "needs `certificate`"),
+        ({"sandbox": "x.yaml"}, "demo covenant"),
+    ],
+    ids=str,
+)
+def test_a_facade_that_would_not_be_safe_does_not_start(
+    provider: TestProvider, changes: dict[str, str], said: str
+) -> None:
+    config = config_of(provider, **changes)
+    with pytest.raises(KeysError, match=said):
+        check_safe(config, config.listen.rpartition(":")[0], demo=False)

@@ -25,10 +25,10 @@ USERS = [User("devries", {"name": "A. de Vries", **_ROLES}), User("smit", {"name
 
 
 @contextmanager
-def provider_of(key: RSAKey) -> Iterator[TestProvider]:
+def provider_of(key: RSAKey, audience: str = ORIGIN) -> Iterator[TestProvider]:
     """A provider that knows the case system by its key, and gives tokens for the facade."""
     with running(USERS) as found:
-        found.audience = ORIGIN
+        found.audience = audience
         public = {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", "alg": "RS256"}
         found.register(SITE, {"keys": [public]})
         yield found
@@ -37,7 +37,7 @@ def provider_of(key: RSAKey) -> Iterator[TestProvider]:
 def config_of(provider: TestProvider, **changes: Any) -> Rest:
     tokens = {
         "issuer": provider.issuer,
-        "audience": ORIGIN,
+        "audience": provider.audience,
         "clients": (CLIENT,),
         "roles": {"bekend-regie": (DIRECTOR.role,)},
         "acr": (MFA,),
@@ -57,10 +57,13 @@ class Here:
         """A case system whose officer signed in; `claims` are said besides, None leaves one out."""
         client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url=ORIGIN)
         made = CaseSystem(ORIGIN, client, now=lambda: self.stage.clock.now().timestamp())
-        said = next(one for one in USERS if one.user == user)
-        bound = {"jkt": made.key.thumbprint()}
-        made.token = self.provider.access({"sub": user, "acr": said.acr, "cnf": bound, **said.claims, **claims})
+        made.token = self.token(user, **{"cnf": {"jkt": made.key.thumbprint()}, **claims})
         return made
+
+    def token(self, user: str = "devries", **claims: Any) -> str:
+        """An access token of this officer."""
+        said = next(one for one in USERS if one.user == user)
+        return self.provider.access({"sub": user, "acr": said.acr, **said.claims, **claims})
 
     def question(self, **changes: Any) -> dict[str, Any]:
         """A question that the covenant admits."""

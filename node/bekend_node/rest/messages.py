@@ -4,6 +4,7 @@ import json
 from typing import Annotated, Any, Final
 
 from bekend_proto.identifiers import KINDS
+from bekend_proto.shape import MAX_SOURCES
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from bekend_node.ask.outcomes import OutcomeKind
@@ -15,7 +16,6 @@ PurposeId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,60}/[a-z0-9
 ConditionId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,100}$")]
 Text = Annotated[str, StringConstraints(max_length=4000)]
 MOST_PERSONS: Final = 8
-MOST_PARTNERS: Final = 64
 
 
 class _Said(BaseModel):
@@ -53,7 +53,7 @@ class QuestionBody(_Said):
     persons: Annotated[tuple[PersonBody, ...], Field(min_length=1, max_length=MOST_PERSONS, strict=False)] = Field(
         alias="personen", repr=False
     )
-    partners: Annotated[tuple[Oin, ...], Field(min_length=1, max_length=MOST_PARTNERS, strict=False)] = Field(
+    partners: Annotated[tuple[Oin, ...], Field(min_length=1, max_length=MAX_SOURCES, strict=False)] = Field(
         description="OIN's van de partners die worden gevraagd: een eigen keuze (FG-09)."
     )
     confirmed: Annotated[dict[ConditionId, Annotated[str, StringConstraints(max_length=100)]], Field(max_length=64)] = (
@@ -67,7 +67,7 @@ class QuestionBody(_Said):
     on_behalf_of: Oin | None = Field(None, alias="namens", description="OIN van de organisatie namens wie u vraagt.")
     consents: Annotated[
         tuple[Annotated[str, StringConstraints(pattern=r"^T-[0-9]{1,12}$")], ...],
-        Field(max_length=MOST_PARTNERS, strict=False),
+        Field(max_length=MAX_SOURCES, strict=False),
     ] = Field(
         (),
         alias="toestemmingen",
