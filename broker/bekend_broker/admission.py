@@ -6,17 +6,28 @@ organisation's newest manifest (protocol section 7, steps 3 and 6).
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from bekend_policy.decide import Asked, Decision, decide
 from bekend_policy.model import Covenant
 from bekend_proto.channel import LABEL_BEGIN, LABEL_ENROLMENT, LABEL_FETCH, LABEL_QUESTION, open_signed
 from bekend_proto.clock import is_fresh
 from bekend_proto.errors import CovenantError, KeysError, RefusedError, StaleError, UnknownPartnerError, VersionError
-from bekend_proto.v1.signed_pb2 import Begin, Enrolment, FetchOrder, Question, Signed
+from bekend_proto.v1.signed_pb2 import (
+    KIND_CLASS_CERTAIN,
+    KIND_CLASS_POSSIBLE,
+    Begin,
+    Enrolment,
+    FetchOrder,
+    Question,
+    Signed,
+)
 from google.protobuf.message import Message
 
 from bekend_broker.directory import PROTOCOL_VERSIONS, Directory, Present
+
+KIND_CLASSES: Final = (KIND_CLASS_CERTAIN, KIND_CLASS_POSSIBLE)
+"""The two classes of identifier; a Begin may be followed by Questions of either."""
 
 M = TypeVar("M", Begin, Question, FetchOrder, Enrolment)
 

@@ -11,10 +11,10 @@ from bekend_proto.group import decode_element, multiply
 from bekend_proto.oprf import KeyPair
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import Begun
-from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, Begin, Signed
+from bekend_proto.v1.signed_pb2 import Begin, KindClass, Signed
 
 from bekend_broker import log, quotas, store
-from bekend_broker.admission import decided, open_from
+from bekend_broker.admission import KIND_CLASSES, decided, open_from
 from bekend_broker.directory import Directory, Present
 
 
@@ -89,7 +89,7 @@ def _is_canary_only(present: Present, begin: Begin, now: datetime) -> bool:
         if source == begin.requester:
             continue
         try:
-            decided(present, asked_of(begin, source), now)
+            _decided_in_either(present, begin, source, now)
         except (RefusedError, SuspendedError) as fault:
             first = first or fault
         else:
@@ -117,13 +117,30 @@ def _charge(connection: Connection, present: Present, opened: Opened, now: datet
 
 def _may_ask_itself(present: Present, begin: Begin, now: datetime) -> bool:
     try:
-        decided(present, asked_of(begin, begin.requester), now)
+        _decided_in_either(present, begin, begin.requester, now)
     except (RefusedError, SuspendedError):
         return False
     return True
 
 
-def asked_of(begin: Begin, source: str) -> Asked:
+def _decided_in_either(present: Present, begin: Begin, source: str, now: datetime) -> None:
+    """Returns when this source may be asked by a number or by a combination: which, the Questions will say.
+
+    Raises the RefusedError or SuspendedError of the certain class.
+    """
+    first: BekendError | None = None
+    for kind_class in KIND_CLASSES:
+        try:
+            decided(present, asked_of(begin, source, kind_class), now)
+        except (RefusedError, SuspendedError) as fault:
+            first = first or fault
+        else:
+            return
+    assert first is not None
+    raise first
+
+
+def asked_of(begin: Begin, source: str, kind_class: "KindClass.ValueType") -> Asked:
     """A question of this Begin as decide() sees it: what only the requester can know is attested by signing."""
     return Asked(
         requester=begin.requester,
@@ -131,6 +148,6 @@ def asked_of(begin: Begin, source: str) -> Asked:
         purpose=begin.purpose,
         on_behalf_of=begin.on_behalf_of or None,
         persons=len(begin.elements),
-        kind_class=KIND_CLASS_CERTAIN,
+        kind_class=kind_class,
         covenant_hash=begin.covenant_hash,
     )

@@ -13,7 +13,8 @@ from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant
 from bekend_proto.clock import milliseconds
 from bekend_proto.errors import BekendError, RefusedError, SuspendedError
-from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, Begin, FetchOrder
+from bekend_proto.filter import class_of_filter
+from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, Begin, FetchOrder, KindClass
 
 from bekend_broker.directory import Present
 
@@ -28,13 +29,22 @@ def rule_of(fault: BekendError) -> str | None:
     return SUSPENDED if isinstance(fault, SuspendedError) else None
 
 
-def of_begin(covenant: Covenant, begin: Begin, decisions: Sequence[Judged], now: datetime) -> Decided:
-    """A lookup: what was decided about each of its Questions."""
-    return _decided(covenant, begin, decisions, now)
+def of_begin(
+    covenant: Covenant,
+    begin: Begin,
+    decisions: Sequence[Judged],
+    now: datetime,
+    kind_class: "KindClass.ValueType" = KIND_CLASS_CERTAIN,
+) -> Decided:
+    """A lookup: what was decided about each of its Questions, which are of this class."""
+    return _decided(covenant, begin, decisions, now, kind_class)
 
 
 def of_refused_begin(present: Present, begin: Begin, fault: BekendError, now: datetime) -> Decided:
-    """A Begin that may be followed by no Question: what would have been decided about each source of its purpose."""
+    """A Begin that may be followed by no Question: what would have been decided about each source of its purpose.
+
+    By a number: nothing says yet by what it would have been asked.
+    """
     covenant = present.under(begin.covenant_hash)
     others = [oin for oin in covenant.sources(begin.purpose) or covenant.participants if oin != begin.requester]
     suspended = isinstance(fault, SuspendedError)
@@ -51,7 +61,7 @@ def of_order(covenant: Covenant, order: FetchOrder, now: datetime, *, allowed: b
     """An order for a filter, allowed or refused."""
     source = order.source if order.source in covenant.participants else UNKNOWN
     one = Judged(source, allowed, rule, order.fetch_id)
-    return _decided(covenant, order, [one], now)
+    return _decided(covenant, order, [one], now, class_of_filter(order))
 
 
 def _decide(covenant: Covenant, begin: Begin, source: str, now: datetime) -> Decision:
@@ -67,7 +77,13 @@ def _decide(covenant: Covenant, begin: Begin, source: str, now: datetime) -> Dec
     return decide(covenant, asked, now)
 
 
-def _decided(covenant: Covenant, message: Begin | FetchOrder, decisions: Sequence[Judged], now: datetime) -> Decided:
+def _decided(
+    covenant: Covenant,
+    message: Begin | FetchOrder,
+    decisions: Sequence[Judged],
+    now: datetime,
+    kind_class: "KindClass.ValueType",
+) -> Decided:
     principal = message.on_behalf_of
     begins = isinstance(message, Begin)
     return Decided(
@@ -78,7 +94,7 @@ def _decided(covenant: Covenant, message: Begin | FetchOrder, decisions: Sequenc
         purpose=message.purpose if message.purpose in covenant.purposes else "",
         on_behalf_of=None if not principal else principal if principal in covenant.participants else UNKNOWN,
         persons=len(message.elements) if isinstance(message, Begin) else 1,
-        kind_class=KIND_CLASS_CERTAIN,
+        kind_class=kind_class,
         covenant_hash=covenant.hash,
         judged=tuple(decisions),
     )

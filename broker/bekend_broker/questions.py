@@ -3,7 +3,7 @@
 The functions here are pure or take a connection; `lookup.py` runs them in their order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,7 +20,13 @@ from bekend_proto.records import RECORD_LENGTH, seal_hash
 from bekend_proto.shape import MAX_ASKED, MAX_SOURCES
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, RoutedQuestion
-from bekend_proto.v1.signed_pb2 import PromisedEntry, Question
+from bekend_proto.v1.signed_pb2 import (
+    KIND_CLASS_CERTAIN,
+    KIND_CLASS_UNSPECIFIED,
+    KindClass,
+    PromisedEntry,
+    Question,
+)
 from google.protobuf.message import DecodeError
 
 from bekend_broker import decisions, log, quotas, store
@@ -52,11 +58,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A Question that gets no answer from here, and why. `source` is empty when it could not be believed."""
+    """A Question that gets no answer from here, and why. What it said is empty when it could not be believed."""
 
     question_id: bytes
     source: str
     fault: BekendError
+    kind_class: "KindClass.ValueType" = KIND_CLASS_UNSPECIFIED
 
 
 Verdict = Checked | Refused
@@ -76,22 +83,22 @@ def check_ask(
     names = [_name(routed) for routed in questions]
     if len(set(names)) != len(names):
         raise MalformedError("two questions of one Ask have the same id")
-    sources: set[str] = set()
+    sources: dict[str, KindClass.ValueType] = {}
     for name, routed in zip(names, questions, strict=True):
-        source = ""
+        source, kind_class = "", KIND_CLASS_UNSPECIFIED
         try:
             question = open_from(directory, caller, Question, routed.question, now)
-            source = question.source
-            if source in sources:
-                raise RatioError("each source is asked about each person of a Begin once")
-            sources.add(source)
-            asked = replace(asked_of(opened.begin, source), kind_class=question.kind_class, sources=len(questions))
+            source, kind_class = question.source, question.kind_class
+            _check_alike(question, sources)
+            sources[source] = KIND_CLASS_UNSPECIFIED
+            asked = replace(asked_of(opened.begin, source, question.kind_class), sources=len(questions))
             rule = decided(directory.present, asked, now).rule
             key = _check(directory, opened, question, routed, now)
             late = _open(directory.present.under(question.covenant_hash), question)
         except BekendError as fault:
-            yield Refused(name, source, fault)
+            yield Refused(name, source, fault, kind_class)
         else:
+            sources[source] = kind_class
             yield Checked(name, source, question, routed, key, rule, late)
 
 
@@ -112,8 +119,15 @@ def admit(
     refused = [(one, decisions.rule_of(one.fault)) for one in asked if isinstance(one, Refused)]
     judged += [Judged(one.source, False, rule) for one, rule in refused if rule is not None]
     if judged:
-        store.keep_decision(connection, decisions.of_begin(covenant, opened.begin, judged, now).row())
+        found = decisions.of_begin(covenant, opened.begin, judged, now, _class_of(asked))
+        store.keep_decision(connection, found.row())
     return verdicts, promised
+
+
+def _class_of(asked: Sequence[Verdict]) -> "KindClass.ValueType":
+    """The one class of the questions of an Ask, as far as any could be believed."""
+    found = (one.question.kind_class if isinstance(one, Checked) else one.kind_class for one in asked)
+    return next((one for one in found if one != KIND_CLASS_UNSPECIFIED), KIND_CLASS_CERTAIN)
 
 
 def _log(
@@ -186,9 +200,20 @@ def _check(directory: Directory, opened: Opened, question: Question, routed: Rou
     return key
 
 
+def _check_alike(question: Question, sources: "Mapping[str, KindClass.ValueType]") -> None:
+    """Held against those before it: a source is asked once about the persons of a Begin, and all by one class.
+
+    `sources`: who was asked; with the class, where the question passed.
+    """
+    if question.source in sources:
+        raise RatioError("each source is asked about each person of a Begin once")
+    if not {KIND_CLASS_UNSPECIFIED, question.kind_class}.issuperset(sources.values()):
+        raise RatioError("the questions of one Begin are all by a number, or all by a combination")
+
+
 def _open(covenant: Covenant, question: Question) -> store.OpenQuestion | None:
     """What is kept of a question that a colleague may decide about; None where the source answers by machine only."""
-    term = covenant.sources(question.purpose)[question.source].reply_term
+    term = covenant.sources(question.purpose)[question.source].term_of(question.kind_class)
     if term is None:
         return None
     open_for = term + AFTER_TERM

@@ -33,9 +33,10 @@ from bekend_proto.errors import (
     code_name,
     error_of,
 )
+from bekend_proto.filter import class_of_filter
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import FetchRequest, FetchResponse, FilterPiece, PushOrder, PushRequest, PushResponse
-from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, FetchOrder, Signed
+from bekend_proto.v1.signed_pb2 import FetchOrder, Signed
 
 from bekend_broker import decisions, log, store
 from bekend_broker.admission import decided, open_from
@@ -183,7 +184,7 @@ class Transfers:
             purpose=order.purpose,
             on_behalf_of=order.on_behalf_of or None,
             persons=1,
-            kind_class=KIND_CLASS_CERTAIN,
+            kind_class=class_of_filter(order),
             covenant_hash=order.covenant_hash,
         )
         present = self._directory.present

@@ -15,6 +15,7 @@ from bekend_policy.strict_yaml import Document
 from bekend_policy.terms import (
     Agreement,
     CheckedBy,
+    Frame,
     Ground,
     IdentifierKind,
     Kind,
@@ -27,6 +28,17 @@ from bekend_policy.terms import (
 from bekend_policy.words import ConditionForm
 
 AGREEMENT = "afspraken.yaml"
+
+SKN_HOLDERS = frozenset(
+    {Kind.OM, Kind.POLITIE, Kind.RECLASSERING, Kind.RVDK, Kind.DJI, Kind.CJIB, Kind.GI_JEUGDRECLASSERING}
+)
+"""The criminal-law chain, whose number it is (Sv 27b); youth probation by Jeugdwet 7.2.1(2)."""
+
+LAWFUL_LABELS: dict[Kind | None, frozenset[str]] = {
+    Kind.POLITIE: frozenset({"wpg-8", "wpg-13"}),
+    Kind.GGZ: frozenset({"toestemming"}),
+}
+"""Whom they may read in at all: Wpg 8 and 13 (WGS 2.30(1)(a)), and who consented (WGS 2.29(2))."""
 
 
 class _Checks:
@@ -45,6 +57,10 @@ class _Checks:
         self.documents = documents
         self.faults: list[Fault] = []
         self.kinds = {one.oin: one.kind for one in participants.values()}
+
+    def kind_of(self, party: str) -> Kind | None:
+        """The kind that a party of a file stands for; None for an OIN of no participant."""
+        return self.kinds.get(party) if is_oin(party) else Kind(party)
 
     def add(self, path: str, place: Sequence[str | int], what: str, remedy: str) -> None:
         document = self.documents.get(path)
@@ -69,6 +85,9 @@ def check_covenant(
         _parties(checks, path, purpose)
         _conditions(checks, path, purpose)
         _terms(checks, path, purpose)
+        _identifiers(checks, path, purpose)
+        _combinations(checks, path, purpose)
+        _labels(checks, path, purpose)
         _grounds(checks, path, purpose)
         _references(checks, path, purpose)
         _directions(checks, path, purpose)
@@ -161,10 +180,6 @@ def _purpose(checks: _Checks, path: str, purpose: Purpose) -> None:
     if purpose.id != f"{covenant_id}/{name}" or not is_slug(name):
         checks.add(
             path, ("doel",), f"doel '{purpose.id}' past niet bij de bestandsnaam", f"Schrijf '{covenant_id}/{name}'."
-        )
-    if IdentifierKind.TEST in purpose.kinds and checks.agreement is not None and not checks.agreement.demo:
-        checks.add(
-            path, ("identificatie",), "kenmerk 'test' bestaat alleen in een demo", "Haal 'test' weg, of zet 'demo: ja'."
         )
     _limits(checks, path, purpose)
 
@@ -293,6 +308,70 @@ def _terms(checks: _Checks, path: str, purpose: Purpose) -> None:
             )
 
 
+def _identifiers(checks: _Checks, path: str, purpose: Purpose) -> None:
+    """Who may use which number: what the law says of it, and a source no kind that its purpose does not list."""
+    if IdentifierKind.TEST in purpose.kinds and checks.agreement is not None and not checks.agreement.demo:
+        checks.add(
+            path, ("identificatie",), "kenmerk 'test' bestaat alleen in een demo", "Haal 'test' weg, of zet 'demo: ja'."
+        )
+    for index, party in enumerate(purpose.asker.organisations):
+        if IdentifierKind.SKN in purpose.kinds and checks.kind_of(party) not in {None, *SKN_HOLDERS}:
+            what = f"een {checks.kind_of(party)} gebruikt het SKN niet: dat is van de strafrechtketen (Sv 27b)"
+            checks.add(path, ("vrager", "organisaties", index), what, "Haal 'skn' uit 'identificatie', of deze vrager.")
+    for party, terms in purpose.source_terms.items():
+        if terms.mode is Mode.NEVER:
+            continue
+        place, kind = ("bronnen", party, *(["identificatie"] if terms.own_kinds else [])), checks.kind_of(party)
+        for unknown in sorted(set(terms.own_kinds or ()) - purpose.kinds):
+            what = f"kenmerk '{unknown}' staat niet bij 'identificatie' van het doel"
+            checks.add(path, place, what, "Noem het daar ook, of haal het hier weg.")
+        if IdentifierKind.SKN in purpose.kinds_of(terms) and kind not in {None, *SKN_HOLDERS}:
+            what = f"een {kind} gebruikt het SKN niet: dat is van de strafrechtketen (Sv 27b)"
+            checks.add(path, place, what, "Geef deze bron een eigen 'identificatie:' zonder skn.")
+        if _is_youth_probation(purpose, kind) and IdentifierKind.BSN in purpose.kinds_of(terms):
+            what = "jeugdreclassering gebruikt in een strafzaak geen BSN (Jeugdwet 7.2.1(2))"
+            checks.add(path, place, what, "Geef deze bron 'identificatie: [skn]'.")
+
+
+def _is_youth_probation(purpose: Purpose, kind: Kind | None) -> bool:
+    return purpose.frame is Frame.STRAFVORDERING and kind is Kind.GI_JEUGDRECLASSERING
+
+
+def _combinations(checks: _Checks, path: str, purpose: Purpose) -> None:
+    """A combination of name and dates: agreed on, with terms of its own, and no longer kept than a certain outcome."""
+    listed = sorted(kind for kind in purpose.kinds if kind.possible)
+    agreed = checks.agreement.combinations if checks.agreement is not None else listed
+    for kind in listed:
+        if kind not in agreed:
+            what = f"combinatie '{kind}' is niet afgesproken"
+            checks.add(
+                path, ("identificatie",), what, f"Noem haar bij 'combinaties:' in {AGREEMENT}, of haal haar weg."
+            )
+    if listed and purpose.possible is None:
+        what = f"'{listed[0]}' kan meer personen aanwijzen, en 'mogelijk:' ontbreekt"
+        checks.add(path, ("identificatie",), what, "Voeg 'mogelijk: {reactietermijn: PT24H, levensduur: PT72H}' toe.")
+    if purpose.possible is not None and not listed:
+        checks.add(path, ("mogelijk",), "'mogelijk:' zonder combinatie beslist niets", "Haal het blok weg.")
+    if purpose.possible is not None and purpose.possible.lifetime > purpose.result_lifetime:
+        what = "een uitkomst 'mogelijk bekend' leeft niet langer dan een zekere uitkomst"
+        checks.add(path, ("mogelijk", "levensduur"), what, "Kies ten hoogste geldigheid_resultaat.")
+
+
+def _labels(checks: _Checks, path: str, purpose: Purpose) -> None:
+    """FG-39: which persons police and GGZ read in, the law says; a source names its labels, and no others."""
+    for party, terms in purpose.source_terms.items():
+        lawful = LAWFUL_LABELS.get(checks.kind_of(party))
+        if lawful is None or terms.mode is Mode.NEVER:
+            continue
+        place = ("bronnen", party, *(["labels"] if terms.labels else []))
+        for label in sorted(set(terms.labels or ()) - lawful):
+            what = f"label '{label}' mag een {checks.kind_of(party)} niet inlezen (FG-39)"
+            checks.add(path, place, what, f"Kies uit {', '.join(sorted(lawful))}.")
+        if terms.labels is None and checks.agreement is not None and not checks.agreement.demo:
+            what = f"'labels:' ontbreekt: een {checks.kind_of(party)} leest alleen in wie de wet noemt (FG-39)"
+            checks.add(path, place, what, f"Voeg 'labels: [{', '.join(sorted(lawful))}]' toe.")
+
+
 def _references(checks: _Checks, path: str, purpose: Purpose) -> None:
     """FG-06: every purpose names its DPIA and the RAC's advice; with an untested ground it also ends on a day."""
     for name, value in (("dpia", purpose.dpia), ("rac_advies", purpose.advice)):
@@ -364,12 +443,12 @@ def _answered(checks: _Checks, terms: SourceTerms, party: str) -> bool:
 
 def _pairings(checks: _Checks, purpose: Purpose, party: str, terms: SourceTerms) -> Iterator[Pairing]:
     """Every kind that may ask against this source, also kinds that nobody has yet."""
-    source = checks.kinds.get(party) if is_oin(party) else Kind(party)
+    source = checks.kind_of(party)
     if source is None or terms.mode is Mode.NEVER:
         return
     askers: set[tuple[Kind, Kind | None]] = set()
     for organisation in purpose.asker.organisations:
-        kind = checks.kinds.get(organisation) if is_oin(organisation) else Kind(organisation)
+        kind = checks.kind_of(organisation)
         if kind is not None and _answered(checks, terms, organisation):
             askers.add((kind, None))
     for mandate in purpose.asker.mandates:

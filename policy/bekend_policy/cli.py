@@ -9,7 +9,6 @@ import typer
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import MalformedError
 from bekend_proto.note import parse_note, parse_vkey, verify_note
-from bekend_proto.v1 import signed_pb2
 
 from bekend_policy import tools_cli
 from bekend_policy.decide import Asked, decide
@@ -23,6 +22,7 @@ from bekend_policy.passphrase import open_to_others
 from bekend_policy.public_cli import write_public_page
 from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
 from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, stop, wrong_use
+from bekend_policy.words import IdentifierKind, class_of_kind
 
 EPILOG = """
 **Voorbeelden**
@@ -164,6 +164,7 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
     anchor: Annotated[str, typer.Option("--anker", help="Openbare sleutel die u al vertrouwt.")],
     on_behalf_of: Annotated[str | None, typer.Option("--namens", help="OIN namens wie wordt gevraagd.")] = None,
     persons: Annotated[int, typer.Option("--personen", min=1)] = 1,
+    kind: Annotated[IdentifierKind | None, typer.Option("--kenmerk", help="Soort kenmerk.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Wat beslist dit convenant over één vraag? Code 0: mag; 1: mag niet, met de regel en de reden."""
@@ -171,8 +172,8 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
         must_exist(folder)
         now = SystemClock().now()
         covenant = verify_covenant(load_covenant(folder), _anchor(anchor), now)
-        certain = signed_pb2.KIND_CLASS_CERTAIN
-        asked = Asked(requester, source, purpose, on_behalf_of, persons, certain, covenant.hash)
+        kind_class = class_of_kind(kind or IdentifierKind.BSN)
+        asked = Asked(requester, source, purpose, on_behalf_of, persons, kind_class, covenant.hash, kind=kind)
         decision = decide(covenant, asked, now)
         say(
             as_json,

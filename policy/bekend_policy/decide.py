@@ -19,7 +19,7 @@ Steps 3 to 5 depend on the covenant alone and are remembered per combination.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -96,6 +96,8 @@ class Decision:
     """Allowed or not, and why.
 
     `attests`: ids of the conditions that the requester's signature stands for. `article`: the law behind the rule.
+    `reply_term`: how long a colleague at the source may take, None where no person ever decides; `lifetime`: how long
+    the outcome may be kept. Mode and both terms are those of the question's kind class.
     `condition`: the condition that failed. `nearest`: on a refusal, the nearest thing that the covenant does allow.
     """
 
@@ -108,6 +110,8 @@ class Decision:
     article: str = ""
     condition: str = ""
     nearest: str = ""
+    reply_term: timedelta | None = None
+    lifetime: timedelta | None = None
 
 
 _Key = tuple[str, str, str, str | None]
@@ -134,19 +138,21 @@ def decide(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
     if not route.allowed:
         return route
     purpose, today = covenant.purposes[asked.purpose], day_of(now)
-    return _dates(purpose, asked, today) or _question(purpose, asked, route, today)
+    return _dates(purpose, asked, today) or _question(covenant, asked, route, today)
 
 
 def _canary(covenant: Covenant, asked: Asked) -> Decision:
     """Step 2: a node asks itself, about one person; its own code admits only its canary (protocol section 7)."""
     source = covenant.sources(asked.purpose).get(asked.source)
-    if source is None or source.mode is Mode.NEVER or asked.persons != 1 or asked.on_behalf_of:
+    is_source = source is not None and source.mode is not Mode.NEVER and source.kinds_of(asked.kind_class)
+    if source is None or not is_source or asked.persons != 1 or asked.on_behalf_of:
         return _deny(
             "eigen-proef",
             "Een organisatie vraagt zichzelf alleen haar eigen proefpersoon, onder een doel waarvoor zij bron is",
             "Zoek de persoon op in uw eigen systeem.",
         )
-    return Decision(True, source.mode, "eigen-proef", "Proefvraag van de organisatie aan zichzelf.", "")
+    mode = source.mode_of(asked.kind_class)
+    return Decision(True, mode, "eigen-proef", "Proefvraag van de organisatie aan zichzelf.", "")
 
 
 def _route(covenant: Covenant, asked: Asked) -> Decision:
@@ -290,9 +296,22 @@ def _allow(covenant: Covenant, asked: Asked) -> Decision:
     source = covenant.sources(asked.purpose)[asked.source]
     reason = f"{covenant.participants[asked.source].name} antwoordt onder '{purpose.title}': {source.mode}."
     if not source.mode.by_machine:
-        reason = f"{covenant.participants[asked.source].name} antwoordt nadat een collega daar beslist: {source.mode}."
-    attests, article = attested_by(purpose, source), _articles((*purpose.requester_grounds, *source.ground))
-    return Decision(True, source.mode, f"{purpose.id}:{source.mode}", reason, "", attests, article)
+        reason = _by_hand(covenant, asked.source, source.mode)
+    return Decision(
+        True,
+        source.mode,
+        f"{purpose.id}:{source.mode}",
+        reason,
+        "",
+        attested_by(purpose, source),
+        _articles((*purpose.requester_grounds, *source.ground)),
+        reply_term=source.reply_term,
+        lifetime=purpose.result_lifetime,
+    )
+
+
+def _by_hand(covenant: Covenant, source: str, mode: Mode) -> str:
+    return f"{covenant.participants[source].name} antwoordt nadat een collega daar beslist: {mode}."
 
 
 def attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
@@ -309,30 +328,53 @@ def attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
     return tuple(attests)
 
 
-def _question(purpose: Purpose, asked: Asked, route: Decision, today: date) -> Decision:
+def _question(covenant: Covenant, asked: Asked, route: Decision, today: date) -> Decision:
     """Steps 7 and 8: what differs from question to question."""
+    purpose = covenant.purposes[asked.purpose]
     if not 1 <= asked.persons <= purpose.max_persons:
         return _deny(
             "personen",
             f"Onder dit doel vraagt u naar ten hoogste {purpose.max_persons} persoon of personen tegelijk",
             "Stel de vraag per persoon, elk met een eigen motivering.",
         )
-    if asked.kind_class != signed_pb2.KIND_CLASS_CERTAIN:
-        return _deny(
-            "identificatie",
-            "Dit doel staat alleen zekere kenmerken toe, zoals het BSN; een naam kan meer personen aanwijzen",
-            "Stel eerst het BSN vast.",
-        )
-    return _own_question(purpose, asked, route, today)
+    if asked.sources is not None and not 1 <= asked.sources <= purpose.max_sources:
+        return _deny("bronnen", f"U kiest ten hoogste {purpose.max_sources} partners per vraag", "Kies er minder.")
+    named = _identified(covenant, asked, route)
+    return _own_question(purpose, asked, named, today) if named.allowed else named
+
+
+def _identified(covenant: Covenant, asked: Asked, route: Decision) -> Decision:
+    """Step 7: by a kind of identifier that the covenant lists for this source; a combination goes by hand."""
+    purpose, source = covenant.purposes[asked.purpose], covenant.sources(asked.purpose)[asked.source]
+    kinds = source.kinds_of(asked.kind_class)
+    if not kinds or (asked.kind is not None and asked.kind not in kinds):
+        return _other_identifier(covenant, asked, source)
+    if asked.kind_class == signed_pb2.KIND_CLASS_CERTAIN or purpose.possible is None:
+        return route
+    mode = source.mode_of(asked.kind_class)
+    return replace(
+        route,
+        mode=mode,
+        rule=f"{purpose.id}:{mode}",
+        reason=_by_hand(covenant, asked.source, mode),
+        reply_term=source.possible_term,
+        lifetime=purpose.possible.lifetime,
+    )
+
+
+def _other_identifier(covenant: Covenant, asked: Asked, source: Source) -> Decision:
+    name, kinds = covenant.participants[asked.source].name, sorted(source.kinds)
+    if asked.kind is not None:
+        reason = f"{name} wordt onder dit doel niet gevraagd met '{asked.kind}'"
+    elif asked.kind_class == signed_pb2.KIND_CLASS_POSSIBLE:
+        reason = f"{name} wordt onder dit doel niet gevraagd met een naam: die kan meer personen aanwijzen"
+    else:
+        reason = f"{name} wordt onder dit doel niet gevraagd met een nummer"
+    return _deny("identificatie", reason, f"Ander nummer nodig: gebruik {' of '.join(kinds)}.")
 
 
 def _own_question(purpose: Purpose, asked: Asked, route: Decision, today: date) -> Decision:
     """Step 8: at the requester."""
-    if asked.sources is not None and not 1 <= asked.sources <= purpose.max_sources:
-        return _deny("bronnen", f"U kiest ten hoogste {purpose.max_sources} partners per vraag", "Kies er minder.")
-    if asked.kind is not None and asked.kind not in purpose.kinds:
-        kinds = ", ".join(sorted(purpose.kinds))
-        return _deny("identificatie", f"Dit doel staat '{asked.kind}' niet toe", f"Gebruik: {kinds}.")
     if asked.role is not None and asked.role not in purpose.asker.roles:
         return _deny(
             "rol",

@@ -12,12 +12,13 @@ from itertools import product
 
 from bekend_proto.shape import MAX_PERSONS
 
-from bekend_policy.decide import Decision, decide
+from bekend_policy.decide import Asked, Decision, decide
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.routes import Route, as_if_signed, asked_by, noon, outcome, routes
 from bekend_policy.show import condition_text, limits_text
-from bekend_policy.terms import Ground, SourceTerms
+from bekend_policy.terms import Ground, IdentifierKind, SourceTerms
 from bekend_policy.wording import asker, count, ground, limits, listed, on_day, party, term
+from bekend_policy.words import class_of_kind
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,16 @@ def _questions(old: Covenant, new: Covenant, day: date, both: Iterable[Route]) -
         kinds = sorted({kind for it in purposes for kind in it.kinds})
         for role, kind, persons in product(roles, kinds, range(1, MAX_PERSONS + 1)):
             before, after = (
-                decide(it, replace(asked_by(route, it, persons), role=role, kind=kind), moment).rule
+                decide(it, _asked(route, it, persons, role, kind), moment).rule
                 for it, moment in zip((old, new), moments, strict=True)
             )
             tried += 1
             changed += before != after
     return changed, tried
+
+
+def _asked(route: Route, covenant: Covenant, persons: int, role: str, kind: IdentifierKind) -> Asked:
+    return replace(asked_by(route, covenant, persons, class_of_kind(kind)), role=role, kind=kind)
 
 
 def route_sentences(old: Covenant, new: Covenant, changed: Iterable[Changed]) -> Iterator[str]:
@@ -152,6 +157,7 @@ def _agreement(old: Covenant, new: Covenant) -> Iterator[Change]:
             "het totaal per dag": limits(agreement.totals),
             "de bewaartermijn van het logboek": f"{agreement.log_years} jaar",
             "demo": "ja" if agreement.demo else "nee",
+            "de afgesproken combinaties": listed(sorted(agreement.combinations)),
             "de oudste versie waarvan een handtekening telt": str(agreement.signatures_from or ""),
             "de tijd tussen twee filters": term(agreement.filter_interval) if agreement.filter_interval else "",
             "de tijd tussen twee keer ophalen": term(agreement.collect_interval),
@@ -241,6 +247,8 @@ def _terms(terms: SourceTerms) -> dict[str, str]:
         "de grootste ouderdom van de lijst": term(terms.max_list_age),
         "de reactietermijn": term(terms.reply_term) if terms.reply_term else "",
         "de eigen voorwaarden": listed(terms.conditions),
+        "de eigen kenmerken": listed(sorted(terms.own_kinds or ())),
+        "de labels": listed(sorted(terms.labels or ())),
         "wie antwoord krijgt": listed(terms.only_for),
         "het alternatief": terms.alternative or "",
         "de reden": terms.reason or "",

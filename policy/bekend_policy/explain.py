@@ -92,6 +92,14 @@ def _source(case: _Case, _purpose: Purpose) -> str:
     return f"modus {source.mode}" if source is not None else "het doel noemt deze partner niet"
 
 
+def _kinds(case: _Case, _purpose: Purpose) -> str:
+    source = case.covenant.sources(case.asked.purpose).get(case.asked.source)
+    if source is None:
+        return ""
+    by_hand = f"; met {listed(sorted(source.possible), 'of')} beslist een collega" if source.possible else ""
+    return (listed(sorted(source.certain), "of") or "geen nummer") + by_hand
+
+
 def _only_for(case: _Case, _purpose: Purpose) -> str:
     source = case.covenant.sources(case.asked.purpose).get(case.asked.source)
     only = sorted(source.only_for) if source is not None else []
@@ -135,7 +143,7 @@ _AFTER: tuple[tuple[str, str, Facts], ...] = (
     ("mandaat", "Loopt het mandaat nog?", _of_purpose(_mandates)),
     ("personen", "Niet te veel personen in één vraag?", _of_purpose(lambda _, it: f"ten hoogste {it.max_persons}")),
     ("bronnen", "Niet te veel partners in één vraag?", _of_purpose(lambda _, it: f"ten hoogste {it.max_sources}")),
-    ("identificatie", "Is dit kenmerk toegestaan?", _of_purpose(lambda _, it: listed(sorted(it.kinds), "of"))),
+    ("identificatie", "Mag deze bron met dit kenmerk worden gevraagd?", _of_purpose(_kinds)),
     ("rol", "Mag deze rol vragen?", _of_purpose(lambda _, it: listed(it.asker.roles, "of"))),
     ("zaaknummer", "Heeft het zaaknummer de juiste vorm?", _of_purpose(lambda _, it: it.case.description)),
     ("motivering", "Staat er geen nummer van een persoon in de motivering?", lambda _: ""),

@@ -97,7 +97,8 @@ def _rules(purpose: Purpose) -> Iterator[tuple[str, str]]:
     """Conditions and exceptions that decide nothing, and those that contradict each other."""
     asked = {party: terms for party, terms in purpose.source_terms.items() if terms.mode is not Mode.NEVER}
     for party, terms in purpose.source_terms.items():
-        if terms.mode is Mode.NEVER and (terms.conditions or terms.only_for or terms.grounds):
+        decides_nothing = terms.conditions or terms.only_for or terms.grounds or terms.own_kinds or terms.labels
+        if terms.mode is Mode.NEVER and decides_nothing:
             yield f"bron '{party}' antwoordt nooit: haar voorwaarden en grondslag beslissen niets", "Haal ze weg."
     for condition in purpose.conditions:
         special = [party for party, terms in purpose.source_terms.items() if condition.id in terms.conditions]

@@ -11,12 +11,14 @@ from types import MappingProxyType
 
 from bekend_proto.clock import AMSTERDAM
 from bekend_proto.note import Note
+from bekend_proto.v1 import signed_pb2
 
 from bekend_policy.terms import (
     Agreement,
     Condition,
     Frame,
     Ground,
+    IdentifierKind,
     Kind,
     Limits,
     Mode,
@@ -64,6 +66,35 @@ class Source:
     alternative: str | None = None
     only_for: frozenset[str] = frozenset()
     """Kinds and OINs that it answers; empty: every asker of the purpose."""
+    certain: frozenset[IdentifierKind] = frozenset()
+    """Kinds by which it may be asked that name one person."""
+    possible: frozenset[IdentifierKind] = frozenset()
+    """Combinations by which it may be asked."""
+    possible_term: timedelta | None = None
+    """How long a colleague may take over a question by a combination; None where there is none."""
+    labels: frozenset[str] | None = None
+    """What its system must say of a person before the person is read in; None: nothing (FG-39)."""
+
+    @property
+    def kinds(self) -> frozenset[IdentifierKind]:
+        """Every kind of identifier by which it may be asked."""
+        return self.certain | self.possible
+
+    def kinds_of(self, kind_class: "signed_pb2.KindClass.ValueType") -> frozenset[IdentifierKind]:
+        """The kinds of one class; none for a class that does not exist."""
+        if kind_class == signed_pb2.KIND_CLASS_CERTAIN:
+            return self.certain
+        return self.possible if kind_class == signed_pb2.KIND_CLASS_POSSIBLE else frozenset()
+
+    def mode_of(self, kind_class: "signed_pb2.KindClass.ValueType") -> Mode:
+        """How it answers questions of this class: of a combination no machine decides whom it names."""
+        if kind_class == signed_pb2.KIND_CLASS_POSSIBLE and self.mode.by_machine:
+            return Mode.MANUAL
+        return self.mode
+
+    def term_of(self, kind_class: "signed_pb2.KindClass.ValueType") -> timedelta | None:
+        """How long a colleague may take over a question of this class; None where no person ever decides."""
+        return self.possible_term if kind_class == signed_pb2.KIND_CLASS_POSSIBLE else self.reply_term
 
     def answers(self, participant: Participant) -> bool:
         """Whether it answers this asker (or principal) at all."""
@@ -208,11 +239,15 @@ def _resolve_sources(purpose: Purpose, participants: Iterable[Participant]) -> I
     for participant in participants:
         terms = purpose.source_terms.get(participant.oin) or purpose.source_terms.get(participant.kind)
         if terms is not None:
-            yield participant.oin, source_of(participant.oin, terms)
+            yield participant.oin, source_of(participant.oin, purpose, terms)
 
 
-def source_of(oin: str, terms: SourceTerms) -> Source:
-    """The terms of a purpose, for one participant."""
+def source_of(oin: str, purpose: Purpose, terms: SourceTerms) -> Source:
+    """These terms of a purpose, for one participant."""
+    kinds = frozenset() if terms.mode is Mode.NEVER else purpose.kinds_of(terms)
+    agreed = purpose.possible
+    certain = frozenset(kind for kind in kinds if not kind.possible)
+    possible = kinds - certain if agreed is not None else frozenset()
     return Source(
         oin=oin,
         mode=terms.mode,
@@ -224,6 +259,10 @@ def source_of(oin: str, terms: SourceTerms) -> Source:
         reply_term=terms.reply_term,
         alternative=terms.alternative,
         only_for=frozenset(map(str, terms.only_for)),
+        certain=certain,
+        possible=possible,
+        possible_term=agreed.reply_term if possible and agreed is not None else None,
+        labels=None if terms.labels is None else frozenset(terms.labels),
     )
 
 

@@ -97,7 +97,7 @@ def _sources(covenant: Covenant, purpose: Purpose) -> Iterator[SourceRow]:
         members = (
             it for it in covenant.participants.values() if it.kind == name and it.oin not in purpose.source_terms
         )
-        yield SourceRow(party(covenant, name), tuple(it.name for it in members), source_of(name, terms))
+        yield SourceRow(party(covenant, name), tuple(it.name for it in members), source_of(name, purpose, terms))
 
 
 def _page(template: str, covenant: Covenant, **values: object) -> str:

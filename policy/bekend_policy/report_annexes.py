@@ -26,6 +26,10 @@ WHO_LEARNS = (
 
 OUTCOMES = (
     ("bekend", "de bron kent de persoon; naam en loket van de bron, niets anders"),
+    (
+        "mogelijk bekend",
+        "de bron kent iemand met deze naam en datum; een collega vergeleek de gegevens. Geen zekerheid",
+    ),
     ("geen uitsluitsel", "zegt niets over de persoon: niet bekend, afgeschermd en geweigerd zien er hetzelfde uit"),
     ("geen antwoord", "de bron antwoordde niet, of er ging iets mis; vraag het later opnieuw"),
     ("niet bevraagd", "het convenant laat deze vraag niet toe, of de vrager koos deze bron niet"),

@@ -15,6 +15,7 @@ from bekend_policy.decide import Asked, Decision, decide
 from bekend_policy.model import Covenant
 
 CERTAIN = signed_pb2.KIND_CLASS_CERTAIN
+POSSIBLE = signed_pb2.KIND_CLASS_POSSIBLE
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,7 +58,9 @@ def routes(covenant: Covenant, purposes: Iterable[str] | None = None) -> Iterato
                     yield from (Route(purpose, requester, name, source) for name in names)
 
 
-def asked_by(route: Route, covenant: Covenant, persons: int = 1) -> Asked:
+def asked_by(
+    route: Route, covenant: Covenant, persons: int = 1, kind_class: "signed_pb2.KindClass.ValueType" = CERTAIN
+) -> Asked:
     """The question as broker and source see it."""
     return Asked(
         requester=route.requester,
@@ -65,14 +68,16 @@ def asked_by(route: Route, covenant: Covenant, persons: int = 1) -> Asked:
         purpose=route.purpose,
         on_behalf_of=route.on_behalf_of or None,
         persons=persons,
-        kind_class=CERTAIN,
+        kind_class=kind_class,
         covenant_hash=covenant.hash,
     )
 
 
 def outcome(covenant: Covenant, route: Route, day: date) -> Decision:
-    """What the covenant decides about one person on this route."""
-    return decide(covenant, asked_by(route, covenant), noon(day))
+    """What the covenant decides about one person on this route, by a number where the source may be asked by one."""
+    source = covenant.sources(route.purpose).get(route.source)
+    only_possible = source is not None and source.possible and not source.certain
+    return decide(covenant, asked_by(route, covenant, kind_class=POSSIBLE if only_possible else CERTAIN), noon(day))
 
 
 def outcomes(covenant: Covenant, day: date) -> dict[Route, Decision]:

@@ -42,6 +42,8 @@ def show_covenant(covenant: Covenant) -> Iterator[str]:
     yield f"Geldt van {on_day(agreement.first_day)} tot en met {on_day(agreement.last_day)}."
     yield f"In totaal ten hoogste {limits(agreement.totals)}."
     yield f"Geldig na {count(agreement.quorum, 'handtekening', 'handtekeningen')} van deelnemers (quorum)."
+    if agreement.combinations:
+        yield f"Afgesproken combinaties: {listed(sorted(agreement.combinations))}."
     yield f"Beheerder van de makelaar: {agreement.operator.name}."
     if agreement.auditor:
         yield f"Auditor: {agreement.auditor}."
@@ -126,6 +128,10 @@ def _source(covenant: Covenant, source_party: str, members: list[Source], purpos
     yield from _wrapped(f"De lijst is ten hoogste {term(terms.max_list_age)} oud.", 6)
     if terms.only_for:
         yield from _wrapped(f"Antwoordt alleen aan {listed(party(covenant, it) for it in terms.only_for)}.", 6)
+    if terms.own_kinds:
+        yield from _wrapped(f"Te vragen met {listed(sorted(terms.own_kinds), 'of')}.", 6)
+    if terms.labels:
+        yield from _wrapped(f"Leest alleen in wie een van deze labels heeft: {listed(sorted(terms.labels), 'of')}.", 6)
     if terms.conditions:
         yield from _wrapped(f"Alleen als ook vaststaat: {listed(terms.conditions)}.", 6)
     if terms.alternative:
@@ -175,6 +181,7 @@ def limits_text(covenant: Covenant, purpose: Purpose) -> list[tuple[str, str]]:
         rows.append(("verhoging", f"tot {purpose.raised.per_officer} per medewerker, 24 uur, door een tweede: {by}"))
     rows += [
         ("kenmerk", listed(sorted(purpose.kinds), "of")),
+        *_possible(purpose),
         ("uitkomst vervalt", f"na {term(purpose.result_lifetime)}"),
         ("logboek", f"{years} jaar"),
         ("vier ogen", "ja" if purpose.four_eyes else "nee"),
@@ -197,6 +204,15 @@ def limits_text(covenant: Covenant, purpose: Purpose) -> list[tuple[str, str]]:
         ("advies RAC", purpose.advice),
     )
     return rows + [(name, value.strip()) for name, value in optional if value]
+
+
+def _possible(purpose: Purpose) -> list[tuple[str, str]]:
+    if purpose.possible is None:
+        return []
+    kinds = listed(sorted(kind for kind in purpose.kinds if kind.possible), "of")
+    own = purpose.possible
+    by_hand = f"bij {kinds} beslist altijd een collega, binnen {term(own.reply_term)}; vervalt na {term(own.lifetime)}"
+    return [("mogelijk bekend", by_hand)]
 
 
 def _rest(covenant: Covenant, purpose: Purpose) -> Iterator[str]:

@@ -37,6 +37,7 @@ __all__ = [
     "Operator",
     "Participant",
     "Party",
+    "PossibleTerms",
     "Purpose",
     "RaiseTerms",
     "SourceTerms",
@@ -48,6 +49,9 @@ SHIELDED_REGISTER = "afgeschermd"
 
 DEFAULT_REPLY_TERM = timedelta(days=3)
 """Term of a `standaardbesluit` that states none, for when it falls back to `handmatig`."""
+
+LONGEST_POSSIBLE = timedelta(hours=72)
+"""How long an outcome may live that may be about another person."""
 
 COLLECT_INTERVAL = timedelta(minutes=15)
 """How often a requester collects late answers (protocol section 9)."""
@@ -167,6 +171,12 @@ class SourceTerms(StrictModel):
     max_list_age: Duration = Field(default=timedelta(days=3), alias="maximale_ouderdom_lijst")
     own_reply_term: Duration | None = Field(default=None, alias="reactietermijn")
     conditions: tuple[Slug, ...] = Field(default=(), alias="mits")
+    own_kinds: Annotated[tuple[IdentifierKind, ...], Field(min_length=1)] | None = Field(
+        default=None, alias="identificatie"
+    )
+    """The kinds of the purpose that this source may use; None: all of them."""
+    labels: Annotated[tuple[Slug, ...], Field(min_length=1)] | None = None
+    """What the source's system must say of a person before the person is read in (FG-39); None: nothing."""
     only_for: tuple[Party, ...] = Field(default=(), alias="alleen_voor")
     """Askers that this source answers; empty: all of the purpose. Who asks in another's name is named itself too."""
     alternative: Text | None = Field(default=None, alias="alternatief")
@@ -197,6 +207,29 @@ class SourceTerms(StrictModel):
         if self.max_list_age <= timedelta(0):
             raise rule_fault(
                 "maximale_ouderdom_lijst moet langer dan nul zijn", "Bijvoorbeeld P3D.", "maximale_ouderdom_lijst"
+            )
+        return self
+
+
+class PossibleTerms(StrictModel):
+    """How a question by a combination is answered: by hand, and for a short time."""
+
+    reply_term: Duration = Field(alias="reactietermijn")
+    lifetime: Duration = Field(alias="levensduur")
+
+    @model_validator(mode="after")
+    def _short(self) -> "PossibleTerms":
+        if not timedelta(0) < self.lifetime <= LONGEST_POSSIBLE:
+            raise rule_fault(
+                "een uitkomst 'mogelijk bekend' leeft langer dan nul en ten hoogste 72 uur",
+                "Kies ten hoogste PT72H.",
+                "levensduur",
+            )
+        if not timedelta(0) < self.reply_term <= self.lifetime:
+            raise rule_fault(
+                "de reactietermijn moet langer dan nul zijn, en niet langer dan de levensduur",
+                "Een collega beslist terwijl de uitkomst nog geldt: bijvoorbeeld PT24H.",
+                "reactietermijn",
             )
         return self
 
@@ -239,6 +272,8 @@ class Purpose(StrictModel):
     result_lifetime: Duration = Field(alias="geldigheid_resultaat")
     log_years: Years | None = Field(default=None, alias="bewaartermijn_log")
     kinds: frozenset[IdentifierKind] = Field(alias="identificatie", min_length=1)
+    possible: PossibleTerms | None = Field(default=None, alias="mogelijk")
+    """There where one of the kinds is a combination."""
     four_eyes: JaNee = Field(alias="vier_ogen")
     emergency: Text | None = Field(default=None, alias="noodgreep")
     """When an officer may ask before a second one has looked, who then does so within 24 hours; none: never."""
@@ -262,6 +297,10 @@ class Purpose(StrictModel):
     def case_pattern(self) -> str:
         """The pattern that the whole case reference must match (a regular expression)."""
         return self.case.pattern
+
+    def kinds_of(self, terms: SourceTerms) -> frozenset[IdentifierKind]:
+        """The kinds of identifier by which a source with these terms may be asked."""
+        return self.kinds if terms.own_kinds is None else self.kinds & set(terms.own_kinds)
 
     @property
     def grounds(self) -> tuple[Ground, ...]:
@@ -370,6 +409,8 @@ class Agreement(StrictModel):
     mandate_rules: tuple[MandateRule, ...] = Field(default=(), alias="mandaten")
     general: General | None = Field(default=None, alias="algemeen")
     log_years: Years = Field(default=5, alias="bewaartermijn_log")
+    combinations: tuple[IdentifierKind, ...] = Field(default=(), alias="combinaties")
+    """The combinations that the partners agreed on: a purpose lists no other."""
     signatures_from: Annotated[Whole, Field(ge=1)] | None = Field(default=None, alias="handtekeningen_vanaf")
     """Oldest version on which a signature may still count; without it, the version before this one."""
     totals: Limits = Field(alias="totalen_per_dag")
@@ -386,6 +427,9 @@ class Agreement(StrictModel):
             raise rule_fault("geldig_tot_en_met ligt voor geldig_vanaf", "Verbeter de datums.", "geldig_tot_en_met")
         _check_interval(self.filter_interval)
         self._check_collecting()
+        if not all(kind.possible for kind in self.combinations):
+            remedy = f"Kies uit {', '.join(kind for kind in IdentifierKind if kind.possible)}."
+            raise rule_fault("een van de combinaties is geen combinatie maar een nummer", remedy, "combinaties")
         if self.auditor is None and (self.auditor_key or self.auditor_signer):
             raise rule_fault("er staat een sleutel van een auditor, en geen auditor", "Vul 'auditor:' in.", "auditor")
         return self

@@ -14,13 +14,13 @@ from bekend_policy.explain import explain_draft, explain_lines
 from bekend_policy.load import load_covenant
 from bekend_policy.matrix import matrix_csv, matrix_facts, matrix_lines
 from bekend_policy.model import Covenant
-from bekend_policy.routes import CERTAIN, Route, day_within, noon
+from bekend_policy.routes import Route, day_within, noon
 from bekend_policy.schemas import write_schemas
 from bekend_policy.show import purpose_facts, show_covenant, show_purpose
 from bekend_policy.simulate import read_questions, simulate, simulation_lines
 from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, wrong_use
 from bekend_policy.trial import by_table, read_tables, run_tables, trial_lines
-from bekend_policy.words import IdentifierKind
+from bekend_policy.words import IdentifierKind, class_of_kind
 
 app = typer.Typer()
 
@@ -167,7 +167,7 @@ def explain(  # noqa: PLR0917 - options have names on the command line
             purpose=_purpose(covenant, purpose, must=False),
             on_behalf_of=on_behalf_of,
             persons=persons,
-            kind_class=CERTAIN,
+            kind_class=class_of_kind(kind or IdentifierKind.BSN),
             covenant_hash=covenant.hash,
             role=role,
             kind=kind,

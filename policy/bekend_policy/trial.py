@@ -28,11 +28,12 @@ from pydantic import Field, model_validator
 from bekend_policy.decide import Asked, Decision, decide
 from bekend_policy.faults import CovenantFaults, Fault
 from bekend_policy.model import Covenant, Purpose
-from bekend_policy.routes import CERTAIN, as_if_signed, noon
+from bekend_policy.routes import as_if_signed, noon
 from bekend_policy.scalars import Day, Oin, Slug, Text, Whole, is_oin, rule_fault
 from bekend_policy.strict_yaml import Document, StrictModel, parse_yaml, validate
 from bekend_policy.terms import CheckedBy, Party
 from bekend_policy.wording import asker, count, party
+from bekend_policy.words import IdentifierKind, class_of_kind
 
 FOLDER = "toetsen"
 
@@ -51,7 +52,7 @@ class Given(StrictModel):
     """What a question states beyond who asks whom. What is left out, is not given."""
 
     role: str | None = Field(default=None, alias="rol", max_length=48)
-    kind: str | None = Field(default=None, alias="kenmerk", max_length=16)
+    kind: str | None = Field(default=None, alias="kenmerk", max_length=32)
     case_reference: str | None = Field(default=None, alias="zaaknummer", max_length=200)
     attested: tuple[Annotated[str, Field(max_length=120)], ...] | None = Field(default=None, alias="voorwaarden")
     justification: Text | None = Field(default=None, alias="motivering")
@@ -200,7 +201,7 @@ def _run(covenant: Covenant, document: Document, table: Table, index: int, today
             purpose=table.purpose,
             on_behalf_of=case.on_behalf_of,
             persons=1 if given.persons is None else given.persons,
-            kind_class=CERTAIN,
+            kind_class=class_of_kind(given.kind or IdentifierKind.BSN),
             covenant_hash=covenant.hash,
             role=given.role,
             kind=given.kind,
@@ -236,7 +237,11 @@ def _asker_rules(covenant: Covenant, purpose: Purpose) -> Iterator[str]:
     yield from (f"rol {role}" for role in asker_terms.roles)
     yield "een andere rol vraagt niet"
     yield from (f"{it.requester} namens {it.principal}" for it in asker_terms.mandates)
-    yield from (f"bron {it} {terms.mode}" for it, terms in purpose.source_terms.items() if _members(covenant, it))
+    present = [(it, terms) for it, terms in purpose.source_terms.items() if _members(covenant, it)]
+    yield from (f"bron {it} {terms.mode}" for it, terms in present)
+    yield from (f"bron {it} niet met elk kenmerk" for it, terms in present if purpose.kinds_of(terms) != purpose.kinds)
+    yield from (f"kenmerk {it}" for it in sorted(purpose.kinds - {IdentifierKind.TEST}))
+    yield "een ander kenmerk vraagt niet"
 
 
 def _own_rules(covenant: Covenant, purpose: Purpose) -> Iterator[str]:
@@ -253,11 +258,15 @@ def _touched(covenant: Covenant, result: Result) -> Iterator[str]:
     asked, decision = result.asked, result.decision
     purpose = covenant.purposes[asked.purpose]
     if decision.allowed or decision.rule == "nooit":
-        yield from (f"{purpose.id}: bron {it}" for it in _source_rule(covenant, purpose, asked.source))
+        line = _line_of(covenant, purpose, asked.source)
+        yield f"{purpose.id}: bron {line} {purpose.source_terms[line].mode}"
     if decision.allowed:
         yield from _askers(covenant, purpose, asked)
+        yield f"{purpose.id}: kenmerk {asked.kind}"
         return
+    narrowed = f"bron {_line_of(covenant, purpose, asked.source)} niet met elk kenmerk"
     yield f"{purpose.id}: " + {
+        "identificatie": narrowed if asked.kind in purpose.kinds else "een ander kenmerk vraagt niet",
         "geen-vrager": "een ander vraagt niet",
         "rol": "een andere rol vraagt niet",
         "voorwaarde": "motivering" if decision.condition == "motivering" else f"voorwaarde {decision.condition}",
@@ -265,9 +274,9 @@ def _touched(covenant: Covenant, result: Result) -> Iterator[str]:
     }.get(decision.rule, decision.rule)
 
 
-def _source_rule(covenant: Covenant, purpose: Purpose, source: str) -> Iterator[str]:
-    name = source if source in purpose.source_terms else covenant.participants[source].kind.value
-    yield f"{name} {purpose.source_terms[name].mode}"
+def _line_of(covenant: Covenant, purpose: Purpose, source: str) -> str:
+    """The line of `bronnen` that is about this source: its own, or that of its kind."""
+    return source if source in purpose.source_terms else covenant.participants[source].kind.value
 
 
 def _askers(covenant: Covenant, purpose: Purpose, asked: Asked) -> Iterator[str]:

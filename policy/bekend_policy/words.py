@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+from bekend_proto.identifiers import POSSIBLE_KINDS
+from bekend_proto.v1 import signed_pb2
+
 
 class Kind(StrEnum):
     """What sort of organisation a participant is (`soort`). Direction rules speak of these."""
@@ -90,7 +93,26 @@ class ConditionForm(StrEnum):
 
 
 class IdentifierKind(StrEnum):
-    """Kinds of identifier that a purpose admits. `test` is for demo covenants only."""
+    """Kinds of identifier that a purpose admits: those of `bekend_proto.identifiers`. `test` is for demos only.
+
+    A number names one person; a combination of name and dates may name several, and is answered by hand.
+    """
 
     BSN = "bsn"
+    SKN = "skn"
+    V_NUMMER = "v-nummer"
     TEST = "test"
+    NAME_BIRTH = "naam-geboortedatum"
+    NAME_DAY_MONTH = "naam-dagmaand"
+    NAME_POSTCODE = "naam-postcode"
+    NAME_BIRTH_POSTCODE = "naam-geboortedatum-postcode"
+
+    @property
+    def possible(self) -> bool:
+        """Whether it may name more persons than one."""
+        return self in POSSIBLE_KINDS
+
+
+def class_of_kind(kind: str) -> "signed_pb2.KindClass.ValueType":
+    """The class of a question by this kind of identifier; that of a kind which is not known is certain."""
+    return signed_pb2.KIND_CLASS_POSSIBLE if kind in POSSIBLE_KINDS else signed_pb2.KIND_CLASS_CERTAIN

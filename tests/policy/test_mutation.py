@@ -11,7 +11,7 @@ from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.routes import outcomes
 from bekend_policy.strict_yaml import Document
-from bekend_policy.terms import CheckedBy, Condition, Mode, SourceTerms
+from bekend_policy.terms import CheckedBy, Condition, IdentifierKind, Mode, SourceTerms
 from bekend_policy.trial import Table, read_tables, run_tables
 
 from tests.policy.test_oracle import by_decide, every_question, every_route
@@ -66,6 +66,15 @@ def _sources(one: Purpose) -> Iterator[Mutant]:
             yield f"flip source {party} to {mode}", changed(rest | {party: flipped})
         if terms.conditions:
             yield f"drop mits of {party}", changed(rest | {party: terms.model_copy(update={"conditions": ()})})
+        if terms.own_kinds:
+            yield (
+                f"drop identificatie of {party}",
+                changed(rest | {party: terms.model_copy(update={"own_kinds": None})}),
+            )
+            for kind in terms.own_kinds:
+                fewer = tuple(it for it in terms.own_kinds if it != kind)
+                narrowed = terms.model_copy(update={"own_kinds": fewer or ("v-nummer",)})
+                yield f"drop {kind} of {party}", changed(rest | {party: narrowed})
         if terms.only_for:
             yield f"drop alleen_voor of {party}", changed(rest | {party: terms.model_copy(update={"only_for": ()})})
     first = next(it for it in one.source_terms.values() if it.mode is not Mode.NEVER)
@@ -104,6 +113,13 @@ def _own(one: Purpose) -> Iterator[Mutant]:
         "any case number",
         one.model_copy(update={"case": one.case.model_copy(update={"pattern": "[A-Za-z0-9/-]{1,30}"})}),
     )
+    for kind in one.kinds:
+        yield f"drop kind {kind}", one.model_copy(update={"kinds": one.kinds - {kind}})
+    for kind in set(IdentifierKind) - one.kinds:
+        if one.possible is not None or not kind.possible:
+            yield f"more kinds: {kind}", one.model_copy(update={"kinds": one.kinds | {kind}})
+    if one.possible is not None:
+        yield "drop mogelijk", one.model_copy(update={"possible": None})
     yield "flip motivering", one.model_copy(update={"justification": not one.justification})
     yield "flip afweging", one.model_copy(update={"weighing": not one.weighing})
     yield "flip in_dienst", one.model_copy(update={"in_service": False})

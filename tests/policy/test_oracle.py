@@ -12,7 +12,7 @@ from bekend_policy.decide import Asked, decide
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.routes import noon
-from bekend_policy.terms import Condition
+from bekend_policy.terms import Condition, IdentifierKind
 from bekend_proto.v1 import signed_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -118,7 +118,11 @@ def every_question(given: Covenant) -> list[Put]:
     for (id_, _), route in per_source.items():
         own = given.purposes[id_]
         full = replace(
-            route, role=own.asker.roles[0], kind="bsn", sources=1, case_reference=own.case.example or "Z-0001"
+            route,
+            role=own.asker.roles[0],
+            kind=min(given.sources(id_)[route.source].certain),
+            sources=1,
+            case_reference=own.case.example or "Z-0001",
         )
         good = replace(full, stated=next(statements(own)), weighed=True)
         found += [replace(good, stated=stated) for stated in statements(own)]
@@ -135,7 +139,9 @@ def every_question(given: Covenant) -> list[Put]:
             [0, 1, own.max_sources, own.max_sources + 1],
         ):
             found.append(replace(good, kind=kind, case_reference=reference, sources=sources))
-        found += [replace(good, certain=False), *(replace(good, day=day) for day in DAYS)]
+        kinds = [None, *(str(it) for it in IdentifierKind)]
+        found += [replace(good, kind=kind, certain=certain) for kind in kinds for certain in (True, False)]
+        found += [replace(good, day=day) for day in DAYS]
     return found
 
 
@@ -165,6 +171,7 @@ LAWS = [("RO", "124"), ("Wmo 2015", "5.1"), ("Jeugdwet", "2.3"), ("Jeugdwet", "7
 LAWS += [("Wvggz", "5:2"), ("WG-PGA", "5"), ("Wpg", "16"), ("Wpg", "9"), ("Wams", "1"), ("Convenant", "3")]
 REGISTERS = ["clienten", "veiligheid", "nazorg", "leerplicht", "dossiers", "wmo", "jeugdhulp", "wvggz"]
 RARE = [{"einddatum": "2026-11-30"}, {"in_dienst": "nee"}]
+BY_NAME = ["naam-geboortedatum", "naam-postcode"]
 MODES = ["automatisch", "standaardbesluit", "handmatig", "handmatig", "toestemming", "toestemming", "nooit"]
 
 
@@ -190,6 +197,7 @@ def purposes(draw: st.DrawFn, number: int, kinds: list[str]) -> Purpose:
                 "registers": [draw(st.sampled_from(REGISTERS))],
                 "mits": [it for it in known if draw(st.booleans())],
                 "alleen_voor": draw(st.one_of(*[st.just([])] * 4, some_kinds)),
+                **draw(st.sampled_from([{}, {}, {"identificatie": ["bsn"]}, {"identificatie": ["skn", *BY_NAME]}])),
             }
     mandates = []
     for _ in range(draw(st.integers(0, 2))):
@@ -214,6 +222,8 @@ def purposes(draw: st.DrawFn, number: int, kinds: list[str]) -> Purpose:
         voorwaarden=[condition(it, controle=draw(st.sampled_from(["vrager", "vrager", "bron"]))) for it in known],
         motivering=draw(st.sampled_from(["ja", "nee"])),
         afweging=draw(st.sampled_from(["ja", "nee"])),
+        identificatie=draw(st.sampled_from([["bsn"], ["bsn", "skn"], ["bsn", *BY_NAME], BY_NAME])),
+        **draw(st.sampled_from([{}, {"mogelijk": {"reactietermijn": "PT24H", "levensduur": "PT24H"}}])),
         **more,
     )
 
@@ -238,7 +248,11 @@ def test_every_route_and_question_of_any_covenant_comes_out_the_same(given_: Cov
     every = list(given_.participants)
     pairs = [(one, other) for one in every for other in every if one != other]
     questions = [
-        Put(id_, one, other, namens) for id_ in given_.purposes for one, other in pairs for namens in [None, *every]
+        Put(id_, one, other, namens, certain=certain)
+        for id_ in given_.purposes
+        for one, other in pairs
+        for namens in [None, *every]
+        for certain in (True, False)
     ]
     questions += [
         replace(one, stated=dict.fromkeys(some, ""), weighed=weighed, persons=persons, role="rol-een")
@@ -247,6 +261,12 @@ def test_every_route_and_question_of_any_covenant_comes_out_the_same(given_: Cov
         for some in ([], ["een"], ["een", "twee", "motivering"], ["een", "twee", "drie", "motivering"])
         for weighed in (True, False)
         for persons in (1, 3)
+    ]
+    questions += [
+        replace(one, kind=kind)
+        for one in questions
+        if one.stated is None and by_decide(given_, one) is not None
+        for kind in ("bsn", "skn", *BY_NAME)
     ]
     assert disagreements(given_, oracle, questions) == []
 

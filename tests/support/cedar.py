@@ -221,26 +221,49 @@ def _permits(covenant: Covenant, purpose: Purpose) -> tuple[list[str], list[str]
         if terms.mode == "nooit":
             continue
         whom = f'resource.oin == "{party}"' if party.isdigit() else _kind_line(purpose, party)
-        common = [whom, *_common(covenant, purpose, terms)]
-        texts.append(_permit([*common, "!(context has namens)", _party("principal", purpose.asker.organisations)]))
-        modes.append(str(terms.mode))
-        for mandate in purpose.asker.mandates:
-            until = f"context.day <= {mandate.last_day.toordinal()}" if mandate.last_day else "true"
-            own = [
-                f'principal == Org::"{mandate.requester}"',
-                "context has namens",
-                f'context.namens == Org::"{mandate.principal}"',
-                "context.namens.signed",
-                _party("context.namens", purpose.asker.organisations),
-                _party("context.namens", terms.only_for) if terms.only_for else "true",
-                until,
-            ]
-            # A source that is asked in its own name is itself: `alleen_voor` says nothing about it.
-            if terms.only_for:
-                own[5] = f"(context.namens.oin == resource.oin || {own[5]})"
-            texts.append(_permit([*common, *own]))
-            modes.append(str(terms.mode))
+        for certain, mode in _ways(purpose, terms):
+            common = [whom, *_common(covenant, purpose, terms), *_named(purpose, terms, certain=certain)]
+            for own in _in_whose_name(purpose, terms):
+                texts.append(_permit([*common, *own]))
+                modes.append(mode)
     return texts, modes
+
+
+def _ways(purpose: Purpose, terms: SourceTerms) -> list[tuple[bool, str]]:
+    """By a number as the file says; by name and date, where terms for that are agreed on, never by a machine."""
+    ways = [(True, str(terms.mode))]
+    if purpose.possible is not None:
+        ways.append((False, "toestemming" if terms.mode == "toestemming" else "handmatig"))
+    return ways
+
+
+def _named(purpose: Purpose, terms: SourceTerms, *, certain: bool) -> list[str]:
+    """By which kinds: those of the purpose that the source's own line, where it has one, names too."""
+    own = {str(it) for it in terms.own_kinds} if terms.own_kinds else {str(it) for it in purpose.kinds}
+    kinds = {it for it in own & {str(it) for it in purpose.kinds} if it.startswith("naam-") != certain}
+    lines = ["context.certain" if certain else "!context.certain"]
+    return [*lines, _known("kind", f"{_set(kinds)}.contains(context.kind)") if kinds else "false"]
+
+
+def _in_whose_name(purpose: Purpose, terms: SourceTerms) -> list[list[str]]:
+    """Conditions for who asks in its own name, and for each mandate."""
+    found = [["!(context has namens)", _party("principal", purpose.asker.organisations)]]
+    for mandate in purpose.asker.mandates:
+        until = f"context.day <= {mandate.last_day.toordinal()}" if mandate.last_day else "true"
+        own = [
+            f'principal == Org::"{mandate.requester}"',
+            "context has namens",
+            f'context.namens == Org::"{mandate.principal}"',
+            "context.namens.signed",
+            _party("context.namens", purpose.asker.organisations),
+            _party("context.namens", terms.only_for) if terms.only_for else "true",
+            until,
+        ]
+        # A source that is asked in its own name is itself: `alleen_voor` says nothing about it.
+        if terms.only_for:
+            own[5] = f"(context.namens.oin == resource.oin || {own[5]})"
+        found.append(own)
+    return found
 
 
 def _kind_line(purpose: Purpose, kind: str) -> str:
@@ -266,11 +289,9 @@ def _common(covenant: Covenant, purpose: Purpose, terms: SourceTerms) -> list[st
         "resource.signed",
         f"context.day >= {agreement.first_day.toordinal()}",
         f"context.day <= {agreement.last_day.toordinal()}",
-        "context.certain",
         "context.persons >= 1",
         f"context.persons <= {purpose.max_persons}",
         _known("sources", f"context.sources >= 1 && context.sources <= {purpose.max_sources}"),
-        _known("kind", f"{_set(purpose.kinds)}.contains(context.kind)"),
         _known("role", f"{_set(purpose.asker.roles)}.contains(context.role)"),
         _known("fits", "context.fits"),
         str(purpose.in_service).lower(),
