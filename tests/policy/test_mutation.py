@@ -71,10 +71,10 @@ def _sources(one: Purpose) -> Iterator[Mutant]:
                 f"drop identificatie of {party}",
                 changed(rest | {party: terms.model_copy(update={"own_kinds": None})}),
             )
-            for kind in terms.own_kinds:
-                fewer = tuple(it for it in terms.own_kinds if it != kind)
+            for own in terms.own_kinds:
+                fewer = tuple(it for it in terms.own_kinds if it != own)
                 narrowed = terms.model_copy(update={"own_kinds": fewer or ("v-nummer",)})
-                yield f"drop {kind} of {party}", changed(rest | {party: narrowed})
+                yield f"drop {own} of {party}", changed(rest | {party: narrowed})
         if terms.only_for:
             yield f"drop alleen_voor of {party}", changed(rest | {party: terms.model_copy(update={"only_for": ()})})
     first = next(it for it in one.source_terms.values() if it.mode is not Mode.NEVER)
