@@ -33,6 +33,8 @@ PER_DAY = 5_000
 """Persons a day that one officer may ask about in the demo: enough not to stand in a newcomer's way."""
 
 _LIFE = timedelta(days=90)
+_POSSIBLE = {"levensduur": "PT72H"}
+_SKN_HOLDERS = {OM.oin, POLITIE.oin, RECLASSERING.oin}
 
 _Tree = dict[str, Any]
 
@@ -41,6 +43,9 @@ _Tree = dict[str, Any]
 class Settings:
     """What differs between a demo, a test and a bench: identifier kind, persons a day, time between filter switches and
     between collects, persons and partners in a question, how long a colleague has to decide, and how old a list may be.
+
+    `skn`: whether the criminal-law chain asks by SKN too, under `zsm-context`. `combinations`: by which names and
+    dates every purpose may be asked, and every source.
     """
 
     kind: str = "bsn"
@@ -52,6 +57,8 @@ class Settings:
     reply_term: str = "P1D"
     collect_interval: str | None = None
     max_list_age: str | None = None
+    skn: bool = False
+    combinations: tuple[str, ...] = ()
 
     @property
     def limits(self) -> _Tree:
@@ -83,6 +90,7 @@ def write(
             **purpose,
             "bronnen": {pair.oin: _source(pair, settings) for pair in own} | purpose["bronnen"],
             **_common(settings),
+            "identificatie": _kinds(settings, purpose["doel"]),
             "einddatum": (today + _LIFE).isoformat(),
         }
         _dump(folder / "doelen" / f"{purpose['doel'].partition('/')[2]}.yaml", whole)
@@ -101,6 +109,8 @@ def _agreement(members: Sequence[Partner], operator: str, today: date, settings:
         "beheerder": {"oin": BROKER_OIN, "naam": "Beheerder van de demo", "sleutel": operator},
         "totalen_per_dag": settings.limits,
     }
+    if settings.combinations:
+        tree["combinaties"] = list(settings.combinations)
     intervals = {"filter_interval": settings.filter_interval, "ophalen_elke": settings.collect_interval}
     return tree | {name: interval for name, interval in intervals.items() if interval}
 
@@ -143,6 +153,7 @@ def _source(pair: Pair, settings: Settings) -> _Tree:
         "registers": list(pair.registers),
         **({"reactietermijn": settings.reply_term} if pair.by_hand else {}),
         **({"maximale_ouderdom_lijst": settings.max_list_age} if settings.max_list_age else {}),
+        **({"identificatie": _kinds(settings, pair.purpose, pair.oin)} if settings.skn else {}),
     }
 
 
@@ -229,11 +240,17 @@ def _zvh_weighing(settings: Settings) -> _Tree:
     }
 
 
+def _kinds(settings: Settings, purpose: str, source: str | None = None) -> list[str]:
+    """What a purpose lists, or one of its sources: the SKN is of the criminal-law chain alone."""
+    skn = settings.skn and purpose == ZSM_CONTEXT and source in {None, *_SKN_HOLDERS}
+    return [settings.kind, *(["skn"] if skn else []), *settings.combinations]
+
+
 def _common(settings: Settings) -> _Tree:
     return {
         "max_bronnen": str(settings.max_sources),
         "max_per_dag": settings.limits,
-        "identificatie": [settings.kind],
+        **({"mogelijk": _POSSIBLE | {"reactietermijn": settings.reply_term}} if settings.combinations else {}),
         "vier_ogen": "nee",
         "dpia": "DEMO: verzonnen verwijzing, er is geen DPIA",
         "rac_advies": "DEMO: verzonnen verwijzing, er is geen advies",
