@@ -364,6 +364,9 @@ app.command("check", hidden=True)(doctor)
 _WHY_LEFT_OUT = {
     LeftOut.ENDED: "the registration has ended",
     LeftOut.MARKED: "the person is marked as shielded",
+    LeftOut.NO_LABEL: "the row names no ground, and the covenant asks for one",
+    LeftOut.OTHER_LABEL: "the covenant does not let this node load persons with this label",
+    LeftOut.INCOMPLETE: "the data do not make a combination",
     LeftOut.OTHER_KIND: "no number of a kind that the covenant admits here",
 }
 

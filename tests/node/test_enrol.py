@@ -19,7 +19,7 @@ from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZSM_LOCAL, ZVH
 from bekend_node import pseudonym_file
 from bekend_node.enrol import crypto
 from bekend_node.enrol.command import Wanted, enrol_file
-from bekend_node.enrol.rows import ImportFaultError
+from bekend_node.enrol.listing import ImportFaultError
 from bekend_node.enrol.run import GuardError
 from bekend_node.store_registers import Registers
 from bekend_proto import dleq

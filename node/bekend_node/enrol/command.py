@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import grpc
@@ -21,10 +21,12 @@ from bekend_proto.v1 import broker_pb2
 from bekend_node.broker_link import BrokerLink, make_links, open_all
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.directory import Directory
-from bekend_node.enrol.mapping import ApprovedMapping, load_mapping
+from bekend_node.enrol.csv_file import CsvFile
+from bekend_node.enrol.listing import ImportFaultError, Listing
+from bekend_node.enrol.mapping import ApprovedMapping, Mapping, load_mapping
 from bekend_node.enrol.plan import Report
-from bekend_node.enrol.rows import ImportFaultError, RowRules
-from bekend_node.enrol.run import Enroller, GuardError, Progress, Task, check_as_of, file_source
+from bekend_node.enrol.rows import RowRules
+from bekend_node.enrol.run import Enroller, GuardError, Progress, Task, check_as_of, list_source
 from bekend_node.enrol.shield import shield_source
 from bekend_node.keys import NodeKeys
 from bekend_node.rules import Rules, load_rules
@@ -72,19 +74,13 @@ async def enrol_file(
     config: NodeConfig, wanted: Wanted, clock: Clock, executor: Executor, progress: Progress
 ) -> Report:
     """Import a register from a CSV. Raises BekendErrors that name file, line and remedy; YamlFaults for the mapping."""
-    if not wanted.file.is_file():
-        what = "this is no file" if wanted.file.exists() else "there is no such file"
-        raise ImportFaultError(wanted.file, 0, what, "Check --file.")
     approved = _mapping(config, wanted)
     now = clock.now()
-    modified = day_of(datetime.fromtimestamp(wanted.file.stat().st_mtime, UTC))
-    as_of = check_as_of(wanted.as_of or modified, now)
-    rules = RowRules(
-        approved.mapping, wanted.changes, as_of, config.registration_months, shielding=wanted.register == SHIELDED
-    )
+    listing = open_listing(wanted, approved.mapping)
+    rules = _row_rules(config, wanted, approved.mapping, check_as_of(wanted.as_of or listing.made, now))
     async with opened(config, clock, executor, progress) as enroller:
-        source = file_source(
-            wanted.file,
+        source = list_source(
+            listing,
             rules,
             approved.digest,
             keys=enroller.keys,
@@ -92,7 +88,20 @@ async def enrol_file(
             now=now,
         )
         epoch = _epoch(wanted, now, enroller)
-        return await enroller.run(Task(wanted.register, epoch, as_of, wanted.confirm_shrink), source)
+        return await enroller.run(Task(wanted.register, epoch, rules.as_of, wanted.confirm_shrink), source)
+
+
+def open_listing(wanted: Wanted, mapping: Mapping) -> Listing:
+    """The list that is to be imported. Raises ImportFaultError."""
+    if not wanted.file.is_file():
+        what = "this is no file" if wanted.file.exists() else "there is no such file"
+        raise ImportFaultError(wanted.file, 0, what, "Check --file.")
+    return CsvFile(wanted.file, mapping)
+
+
+def _row_rules(config: NodeConfig, wanted: Wanted, mapping: Mapping, as_of: date) -> RowRules:
+    shielding = wanted.register == SHIELDED
+    return RowRules(mapping, wanted.changes, as_of, config.registration_months, shielding=shielding)
 
 
 async def shield_persons(

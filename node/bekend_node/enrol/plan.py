@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
-from pathlib import Path
 from typing import TypeAlias
 
 from bekend_proto.octets import blake, i2osp, lp
 
-from bekend_node.enrol.rows import ImportFaultError, Person, Refused
+from bekend_node.enrol.listing import ImportFaultError
+from bekend_node.enrol.rows import Person, Refused
 
 CHUNK = 1024
 """Elements under one proof (protocol section 5, step 1)."""
@@ -35,18 +35,32 @@ class LeftOut(StrEnum):
 
     ENDED = "ended"
     MARKED = "marked"
+    NO_LABEL = "no_label"
+    OTHER_LABEL = "other_label"
+    INCOMPLETE = "incomplete"
     OTHER_KIND = "other_kind"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a list counts: numbers of these kinds."""
+    """What of a list counts: identifiers of these kinds, of persons with one of these labels (None: of everybody)."""
 
     kinds: frozenset[str]
+    labels: frozenset[str] | None = None
 
     def of(self, row: Person) -> tuple[bytes, ...]:
         """The canonical identifiers of a row that count."""
         return tuple(one for one in row.canonicals if kind_of(one) in self.kinds)
+
+    def without_ground(self, row: Person) -> LeftOut | None:
+        """Why a person may not be loaded, whatever else is known of it (FG-39)."""
+        if self.labels is None or row.label in self.labels:
+            return None
+        return LeftOut.OTHER_LABEL if row.label else LeftOut.NO_LABEL
+
+    def lacks(self, row: Person) -> LeftOut:
+        """Why a row gives no identifier that counts."""
+        return LeftOut.INCOMPLETE if self.kinds & {kind for kind, _ in row.lacking} else LeftOut.OTHER_KIND
 
 
 def kind_of(canonical: bytes) -> str:
@@ -67,6 +81,8 @@ class Report:
     persons: int = 0
     numbers: Counter[str] = field(default_factory=Counter)
     left_out: Counter[LeftOut] = field(default_factory=Counter)
+    lacking: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Combinations that a row's data do not make: kind and reason."""
     reasons: Counter[str] = field(default_factory=Counter)
     lines: list[Refused] = field(default_factory=list)
 
@@ -107,8 +123,12 @@ def windows(
     window: Window = {}
     for row in _in_order(rows, report):
         numbers = selection.of(row)
-        if why := _left_out(row, numbers, ended_before):
+        if why := _left_out(row, selection, numbers, ended_before):
             report.left_out[why] += 1
+            if why is not LeftOut.INCOMPLETE:
+                continue
+        report.lacking.update(one for one in row.lacking if one[0] in selection.kinds)
+        if why:
             continue
         fresh = 0
         for number in numbers:
@@ -124,8 +144,8 @@ def windows(
     yield window
 
 
-def changes_window(path: Path, rows: Iterable[Person | Refused], report: Report, selection: Selection) -> Window:
-    """Merge a file of changes into its one window. An identifier that is both added and removed is refused.
+def changes_window(name: str, rows: Iterable[Person | Refused], report: Report, selection: Selection) -> Window:
+    """Merge a list of changes into its one window. An identifier that is both added and removed is refused.
 
     Raises ImportFaultError when there are more changes than a window holds.
     """
@@ -133,19 +153,24 @@ def changes_window(path: Path, rows: Iterable[Person | Refused], report: Report,
     for row in _in_order(rows, report):
         numbers = selection.of(row)
         if not numbers:
-            report.left_out[LeftOut.OTHER_KIND] += 1
+            report.left_out[selection.lacks(row)] += 1
             continue
-        if any(bool(window[number]) is not bool(row.end_month) for number in numbers if number in window):
-            report.refuse(Refused(row.line, "this person is both added and removed in this file"))
+        # Who may not be there any more is taken out.
+        out = (LeftOut.MARKED if row.secret else selection.without_ground(row)) if row.added else None
+        month = 0 if out else row.end_month
+        if any(bool(window[number]) is not bool(month) for number in numbers if number in window):
+            report.refuse(Refused(row.line, "this person is both added and removed in this list"))
             continue
-        report.left_out[LeftOut.MARKED] += row.secret
+        if out:
+            report.left_out[out] += 1
+        report.lacking.update(one for one in row.lacking if one[0] in selection.kinds)
         fresh = [number for number in numbers if number not in window]
         report.numbers.update(map(kind_of, fresh))
         report.count(len(fresh))
         for number in numbers:
-            window[number] = max(window.get(number, 0), row.end_month)
+            window[number] = max(window.get(number, 0), month)
         if len(window) > WINDOW:
-            raise ImportFaultError(path, row.line, f"more than {WINDOW} changes", "Import the whole register instead.")
+            raise ImportFaultError(name, row.line, f"more than {WINDOW} changes", "Import the whole register instead.")
     return window
 
 
@@ -159,12 +184,14 @@ def _in_order(rows: Iterable[Person | Refused], report: Report) -> Iterator[Pers
             yield row
 
 
-def _left_out(row: Person, numbers: Sequence[bytes], ended_before: int) -> LeftOut | None:
+def _left_out(row: Person, selection: Selection, numbers: Sequence[bytes], ended_before: int) -> LeftOut | None:
     if row.secret:
         return LeftOut.MARKED
+    if why := selection.without_ground(row):
+        return why
     if row.end_month < ended_before:
         return LeftOut.ENDED
-    return None if numbers else LeftOut.OTHER_KIND
+    return None if numbers else selection.lacks(row)
 
 
 def full_elements(numbers: int, canaries: int = 1) -> int:

@@ -1,39 +1,22 @@
-"""A CSV of any size, row by row, in bounded memory; whatever is wrong is named by line and remedy, never by value.
+"""From a list's rows to persons: canonical identifiers, the month of the end, the label; or why a row is left out.
 
-Encoding: UTF-8 (with or without byte order mark) or Windows-1252; a file that mixes them is refused at the first line
-that does not fit. Delimiter: semicolon, comma or tab, whichever makes the mapping's column appear in the first line.
+Whatever is wrong is named by line and remedy, never by value.
 """
 
-import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from hashlib import blake2b
-from pathlib import Path
 
-from bekend_proto.errors import MalformedError
 from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
+from bekend_proto.names import PersonData, combine
 
-from bekend_node.enrol.mapping import Mapping
+from bekend_node.enrol.listing import FIRST_LINE, Fields, ImportFaultError, Listing
+from bekend_node.enrol.mapping import Mapping, NameColumns
 from bekend_node.pseudonym_file import NEVER_ENDS, month_number
 
-MAX_LINE = 64 * 1024
-"""Bytes of one line: a client list has lines of a few hundred."""
-_DELIMITERS = (";", ",", "\t")
-_BOM = b"\xef\xbb\xbf"
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
 _CHANGES = {"+": True, "-": False}
 _NOT_SECRET = frozenset({"", "0", "n", "nee", "false", "no"})
-
-
-class ImportFaultError(MalformedError):
-    """The file as a whole cannot be read. The message names file, line (0: none in particular) and remedy."""
-
-    def __init__(self, path: Path, line: int, what: str, remedy: str) -> None:
-        place = f"{path}:{line}" if line else str(path)
-        super().__init__(f"{place}: {what}. {remedy}")
-        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +29,26 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One accepted row: canonical identifiers (kind ":" value), month of the end (0 = remove), line in the file.
+    """One accepted row: canonical identifiers (kind ":" value), month of the end (0 = remove), line in the list.
 
-    `secret`: marked as shielded by default. `faults` are further numbers of the row that cannot be used.
+    `secret`: marked as shielded by default; `added`: not a removal. `label`: on what ground the person is registered, as
+    the covenant calls it; "" where the row says nothing. `faults` are numbers of the row that cannot be used; `lacking`
+    the combinations that its data do not make, each with the reason.
     """
 
     canonicals: tuple[bytes, ...]
     end_month: int
     line: int
     secret: bool = False
+    added: bool = True
+    label: str = ""
     faults: tuple[Refused, ...] = ()
+    lacking: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class RowRules:
-    """What decides about a row: the mapping, whether it is a file of changes, the list's date, the age in months.
+    """What decides about a row: the mapping, whether it is a list of changes, the list's date, the age in months.
 
     `shielding`: the register is `afgeschermd`, where nobody's registration ends by itself.
     """
@@ -72,94 +60,15 @@ class RowRules:
     shielding: bool = False
 
 
-def read_rows(
-    path: Path, rules: RowRules, on_bytes: Callable[[bytes], None] | None = None
-) -> Iterator[Person | Refused]:
-    """Every row of the file. `on_bytes` sees the raw lines as they pass (for the fingerprint and the progress bar).
-
-    Raises ImportFaultError when the file cannot be read on: then nothing may be imported.
-    """
-    lines = _Lines(path, rules.mapping.encoding, on_bytes)
-    text = iter(lines)
-    header = next(text, None)
-    if header is None or not header.strip():
-        raise ImportFaultError(
-            path, 1, "the file is empty", "Export the register again, with a first line of column names."
-        )
-    delimiter = _delimiter(path, header, rules.mapping)
-    layout = _Layout.of(path, _split(path, header, delimiter), rules)
-    # One line, one row: quoted line breaks have no place in a list of numbers and dates.
-    for line in text:
-        if not line.strip():
-            continue
-        yield layout.read(_fields(line, delimiter), lines.number)
-
-
-def fingerprint(path: Path, key: bytes) -> bytes:
-    """Keyed hash of the file's bytes: tells whether it is the same file, and says nothing to others."""
-    digest = blake2b(key=key, digest_size=32, person=b"bekend1-import")
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    except OSError as fault:
-        raise ImportFaultError(path, 0, f"cannot be read ({fault.strerror})", "Check the path.") from fault
-    return digest.digest()
-
-
-class _Lines:
-    """Decoded lines, with a bound on their length and one encoding for the whole file."""
-
-    def __init__(self, path: Path, encoding: str | None, on_bytes: Callable[[bytes], None] | None) -> None:
-        self.path = path
-        self.number = 0
-        self._encoding = encoding
-        self._on_bytes = on_bytes
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            with self.path.open("rb") as file:
-                while raw := file.readline(MAX_LINE + 1):
-                    self.number += 1
-                    if len(raw) > MAX_LINE:
-                        raise self._fault(f"the line is longer than {MAX_LINE} bytes", "Is this a CSV with line ends?")
-                    if self._on_bytes:
-                        self._on_bytes(raw)
-                    yield self._decode(raw).rstrip("\r\n")
-        except OSError as fault:
-            raise ImportFaultError(self.path, 0, f"cannot be read ({fault.strerror})", "Check the path.") from fault
-
-    def _decode(self, raw: bytes) -> str:
-        if self.number == 1:
-            raw = self._start(raw)
-        if raw.isascii():
-            if b"\0" in raw:
-                raise self._fault("the line holds zero bytes", "Save the file as UTF-8 CSV.")
-            return raw.decode("ascii")
-        utf8 = _decodes(raw, "utf-8")
-        if self._encoding is None:
-            self._encoding = "utf-8" if utf8 else "cp1252"
-        if utf8 is not (self._encoding == "utf-8"):
-            raise self._fault(
-                f"the file mixes encodings: up to here it is {self._encoding}, this line is not",
-                "Export it again in one encoding, UTF-8 by preference.",
-            )
-        if not _decodes(raw, self._encoding):
-            raise self._fault("the line is neither UTF-8 nor Windows-1252", "Export it again as UTF-8.")
-        return raw.decode(self._encoding)
-
-    def _start(self, raw: bytes) -> bytes:
-        if raw.startswith(_WIDE):
-            raise self._fault("the file is UTF-16", "Save it as UTF-8 CSV.")
-        if raw.startswith(_BOM):
-            if self._encoding == "cp1252":
-                raise self._fault("the file is UTF-8, its mapping says cp1252", "Have the mapping corrected.")
-            self._encoding = "utf-8"
-            return raw[len(_BOM) :]
-        return raw
-
-    def _fault(self, what: str, remedy: str) -> ImportFaultError:
-        return ImportFaultError(self.path, self.number, what, remedy)
+def read_rows(listing: Listing, rules: RowRules) -> Iterator[Person | Refused]:
+    """Every row of the list. Raises ImportFaultError when it cannot be read on: then nothing may be imported."""
+    rows = listing.rows()
+    _, header = next(rows, (1, ""))
+    if isinstance(header, str):
+        raise ImportFaultError(listing.name, 1, header or "the list is empty", FIRST_LINE)
+    layout = _Layout.of(listing.name, header, rules)
+    for number, fields in rows:
+        yield layout.read(fields, number)
 
 
 @dataclass(frozen=True)
@@ -170,41 +79,45 @@ class _Layout:
     width: int
     numbers: tuple[tuple[str, int], ...]
     """Kind of identifier, and where it stands."""
+    names: tuple[tuple[str, int], ...]
+    """Part of a person's data, and where it stands."""
     end: int | None
     last_involved: int | None
     change: int | None
     secret: int | None
+    label: int | None
     default_end: int
 
     @classmethod
-    def of(cls, path: Path, header: list[str], rules: RowRules) -> "_Layout":
+    def of(cls, name: str, header: Sequence[str], rules: RowRules) -> "_Layout":
         columns = rules.mapping.columns
 
-        def place(name: str | None) -> int | None:
-            if name is None:
-                return None
-            if header.count(name) != 1:
-                found = ", ".join(_shown(column) for column in header)
-                what = "no column" if name not in header else "more than one column"
+        def at(column: str) -> int:
+            if header.count(column) != 1:
+                found = ", ".join(shown(one) for one in header)
+                what = "no column" if column not in header else "more than one column"
                 raise ImportFaultError(
-                    path, 1, f"{what} named {name!r}; there are: {found}", "Correct the mapping or export."
+                    name, 1, f"{what} named {column!r}; there are: {found}", "Correct the mapping or export."
                 )
-            return header.index(name)
+            return header.index(column)
 
-        found = {kind: place(name) for kind, name in rules.mapping.numbers.items()}
-        numbers = tuple((kind, at) for kind, at in found.items() if at is not None)
+        def place(column: str | None) -> int | None:
+            return None if column is None else at(column)
+
+        numbers = tuple((kind, at(column)) for kind, column in rules.mapping.numbers.items())
+        names = tuple((part, at(column)) for part, column in _parts(rules.mapping.names))
         if rules.changes and columns.change is None:
-            raise ImportFaultError(path, 1, "the mapping names no `change` column", "Add it, with + and - in the file.")
+            raise ImportFaultError(name, 1, "the mapping names no `change` column", "Add it, with + and - in the list.")
         default = month_number(rules.as_of.isoformat()[:7]) + rules.registration_months
         change = place(columns.change) if rules.changes else None
         if rules.shielding:
-            return cls(rules, len(header), numbers, None, None, change, None, NEVER_ENDS)
-        end, last_involved, secret = map(place, (columns.end, columns.last_involved, columns.secret))
-        return cls(rules, len(header), numbers, end, last_involved, change, secret, default)
+            return cls(rules, len(header), numbers, names, None, None, change, None, None, NEVER_ENDS)
+        end, last, secret, label = map(place, (columns.end, columns.last_involved, columns.secret, columns.label))
+        return cls(rules, len(header), numbers, names, end, last, change, secret, label, default)
 
-    def read(self, fields: list[str] | None, line: int) -> Person | Refused:
-        if fields is None:
-            return Refused(line, "a quote is not closed on the same line")
+    def read(self, fields: Fields, line: int) -> Person | Refused:
+        if isinstance(fields, str):
+            return Refused(line, fields)
         if len(fields) != self.width:
             return Refused(line, f"{len(fields)} fields where the first line has {self.width}")
         try:
@@ -215,23 +128,38 @@ class _Layout:
             return Refused(line, "the change is not + or -")
         except ValueError:
             return Refused(line, "a date is not written as 2026-11-21 or 21-11-2026")
-        canonicals, faults = self._identifiers(fields, line)
-        return Person(canonicals, month, line, secret, faults) if canonicals else faults[0]
+        found, faults = self._numbers(fields, line)
+        made, lacking = self._combinations(fields)
+        if not found and not made and not lacking:
+            return faults[0] if faults else Refused(line, "the row holds no number of any kind")
+        return Person((*found, *made), month, line, secret, added, self._label(fields), faults, lacking)
 
-    def _identifiers(self, fields: list[str], line: int) -> tuple[tuple[bytes, ...], tuple[Refused, ...]]:
-        """Every number of the row, and what is wrong with those that cannot be used. At least one of the two."""
+    def _numbers(self, fields: list[str], line: int) -> tuple[list[bytes], tuple[Refused, ...]]:
+        """Every number of the row, and what is wrong with those that cannot be used."""
         found, faults = [], []
         for kind, at in self.numbers:
             # Of several kinds a person may lack some.
-            if len(self.numbers) > 1 and not fields[at].strip():
+            if len(self.rules.mapping.kinds) > 1 and not fields[at].strip():
                 continue
             try:
                 found.append(parse_identifier(kind, fields[at]).canonical)
             except InvalidIdentifier as fault:
                 faults.append(Refused(line, str(fault)))
-        if not found and not faults:
-            faults.append(Refused(line, "the row holds no number of any kind"))
-        return tuple(found), tuple(faults)
+        return found, tuple(faults)
+
+    def _combinations(self, fields: list[str]) -> tuple[list[bytes], tuple[tuple[str, str], ...]]:
+        """Every combination that the row's data make, and of the others the kind with the reason."""
+        made, lacking = [], []
+        data = PersonData(**{part: fields[at] for part, at in self.names})
+        for kind in self.rules.mapping.combinations:
+            try:
+                made.append(combine(kind, data).canonical)
+            except InvalidIdentifier as fault:
+                lacking.append((kind, str(fault)))
+        return made, tuple(lacking)
+
+    def _label(self, fields: list[str]) -> str:
+        return "" if self.label is None else self.rules.mapping.label_of(fields[self.label])
 
     def _is_secret(self, fields: list[str]) -> bool:
         return self.secret is not None and fields[self.secret].strip().lower() not in _NOT_SECRET
@@ -244,6 +172,26 @@ class _Layout:
         return self.default_end
 
 
+_PARTS = {
+    "surname": "geslachtsnaam",
+    "prefix": "voorvoegsel",
+    "given_names": "voornamen",
+    "born": "geboortedatum",
+    "postcode": "postcode",
+    "house_number": "huisnummer",
+    "partner_surname": "partner_geslachtsnaam",
+    "partner_prefix": "partner_voorvoegsel",
+    "name_use": "naamgebruik",
+}
+"""A key under `names` in a mapping, and what the BRP calls it."""
+
+
+def _parts(names: NameColumns | None) -> Iterator[tuple[str, str]]:
+    for key, part in _PARTS.items():
+        if names is not None and (column := getattr(names, key)) is not None:
+            yield part, column
+
+
 def _date(text: str) -> date:
     if match := re.fullmatch(r"(\d{1,2})-(\d{1,2})-(\d{4})", text):
         return date(int(match[3]), int(match[2]), int(match[1]))
@@ -252,45 +200,6 @@ def _date(text: str) -> date:
     return date.fromisoformat(text)
 
 
-def _delimiter(path: Path, header: str, mapping: Mapping) -> str:
-    if mapping.delimiter:
-        return "\t" if mapping.delimiter == "tab" else mapping.delimiter
-    wanted = next(iter(mapping.numbers.values()))
-    fitting = [mark for mark in _DELIMITERS if wanted in _split(path, header, mark)]
-    if not fitting:
-        mark = max(_DELIMITERS, key=header.count)
-        found = ", ".join(_shown(column) for column in _split(path, header, mark))
-        raise ImportFaultError(
-            path, 1, f"no column named {wanted!r}; there are: {found}", "Correct the mapping or the export."
-        )
-    return max(fitting, key=header.count)
-
-
-def _split(path: Path, header: str, delimiter: str) -> list[str]:
-    fields = _fields(header, delimiter)
-    if fields is None:
-        raise ImportFaultError(path, 1, "a quote is not closed on the first line", "Export the register again.")
-    return [field.strip() for field in fields]
-
-
-def _fields(line: str, delimiter: str) -> list[str] | None:
-    """The fields of one line, or None when a quote is left open."""
-    if '"' not in line:
-        return line.split(delimiter)
-    try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True))
-    except csv.Error:
-        return None
-
-
-def _shown(column: str) -> str:
-    """A column's name for a message; hidden when it looks like data, as in a file without a first line of names."""
+def shown(column: str) -> str:
+    """A column's name for a message; hidden when it looks like data, as in a list without a first line of names."""
     return "(looks like data)" if len(re.findall(r"\d", column)) >= 4 else repr(column[:40])
-
-
-def _decodes(raw: bytes, encoding: str) -> bool:
-    try:
-        raw.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
-from pathlib import Path
 
 from bekend_policy.manifest import KeyManifest
 from bekend_proto import logs
@@ -28,7 +27,8 @@ from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.enrol import crypto, plan
 from bekend_node.enrol.collect import apply_changes, staged_sorted
 from bekend_node.enrol.line import IN_FLIGHT, EnrolLine
-from bekend_node.enrol.rows import RowRules, fingerprint, read_rows
+from bekend_node.enrol.listing import Listing
+from bekend_node.enrol.rows import RowRules, read_rows
 from bekend_node.keys import NodeKeys
 from bekend_node.locks import SWITCH, locked, register_lock
 from bekend_node.pseudonym_file import month_number
@@ -62,6 +62,8 @@ class Source:
     fingerprint: bytes
     changes: bool
     kinds: frozenset[str]
+    labelled: bool = False
+    """Whether it says on what ground each person is registered."""
     fingerprint_now: Callable[[], bytes] | None = None
     """Of what would be read now; None where nothing can change meanwhile."""
 
@@ -151,7 +153,8 @@ class Enroller:
                 "register", f"no purpose that {self.config.oin} answers names the register {task.register!r}"
             )
         kinds = {purpose: self.rules.kinds_of(purpose) & source.kinds for purpose in sorted(purposes)}
-        fitting = {purpose: plan.Selection(found) for purpose, found in kinds.items() if found}
+        labels = {purpose: self._labels(task, source, purpose) for purpose in kinds}
+        fitting = {purpose: plan.Selection(found, labels[purpose]) for purpose, found in kinds.items() if found}
         for purpose in purposes:
             if purpose not in fitting and (task.register != SHIELDED or not fitting):
                 named = ", ".join(sorted(source.kinds))
@@ -159,6 +162,17 @@ class Enroller:
         if source.changes:
             self._guard_changes(task, fitting)
         return fitting
+
+    def _labels(self, task: Task, source: Source, purpose: str) -> frozenset[str] | None:
+        """Under which labels persons may be loaded for a purpose. Whoever is shielded needs no ground for that."""
+        labels = None if task.register == SHIELDED else self.rules.labels_of(purpose)
+        if labels is not None and not source.labelled:
+            raise GuardError(
+                "label",
+                f"for {purpose} only persons labelled {', '.join(sorted(labels))} may be loaded, and the mapping of "
+                f"{task.register} names no `label` column: have one added, and signed",
+            )
+        return labels
 
     def _guard_changes(self, task: Task, selections: Mapping[str, plan.Selection]) -> None:
         """Changes need a list to change. That of `afgeschermd` may begin with them, unless somebody would be lost."""
@@ -180,7 +194,7 @@ class Enroller:
 
     def _survey(self, task: Task, source: Source) -> "Survey":
         selections = self._selections(task, source)
-        every = plan.Selection(frozenset(kind for _, kind in _parts(selections)))
+        every = _together(selections)
         read = {one: self._read_once(source, one) for one in {every, *selections.values()}}
         survey = Survey(read[every], {purpose: read[one] for purpose, one in selections.items()})
         report = survey.whole
@@ -211,7 +225,7 @@ class Enroller:
         if source.fingerprint_now is not None and source.fingerprint_now() != source.fingerprint:
             raise GuardError(
                 "file",
-                "the file changed while it was read: nothing was changed, run again with one that stays as it is",
+                "the list changed while it was read: nothing was changed, run again with one that stays as it is",
             )
 
     def _guard_shrinking(self, task: Task, counts: Mapping[tuple[str, str], int]) -> None:
@@ -232,7 +246,7 @@ class Enroller:
 
     def _open_import(self, task: Task, source: Source, survey: "Survey") -> Import:
         # What is sent follows from the source and from what counts of it.
-        counted = repr([(p, sorted(one.selection.kinds)) for p, one in survey.read.items()]).encode()
+        counted = repr([(p, _facts(one.selection)) for p, one in survey.read.items()]).encode()
         fingerprint = blake(32, b"bekend1-selected", counted, source.fingerprint)
         found = self.registers.find_import(task.register, task.epoch, fingerprint)
         if found is not None:
@@ -433,29 +447,43 @@ class _Pipeline:
         self.count(1)
 
 
-def file_source(
-    path: Path, rules: RowRules, mapping_digest: str, keys: NodeKeys, canaries: bytes, *, now: datetime
+def list_source(
+    listing: Listing, rules: RowRules, mapping_digest: str, keys: NodeKeys, canaries: bytes, *, now: datetime
 ) -> Source:
-    """A CSV as the source of an import. Raises ImportFaultError when it cannot be read."""
+    """A list as the source of an import. Raises ImportFaultError when it cannot be read."""
     this_month = month_number(month_of(now))
 
     def read(report: plan.Report, selection: plan.Selection) -> Iterator[plan.Window]:
-        rows = read_rows(path, rules)
+        rows = read_rows(listing, rules)
         if rules.changes:
-            yield plan.changes_window(path, rows, report, selection)
+            yield plan.changes_window(listing.name, rows, report, selection)
         else:
             yield from plan.windows(rows, report, selection, ended_before=this_month)
 
     # Everything that fixes what is sent: another file, mapping, date or canary is another import.
     settings = f"{mapping_digest} {rules.changes} {rules.as_of} {this_month} {rules.registration_months}".encode()
     key = crypto.fingerprint_key(keys.state, settings + canaries)
-    again = partial(fingerprint, path, key)
-    return Source(read, again(), rules.changes, rules.mapping.kinds, again)
+    again = partial(listing.fingerprint, key)
+    labelled = rules.mapping.columns.label is not None
+    return Source(read, again(), rules.changes, rules.mapping.kinds, labelled, again)
 
 
 def _parts(selections: Mapping[str, plan.Selection]) -> list[tuple[str, str]]:
     """Purpose and kind of identifier of every generation that an import makes, in a fixed order."""
     return [(purpose, kind) for purpose in sorted(selections) for kind in sorted(selections[purpose].kinds)]
+
+
+def _together(selections: Mapping[str, plan.Selection]) -> plan.Selection:
+    """What counts for whichever purpose."""
+    labels = [one.labels for one in selections.values() if one.labels is not None]
+    return plan.Selection(
+        frozenset(kind for _, kind in _parts(selections)),
+        frozenset().union(*labels) if len(labels) == len(selections) else None,
+    )
+
+
+def _facts(selection: plan.Selection) -> tuple[list[str], list[str] | None]:
+    return sorted(selection.kinds), None if selection.labels is None else sorted(selection.labels)
 
 
 def _newest(generations: Sequence[Generation]) -> list[Generation]:
