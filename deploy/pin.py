@@ -12,6 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "deploy" / "requirements.txt"
 SBOM = ROOT / "deploy" / "sbom.cdx.json"
+EXTRAS = ("--extra", "postgres", "--extra", "excel", "--extra", "odbc")
 
 
 def exported(*words: str) -> str:
@@ -22,8 +23,7 @@ def exported(*words: str) -> str:
         "export",
         "--frozen",
         "--no-dev",
-        "--extra",
-        "postgres",
+        *EXTRAS,
         "--no-config",
         "--offline",
         "--quiet",

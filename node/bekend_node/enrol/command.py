@@ -22,6 +22,7 @@ from bekend_node.broker_link import BrokerLink, make_links, open_all
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.directory import Directory
 from bekend_node.enrol.csv_file import CsvFile
+from bekend_node.enrol.excel import Workbook, is_workbook
 from bekend_node.enrol.listing import ImportFaultError, Listing
 from bekend_node.enrol.mapping import ApprovedMapping, Mapping, load_mapping
 from bekend_node.enrol.plan import Report
@@ -96,7 +97,7 @@ def open_listing(wanted: Wanted, mapping: Mapping) -> Listing:
     if not wanted.file.is_file():
         what = "this is no file" if wanted.file.exists() else "there is no such file"
         raise ImportFaultError(wanted.file, 0, what, "Check --file.")
-    return CsvFile(wanted.file, mapping)
+    return Workbook(wanted.file, mapping) if is_workbook(wanted.file) else CsvFile(wanted.file, mapping)
 
 
 def _row_rules(config: NodeConfig, wanted: Wanted, mapping: Mapping, as_of: date) -> RowRules:

@@ -90,6 +90,8 @@ class Mapping(StrictModel):
     labels: dict[Header, Slug] | None = None
     delimiter: Literal[";", ",", "tab"] | None = None
     encoding: Literal["utf-8", "cp1252"] | None = None
+    sheet: Header | None = None
+    """Of a workbook; may be left out where it has one."""
 
     @model_validator(mode="after")
     def _names_persons(self) -> "Mapping":
@@ -119,6 +121,13 @@ class Mapping(StrictModel):
     def kinds(self) -> frozenset[str]:
         """Every kind of identifier by which persons of this register are enrolled."""
         return frozenset((*self.numbers, *self.combinations))
+
+    @property
+    def columns_named(self) -> frozenset[str]:
+        """Every column that is read."""
+        named = [*self.numbers.values(), *self.columns.model_dump().values()]
+        named += self.names.model_dump().values() if self.names is not None else []
+        return frozenset(filter(None, named))
 
     @property
     def first_column(self) -> str:

@@ -31,9 +31,9 @@ class Refused:
 class Person:
     """One accepted row: canonical identifiers (kind ":" value), month of the end (0 = remove), line in the list.
 
-    `secret`: marked as shielded by default; `added`: not a removal. `label`: on what ground the person is registered, as
-    the covenant calls it; "" where the row says nothing. `faults` are numbers of the row that cannot be used; `lacking`
-    the combinations that its data do not make, each with the reason.
+    `secret`: marked as shielded by default; `added`: not a removal. `label`: on what ground the person is registered,
+    as the covenant calls it; "" where the row says nothing. `faults` are numbers of the row that cannot be used;
+    `lacking` the combinations that its data do not make, each with the reason.
     """
 
     canonicals: tuple[bytes, ...]
