@@ -17,6 +17,7 @@ from bekend_broker import keys as broker_keys
 from bekend_deploy.building import Built, NodeFiles
 from bekend_deploy.partners import ZSM_LOCAL
 from bekend_node import pseudonym_file
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.config import NodeConfig, load_config
 from bekend_node.keys import NodeKeys
 from bekend_node.schedule import interval_of, next_switch
@@ -93,7 +94,7 @@ def _fill_filter(config: NodeConfig, keys: NodeKeys, covenant: Covenant, generat
         body_hash=body_hash(body),
         covenant_hash=covenant.hash,
     )
-    tags = filter_file(_folder(config), PURPOSE, version, by_hand=False)
+    tags = filter_file(_folder(config), FilterId(PURPOSE, CERTAIN), version, by_hand=False)
     tags.write_bytes(body)
     store = Store.open(config.data)
     serving = make_serving(header, key, tags, keys)

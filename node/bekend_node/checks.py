@@ -24,6 +24,7 @@ from bekend_proto.interceptors import DATE
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.broker_link import BrokerLink, make_links, statement_of
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.config import NodeConfig
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.mapping import load_mapping
@@ -141,16 +142,20 @@ def _epochs(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Finding
         remedy = "Run `bekend node manifest`, have the ondertekenaar sign it, put it in place and send SIGHUP."
         yield warn(what, told, remedy)
     with closing(Registers.open(config.data)) as registers:
-        for purpose in rules.answered():
+        for id_ in rules.filters():
             yield look(
-                f"lists for {purpose}",
-                lambda purpose=purpose: _lists(purpose, rules, registers, keys, now),  # type: ignore[misc]
+                f"lists for {id_}",
+                lambda id_=id_: _lists(id_, rules, registers, keys, now),  # type: ignore[misc]
             )
 
 
-def _lists(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, now: datetime) -> Finding | str:
-    inputs = inputs_of(purpose, rules, registers, keys, now)
+def _lists(id_: FilterId, rules: Rules, registers: Registers, keys: NodeKeys, now: datetime) -> Finding | str:
+    purpose, inputs = id_.purpose, inputs_of(id_, rules, registers, keys, now)
     told = f"of {inputs.epoch}, as of {inputs.as_of}"
+    if not inputs.kinds:
+        listed = ", ".join(sorted(rules.filters()[id_].kinds_of(id_.kind_class)))
+        remedy = f"Name the columns in the mapping and import every register: the covenant lists {listed}."
+        return warn(f"lists for {id_}", f"{told}; no register holds a combination", remedy)
     coming = enrolled_epochs(now)[-1]
     here = {one.register for one in registers.generations() if (one.purpose, one.epoch) == (purpose, coming)}
     lacking = set(rules.answered()[purpose].registers) - here
@@ -163,14 +168,15 @@ def _lists(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, now
 def _decided(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Finding]:
     """Who decides, under each purpose: a standing decision, or colleagues at the desk."""
     at_desk = {purpose for colleague in config.desk_staff for purpose in colleague.purposes}
-    for purpose, source in rules.answered().items():
-        if rules.by_machine(source, purpose, now):
+    for id_, source in rules.filters().items():
+        purpose = id_.purpose
+        if rules.by_machine(source, id_, now):
             continue
-        if source.mode.by_machine:
+        if id_.kind_class == CERTAIN and source.mode.by_machine:
             detail = "none in force: a colleague decides on each question, until the ondertekenaar signs one"
             yield warn(f"standing decision for {purpose}", detail)
         if purpose not in at_desk:
-            yield fail(f"desk for {purpose}", "nobody may decide: name colleagues under `desk_staff` in node.yaml")
+            yield fail(f"desk for {id_}", "nobody may decide: name colleagues under `desk_staff` in node.yaml")
 
 
 async def _brokers(config: NodeConfig, clock: Clock) -> list[Finding]:

@@ -10,6 +10,9 @@ Whoever answers takes one `Serving` and uses nothing else of this module for tha
 gives the old version or the new one, never a mix (must-list 6). Imports, shieldings and mode changes wait for the
 next moment, so that a switch tells nothing (must-list 21).
 
+A purpose whose covenant lists combinations has two filters, one per class of identifier, that share nothing: each its
+own m, its own moments by its own size, and the possible one by hand always.
+
 Who must be shielded at once is helped by a halt: nothing is answered under the purpose until its next switch, to a
 filter that was built since (`halting.py`).
 """
@@ -31,6 +34,7 @@ from bekend_proto.v1 import signed_pb2
 
 from bekend_node import client_file, pseudonym_file
 from bekend_node.child import run_child
+from bekend_node.classes import CERTAIN, CLASSES, FilterId, KindClass, name_of, on_wire
 from bekend_node.config import NodeConfig
 from bekend_node.filter_build import Built, Order
 from bekend_node.keys import NodeKeys
@@ -59,7 +63,7 @@ SLOWEST = 1000
 
 @dataclass
 class _Shelf:
-    """One purpose: what serves, what is ready for the next moment, what is being built."""
+    """One filter: what serves, what is ready for the next moment, what is being built."""
 
     serving: Serving | None = None
     leaving: "_Before | None" = None
@@ -108,37 +112,39 @@ class Filters:
         self._desk = desk
         self._clock = clock
         self._folder = config.data / "filters"
-        self._shelves: dict[str, _Shelf] = {}
-        self._before: dict[tuple[str, int], _Before] = {}
+        self._shelves: dict[FilterId, _Shelf] = {}
+        self._before: dict[tuple[FilterId, int], _Before] = {}
         self._ticking = asyncio.Lock()
         self._quiet_until = quiet_until
 
-    def serving(self, purpose: str, covenant: Covenant | None = None) -> Serving:
+    def serving(
+        self, purpose: str, covenant: Covenant | None = None, *, kind_class: KindClass = CERTAIN
+    ) -> Serving:
         """The filter to answer with now, under this version of the covenant or the one in force.
 
         Raises NotReadyError, with the reason for the own log.
         """
-        now = self._clock.now()
-        self.check_halt(purpose)
+        now, id_ = self._clock.now(), FilterId(purpose, kind_class)
+        self.check_halt(id_)
         if self._quiet_until is not None and now < self._quiet_until:
             raise NotReadyError(f"put back from a backup: nothing is answered before {self._quiet_until:%H:%M:%S} UTC")
-        shelf = self._shelves.get(purpose)
+        shelf = self._shelves.get(id_)
         if shelf is None or shelf.serving is None:
-            inputs_of(purpose, self._rules.now, self._registers, self._keys, now)
-            raise NotReadyError(f"the filter for {purpose} is being built, or waits for its moment")
+            inputs_of(id_, self._rules.now, self._registers, self._keys, now)
+            raise NotReadyError(f"the filter for {id_} is being built, or waits for its moment")
         check_still(shelf.serving, self._rules.now, now)
         if covenant is not None:
             check_under(shelf.serving, self._rules.now, covenant, now)
         return shelf.serving
 
-    def answering(self, purpose: str, covenant: Covenant, epoch: str) -> Serving:
+    def answering(self, id_: FilterId, covenant: Covenant, epoch: str) -> Serving:
         """The filter to answer a question of this epoch with: that of now, or the last one before an epoch ended.
 
         What was asked under the keys before, and is on its way while the switch comes, is answered under them. Raises
         NotReadyError as `serving`.
         """
-        serving = self.serving(purpose, covenant)
-        leaving = self._shelves[purpose].leaving
+        serving = self.serving(id_.purpose, covenant, kind_class=id_.kind_class)
+        leaving = self._shelves[id_].leaving
         if leaving is None or serving.header.epoch == epoch or leaving.serving.header.epoch != epoch:
             return serving
         if self._clock.now().timestamp() >= leaving.until:
@@ -146,28 +152,34 @@ class Filters:
         check_under(leaving.serving, self._rules.now, covenant, self._clock.now())
         return leaving.serving
 
-    def by_hand(self, purpose: str, version: int) -> Serving:
+    def by_hand(self, id_: FilterId, version: int) -> Serving:
         """The filter under which a question was answered by hand, to compare with: that of now, or one before it.
 
         Raises NotReadyError when its m was destroyed.
         """
-        shelf = self._shelves.get(purpose)
+        shelf = self._shelves.get(id_)
         if shelf and shelf.serving and shelf.serving.version == version and shelf.serving.by_hand:
             return shelf.serving
-        before = self._before.get((purpose, version))
+        before = self._before.get((id_, version))
         if before is None:
-            raise NotReadyError(f"version {version} for {purpose} is gone: nothing is compared with it any more")
+            raise NotReadyError(f"version {version} for {id_} is gone: nothing is compared with it any more")
         return before.serving
 
-    def check_halt(self, purpose: str) -> None:
-        """Raise NotReadyError when somebody stopped this purpose until its next switch."""
-        if self.is_halted(purpose):
-            raise NotReadyError(f"{purpose} was halted to shield somebody: it answers again from the next switch")
+    def check_halt(self, id_: FilterId) -> None:
+        """Raise NotReadyError when somebody stopped this purpose until the next switch of this filter."""
+        shelf = self._shelves.get(id_)
+        if shelf is not None and shelf.version <= shelf.halted:
+            raise NotReadyError(f"{id_} was halted to shield somebody: it answers again from the next switch")
 
     def is_halted(self, purpose: str) -> bool:
-        """Whether somebody stopped this purpose until its next switch."""
-        shelf = self._shelves.get(purpose)
-        return shelf is not None and shelf.version <= shelf.halted
+        """Whether somebody stopped this purpose, and a filter of it has not switched since."""
+        return any(shelf.version <= shelf.halted for shelf in self._of(purpose))
+
+    def _of(self, purpose: str) -> list[_Shelf]:
+        """What there is of a purpose's filters."""
+        return [
+            self._shelves.setdefault(id_, _Shelf()) for id_ in self._rules.now.filters() if id_.purpose == purpose
+        ]
 
     async def halt(self, purpose: str) -> int:
         """Answer nothing under this purpose until its next switch; up to which version that is.
@@ -175,19 +187,19 @@ class Filters:
         What is being built, or waits for its moment, is made anew: it may hold who is to be shielded. Calling it
         again does only that. The caller makes it durable.
         """
-        shelf = self._shelves.setdefault(purpose, _Shelf())
-        shelf.halted = shelf.version
+        shelves = self._of(purpose)
+        _halt(shelves)
         async with self._ticking:
-            building, shelf.building = shelf.building, None
-            if building is not None:
-                building.cancel()
-                await asyncio.gather(building, return_exceptions=True)
-            upcoming, shelf.upcoming = shelf.upcoming, None
-            if upcoming is not None:
-                upcoming.tags.unlink(missing_ok=True)
+            for shelf in shelves:
+                building, shelf.building = shelf.building, None
+                if building is not None:
+                    building.cancel()
+                    await asyncio.gather(building, return_exceptions=True)
+                upcoming, shelf.upcoming = shelf.upcoming, None
+                if upcoming is not None:
+                    upcoming.tags.unlink(missing_ok=True)
             # A switch may have come in between.
-            shelf.halted = shelf.version
-        return shelf.halted
+            return _halt(shelves)
 
     def header_for(self, serving: Serving, covenant_hash: bytes) -> signed_pb2.Signed:
         """The signed header as it is handed out under this version: for what `serving` gave for that version."""
@@ -198,17 +210,21 @@ class Filters:
         header.covenant_hash = covenant_hash
         return sign_message(self._keys.signing, LABEL_FILTER, header)
 
-    def next_switch(self, purpose: str) -> int | None:
-        """Seconds since 1970 of the purpose's next switch; None before its first filter."""
-        shelf = self._shelves.get(purpose)
+    def next_switch(self, purpose: str, *, kind_class: KindClass = CERTAIN) -> int | None:
+        """Seconds since 1970 of a filter's next switch; None before the first version of it."""
+        shelf = self._shelves.get(FilterId(purpose, kind_class))
         return shelf.next_switch or None if shelf else None
+
+    def answers_again(self, purpose: str) -> int | None:
+        """Seconds since 1970 at which every filter of a halted purpose will have switched; None before the first."""
+        return max((shelf.next_switch for shelf in self._of(purpose)), default=0) or None
 
     async def restore(self) -> None:
         """Take up the filters that served before a restart, where their end has not come; remove what is left over."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         now = int(self._clock.now().timestamp())
         for row in self._store.filters.present():
-            shelf = self._shelves.setdefault(row.purpose, _Shelf())
+            shelf = self._shelves.setdefault(row.id, _Shelf())
             # A moment that passed while the node was down is made up for at once.
             shelf.epoch, shelf.version, shelf.next_switch = row.epoch, row.version, max(row.ends, now)
             with contextlib.suppress(BekendError):
@@ -216,11 +232,12 @@ class Filters:
             if shelf.serving is None:
                 shelf.next_switch = now
         for purpose, version in self._store.filters.halts().items():
-            self._shelves.setdefault(purpose, _Shelf()).halted = version
+            for kind_class in CLASSES:
+                self._shelves.setdefault(FilterId(purpose, kind_class), _Shelf()).halted = version
         for row in self._store.filters.before():
             with contextlib.suppress(BekendError):
                 serving = reopen(row, self._folder, self._keys)
-                self._before[row.purpose, row.version] = _Before(serving, row.ends)
+                self._before[row.id, row.version] = _Before(serving, row.ends)
         kept = {shelf.serving.tags for shelf in self._shelves.values() if shelf.serving}
         kept |= {before.serving.tags for before in self._before.values()}
         for path in self._folder.iterdir():
@@ -235,7 +252,7 @@ class Filters:
             shelf.serving, shelf.tags = serving, _size_of(serving)
         elif serving.by_hand:
             # It ended while the node was down: what was asked under it may wait to be compared.
-            await self._store.filters.withdraw(row.purpose, self._retired(serving, row.ends))
+            await self._store.filters.withdraw(row.id, self._retired(serving, row.ends))
 
     async def run(self) -> None:
         """Tick every second until cancelled."""
@@ -255,16 +272,16 @@ class Filters:
             await self._tick_all(self._clock.now())
 
     async def _tick_all(self, now: datetime) -> None:
-        answered = self._rules.now.answered()
+        answered = self._rules.now.filters()
         await self._forget(int(now.timestamp()))
-        for purpose in self._shelves.keys() - answered.keys():
-            await self._withdraw(self._shelves[purpose])
-        for purpose in answered:
+        for id_ in self._shelves.keys() - answered.keys():
+            await self._withdraw(self._shelves[id_])
+        for id_ in answered:
             try:
-                await self._tick_one(purpose, self._shelves.setdefault(purpose, _Shelf()), now)
+                await self._tick_one(id_, self._shelves.setdefault(id_, _Shelf()), now)
             except BekendError as fault:
-                self._shelves[purpose].not_before = int(now.timestamp()) + RETRY_SECONDS
-                log(logs.FILTER_FAILED, purpose=purpose, detail=fault.detail)
+                self._shelves[id_].not_before = int(now.timestamp()) + RETRY_SECONDS
+                log(logs.FILTER_FAILED, **_named(id_), detail=fault.detail)
 
     async def settle(self) -> None:
         """Wait until nothing is being built; then one more tick, which switches what is due."""
@@ -272,7 +289,7 @@ class Filters:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.tick()
 
-    async def _tick_one(self, purpose: str, shelf: _Shelf, now: datetime) -> None:
+    async def _tick_one(self, id_: FilterId, shelf: _Shelf, now: datetime) -> None:
         seconds = int(now.timestamp())
         if shelf.serving and _lapsed(shelf.serving, self._rules, now):
             await self._withdraw(shelf)
@@ -282,14 +299,14 @@ class Filters:
         if shelf.upcoming and shelf.upcoming.version <= seconds:
             await self._switch(shelf, shelf.upcoming, now)
         if not shelf.building and not shelf.upcoming and seconds >= shelf.not_before:
-            self._build_next(purpose, shelf, now)
+            self._build_next(id_, shelf, now)
 
-    def _build_next(self, purpose: str, shelf: _Shelf, now: datetime) -> None:
+    def _build_next(self, id_: FilterId, shelf: _Shelf, now: datetime) -> None:
         """Begin to build the next version when its moment is near; at once an epoch's first, where nothing serves."""
         seconds = int(now.timestamp())
-        interval = interval_of(shelf.tags, self._rules.covenant().interval_of(purpose))
+        interval = interval_of(shelf.tags, self._rules.covenant().interval_of(id_.purpose))
         try:
-            inputs = inputs_of(purpose, self._rules.now, self._registers, self._keys, now)
+            inputs = inputs_of(id_, self._rules.now, self._registers, self._keys, now)
         except NotReadyError:
             # Nothing to switch to: a moment passes, and what is imported meanwhile waits for the next one.
             if shelf.epoch and seconds >= shelf.next_switch:
@@ -303,7 +320,7 @@ class Filters:
         else:
             return
         version = max(moment, shelf.version + 1)
-        shelf.building = asyncio.ensure_future(self._build(purpose, shelf, inputs, version))
+        shelf.building = asyncio.ensure_future(self._build(id_, shelf, inputs, version))
 
     async def _switch(self, shelf: _Shelf, fresh: Serving, now: datetime) -> None:
         old, shelf.upcoming = shelf.serving, None
@@ -316,16 +333,16 @@ class Filters:
         shelf.serving, shelf.tags = fresh, _size_of(fresh)
         shelf.epoch, shelf.version, shelf.next_switch = fresh.header.epoch, fresh.version, fresh.end
         self._retire(old, int(now.timestamp()))
-        log(logs.FILTER_SWITCHED, purpose=fresh.purpose, epoch=shelf.epoch, version=fresh.version, end=fresh.end)
+        log(logs.FILTER_SWITCHED, **_named(fresh.id), epoch=shelf.epoch, version=fresh.version, end=fresh.end)
 
     async def _withdraw(self, shelf: _Shelf) -> None:
         old, shelf.serving = shelf.serving, None
         if old is None:
             return
         now = int(self._clock.now().timestamp())
-        await self._store.filters.withdraw(old.purpose, self._retired(old, now))
+        await self._store.filters.withdraw(old.id, self._retired(old, now))
         self._retire(old, now)
-        log(logs.FILTER_WITHDRAWN, purpose=old.purpose, version=old.version)
+        log(logs.FILTER_WITHDRAWN, **_named(old.id), version=old.version)
 
     def _retired(self, old: Serving | None, ended: int) -> FilterRow | None:
         """What is kept over a restart of a filter for answering by hand that serves no more."""
@@ -337,7 +354,7 @@ class Filters:
         if old is None:
             return
         if old.by_hand:
-            self._before[old.purpose, old.version] = _Before(old, ended + RELEASE_SECONDS)
+            self._before[old.id, old.version] = _Before(old, ended + RELEASE_SECONDS)
         else:
             old.tags.unlink(missing_ok=True)
 
@@ -346,13 +363,13 @@ class Filters:
         for shelf in self._shelves.values():
             if shelf.leaving is not None and shelf.leaving.until <= now:
                 shelf.leaving = None
-        for (purpose, version), before in tuple(self._before.items()):
-            if before.until <= now and not self._desk.is_comparing(purpose, version):
-                await self._store.filters.forget_before(purpose, version)
+        for (id_, version), before in tuple(self._before.items()):
+            if before.until <= now and not self._desk.is_comparing(id_, version):
+                await self._store.filters.forget_before(id_, version)
                 before.serving.tags.unlink(missing_ok=True)
-                del self._before[purpose, version]
+                del self._before[id_, version]
 
-    async def _build(self, purpose: str, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
+    async def _build(self, id_: FilterId, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
         """Build from these inputs; from what took their place when an import switches meanwhile.
 
         An import destroys the files that it supersedes. What was read of them while that happened is worth nothing,
@@ -360,21 +377,21 @@ class Filters:
         """
         while True:
             try:
-                serving = await self._build_from(purpose, shelf, inputs, version)
+                serving = await self._build_from(id_, shelf, inputs, version)
                 fault: BekendError | None = None
             except BekendError as error:
                 fault = error
-            present = inputs_of(purpose, self._rules.now, self._registers, self._keys, self._clock.now())
+            present = inputs_of(id_, self._rules.now, self._registers, self._keys, self._clock.now())
             if present == inputs:
                 if fault is not None:
                     raise fault
                 return serving
             inputs = present
 
-    async def _build_from(self, purpose: str, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
+    async def _build_from(self, id_: FilterId, shelf: _Shelf, inputs: Inputs, version: int) -> Serving:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        rules = self._rules.now
+        rules, purpose = self._rules.now, id_.purpose
         canary = self._registers.canary(purpose, inputs.epoch)
         assert canary is not None
         generations = (*inputs.generations, *inputs.shielded)
@@ -383,7 +400,7 @@ class Filters:
             if pseudonym_file.count(self._registers.file(generation.id)) != generation.persons:
                 raise StorageError(f"the file of register {generation.register} is damaged: import it again")
         key = FreshKey.draw(self._keys.evaluation_key(purpose, inputs.epoch).secret)
-        file = filter_file(self._folder, purpose, version, by_hand=inputs.by_hand)
+        file = filter_file(self._folder, id_, version, by_hand=inputs.by_hand)
         order = Order(
             files=[str(self._registers.file(g.id)) for g in inputs.generations],
             shielded=[str(self._registers.file(g.id)) for g in inputs.shielded],
@@ -402,7 +419,7 @@ class Filters:
                 built = await run_builder(order)
         except TimeoutError:
             # A pool waits for ever for a worker that the system killed, for want of memory say.
-            raise StorageError(f"the filter for {purpose} did not get ready: it is tried again") from None
+            raise StorageError(f"the filter for {id_} did not get ready: it is tried again") from None
         interval = interval_of(built.tags, rules.covenant.interval_of(purpose))
         header = signed_pb2.FilterHeader(
             protocol_version=1,
@@ -412,11 +429,12 @@ class Filters:
             mode=signed_pb2.FILTER_MODE_MANUAL if inputs.by_hand else signed_pb2.FILTER_MODE_AUTOMATIC,
             version=version,
             as_of=inputs.as_of.isoformat(),
-            kinds=sorted({g.kind for g in inputs.generations}),
+            kinds=inputs.kinds,
             end=next_switch(self._config.oin, interval, version),
             tags=0 if inputs.by_hand else built.tags,
             body_hash=bytes.fromhex(built.body_hash),
             covenant_hash=rules.covenant.hash,
+            kind_class=on_wire(id_.kind_class),
         )
         serving = make_serving(header, key, file, self._keys)
         try:
@@ -433,6 +451,19 @@ async def run_builder(order: Order) -> Built:
     """Build a filter's body in a process of its own. Raises StorageError; the cause is on standard error."""
     failed = f"the filter for {order.purpose} could not be built: it is tried again"
     return Built(**await run_child("bekend_node.filter_build", order.to_json(), failed))
+
+
+def _named(id_: FilterId) -> dict[str, str]:
+    """A filter, as a log line says which."""
+    return {"purpose": id_.purpose, "kinds": name_of(id_.kind_class)}
+
+
+def _halt(shelves: list[_Shelf]) -> int:
+    """Halt all filters of a purpose together, up to the newest version among them; which that is."""
+    newest = max((shelf.version for shelf in shelves), default=0)
+    for shelf in shelves:
+        shelf.halted = newest
+    return newest
 
 
 def _leaving(old: Serving | None, fresh: Serving, now: int) -> _Before | None:

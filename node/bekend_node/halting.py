@@ -51,7 +51,7 @@ class Halting:
 
     def until(self, purpose: str) -> datetime | None:
         """When a purpose switches next; None before its first filter."""
-        seconds = self.filters.next_switch(purpose)
+        seconds = self.filters.answers_again(purpose)
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
     def halted(self) -> dict[str, datetime | None]:

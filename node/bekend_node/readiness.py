@@ -4,11 +4,14 @@ Every named register has a generation in the epoch and is young enough, `afgesch
 somebody, and the epoch's key and canary are there. Anything else is `geen antwoord`, never a smaller set (must-list
 23).
 
+Where a purpose is answered by combinations too, each class of identifier has its conditions and its filter. A filter
+holds the kinds that every named register was enrolled with, and its header says which: a kind that one of them lacks
+would miss its people, and somebody who is shielded by one kind must not be found by another.
+
 By machine or by hand (section 9) is decided when a filter is built: a standing decision that ends, or comes, changes it
 from the next switch. One that ended is `geen antwoord` until then.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -17,6 +20,7 @@ from bekend_proto.clock import day_of
 from bekend_proto.epochs import is_served, served_epochs
 from bekend_proto.errors import NotReadyError
 
+from bekend_node.classes import CERTAIN, FilterId, KindClass
 from bekend_node.config import SHIELDED
 from bekend_node.keys import NodeKeys
 from bekend_node.rules import Rules
@@ -35,22 +39,25 @@ class Inputs:
     generations: tuple[Generation, ...]
     shielded: tuple[Generation, ...]
     as_of: date
+    kinds: tuple[str, ...]
+    """By which it may be asked: every register holds them. None where no register was enrolled with a combination."""
     by_hand: bool
     """A colleague decides: the mode says so, or no standing decision is in force."""
 
 
-def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, now: datetime) -> Inputs:
+def inputs_of(id_: FilterId, rules: Rules, registers: Registers, keys: NodeKeys, now: datetime) -> Inputs:
     """The newest served epoch for which everything is there. Raises NotReadyError with the reason and the remedy."""
-    source = _source(purpose, rules)
-    by_hand = not rules.by_machine(source, purpose, now)
+    source, purpose = _source(id_, rules), id_.purpose
+    by_hand = not rules.by_machine(source, id_, now)
     if by_hand and not keys.has_desk:
-        raise NotReadyError(f"{purpose} is answered by hand, and the desk has no key: run `bekend node desk init`")
+        raise NotReadyError(f"{id_} is answered by hand, and the desk has no key: run `bekend node desk init`")
     mine = [g for g in registers.generations() if g.purpose == purpose]
     shielding = registers.is_shielding()
     fault: NotReadyError | None = None
     for epoch in served_epochs(now, keys.epochs()):
         try:
-            inputs = _of_epoch(epoch, source, mine, now, shielding=shielding, by_hand=by_hand)
+            here = _Enrolled(epoch, tuple(g for g in mine if g.epoch == epoch), shielding=shielding)
+            inputs = _of_epoch(here, source, id_.kind_class, now, by_hand=by_hand)
             if epoch not in keys.epochs() or registers.canary(purpose, epoch) is None:
                 raise NotReadyError(f"the key or the canary of {epoch} for {purpose} is missing: import again")
         except NotReadyError as error:
@@ -63,7 +70,7 @@ def inputs_of(purpose: str, rules: Rules, registers: Registers, keys: NodeKeys, 
 
 def check_still(serving: Serving, rules: Rules, now: datetime) -> None:
     """Raise NotReadyError when a filter that is in service may not answer any more."""
-    source = _source(serving.purpose, rules)
+    source = _source(serving.id, rules)
     _check_mode(serving, source, rules, now)
     if _registers_behind(serving, rules) != set(source.registers):
         raise NotReadyError("the filter was built under another covenant: the next switch brings a new one")
@@ -82,8 +89,8 @@ def check_under(serving: Serving, rules: Rules, covenant: Covenant, now: datetim
     a register too few would make a miss of somebody who is known.
     """
     source = covenant.sources(serving.purpose).get(rules.oin)
-    if source is None:
-        raise NotReadyError(f"{serving.purpose} is not answered under the covenant of the question")
+    if source is None or not source.kinds_of(serving.id.kind_class):
+        raise NotReadyError(f"{serving.id} is not answered under the covenant of the question")
     _check_mode(serving, source, rules, now)
     if _registers_behind(serving, rules) != set(source.registers):
         raise NotReadyError(f"the covenant of the question names other registers for {serving.purpose} than the filter")
@@ -102,62 +109,64 @@ def _registers_behind(serving: Serving, rules: Rules) -> set[str] | None:
 
 def _check_mode(serving: Serving, source: Source, rules: Rules, now: datetime) -> None:
     """A filter with tags answers by machine, and needs what that needs; one without is for a colleague with a term."""
+    if not set(serving.header.kinds) <= source.kinds_of(serving.id.kind_class):
+        raise NotReadyError(f"the filter for {serving.id} holds a kind that the covenant does not list: see next switch")
     if serving.by_hand:
-        if source.reply_term is None:
+        if source.term_of(serving.id.kind_class) is None:
             raise NotReadyError(f"{serving.purpose} is not answered by hand: the next switch brings another filter")
-    elif not rules.by_machine(source, serving.purpose, now):
+    elif not rules.by_machine(source, serving.id, now):
         raise NotReadyError(
             f"no standing decision is in force for {serving.purpose}: a colleague decides from the next switch on"
         )
 
 
-def _source(purpose: str, rules: Rules) -> Source:
-    source = rules.answered().get(purpose)
+def _source(id_: FilterId, rules: Rules) -> Source:
+    source = rules.filters().get(id_)
     if source is None:
-        raise NotReadyError(f"{purpose} is not answered by this node under this covenant")
+        raise NotReadyError(f"{id_} is not answered by this node under this covenant")
     return source
 
 
-def _of_epoch(
-    epoch: str, source: Source, mine: Sequence[Generation], now: datetime, *, shielding: bool, by_hand: bool
-) -> Inputs:
-    here: dict[str, dict[str, Generation]] = {}
-    for g in mine:
-        if g.epoch == epoch:
-            here.setdefault(g.register, {})[g.kind] = g
-    for register in source.registers:
-        if register not in here:
-            raise NotReadyError(f"the register {register} was not imported in {epoch}: run `bekend node enrol`")
+@dataclass(frozen=True)
+class _Enrolled:
+    """What of a purpose's registers is there in one epoch; `shielding`: whether `afgeschermd` must be."""
+
+    epoch: str
+    generations: tuple[Generation, ...]
+    shielding: bool
+
+    def of(self, register: str) -> tuple[Generation, ...]:
+        return tuple(g for g in self.generations if g.register == register)
+
+
+def _of_epoch(here: _Enrolled, source: Source, kind_class: KindClass, now: datetime, *, by_hand: bool) -> Inputs:
     # Who was shielded last epoch, or under other purposes, is not to be known here because a list was forgotten.
-    if shielding and SHIELDED not in here:
-        raise NotReadyError(f"the register {SHIELDED} was not imported in {epoch}: run `bekend node enrol`")
-    named, shielded = _in_common(here, source)
-    for g in (*named, *shielded):
-        _check_not_restored(g)
-    for g in named:
-        if _is_old(g.as_of, source, now):
-            raise NotReadyError(f"the register {g.register} is older than the covenant allows: import a newer list")
-    return Inputs(epoch, named, shielded, min(g.as_of for g in named), by_hand)
-
-
-def _in_common(
-    here: Mapping[str, Mapping[str, Generation]], source: Source
-) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
-    """Generations of the kinds of identifier that every register holds, and those of `afgeschermd`.
-
-    By a kind that one of the registers lacks its clients would be missed in silence; by one that `afgeschermd` lacks
-    its persons would be known. Such a kind is not asked by: the header does not name it.
-    """
-    registers = [here[register] for register in source.registers]
-    shielded = here.get(SHIELDED, {})
-    kinds = set.intersection(*map(set, registers), *([set(shielded)] if shielded else []))
-    if not kinds:
+    needed = [*source.registers, *([SHIELDED] if here.shielding or here.of(SHIELDED) else [])]
+    for register in needed:
+        if not here.of(register):
+            raise NotReadyError(f"the register {register} was not imported in {here.epoch}: run `bekend node enrol`")
+    held = [{g.kind for g in here.of(register)} for register in needed]
+    # A question by a kind that one register lacks would find nobody of it: a silent miss.
+    kinds = source.kinds_of(kind_class).intersection(*held)
+    if not kinds and kind_class == CERTAIN:
         raise NotReadyError(
-            "the registers of this purpose, and `afgeschermd`, share no kind of identifier: import them with one that "
-            "all have"
+            "the registers of this purpose, and `afgeschermd`, share no kind of identifier that the covenant lists: "
+            "import them with one that all have"
         )
-    named = tuple(register[kind] for register in registers for kind in sorted(kinds))
-    return named, tuple(shielded[kind] for kind in sorted(kinds) if shielded)
+    used = [g for g in here.generations if g.register in needed and g.kind in kinds]
+    named = tuple(g for g in used if g.register != SHIELDED)
+    shielded = tuple(g for g in used if g.register == SHIELDED)
+    # No combination is enrolled: a header that says so, about the lists as they are.
+    dated = named or tuple(g for g in here.generations if g.register in source.registers)
+    for generation in (*dated, *shielded):
+        _check_not_restored(generation)
+    for generation in dated:
+        if _is_old(generation.as_of, source, now):
+            raise NotReadyError(
+                f"the register {generation.register} is older than the covenant allows: import a newer list"
+            )
+    as_of = min(g.as_of for g in dated)
+    return Inputs(here.epoch, named, shielded, as_of, tuple(sorted(map(str, kinds))), by_hand)
 
 
 def _check_not_restored(generation: Generation) -> None:

@@ -19,6 +19,7 @@ from bekend_proto.errors import BekendError, CovenantError, KeysError
 from bekend_proto.logs import log
 from bekend_proto.note import open_note
 
+from bekend_node.classes import CERTAIN, CLASSES, FilterId
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.keys import NodeKeys, check_against
 from bekend_node.store import Store
@@ -55,8 +56,23 @@ class Rules:
         """Purposes for which this node is a source, by machine or by hand."""
         return dict(self.covenant.served_by(self.oin))
 
-    def by_machine(self, source: Source, purpose: str, now: datetime) -> bool:
-        """Whether this source answers by machine now: where the mode asks a standing decision, with a valid one."""
+    def filters(self) -> dict[FilterId, Source]:
+        """The same, by the classes of identifier that the covenant lists there: what this node has filters for."""
+        return {
+            FilterId(purpose, kind_class): source
+            for purpose, source in self.answered().items()
+            for kind_class in CLASSES
+            if source.kinds_of(kind_class)
+        }
+
+    def by_machine(self, source: Source, id_: FilterId, now: datetime) -> bool:
+        """Whether this source answers by machine now: where the mode asks a standing decision, with a valid one.
+
+        Never by a combination, which may name somebody else.
+        """
+        if id_.kind_class != CERTAIN:
+            return False
+        purpose = id_.purpose
         return source.mode.by_machine and (source.mode is not Mode.STANDING or self.has_decision(purpose, now))
 
     def has_decision(self, purpose: str, now: datetime) -> bool:

@@ -9,12 +9,13 @@ from pathlib import Path
 from bekend_policy.manifest import KeyManifest
 from bekend_proto.channel import LABEL_FILTER, parse_strict, sign_message
 from bekend_proto.errors import MalformedError, NotReadyError, StorageError
-from bekend_proto.filter import ClosedFilter, m_hash, tag
+from bekend_proto.filter import ClosedFilter, class_of_filter, m_hash, tag
 from bekend_proto.group import multiply, multiply_base, random_scalar, scalar_multiply
 from bekend_proto.v1 import signed_pb2
 from nacl.exceptions import CryptoError
 
 from bekend_node import client_file
+from bekend_node.classes import POSSIBLE, FilterId
 from bekend_node.keys import NodeKeys
 from bekend_node.store_filters import FilterRow
 
@@ -34,6 +35,11 @@ class Serving:
     def purpose(self) -> str:
         """The purpose that it answers."""
         return self.header.purpose
+
+    @property
+    def id(self) -> FilterId:
+        """The purpose that it answers, and questions by which class of identifier."""
+        return FilterId(self.purpose, class_of_filter(self.header))
 
     @property
     def by_hand(self) -> bool:
@@ -84,7 +90,7 @@ class Serving:
     def row(self, keys: NodeKeys) -> FilterRow:
         """What is kept over a restart: m only sealed."""
         return FilterRow(
-            self.purpose,
+            *self.id,
             self.header.epoch,
             self.version,
             self.end,
@@ -120,13 +126,15 @@ def reopen(row: FilterRow, folder: Path, keys: NodeKeys) -> Serving:
         raise NotReadyError("this filter was withdrawn")
     try:
         header = parse_strict(signed_pb2.FilterHeader, row.payload)
+        if class_of_filter(header) != row.kind_class:
+            raise MalformedError("the kept header is of another class of identifier than its row")
         m = keys.state_box.decrypt(row.m)
     except (CryptoError, MalformedError) as fault:
         raise NotReadyError("the kept filter cannot be opened with the keys at hand") from fault
     scalar = scalar_multiply(m, keys.evaluation_key(row.purpose, row.epoch).secret)
     signed = signed_pb2.Signed(payload=row.payload, signature=row.signature)
     by_hand = header.mode == signed_pb2.FILTER_MODE_MANUAL
-    return Serving(header, signed, filter_file(folder, row.purpose, row.version, by_hand=by_hand), m, scalar)
+    return Serving(header, signed, filter_file(folder, row.id, row.version, by_hand=by_hand), m, scalar)
 
 
 def check(serving: Serving, manifest: KeyManifest, canary: bytes | None) -> None:
@@ -135,6 +143,8 @@ def check(serving: Serving, manifest: KeyManifest, canary: bytes | None) -> None
     Raises NotReadyError; such a filter is never published. Reads the whole file: call it in a thread.
     """
     header = serving.header
+    if serving.id.kind_class == POSSIBLE and not serving.by_hand:
+        raise NotReadyError(f"combinations are answered by hand only: the filter for {serving.id} is built again")
     announced = manifest.evaluation_keys.get((header.source, header.purpose, header.epoch))
     # M was made from m*k, here it is made from m and K: a k that is not the announced one shows.
     if announced is None or multiply(serving.m, announced) != header.m or multiply_base(serving.scalar) != header.m:
@@ -170,6 +180,7 @@ def _finds_by_hand(serving: Serving, wanted: Sequence[bytes]) -> bool:
         raise NotReadyError(fault.detail) from fault
 
 
-def filter_file(folder: Path, purpose: str, version: int, *, by_hand: bool) -> Path:
+def filter_file(folder: Path, id_: FilterId, version: int, *, by_hand: bool) -> Path:
     """Where the tags of a version are kept, or the clients' W when a colleague decides."""
-    return folder / f"{purpose.replace('/', '~')}-{version}.{'clients' if by_hand else 'tags'}"
+    form = "possible" if id_.kind_class == POSSIBLE else "clients" if by_hand else "tags"
+    return folder / f"{id_.purpose.replace('/', '~')}-{version}.{form}"

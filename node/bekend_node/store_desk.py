@@ -17,6 +17,8 @@ from bekend_proto.collecting import COLLECTED_BOX
 from bekend_proto.durable import Database, Migration
 from bekend_proto.errors import InternalError, StaleError, StorageError
 
+from bekend_node.classes import CERTAIN, FilterId, KindClass
+
 MIGRATIONS = (
     Migration(
         1,
@@ -32,6 +34,7 @@ CREATE TABLE matter (
 ) WITHOUT ROWID;
 """,
     ),
+    Migration(2, "class of identifier", "ALTER TABLE exchange ADD COLUMN kind_class INTEGER NOT NULL DEFAULT 1;"),
 )
 
 
@@ -48,6 +51,12 @@ class Exchange:
     compared: bool = False
     highest: int = 0
     withdrawal: bytes = bytes(COLLECTED_BOX)
+    kind_class: KindClass = CERTAIN
+
+    @property
+    def filter(self) -> FilterId:
+        """The filter under a version of which the question was answered."""
+        return FilterId(self.purpose, self.kind_class)
 
     @property
     def is_withdrawn(self) -> bool:
@@ -89,7 +98,7 @@ class DeskStore:
 
         def write(conn: Connection) -> None:
             try:
-                conn.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(exchange))
+                conn.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(exchange))
             except IntegrityError as fault:
                 raise StaleError("the persons of this question were named before") from fault
             conn.executemany(
@@ -141,9 +150,9 @@ class DeskStore:
         """What is kept about each person of a question, sealed, in the order of the question."""
         return self._database.read(lambda conn: _matters(conn, question_id))
 
-    def is_comparing(self, purpose: str, version: int) -> bool:
+    def is_comparing(self, id_: FilterId, version: int) -> bool:
         """Whether something that came under this version of a filter was not compared yet."""
-        return any(not one.compared and (one.purpose, one.version) == (purpose, version) for one in self.exchanges())
+        return any(not one.compared and (one.filter, one.version) == (id_, version) for one in self.exchanges())
 
     async def forget(self, before: int) -> int:
         """Remove exchanges whose term ended before a moment (milliseconds since 1970); how many there were."""

@@ -10,18 +10,47 @@ from bekend_proto.durable import Database, append_log
 from bekend_proto.errors import StorageError
 from bekend_proto.octets import blake
 
+from bekend_node.classes import FilterId, KindClass
+
+DDL = """
+ALTER TABLE filter RENAME TO filter_22;
+ALTER TABLE filter_before RENAME TO filter_before_22;
+CREATE TABLE filter (
+  purpose TEXT NOT NULL, kind_class INTEGER NOT NULL, epoch TEXT NOT NULL, version INTEGER NOT NULL,
+  ends INTEGER NOT NULL, payload BLOB, signature BLOB, m BLOB, PRIMARY KEY (purpose, kind_class)
+) WITHOUT ROWID;
+CREATE TABLE filter_before (
+  purpose TEXT NOT NULL, kind_class INTEGER NOT NULL, epoch TEXT NOT NULL, version INTEGER NOT NULL,
+  ends INTEGER NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL, m BLOB NOT NULL,
+  PRIMARY KEY (purpose, kind_class, version)
+) WITHOUT ROWID;
+INSERT INTO filter SELECT purpose, 1, epoch, version, ends, payload, signature, m FROM filter_22;
+INSERT INTO filter_before SELECT purpose, 1, epoch, version, ends, payload, signature, m FROM filter_before_22;
+DROP TABLE filter_22;
+DROP TABLE filter_before_22;
+"""
+"""A filter per class of identifier: those of an earlier release are of the certain one, KIND_CLASS_CERTAIN on the wire."""
+
+_COLUMNS = "purpose, kind_class, epoch, version, ends, payload, signature, m"
+
 
 @dataclass(frozen=True)
 class FilterRow:
     """A filter over a restart. `ends` in seconds since 1970; payload, signature, m (sealed) are None when withdrawn."""
 
     purpose: str
+    kind_class: KindClass
     epoch: str
     version: int
     ends: int
     payload: bytes | None
     signature: bytes | None
     m: bytes | None
+
+    @property
+    def id(self) -> FilterId:
+        """Which filter it is a version of."""
+        return FilterId(self.purpose, self.kind_class)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +72,15 @@ class KeptFilters:
 
     def present(self) -> list[FilterRow]:
         """The filters that were in service last."""
-        return self._database.read(lambda conn: [FilterRow(*row) for row in conn.execute("SELECT * FROM filter")])
+        return self._read("filter", "purpose, kind_class")
 
     def before(self) -> list[FilterRow]:
         """The filters for answering by hand that were replaced, with the moments at which their m is destroyed."""
-        return self._database.read(
-            lambda conn: [
-                FilterRow(*row)
-                for row in conn.execute(
-                    "SELECT purpose, epoch, version, ends, payload, signature, m FROM filter_before ORDER BY version"
-                )
-            ]
-        )
+        return self._read("filter_before", "version")
+
+    def _read(self, table: str, order: str) -> list[FilterRow]:
+        query = f"SELECT {_COLUMNS} FROM {table} ORDER BY {order}"  # noqa: S608 - fixed names
+        return self._database.read(lambda conn: [FilterRow(*row) for row in conn.execute(query)])
 
     async def keep(self, row: FilterRow, before: FilterRow | None = None) -> None:
         """Put a filter in the place of its predecessor, whose m is gone with that (secure_delete).
@@ -63,17 +89,19 @@ class KeptFilters:
         """
 
         def write(conn: Connection) -> None:
-            conn.execute("INSERT OR REPLACE INTO filter VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(row))
+            _put(conn, "filter", row)
             _keep_before(conn, before)
 
         await self._database.write(write)
         await empty_wal(self._database)
 
-    async def withdraw(self, purpose: str, before: FilterRow | None = None) -> None:
+    async def withdraw(self, id_: FilterId, before: FilterRow | None = None) -> None:
         """Destroy header and m of the filter in service; that its epoch had one stays known. `before` as above."""
 
         def write(conn: Connection) -> None:
-            conn.execute("UPDATE filter SET payload = NULL, signature = NULL, m = NULL WHERE purpose = ?", (purpose,))
+            conn.execute(
+                "UPDATE filter SET payload = NULL, signature = NULL, m = NULL WHERE purpose = ? AND kind_class = ?", id_
+            )
             _keep_before(conn, before)
 
         await self._database.write(write)
@@ -95,10 +123,12 @@ class KeptFilters:
 
         await self._database.write(write)
 
-    async def forget_before(self, purpose: str, version: int) -> None:
+    async def forget_before(self, id_: FilterId, version: int) -> None:
         """Destroy the m of a filter that was replaced."""
         await self._database.write(
-            lambda conn: conn.execute("DELETE FROM filter_before WHERE purpose = ? AND version = ?", (purpose, version))
+            lambda conn: conn.execute(
+                "DELETE FROM filter_before WHERE purpose = ? AND kind_class = ? AND version = ?", (*id_, version)
+            )
         )
         await empty_wal(self._database)
 
@@ -112,7 +142,9 @@ async def empty_wal(database: Database) -> None:
 
 def _keep_before(conn: Connection, row: FilterRow | None) -> None:
     if row is not None:
-        conn.execute(
-            "INSERT OR REPLACE INTO filter_before VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row.purpose, row.version, row.epoch, row.ends, row.payload, row.signature, row.m),
-        )
+        _put(conn, "filter_before", row)
+
+
+def _put(conn: Connection, table: str, row: FilterRow) -> None:
+    query = f"INSERT OR REPLACE INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - fixed names
+    conn.execute(query, astuple(row))

@@ -11,6 +11,7 @@ import pytest
 from bekend_deploy.partners import ZVH_WEIGHING
 from bekend_node.answer.exchange import Exchanges
 from bekend_node.app import Node
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.desk import comparing
 from bekend_node.desk.comparing import Comparing
 from bekend_node.desk.matter import SEALED_LENGTH
@@ -107,8 +108,9 @@ async def test_a_message_that_comes_late_is_no_message(scene: Scene) -> None:
 async def test_a_message_under_a_version_that_is_gone_is_no_message(scene: Scene) -> None:
     async with scene.node() as node:
         asked = await scene.ask()
-        await node.store.filters.withdraw(ZVH_WEIGHING)
-        del node.filters._shelves[ZVH_WEIGHING]
+        by_hand = FilterId(ZVH_WEIGHING, CERTAIN)
+        await node.store.filters.withdraw(by_hand)
+        del node.filters._shelves[by_hand]
         assert await at_the_door(node, asked, asked.box()) == "NOT_READY"
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.store import AnsweredQuestion, Spend, Store
 from bekend_node.store_filters import FilterRow
 from bekend_node.store_own import OwnRecord
@@ -128,9 +129,9 @@ async def test_the_m_of_a_filter_that_was_replaced_or_withdrawn_is_gone_from_the
 ) -> None:
     first, second = secrets.token_bytes(72), secrets.token_bytes(72)
     for version, m in enumerate((first, second), start=1):
-        await store.filters.keep(FilterRow("demo/een", "2026Q4", version, 9, b"header", bytes(64), m))
+        await store.filters.keep(FilterRow("demo/een", CERTAIN, "2026Q4", version, 9, b"header", bytes(64), m))
     assert [row.m for row in store.filters.present()] == [second]
-    await store.filters.withdraw("demo/een")
+    await store.filters.withdraw(FilterId("demo/een", CERTAIN))
     assert [(row.version, row.m) for row in store.filters.present()] == [(2, None)]
     store.close()
     data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -150,9 +151,9 @@ async def test_must_11_of_an_m_that_was_replaced_or_withdrawn_no_byte_is_left(st
     def kept(m: bytes) -> bool:
         return any(m in path.read_bytes() for path in tmp_path.iterdir())
 
-    await store.filters.keep(FilterRow("demo/een", "2026Q4", 1, 2, b"header", bytes(64), old))
+    await store.filters.keep(FilterRow("demo/een", CERTAIN, "2026Q4", 1, 2, b"header", bytes(64), old))
     assert kept(old)
-    await store.filters.keep(FilterRow("demo/een", "2026Q4", 2, 3, b"header", bytes(64), new))
+    await store.filters.keep(FilterRow("demo/een", CERTAIN, "2026Q4", 2, 3, b"header", bytes(64), new))
     assert (kept(old), kept(new)) == (False, True)
-    await store.filters.withdraw("demo/een")
+    await store.filters.withdraw(FilterId("demo/een", CERTAIN))
     assert not kept(new)

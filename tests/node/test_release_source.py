@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_node import filters
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import RELEASE_SECONDS
 from bekend_proto.collecting import FIRST_COLLECT
@@ -237,7 +238,7 @@ async def test_the_filter_before_is_compared_with_for_ten_minutes_over_a_restart
         scene.advance(seconds=RELEASE_SECONDS + 1)
         await node.filters.tick()
         with pytest.raises(NotReadyError, match="gone"):
-            node.filters.by_hand(ZVH_WEIGHING, old.version)
+            node.filters.by_hand(FilterId(ZVH_WEIGHING, CERTAIN), old.version)
         assert not old.tags.exists()
         assert node.store.filters.before() == []
         with pytest.raises(StaleError):

@@ -25,6 +25,7 @@ from bekend_node.answer.question import (
     open_question,
     question_sender,
 )
+from bekend_node.classes import FilterId
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.heads import Heads
@@ -91,7 +92,8 @@ class Answerer:
             )
             raise
         # One snapshot: a switch from here on changes nothing for this question.
-        serving = self.filters.answering(question.purpose, covenant, question.epoch)
+        id_ = FilterId(question.purpose, question.kind_class)
+        serving = self.filters.answering(id_, covenant, question.epoch)
         check_keys(question, serving, self.rules, now)
         check_records(question, sealed)
         broker = await self.directory.require(rules.covenant.broker_oin, question.broker_manifest)

@@ -45,7 +45,7 @@ class Collects:
         now = self.exchanges.clock.now()
         pending = self.exchanges.pending(message.question_id, now)
         # Raises NotReadyError: who is to be shielded may have been released before.
-        self.filters.check_halt(pending.purpose)
+        self.filters.check_halt(pending.filter)
         check_collect(pending.open_channel(0), message.number, pending.parties.question_hash, message.box)
         interval = timedelta(seconds=pending.interval)
         if now + FRESHNESS < _moment(collect_moment(pending.requester, interval, pending.asked, message.number), now):

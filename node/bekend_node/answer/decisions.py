@@ -9,6 +9,7 @@ from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant
 from bekend_proto.clock import milliseconds
 from bekend_proto.errors import RefusedError, SuspendedError
+from bekend_proto.filter import class_of_filter
 from bekend_proto.v1 import signed_pb2
 
 UNKNOWN = "?"
@@ -51,7 +52,7 @@ def decided(message: signed_pb2.Question | signed_pb2.FetchOrder, at: datetime, 
         purpose=message.purpose,
         on_behalf_of=message.on_behalf_of or None,
         persons=len(message.elements) if isinstance(message, signed_pb2.Question) else 1,
-        kind_class=message.kind_class if isinstance(message, signed_pb2.Question) else signed_pb2.KIND_CLASS_CERTAIN,
+        kind_class=message.kind_class if isinstance(message, signed_pb2.Question) else class_of_filter(message),
         covenant_hash=message.covenant_hash,
         judged=(Judged(message.source, allowed, rule, trace),),
     )

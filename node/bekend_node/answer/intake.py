@@ -66,10 +66,12 @@ class Intake:
         if milliseconds(now) - pending.asked > 1000 * RELEASE_SECONDS:
             raise StaleError("the persons are named too late: at most ten minutes after the question")
         # Each raises NotReadyError: stopped until the next switch, or nothing left to compare with.
-        self.filters.check_halt(pending.purpose)
-        self.filters.by_hand(pending.purpose, pending.version)
+        self.filters.check_halt(pending.filter)
+        self.filters.by_hand(pending.filter, pending.version)
         box = self.exchanges.keys.desk_box
-        exchange = Exchange(pending.id, pending.until, pending.purpose, pending.version)
+        exchange = Exchange(
+            pending.id, pending.until, pending.purpose, pending.version, kind_class=pending.kind_class
+        )
         await self.desk.begin(exchange, [Matter(Stage.NAMED, one).seal(box) for one in messages])
 
     async def _withdraw(self, pending: Pending) -> bytes:

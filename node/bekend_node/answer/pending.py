@@ -16,6 +16,7 @@ from bekend_proto.v1 import signed_pb2
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from bekend_node.classes import CERTAIN, FilterId, KindClass
 from bekend_node.serving import Serving
 from bekend_node.store import Awaiting
 
@@ -37,6 +38,7 @@ class Pending:
     epoch: str
     version: int
     """Of the filter under which it was answered."""
+    kind_class: KindClass
     asked: int
     until: int
     interval: int
@@ -49,6 +51,11 @@ class Pending:
     def id(self) -> bytes:
         """The question's id."""
         return bytes.fromhex(self.question_id)
+
+    @property
+    def filter(self) -> FilterId:
+        """The filter under a version of which it was answered."""
+        return FilterId(self.purpose, self.kind_class)
 
     @property
     def parties(self) -> Parties:
@@ -74,7 +81,7 @@ def pending_of(
     channel: OpenChannel,
 ) -> Pending:
     """What is kept of a question that is being answered under a filter without tags."""
-    term = covenant.sources(question.purpose)[question.source].reply_term
+    term = covenant.sources(question.purpose)[question.source].term_of(question.kind_class)
     if term is None:
         raise InternalError("a filter for answering by hand serves only where the covenant sets a term")
     return Pending(
@@ -87,6 +94,7 @@ def pending_of(
         covenant=question.covenant_hash.hex(),
         epoch=question.epoch,
         version=serving.version,
+        kind_class=question.kind_class,
         asked=question.time,
         until=question.time + int(term.total_seconds() * 1000),
         interval=int(covenant.collect_interval.total_seconds()),
@@ -99,6 +107,7 @@ def pending_of(
 def open_pending(box: SecretBox, kept: Awaiting) -> Pending:
     """What was kept. Raises KeysError when the state key is not the one that sealed it."""
     try:
-        return Pending(**json.loads(box.decrypt(kept.sealed)))
+        # Before there were two classes, there was the certain one.
+        return Pending(**{"kind_class": CERTAIN, **json.loads(box.decrypt(kept.sealed))})
     except CryptoError as fault:
         raise KeysError("what is kept of this question does not open with the state key: restore the keys") from fault

@@ -19,6 +19,7 @@ from bekend_proto.errors import (
     code_name,
     from_rpc_error,
 )
+from bekend_proto.filter import class_of_filter
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2, signed_pb2
 
@@ -26,6 +27,7 @@ from bekend_node.answer import decisions
 from bekend_node.answer.evaluate import Channel
 from bekend_node.answer.question import check_admitted, open_fetch
 from bekend_node.broker_link import BrokerLink
+from bekend_node.classes import name_of
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.heads import Heads
@@ -94,6 +96,7 @@ class Pusher:
             logs.PUSHED,
             requester=fetch.requester,
             purpose=fetch.purpose,
+            kinds=name_of(serving.id.kind_class),
             version=serving.version,
             tags=serving.header.tags,
         )
@@ -114,7 +117,7 @@ class Pusher:
             raise StaleError("this fetch was served before")
         self._seen[fetch.fetch_id] = fetch.time
         await self.store.keep_decision(decisions.ordered(fetch, decision, now).row())
-        serving = self.filters.serving(fetch.purpose, covenant)
+        serving = self.filters.serving(fetch.purpose, covenant, kind_class=class_of_filter(fetch))
         channel = Channel.to_requester(fetch.requester, fetch.source, fetch.fetch_id, fetch.x25519, fetch.mlkem)
         return serving, channel, fetch
 

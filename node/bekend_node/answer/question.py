@@ -13,16 +13,19 @@ from bekend_proto.clock import FRESHNESS, is_fresh, month_of
 from bekend_proto.errors import (
     KeysError,
     MalformedError,
+    NotReadyError,
     RecordError,
     RefusedError,
     StaleError,
     VersionError,
 )
+from bekend_proto.filter import class_of_filter
 from bekend_proto.group import decode_element
 from bekend_proto.records import RECORD_LENGTH, seal_hash
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from google.protobuf.message import DecodeError
 
+from bekend_node.classes import CERTAIN, KindClass
 from bekend_node.directory import Directory
 from bekend_node.rules import Rules, RulesInForce
 from bekend_node.serving import Serving
@@ -70,7 +73,8 @@ def check_admitted(
     """(7): addressed to this node, in this version, fresh, not suspended, and allowed by the own reading of the
     covenant: of the version that the message names, which is returned with the decision.
 
-    A FetchOrder is about no person and is judged as a question about one. Raises BekendErrors.
+    A FetchOrder is about no person and is judged as a question about one, by an identifier of its class. Raises
+    BekendErrors.
     """
     if message.protocol_version != PROTOCOL_VERSION:
         raise VersionError(f"protocol version {message.protocol_version}: this node speaks {PROTOCOL_VERSION}")
@@ -85,7 +89,7 @@ def check_admitted(
         purpose=message.purpose,
         on_behalf_of=message.on_behalf_of or None,
         persons=len(message.elements) if isinstance(message, signed_pb2.Question) else 1,
-        kind_class=message.kind_class if isinstance(message, signed_pb2.Question) else signed_pb2.KIND_CLASS_CERTAIN,
+        kind_class=class_asked(message),
         covenant_hash=message.covenant_hash,
     )
     suspensions.check(
@@ -102,8 +106,20 @@ def check_admitted(
     return covenant, decision
 
 
+def class_asked(message: signed_pb2.Question | signed_pb2.FetchOrder) -> KindClass:
+    """By which class of identifier is asked, or is to be asked. Raises MalformedError."""
+    return message.kind_class if isinstance(message, signed_pb2.Question) else class_of_filter(message)
+
+
 def check_keys(question: signed_pb2.Question, serving: Serving, rules: RulesInForce, now: datetime) -> None:
-    """(7): epoch, record month and manifest number are those that this node goes by now. Raises KeysError."""
+    """(7): class of identifier, epoch, record month and manifest number are those that this node goes by now.
+
+    Raises KeysError, and NotReadyError where nobody is enrolled with what is asked by.
+    """
+    if question.kind_class != serving.id.kind_class or (question.kind_class != CERTAIN and not serving.by_hand):
+        raise KeysError("a question is answered under the m of its own class of identifier, and by no other")
+    if not serving.header.kinds:
+        raise NotReadyError(f"no register of {question.purpose} was enrolled with a combination: its header says so")
     if question.epoch != serving.header.epoch:
         raise KeysError(f"epoch {question.epoch} is asked, {serving.header.epoch} is served")
     if question.record_month not in {month_of(now - FRESHNESS), month_of(now + FRESHNESS)}:

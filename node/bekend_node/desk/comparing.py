@@ -20,6 +20,7 @@ from bekend_proto.records import record_context
 
 from bekend_node.answer.pending import Pending, open_pending
 from bekend_node.child import run_child
+from bekend_node.classes import FilterId
 from bekend_node.config import NodeConfig
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.compare import Compared, Named, Order
@@ -97,16 +98,17 @@ class Comparing:
             waiting = [one for one in self._desk.exchanges() if not one.compared]
             waiting.sort(key=_version)
             done = True
-            for (purpose, version), group in groupby(waiting, _version):
+            for (id_, version), group in groupby(waiting, _version):
                 each = iter(group)
                 while batch := list(islice(each, AT_ONCE)):
-                    done &= await self._batch(purpose, version, batch)
+                    done &= await self._batch(id_, version, batch)
             await asyncio.to_thread(self._desk.erase)
             return done
 
-    async def _batch(self, purpose: str, version: int, batch: Sequence[Exchange]) -> bool:
+    async def _batch(self, id_: FilterId, version: int, batch: Sequence[Exchange]) -> bool:
+        purpose = id_.purpose
         try:
-            await self._compare(purpose, version, batch)
+            await self._compare(id_, version, batch)
         except NotReadyError as fault:
             return await self._give_up(purpose, batch, fault)
         except (BekendError, OSError) as fault:
@@ -118,8 +120,8 @@ class Comparing:
             return False
         return True
 
-    async def _compare(self, purpose: str, version: int, batch: Sequence[Exchange]) -> None:
-        serving = self._filters.by_hand(purpose, version)
+    async def _compare(self, id_: FilterId, version: int, batch: Sequence[Exchange]) -> None:
+        serving = self._filters.by_hand(id_, version)
         places: list[tuple[Pending, int]] = []
         named: list[Named] = []
         for exchange in batch:
@@ -138,7 +140,7 @@ class Comparing:
                 if pending.id == exchange.question_id
             })  # fmt: skip
             self._failed.pop(exchange.question_id, None)
-        log(logs.COMPARED, purpose=purpose, persons=len(named))
+        log(logs.COMPARED, purpose=id_.purpose, persons=len(named))
 
     def _pending(self, exchange: Exchange) -> Pending:
         kept = self._store.awaiting(exchange.question_id)
@@ -264,5 +266,5 @@ async def run_compare(order: Order) -> list[Compared]:
     return [Compared(**one) for one in await run_child("bekend_node.desk.compare", order.to_json(), failed)]
 
 
-def _version(exchange: Exchange) -> tuple[str, int]:
-    return exchange.purpose, exchange.version
+def _version(exchange: Exchange) -> tuple[FilterId, int]:
+    return exchange.filter, exchange.version
