@@ -8,6 +8,8 @@ The two have nothing in common: no m, no filter, no list of clients, no outcome.
 
 from typing import Final, NamedTuple, TypeAlias
 
+from bekend_proto import identifiers
+from bekend_proto.identifiers import class_of
 from bekend_proto.v1 import signed_pb2
 
 KindClass: TypeAlias = "signed_pb2.KindClass.ValueType"
@@ -27,6 +29,11 @@ class FilterId(NamedTuple):
 
     def __str__(self) -> str:
         return self.purpose if self.kind_class == CERTAIN else f"{self.purpose} ({name_of(self.kind_class)})"
+
+
+def wire_class(kind: str) -> KindClass:
+    """The class of a kind of identifier, as a Question names it. Raises InvalidIdentifier for an unknown kind."""
+    return POSSIBLE if class_of(kind) is identifiers.KindClass.POSSIBLE else CERTAIN
 
 
 def on_wire(kind_class: KindClass) -> KindClass:

@@ -370,9 +370,12 @@ class ControlServer:
                 return await self._desk.hand_over(user, item, to=request.to, absent=absent)
             case "undo":
                 return await self._desk.undo(user, item, absent=absent)
-            case "release" | "refuse":
-                decide = self._desk.release if request.act == "release" else self._desk.refuse
-                return await decide(user, item, ground=request.ground, text=request.text, absent=absent)
+            case "release":
+                return await self._desk.release(
+                    user, item, ground=request.ground, text=request.text, absent=absent, compared=request.compared
+                )
+            case "refuse":
+                return await self._desk.refuse(user, item, ground=request.ground, text=request.text, absent=absent)
 
     async def _suspend(self, request: SuspendRequest) -> Reply:
         """Who signed it decides, not who brings it. What is wrong with it goes back in full: it is about no person."""

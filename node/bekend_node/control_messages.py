@@ -88,6 +88,7 @@ class DeskRequest(_Request):
     text: Annotated[str, StringConstraints(max_length=4000)] = ""
     to: Annotated[str, StringConstraints(max_length=100)] | None = None
     absent: bool = False
+    compared: bool = False
 
 
 class StatusRequest(_Request):

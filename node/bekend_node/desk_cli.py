@@ -79,6 +79,7 @@ def show(item: Item, config: Config = Path("node.yaml"), absent: Absent = False,
     found = _call(config, as_json, act="show", item=item, absent=absent)
     if as_json or not sys.stdout.isatty():
         found["person"]["value"] = HIDDEN
+        found["described"] = found["described"] and dict.fromkeys(found["described"], HIDDEN)
     say(as_json, found, *_show_lines(found))
 
 
@@ -89,10 +90,13 @@ def release(  # noqa: PLR0917 - options have names on the command line
     config: Config = Path("node.yaml"),
     text: Text = "",
     absent: Absent = False,
+    compared: Annotated[
+        bool, typer.Option("--vergeleken", help="Gevraagd met een naam: ik heb alle gegevens vergeleken.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Geef vrij: de vrager hoort dat de persoon bij u bekend is, en niets anders."""
-    _decide(config, as_json, "release", item, ground=ground, text=text, absent=absent)
+    """Geef vrij: de vrager hoort dat de persoon bij u bekend is (met een naam: misschien), en niets anders."""
+    _decide(config, as_json, "release", item, ground=ground, text=text, absent=absent, compared=compared)
 
 
 @app.command()
@@ -128,10 +132,13 @@ def undo(item: Item, config: Config = Path("node.yaml"), absent: Absent = False,
     say(as_json, found, f"Het besluit over {item} is ongedaan gemaakt. Het wacht weer, tot {_moment(found['until'])}.")
 
 
-def _decide(config: Path, as_json: bool, act: str, item: str, *, ground: str, text: str, absent: bool) -> None:
+def _decide(
+    config: Path, as_json: bool, act: str, item: str, *, ground: str, text: str, absent: bool, compared: bool = False
+) -> None:
     for line in warnings(text):
         sys.stderr.write(f"Let op: {line.replace('de motivering', 'de toelichting')}\n")
-    found = _call(config, as_json, act=act, item=item, ground=ground, text=text, absent=absent)
+    more = {"compared": True} if compared else {}
+    found = _call(config, as_json, act=act, item=item, ground=ground, text=text, absent=absent, **more)
     done = "vrijgegeven" if act == "release" else "geweigerd"
     say(as_json, found, f"{item} is {done}. U kunt dit ongedaan maken tot het antwoord is opgehaald.")
 
@@ -155,10 +162,11 @@ def _call(config: Path, as_json: bool, **request: object) -> dict[str, Any]:
 
 def _list_lines(found: dict[str, Any]) -> Iterator[str]:
     for one in found["items"]:
+        name = "  met een naam" if one["possible"] else ""
         to = f"  overgedragen aan {one['handed_to']}" if one["handed_to"] else ""
         yield (
             f"{one['item']}  vóór {_moment(one['until'])}  {one['state']:11}  "
-            f"{one['title']}  gevraagd door {one['requester']}{to}"
+            f"{one['title']}  gevraagd door {one['requester']}{name}{to}"
         )
     if not found["items"]:
         yield "Er wacht niets."
@@ -168,7 +176,7 @@ def _list_lines(found: dict[str, Any]) -> Iterator[str]:
 
 def _show_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"Verzoek       {found['item']}: {found['state']}, vóór {_moment(found['until'])}"
-    yield f"Persoon       {found['person']['kind']} {found['person']['value']}"
+    yield from _person_lines(found)
     yield f"Doel          {found['title']} ({found['purpose']})"
     yield f"              {found['purpose_text']}"
     for label, grounds in (("Uw grondslag", found["grounds"]), ("Van de vrager", found["requester_grounds"])):
@@ -184,10 +192,21 @@ def _show_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"              {consent['scope']}"
     else:
         yield "Toestemming   Niet genoemd."
+    if found["possible"]:
+        yield "Gevraagd met een naam: dit kan een ander zijn. Vergelijk alle gegevens. Twijfelt u? Weiger."
     yield "Zoek de persoon op in uw eigen systeem. Beslis dan:"
     for act, grounds in (("release", found["release_grounds"]), ("refuse", found["refusal_grounds"])):
         for ground, words in grounds.items():
-            yield f"  {act} --grond {ground:18} {words}"
+            told = " --vergeleken" if act == "release" and found["possible"] else ""
+            yield f"  {act}{told} --grond {ground:18} {words}"
+
+
+def _person_lines(found: dict[str, Any]) -> Iterator[str]:
+    if not found["possible"]:
+        yield f"Persoon       {found['person']['kind']} {found['person']['value']}"
+        return
+    for label, text in found["described"].items():
+        yield f"{label:13} {text}"
 
 
 def _moment(text: str) -> str:

@@ -117,9 +117,7 @@ class Filters:
         self._ticking = asyncio.Lock()
         self._quiet_until = quiet_until
 
-    def serving(
-        self, purpose: str, covenant: Covenant | None = None, *, kind_class: KindClass = CERTAIN
-    ) -> Serving:
+    def serving(self, purpose: str, covenant: Covenant | None = None, *, kind_class: KindClass = CERTAIN) -> Serving:
         """The filter to answer with now, under this version of the covenant or the one in force.
 
         Raises NotReadyError, with the reason for the own log.
@@ -177,9 +175,7 @@ class Filters:
 
     def _of(self, purpose: str) -> list[_Shelf]:
         """What there is of a purpose's filters."""
-        return [
-            self._shelves.setdefault(id_, _Shelf()) for id_ in self._rules.now.filters() if id_.purpose == purpose
-        ]
+        return [self._shelves.setdefault(id_, _Shelf()) for id_ in self._rules.now.filters() if id_.purpose == purpose]
 
     async def halt(self, purpose: str) -> int:
         """Answer nothing under this purpose until its next switch; up to which version that is.

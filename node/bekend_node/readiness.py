@@ -110,7 +110,9 @@ def _registers_behind(serving: Serving, rules: Rules) -> set[str] | None:
 def _check_mode(serving: Serving, source: Source, rules: Rules, now: datetime) -> None:
     """A filter with tags answers by machine, and needs what that needs; one without is for a colleague with a term."""
     if not set(serving.header.kinds) <= source.kinds_of(serving.id.kind_class):
-        raise NotReadyError(f"the filter for {serving.id} holds a kind that the covenant does not list: see next switch")
+        raise NotReadyError(
+            f"the filter for {serving.id} holds a kind that the covenant does not list: see next switch"
+        )
     if serving.by_hand:
         if source.term_of(serving.id.kind_class) is None:
             raise NotReadyError(f"{serving.purpose} is not answered by hand: the next switch brings another filter")

@@ -29,7 +29,7 @@ INSERT INTO filter_before SELECT purpose, 1, epoch, version, ends, payload, sign
 DROP TABLE filter_22;
 DROP TABLE filter_before_22;
 """
-"""A filter per class of identifier: those of an earlier release are of the certain one, KIND_CLASS_CERTAIN on the wire."""
+"""A filter per class of identifier: those of an earlier release are of the certain one (1 on the wire)."""
 
 _COLUMNS = "purpose, kind_class, epoch, version, ends, payload, signature, m"
 

@@ -9,7 +9,7 @@ promise      what the broker owes: a proof that it logged these questions
 manifest     the highest key manifest seen of each party
 covenant     the highest version gone by: an older one is never taken back
 suspension   the newest note of each signer about each thing, verified when it came
-filter       per purpose and class of identifier the filter in service: its signed header, and m sealed under the state key
+filter       per purpose and class of identifier the filter in service: its signed header, m sealed under the state key
 filter_before  filters for answering by hand that were replaced, for ten minutes: what came under them is compared
 halt         who stopped a purpose until its next switch, and why; filters up to that version answer nothing
 awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise

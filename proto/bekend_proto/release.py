@@ -6,7 +6,8 @@
 Only a source that has the person in its own set can compute W, find the locator among its clients' and open
 the box. Kept to formats here: who may send, open and release stands with the nodes; how D travels in collecting.py.
 
-The payload is a `Named`: the identifier and what a colleague needs to decide, and the blind of the Question's element.
+The payload is a `Named`: the identifier and what a colleague needs to decide, and the blind of the Question's element;
+by a combination also the person in full, of which the identifier is made.
 With that blind the source sees that it was asked about this person and no other (`check_named`).
 """
 
@@ -18,7 +19,8 @@ from nacl.exceptions import CryptoError
 from bekend_proto.channel import parse_strict
 from bekend_proto.errors import InternalError, MalformedError
 from bekend_proto.group import decode_scalar, multiply
-from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from bekend_proto.identifiers import Identifier, InvalidIdentifier, KindClass, class_of, parse_identifier
+from bekend_proto.names import PersonData, combine
 from bekend_proto.octets import blake, lp
 from bekend_proto.oprf import hash_identifier, unblind
 from bekend_proto.shape import check_shape
@@ -88,6 +90,8 @@ def pack_named(named: Named) -> bytes:
 def check_named(payload: bytes, element: bytes, evaluated: bytes, w: bytes) -> tuple[Identifier, Named]:
     """Who is named, once it is certain that the Question was about that person, and W is that person's.
 
+    By a combination the person that a colleague compares is the one of the combination, and nobody else.
+
     `element` is the Question's `A = r*x`, `evaluated` the source's own `Z = m*k*V`, `w` the W whose key opened D: with
     the blind r the source computes both again. Raises MalformedError for another form, MisnamedError for somebody else.
     """
@@ -104,4 +108,31 @@ def check_named(payload: bytes, element: bytes, evaluated: bytes, w: bytes) -> t
     blind = decode_scalar(named.blind)
     if multiply(blind, hash_identifier(identifier)) != element or unblind(blind, evaluated) != w:
         raise MisnamedError("a release message names another person than it is keyed for")
+    _check_described(identifier, named)
     return identifier, named
+
+
+def described(named: Named) -> PersonData:
+    """The person as the requester's officer typed it: what a colleague compares where a combination was asked by."""
+    one = named.person
+    return PersonData(
+        geslachtsnaam=one.surname,
+        voorvoegsel=one.prefix,
+        voornamen=one.given_names,
+        geboortedatum=one.birth_date,
+        postcode=one.postcode,
+        huisnummer=one.house_number,
+    )
+
+
+def _check_described(identifier: Identifier, named: Named) -> None:
+    if class_of(identifier.kind) is KindClass.CERTAIN:
+        if named.HasField("person"):
+            raise MalformedError("a release message with a number describes nobody besides")
+        return
+    try:
+        made = combine(identifier.kind, described(named))
+    except InvalidIdentifier:
+        raise MisnamedError("a release message describes nobody that the combination could be") from None
+    if made != identifier:
+        raise MisnamedError("a release message describes another person than its combination")

@@ -13,6 +13,7 @@ import pytest
 from bekend_node.ask import blinds, lookup
 from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_proto import records
 from bekend_proto.errors import BudgetError, RefusedError, UnreachableError
 from bekend_proto.identifiers import parse_identifier
@@ -150,7 +151,7 @@ async def test_an_answer_under_the_previous_version_still_counts_for_ten_seconds
     await stage.asker.open_purpose(ZSM, (POLITIE,))
     old = (source.m, source.version, source.end)
     source.switch()
-    await stage.asker.shelf.refresh(ZSM, POLITIE)
+    await stage.asker.shelf.refresh(FilterId(ZSM, CERTAIN), POLITIE)
 
     def back(one: object) -> None:
         source.m, source.version, source.end = old

@@ -69,9 +69,7 @@ class Intake:
         self.filters.check_halt(pending.filter)
         self.filters.by_hand(pending.filter, pending.version)
         box = self.exchanges.keys.desk_box
-        exchange = Exchange(
-            pending.id, pending.until, pending.purpose, pending.version, kind_class=pending.kind_class
-        )
+        exchange = Exchange(pending.id, pending.until, pending.purpose, pending.version, kind_class=pending.kind_class)
         await self.desk.begin(exchange, [Matter(Stage.NAMED, one).seal(box) for one in messages])
 
     async def _withdraw(self, pending: Pending) -> bytes:

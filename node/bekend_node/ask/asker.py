@@ -41,6 +41,7 @@ from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
 from bekend_node.ask.signals import Kind, Signals
 from bekend_node.ask.stream import Measures, Outcomes, counted, timed
+from bekend_node.classes import CERTAIN, CLASSES, POSSIBLE, FilterId, KindClass, name_of
 from bekend_node.store import Spend
 from bekend_node.store_corrections import Correction, Corrections
 from bekend_node.store_decisions import Decisions
@@ -108,8 +109,9 @@ class Asker:
     ) -> dict[str, str | None]:
         """Fetch the filters of these sources, each over a stream of its own, before a person is named.
 
-        Returns per source the code of what went wrong (`not_ready`, ...), or None when its filter is at hand: a
-        source that fails here is tried again when it is asked.
+        Of both classes of identifier, where the covenant lists combinations. Returns per source the code of what went
+        wrong (`not_ready`, ...), or None when its filter is at hand: a source that fails here is tried again when it is
+        asked.
         """
         self._now()
         self.shelf.sweep()
@@ -237,20 +239,35 @@ class Asker:
     def _not_reviewed(self, one: Emergency) -> None:
         self._alert(Kind.NOT_REVIEWED, one.officer, one.case)
 
+    def is_open(self, purpose: str, oin: str) -> bool:
+        """Whether every filter of a source is at hand."""
+        source = self._asking().covenant.sources(purpose).get(oin)
+        return source is not None and all(
+            self.shelf.at_hand(FilterId(purpose, one), oin) is not None for one in CLASSES if source.kinds_of(one)
+        )
+
     async def expectations(self, purpose: str, sources: Sequence[str]) -> dict[str, dict[str, str | None]]:
-        """Per source: until when a colleague there may take (ISO 8601), None when it answers at once; opening hours."""
+        """Per source: until when a colleague there may take (ISO 8601), None when it answers at once; opening hours.
+
+        `possible_until`: the same for a question by a combination, None where it is not asked by one.
+        """
         asking = self._asking()
         return {oin: await self._expected(asking, purpose, oin) for oin in sources}
 
     async def _expected(self, asking: Asking, purpose: str, oin: str) -> dict[str, str | None]:
-        source, held = asking.covenant.sources(purpose)[oin], self.shelf.at_hand(purpose, oin)
+        source, held = asking.covenant.sources(purpose)[oin], self.shelf.at_hand(FilterId(purpose, CERTAIN), oin)
         by_hand = held.by_hand if held is not None else not source.mode.by_machine
-        until = self._clock.now() + source.reply_term if by_hand and source.reply_term is not None else None
+        now, possible = self._clock.now(), source.term_of(POSSIBLE)
+        until = now + source.reply_term if by_hand and source.reply_term is not None else None
         try:
             hours = (await asking.manifest_of(oin)).opening_hours
         except BekendError:
             hours = None
-        return {"until": until.isoformat(timespec="seconds") if until is not None else None, "opening_hours": hours}
+        return {
+            "until": until.isoformat(timespec="seconds") if until is not None else None,
+            "possible_until": (now + possible).isoformat(timespec="seconds") if possible is not None else None,
+            "opening_hours": hours,
+        }
 
     async def late_answers(self, wanted: Callable[[PendingQuestion], bool]) -> list[LateAnswers]:
         """What came of the wanted questions after their lookups had ended, and what is still to come."""
@@ -350,19 +367,21 @@ class Asker:
         wanted = Raise(purpose, officer, by.user, by.role, self._clock.now(), reason, extra)
         return await grant(asking.store, asking.covenant, wanted)
 
-    async def ask_canary(self, purpose: str) -> Outcome:
+    async def ask_canary(self, purpose: str, kind_class: KindClass = CERTAIN) -> Outcome:
         """Ask this node itself about one of its own canaries, all the way over the broker.
 
-        Anything but `bekend` means that this node misses somebody, or cannot answer; `in behandeling`, where its own
-        desk answers, becomes `bekend` at a later collect. Raises RefusedError when this node
-        is no source for the purpose, BudgetError after 24 a day.
+        `kind_class`: under which of its filters. Anything but `bekend` means that this node misses somebody, or cannot
+        answer; `in behandeling`, where its own desk answers, becomes `bekend` (`mogelijk bekend` under that of
+        combinations) at a later collect. Raises RefusedError when this node is no source for the purpose, BudgetError
+        after 24 a day.
         """
         asking = self._now()
         now = self._clock.now()
         if asking.oin not in asking.covenant.sources(purpose):
             raise RefusedError("geen-bron", "Deze organisatie beantwoordt dit doel niet.")
         inquiry = Inquiry(purpose, (secrets.choice(self._canaries),), (asking.oin,), CANARY_OFFICER)
-        made = self._not_suspended(asking, plan_canary(asking.covenant, asking.oin, inquiry, now), None, now)
+        planned = plan_canary(asking.covenant, asking.oin, inquiry, now, kind_class)
+        made = self._not_suspended(asking, planned, None, now)
         outcomes = self._start(asking, inquiry, made, canary_spends(asking.oin, purpose, now))
         found = [outcome async for outcome in outcomes]
         return found[0]
@@ -441,11 +460,22 @@ class Asker:
         return asking
 
     async def _open_one(self, purpose: str, oin: str, on_behalf_of: str | None) -> str | None:
+        """What went wrong with the first filter of a source: that of the numbers, where it is asked by one."""
+        source = self._asking().covenant.sources(purpose).get(oin)
+        classes = [one for one in CLASSES if source is not None and source.kinds_of(one)] or [CERTAIN]
+        found = await asyncio.gather(
+            *(self._open_filter(FilterId(purpose, kind_class), oin, on_behalf_of) for kind_class in classes)
+        )
+        return found[0]
+
+    async def _open_filter(self, id_: FilterId, oin: str, on_behalf_of: str | None) -> str | None:
         try:
-            await self.shelf.current(purpose, oin, on_behalf_of)
+            await self.shelf.current(id_, oin, on_behalf_of)
         except BekendError as error:
-            logs.log(logs.FILTER_MISSED, source=oin, purpose=purpose, code=code_name(error.code), detail=error.detail)
-            return code_name(error.code)
+            purpose, kinds = id_.purpose, name_of(id_.kind_class)
+            code = code_name(error.code)
+            logs.log(logs.FILTER_MISSED, source=oin, purpose=purpose, kinds=kinds, code=code, detail=error.detail)
+            return code
         return None
 
 

@@ -7,6 +7,7 @@
     (R6)  each question at its own place within the moment, with the number of that moment: durable before it leaves
     (R9)  a reply that the source signed for this number counts; any other counts as none
 
+A release of a question by a combination is `mogelijk bekend`: by the class that stands in the signed Question.
 It goes on after `bekend`, after a withdrawal and over restarts: to the broker, and to whoever watches the line, one
 question looks like any other. Only `closed` from a source that said that it has the names makes `geen uitsluitsel`.
 """
@@ -275,10 +276,10 @@ def _collects(one: PendingQuestion, now: datetime) -> bool:
 
 def _with_states(one: PendingQuestion, number: int, states: States, at: int) -> PendingQuestion:
     """`known` at any moment; `closed` from the last one on, and only when it is said for all who are left."""
-    came = [Told.KNOWN if state == _KNOWN else None for state in states]
+    came = [one.released if state == _KNOWN else None for state in states]
     final = number >= one.last_number and one.deferred
     if states and final and set(states) <= {_KNOWN, _CLOSED}:
-        came = [Told.KNOWN if state == _KNOWN else Told.CLOSED for state in states]
+        came = [one.released if state == _KNOWN else Told.CLOSED for state in states]
     return one.with_came(came, at)
 
 

@@ -26,6 +26,7 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.signing import SigningKey
 
 from bekend_node.ask.filters_held import Expected, HeldFilter, check_header, hold
+from bekend_node.classes import on_wire
 
 FETCH_SECONDS: Final = 15.0
 PIECE_LIMIT: Final = 1 << 16
@@ -67,6 +68,7 @@ def make_order(
         time=milliseconds(now),
         x25519=channel.x25519,
         mlkem=channel.mlkem,
+        kind_class=on_wire(expected.kind_class),
     )
     return Order(sign_message(key, LABEL_FETCH, order), fetch_id, requester, expected.source, channel)
 

@@ -14,6 +14,7 @@ from bekend_node.ask import fetch
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.filters_held import Expected, HeldFilter
+from bekend_node.classes import FilterId, name_of
 
 AT_ONCE: Final = 48
 """Filters on their way to this node: fewer than a broker lets one requester have (`fetches_per_requester`)."""
@@ -28,19 +29,19 @@ class Fetching:
     clock: Clock
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
-    async def fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
+    async def fetch(self, id_: FilterId, source: str, on_behalf_of: str | None) -> HeldFilter:
         """The filter of a source that the covenant lets this node ask, verified.
 
         Raises RefusedError when it does not, or something is suspended; UnreachableError when no replica works; what
         `fetch.receive` raises for a filter that is not as it should be.
         """
         async with self.places:
-            return await self._fetch(purpose, source, on_behalf_of)
+            return await self._fetch(id_, source, on_behalf_of)
 
-    async def _fetch(self, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
-        asking = self.asking()
+    async def _fetch(self, id_: FilterId, source: str, on_behalf_of: str | None) -> HeldFilter:
+        asking, purpose = self.asking(), id_.purpose
         asking.heads.check()
-        expected = self._expected(asking, purpose, source)
+        expected = self._expected(asking, id_, source)
         asking.suspensions.check(
             asking.covenant, purpose, self.clock.now(), requester=asking.oin, source=source, principal=on_behalf_of
         )
@@ -64,13 +65,16 @@ class Fetching:
                 last = error
                 continue
             tags = len(held.tags) if held.tags is not None else 0
-            logs.log(logs.FILTER_HELD, source=source, purpose=purpose, version=held.version, tags=tags)
+            kinds = name_of(id_.kind_class)
+            logs.log(logs.FILTER_HELD, source=source, purpose=purpose, kinds=kinds, version=held.version, tags=tags)
             return held
         raise last
 
     @staticmethod
-    def _expected(asking: Asking, purpose: str, source: str) -> Expected:
+    def _expected(asking: Asking, id_: FilterId, source: str) -> Expected:
+        purpose, kind_class = id_
         terms = asking.covenant.sources(purpose).get(source)
-        if terms is None:
+        if terms is None or not terms.kinds_of(kind_class):
             raise RefusedError("geen-bron", "Deze partner beantwoordt dit doel niet.")
-        return Expected(source, purpose, asking.covenant.hash, terms.max_list_age, terms.mode)
+        mode = terms.mode_of(kind_class)
+        return Expected(source, purpose, asking.covenant.hash, terms.max_list_age, kind_class, mode)

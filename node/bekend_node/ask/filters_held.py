@@ -1,8 +1,8 @@
 """The closed filters that this node holds: fetched when an officer opens a purpose, before a person is named.
 
-Per purpose and source it keeps the current version and, for ten seconds after a switch, the previous one, in memory
-only (protocol section 6). Without the source's own multiplication by `m` they are noise. A source that answers by hand
-publishes the header alone: it says under which `M` the source evaluates, and for how long.
+Per purpose, source and class of identifier it keeps the current version and, for ten seconds after a switch, the
+previous one, in memory only (protocol section 6). Without the source's own multiplication by `m` they are noise. A
+source that answers by hand publishes the header alone: it says under which `M` the source evaluates, and for how long.
 """
 
 import asyncio
@@ -24,9 +24,12 @@ from bekend_proto.errors import (
     NotReadyError,
     StaleError,
 )
-from bekend_proto.filter import ClosedFilter, body_hash, m_hash, size_class
+from bekend_proto.filter import ClosedFilter, body_hash, class_of_filter, m_hash, size_class
 from bekend_proto.group import decode_element
+from bekend_proto.identifiers import CERTAIN_KINDS, POSSIBLE_KINDS
 from bekend_proto.v1 import signed_pb2
+
+from bekend_node.classes import CERTAIN, FilterId, KindClass
 
 WAIT_SECONDS: Final = 5.0
 """How long a lookup, or an officer who opens a purpose, waits for a filter."""
@@ -45,6 +48,7 @@ class HeldFilter:
 
     source: str
     purpose: str
+    kind_class: KindClass
     epoch: str
     version: int
     m: bytes
@@ -68,8 +72,9 @@ class Expected:
     purpose: str
     covenant_hash: bytes
     max_list_age: timedelta
+    kind_class: KindClass
     mode: Mode
-    """As the covenant has it: what a source that answers by hand may not, and what one by machine need not."""
+    """For this class, as the covenant has it: what one that answers by hand may not, and one by machine need not."""
 
 
 def check_header(header: signed_pb2.FilterHeader, expected: Expected, now: datetime) -> None:
@@ -80,12 +85,15 @@ def check_header(header: signed_pb2.FilterHeader, expected: Expected, now: datet
     """
     if header.protocol_version != 1 or header.source != expected.source or header.purpose != expected.purpose:
         raise MalformedError("the filter is of another source, purpose or protocol version")
+    if class_of_filter(header) != expected.kind_class:
+        raise MalformedError("the filter is for another class of identifier than was ordered")
     if header.covenant_hash != expected.covenant_hash:
         raise CovenantError("the filter was built under another covenant")
     _check_epoch(header.epoch, now)
     decode_element(header.m)
-    if len(header.body_hash) != 32 or list(header.kinds) != sorted(set(header.kinds)) or not header.kinds:
+    if len(header.body_hash) != 32 or list(header.kinds) != sorted(set(header.kinds)):
         raise MalformedError("the filter's header has a wrong hash length or list of kinds")
+    _check_kinds(header, expected.kind_class)
     _check_mode(header, expected.mode)
     _check_moments(header, expected, now)
 
@@ -100,6 +108,7 @@ def hold(header: signed_pb2.FilterHeader, body: bytes | bytearray) -> HeldFilter
     return HeldFilter(
         source=header.source,
         purpose=header.purpose,
+        kind_class=class_of_filter(header),
         epoch=header.epoch,
         version=header.version,
         m=header.m,
@@ -109,6 +118,14 @@ def hold(header: signed_pb2.FilterHeader, body: bytes | bytearray) -> HeldFilter
         end=datetime.fromtimestamp(header.end, UTC),
         tags=tags,
     )
+
+
+def _check_kinds(header: signed_pb2.FilterHeader, kind_class: KindClass) -> None:
+    """Kinds of one class alone. A source may say that it enrolled no combination; it always has a certain kind."""
+    if kind_class == CERTAIN and not header.kinds:
+        raise MalformedError("the filter's header names no kind of identifier")
+    if not (POSSIBLE_KINDS if kind_class == CERTAIN else CERTAIN_KINDS).isdisjoint(header.kinds):
+        raise MalformedError("the filter's header names kinds of two classes: these are never in one filter")
 
 
 def _check_mode(header: signed_pb2.FilterHeader, agreed: Mode) -> None:
@@ -159,50 +176,50 @@ class _Place:
     fetching: "asyncio.Task[HeldFilter] | None" = None
 
 
-Fetcher = Callable[[str, str, str | None], Awaitable[HeldFilter]]
-"""Brings the present filter of (purpose, source), verified, on behalf of an OIN or None. Raises BekendError."""
+Fetcher = Callable[[FilterId, str, str | None], Awaitable[HeldFilter]]
+"""Brings the present filter of a source, verified, on behalf of an OIN or None. Raises BekendError."""
 
 
 class FilterShelf:
-    """The filters at hand, per purpose and source. Simultaneous requests for one filter share one fetch."""
+    """The filters at hand, per purpose, class and source. Simultaneous requests for one filter share one fetch."""
 
     def __init__(self, fetch: Fetcher, clock: Clock) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._places: dict[tuple[str, str], _Place] = {}
+        self._places: dict[tuple[FilterId, str], _Place] = {}
 
-    def at_hand(self, purpose: str, source: str) -> HeldFilter | None:
+    def at_hand(self, id_: FilterId, source: str) -> HeldFilter | None:
         """The current version if it has not ended, without fetching."""
-        held = self._place(purpose, source).current
+        held = self._place(id_, source).current
         return held if held is not None and held.end > self._clock.now() else None
 
-    def version(self, purpose: str, source: str, version: int) -> HeldFilter | None:
+    def version(self, id_: FilterId, source: str, version: int) -> HeldFilter | None:
         """The version that an Answer names, if it is the current one or the previous one of at most 10 seconds ago."""
-        place = self._place(purpose, source)
+        place = self._place(id_, source)
         self._forget(place)
         for held in (place.current, place.previous):
             if held is not None and held.version == version:
                 return held
         return None
 
-    async def current(self, purpose: str, source: str, on_behalf_of: str | None = None) -> HeldFilter:
+    async def current(self, id_: FilterId, source: str, on_behalf_of: str | None = None) -> HeldFilter:
         """The current version, fetched when it is not at hand or has ended. Raises BekendError.
 
         A source that is slow keeps nobody waiting: after WAIT_SECONDS a DeadlineError is raised, and the fetch goes on.
         """
-        if (held := self.at_hand(purpose, source)) is not None:
+        if (held := self.at_hand(id_, source)) is not None:
             return held
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                return await self.refresh(purpose, source, on_behalf_of)
+                return await self.refresh(id_, source, on_behalf_of)
         except TimeoutError:
             raise DeadlineError("the filter did not come in time") from None
 
-    async def refresh(self, purpose: str, source: str, on_behalf_of: str | None = None) -> HeldFilter:
+    async def refresh(self, id_: FilterId, source: str, on_behalf_of: str | None = None) -> HeldFilter:
         """Fetch what the source has now, whatever is at hand. Raises BekendError; StaleError for an older version."""
-        place = self._place(purpose, source)
+        place = self._place(id_, source)
         if place.fetching is None:
-            place.fetching = asyncio.create_task(self._bring(place, purpose, source, on_behalf_of))
+            place.fetching = asyncio.create_task(self._bring(place, id_, source, on_behalf_of))
             place.fetching.add_done_callback(_fetched)
         # Shielded: one caller that goes away does not take the filter from the others.
         return await asyncio.shield(place.fetching)
@@ -210,10 +227,11 @@ class FilterShelf:
     def sizes(self) -> dict[tuple[str, str], int]:
         """Bytes held per purpose and source, the previous version included."""
         held: dict[tuple[str, str], int] = {}
-        for key, place in self._places.items():
+        for (id_, source), place in self._places.items():
             self._forget(place)
             bodies = [one.tags for one in (place.current, place.previous) if one is not None and one.tags is not None]
-            held[key] = sum(8 * len(tags) for tags in bodies)
+            key = id_.purpose, source
+            held[key] = held.get(key, 0) + sum(8 * len(tags) for tags in bodies)
         return held
 
     def sweep(self) -> None:
@@ -238,9 +256,9 @@ class FilterShelf:
                 await task
         self._places.clear()
 
-    async def _bring(self, place: _Place, purpose: str, source: str, on_behalf_of: str | None) -> HeldFilter:
+    async def _bring(self, place: _Place, id_: FilterId, source: str, on_behalf_of: str | None) -> HeldFilter:
         try:
-            held = await self._fetch(purpose, source, on_behalf_of)
+            held = await self._fetch(id_, source, on_behalf_of)
         finally:
             place.fetching = None
         self._put(place, held)
@@ -256,8 +274,8 @@ class FilterShelf:
             return
         place.previous, place.current, place.switched = current, held, self._clock.now()
 
-    def _place(self, purpose: str, source: str) -> _Place:
-        return self._places.setdefault((purpose, source), _Place())
+    def _place(self, id_: FilterId, source: str) -> _Place:
+        return self._places.setdefault((id_, source), _Place())
 
     def _forget(self, place: _Place) -> None:
         if place.switched is not None and self._clock.now() - place.switched > KEEP_PREVIOUS:

@@ -14,7 +14,16 @@ from bekend_proto.errors import BekendError
 
 from bekend_node import receipt
 from bekend_node.ask.asking import Asking
-from bekend_node.ask.outcomes import Outcome, corrected, inconclusive, known, pending_until, unanswered, withdrawn
+from bekend_node.ask.outcomes import (
+    Outcome,
+    corrected,
+    inconclusive,
+    known,
+    pending_until,
+    possibly_known,
+    unanswered,
+    withdrawn,
+)
 from bekend_node.ask.pending import PendingQuestion, Told, open_pending
 
 _NOT_SIGNED = frozenset({Told.DESTROYED, Told.CORRECTED})
@@ -104,6 +113,8 @@ def _outcomes(asking: Asking, one: PendingQuestion, contact: str | None) -> Iter
             yield pending_until(person, oin, name, until)
         elif told is Told.KNOWN:
             yield known(person, oin, name, None, contact)
+        elif told is Told.POSSIBLE:
+            yield possibly_known(person, oin, name, contact)
         elif told is Told.CLOSED:
             yield inconclusive(person, oin, name, None)
         elif told is Told.UNANSWERED:

@@ -48,6 +48,7 @@ from bekend_node.ask.broker_line import BrokerLine, LookupCall
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
 from bekend_node.ask.outcomes import (
     BROKER,
+    OTHER_NUMBER,
     PARTNER,
     Outcome,
     inconclusive,
@@ -59,6 +60,7 @@ from bekend_node.ask.outcomes import (
 )
 from bekend_node.ask.release import Naming, name_persons
 from bekend_node.ask.rules import Inquiry, Plan
+from bekend_node.classes import FilterId
 from bekend_node.store import ASKED, TOLD, Spend
 
 BEGIN_SECONDS: Final = 5.0
@@ -130,11 +132,13 @@ class Lookup:
             manifest = _speaking(await self._asking.manifest_of(oin))
             if manifest.privacy_officer is None:
                 raise KeysError("the source's manifest names no privacy officer: nothing could be recorded for it")
-            held = await self._shelf.current(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
-            if self._inquiry.persons[0].kind not in held.kinds:
-                raise NotReadyError("the source has not enrolled this kind of identifier")
+            held = await self._shelf.current(self._filter, oin, self._inquiry.on_behalf_of)
         except BekendError as error:
             self._fault(oin, error)
+            return None
+        # The source signed which kinds it enrolled: by another one everybody would be missed. The own canary has none.
+        if self._inquiry.persons[0].kind not in held.kinds and oin != self._asking.oin:
+            self._not_asked(oin, OTHER_NUMBER)
             return None
         return manifest, held
 
@@ -267,7 +271,7 @@ class Lookup:
             answer = answers.open_answer(pending, self._asking.oin, message)
             self._answered.add(pending.source.oin)
             self._asking.heads.hear(answer.checkpoint, pending.source.oin)
-            held = self._shelf.version(self._plan.purpose.id, pending.source.oin, answer.filter_version)
+            held = self._shelf.version(self._filter, pending.source.oin, answer.filter_version)
             if held is not None and not held.by_hand:
                 self._told(pending, answers.look_up(answers.unblind(pending, answer, held), held), held)
                 return
@@ -283,7 +287,7 @@ class Lookup:
         oin = pending.source.oin
         try:
             if held is None:
-                held = await self._shelf.refresh(self._plan.purpose.id, oin, self._inquiry.on_behalf_of)
+                held = await self._shelf.refresh(self._filter, oin, self._inquiry.on_behalf_of)
             unblinded = answers.unblind(pending, answer, held)
             if held.by_hand:
                 await self._name_persons(pending, answer, unblinded)
@@ -312,7 +316,7 @@ class Lookup:
         """What came, sealed to the own privacy officer; and the receipt."""
         # (11): own record, then the receipt.
         asking = self._asking
-        expires = milliseconds(started + self._plan.purpose.result_lifetime)
+        expires = milliseconds(started + self._plan.lifetime)
         if self._begin_id is not None:
             record = own_record.outcomes_record(box, self._begin_id, expires, self._outcomes)
             now = asking.clock.now()
@@ -420,6 +424,10 @@ class Lookup:
     def _emit(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
         self._emit_to(outcome)
+
+    @property
+    def _filter(self) -> FilterId:
+        return FilterId(self._plan.purpose.id, self._plan.kind_class)
 
     def _name(self, oin: str) -> str:
         return self._asking.covenant.participants[oin].name

@@ -147,7 +147,7 @@ def make_question(key: SigningKey, facts: Facts, blinds: Blinds, record_keys: tu
         source_manifest=one.source.number,
         broker_manifest=facts.broker.number,
         time=milliseconds(facts.time),
-        kind_class=signed_pb2.KIND_CLASS_CERTAIN,
+        kind_class=one.held.kind_class,
         elements=own.elements,
         seal_hashes=[seal_hash(record) for record in sealed],
         x25519=one.channel.x25519,

@@ -1,6 +1,7 @@
 """What an officer is told about one person at one partner, and the Dutch words for it.
 
-The four outcomes are those of protocol section 2; `in behandeling` stands for one that is still to
+The four outcomes are those of protocol section 2; `mogelijk bekend` is what a colleague at the source released after a
+question by a combination, and is never taken for `bekend` (FG-24); `in behandeling` stands for one that is still to
 come, where a colleague at the source decides (section 9). An outcome holds one bit about a person at the most: it has
 no field for a role, a count, a type of case or the name of a worker (FG-11), and none may be added.
 """
@@ -21,12 +22,19 @@ WITHDRAWN: Final = "De toestemming is ingetrokken. Wat er kwam, is vernietigd."
 CORRECTED: Final = "Ingetrokken: gemeld als onterecht bekend. Gebruik wat er kwam niet meer."
 _LATER: Final = "Dit zegt niets over de persoon. U ziet het antwoord met: bekend antwoorden."
 ASK_THE_DESK: Final = "Neem contact op met het contactpunt van deze partner."
+COMPARE: Final = (
+    "Een collega daar vergeleek de gegevens: het kan dezelfde persoon zijn. Zeker is het niet. "
+    "Stel met het contactpunt van deze partner vast om wie het gaat, voordat u iets met deze uitkomst doet."
+)
+OTHER_NUMBER: Final = "Ander nummer nodig: deze partner heeft zijn lijst niet met dit soort gegevens ingelezen."
+"""The source's signed header does not name the kind that was asked by."""
 
 
 class OutcomeKind(StrEnum):
     """The outcomes per person and partner, as the wire of the control socket and `--json` spell them."""
 
     KNOWN = "bekend"
+    POSSIBLE = "mogelijk_bekend"
     INCONCLUSIVE = "geen_uitsluitsel"
     NO_ANSWER = "geen_antwoord"
     NOT_ASKED = "niet_bevraagd"
@@ -44,8 +52,8 @@ class Outcome:
 
     `person` counts from 0 in the order of the question. `as_of` is the date (YYYY-MM-DD) of the oldest list behind the
     answer, present only where the partner answered. `reason` is Dutch, for the officer. `desk` is the partner's
-    contact, present only with `bekend`. `until` is the end of the partner's term (ISO 8601, UTC), present only with
-    `in_behandeling`.
+    contact, present only with `bekend` and `mogelijk_bekend`. `until` is the end of the partner's term (ISO 8601,
+    UTC), present only with `in_behandeling`.
     """
 
     person: int
@@ -70,6 +78,9 @@ class Outcome:
             "until": self.until,
         }
 
+
+RELEASED: Final = frozenset({OutcomeKind.KNOWN, OutcomeKind.POSSIBLE})
+"""After these the partner is called; nothing else is the same about them."""
 
 PARTNER: Final = "De partner"
 BROKER: Final = "De centrale"
@@ -109,6 +120,11 @@ def reason_for(code: Code, who: str = PARTNER) -> str:
 def known(person: int, oin: str, name: str, as_of: str | None, desk: str | None) -> Outcome:
     """A verified answer that matches, or a colleague at the source who released it."""
     return Outcome(person, oin, name, OutcomeKind.KNOWN, as_of, ASK_THE_DESK, desk)
+
+
+def possibly_known(person: int, oin: str, name: str, desk: str | None) -> Outcome:
+    """A colleague at the source released a question by a combination: it may be another person."""
+    return Outcome(person, oin, name, OutcomeKind.POSSIBLE, None, COMPARE, desk)
 
 
 def inconclusive(person: int, oin: str, name: str, as_of: str | None) -> Outcome:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from bekend_policy.manifest import KeyManifest
 from bekend_proto.errors import KeysError
+from bekend_proto.identifiers import MOST_LETTERS, Identifier
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from google.protobuf.message import Message
 from nacl.public import PublicKey, SealedBox
@@ -27,6 +28,7 @@ from bekend_node.ask.messages import Facts, Pending
 from bekend_node.ask.outcomes import Outcome
 from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.rules import Inquiry
+from bekend_node.classes import POSSIBLE, wire_class
 from bekend_node.store_own import OwnRecord
 
 KIND_LOOKUP: Final = "lookup"
@@ -39,6 +41,10 @@ OfficerBox = SealedBox[PublicKey]
 """Seals to a privacy officer; opens nothing."""
 _WIDTH: Final = 16
 """Characters that every outcome takes; dates take ten."""
+_NUMBER: Final = 18
+"""Characters that the value of any number takes."""
+_COMBINATION: Final = 2 * MOST_LETTERS + 32
+"""The same of a combination: two names, a date, an address."""
 
 
 def officer_box(manifest: KeyManifest) -> OfficerBox:
@@ -61,7 +67,7 @@ def lookup_record(
 ) -> OwnRecord:
     """All that an audit needs to make `A0`, `A_i`, `U` and `E_i` again, byte for byte.
 
-    Values of identifiers stand behind spaces, to one width.
+    Values of identifiers stand behind spaces, to one width for all kinds of a class.
     """
     begin, begun = exchanged
     content = {
@@ -81,7 +87,7 @@ def lookup_record(
         "on_behalf_of": inquiry.on_behalf_of,
         "purpose": inquiry.purpose,
         "covenant_hash": facts.covenant_hash.hex(),
-        "identifiers": [{"kind": one.kind, "value": one.value.rjust(18)} for one in secret.identifiers],
+        "identifiers": [{"kind": one.kind, "value": one.value.rjust(_room(one))} for one in secret.identifiers],
         "seed": secret.seed.hex(),
         "begin": _base64(begin),
         "begun": _base64(begun),
@@ -146,6 +152,10 @@ def late_record(box: OfficerBox, one: PendingQuestion, kind: str = KIND_LATE) ->
 def _seal(box: OfficerBox, content: dict[str, Any]) -> bytes:
     data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     return box.encrypt(data.ljust(-(-len(data) // ROOM) * ROOM))
+
+
+def _room(identifier: Identifier) -> int:
+    return _COMBINATION if wire_class(identifier.kind) == POSSIBLE else _NUMBER
 
 
 def _base64(message: Message) -> str:

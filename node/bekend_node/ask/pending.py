@@ -1,7 +1,7 @@
 """A question whose answer is still to come: what the requester keeps of it, sealed under the state key.
 
     row   from before a person is named to the source (release.py), until its answers have had their lifetime
-    told  per person what came: in behandeling -> bekend, at any collect
+    told  per person what came: in behandeling -> bekend, or (by a combination) mogelijk bekend, at any collect
                                                -> geen uitsluitsel or geen antwoord, when the term is over
           whichever it is -> destroyed at the end of the result's lifetime, counted from the moment when it came
 
@@ -22,6 +22,7 @@ from bekend_proto.errors import StorageError
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from bekend_node.classes import CERTAIN, POSSIBLE, KindClass
 from bekend_node.schedule import collect_moment, collect_number
 from bekend_node.store_pending import PendingRow
 
@@ -40,11 +41,16 @@ class Told(StrEnum):
 
     NOTHING_YET = "in_behandeling"
     KNOWN = "bekend"
+    POSSIBLE = "mogelijk_bekend"
     CLOSED = "geen_uitsluitsel"
     UNANSWERED = "geen_antwoord"
     WITHDRAWN = "ingetrokken"
     CORRECTED = "onterecht"
     DESTROYED = "vernietigd"
+
+
+RELEASED: Final = frozenset({Told.KNOWN, Told.POSSIBLE})
+"""What a colleague at the source released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class PendingQuestion:
     interval: int
     """Seconds between two collects."""
     purpose: str
+    kind_class: KindClass
     on_behalf_of: str | None
     covenant_hash: bytes
     lifetime: int
@@ -78,6 +85,11 @@ class PendingQuestion:
     def parties(self) -> Parties:
         """What every message of the exchange repeats."""
         return Parties(self.question_hash, self.requester, self.source, len(self.told))
+
+    @property
+    def released(self) -> Told:
+        """What a release says: by the class that the signed Question names, and by nothing that comes later."""
+        return Told.POSSIBLE if self.kind_class == POSSIBLE else Told.KNOWN
 
     @property
     def open(self) -> bool:
@@ -149,9 +161,9 @@ class PendingQuestion:
         return replace(self, told=((Told.WITHDRAWN, at),) * len(self.told))
 
     def corrected(self, person: int | None) -> Self:
-        """The same, once a `bekend` was reported to be wrong: of this person, or (None) of all. It lives no longer."""
+        """The same, once a release was reported to be wrong: of this person, or (None) of all. It lives no longer."""
         found = tuple(
-            (Told.CORRECTED if told is Told.KNOWN and person in {None, index} else told, moment)
+            (Told.CORRECTED if told in RELEASED and person in {None, index} else told, moment)
             for index, (told, moment) in enumerate(self.told)
         )
         return replace(self, told=found)
@@ -193,6 +205,7 @@ def seal_pending(box: SecretBox, one: PendingQuestion) -> bytes:
         "until": one.until,
         "interval": one.interval,
         "purpose": one.purpose,
+        "kind_class": one.kind_class,
         "on_behalf_of": one.on_behalf_of,
         "covenant_hash": one.covenant_hash.hex(),
         "lifetime": one.lifetime,
@@ -223,7 +236,8 @@ def open_sealed(box: SecretBox, question_id: bytes, sealed: bytes) -> PendingQue
     hexed = {name: bytes.fromhex(content[name]) for name in _BYTES}
     told = tuple((Told(told.strip()), at) for told, at in content["told"])
     kept = base64.b64decode(content["kept"]) or None
-    return PendingQuestion(**{**content, **hexed, "told": told, "kept": kept})
+    # Before there were two classes, there was the certain one.
+    return PendingQuestion(**{"kind_class": CERTAIN, **content, **hexed, "told": told, "kept": kept})
 
 
 _BYTES: Final = ("question_id", "question_hash", "begin_id", "covenant_hash")

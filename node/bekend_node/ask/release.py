@@ -6,6 +6,9 @@
           <--- `nothing yet`, authenticated: in behandeling, until the end of the term
     (R6), (R9)  collecting what was decided                       collector.py
 
+By a combination D holds the person in full, as typed: a name and a date may be somebody else's, so a colleague there
+compares before anything is released.
+
 D leaves only to a source that could make W itself, and opens only there, only for its own client.
 """
 
@@ -20,7 +23,7 @@ from bekend_proto.channel import OpenChannel
 from bekend_proto.clock import REPLAY_MEMORY, from_milliseconds, milliseconds
 from bekend_proto.collecting import NAMES, open_collected, seal_release_box
 from bekend_proto.errors import BekendError, MalformedError, RefusedError, StaleError, UnreachableError
-from bekend_proto.identifiers import Identifier
+from bekend_proto.names import PersonData
 from bekend_proto.records import record_context
 from bekend_proto.release import PAYLOAD_LIMIT, pack_named, seal_release
 from bekend_proto.v1 import broker_pb2, signed_pb2
@@ -55,10 +58,10 @@ class Naming:
 def check_texts(asking: Asking, inquiry: Inquiry, plan: Plan) -> None:
     """Before anything leaves: whatever a colleague would read fits in D. Raises RefusedError (rule, Dutch reason)."""
     sources, desk = asking.covenant.sources(plan.purpose.id), asking.manifest.contact
-    by_hand = [oin for oin in plan.ask if sources[oin].mode is not Mode.AUTOMATIC]
-    for oin, person in product(by_hand, inquiry.persons):
+    by_hand = [oin for oin in plan.ask if sources[oin].mode_of(plan.kind_class) is not Mode.AUTOMATIC]
+    for oin, place in product(by_hand, range(len(inquiry.persons))):
         try:
-            pack_named(_named(inquiry, person, bytes(32), desk, plan.consents.get(oin)))
+            pack_named(_named(inquiry, place, bytes(32), desk, plan.consents.get(oin)))
         except MalformedError:
             raise RefusedError("te-lang", TOO_LONG) from None
 
@@ -118,15 +121,15 @@ def _messages(naming: Naming, pending: Pending, unblinded: Sequence[bytes]) -> l
         seal_release(
             w,
             record_context(asking.oin, source, inquiry.purpose, pending.question_id, person),
-            pack_named(_named(inquiry, identifier, blind, desk, consent)),
+            pack_named(_named(inquiry, person, blind, desk, consent)),
         )
-        for person, (w, identifier, blind) in enumerate(zip(unblinded, inquiry.persons, pending.blinds, strict=True))
+        for person, (w, blind) in enumerate(zip(unblinded, pending.blinds, strict=True))
     ]
 
 
 def _keep_of(naming: Naming, pending: Pending, channel: OpenChannel) -> PendingQuestion:
     asking, inquiry, purpose, source = naming.asking, naming.inquiry, naming.plan.purpose, pending.source.oin
-    term = asking.covenant.sources(purpose.id)[source].reply_term
+    term = asking.covenant.sources(purpose.id)[source].term_of(naming.plan.kind_class)
     if term is None:
         raise MalformedError("the covenant sets no term for this source: it answers by machine only")
     consent = naming.plan.consents.get(source)
@@ -140,9 +143,10 @@ def _keep_of(naming: Naming, pending: Pending, channel: OpenChannel) -> PendingQ
         until=milliseconds(from_milliseconds(pending.asked) + term),
         interval=int(asking.covenant.collect_interval.total_seconds()),
         purpose=purpose.id,
+        kind_class=naming.plan.kind_class,
         on_behalf_of=inquiry.on_behalf_of,
         covenant_hash=asking.covenant.hash,
-        lifetime=int(purpose.result_lifetime.total_seconds()),
+        lifetime=int(naming.plan.lifetime.total_seconds()),
         case=inquiry.case_reference or "",
         officer=inquiry.officer.user,
         consent=consent.id if consent is not None else None,
@@ -152,9 +156,8 @@ def _keep_of(naming: Naming, pending: Pending, channel: OpenChannel) -> PendingQ
     )
 
 
-def _named(
-    inquiry: Inquiry, person: Identifier, blind: bytes, desk: str | None, consent: Consent | None
-) -> signed_pb2.Named:
+def _named(inquiry: Inquiry, place: int, blind: bytes, desk: str | None, consent: Consent | None) -> signed_pb2.Named:
+    person = inquiry.persons[place]
     return signed_pb2.Named(
         kind=person.kind,
         value=person.value,
@@ -162,4 +165,16 @@ def _named(
         desk=desk or "",
         justification=inquiry.justification or "",
         consent=consent.statement() if consent is not None else None,
+        person=_described(inquiry.described[place]) if inquiry.described else None,
+    )
+
+
+def _described(data: PersonData) -> signed_pb2.Described:
+    return signed_pb2.Described(
+        surname=data.geslachtsnaam,
+        prefix=data.voorvoegsel,
+        given_names=data.voornamen,
+        birth_date=data.geboortedatum,
+        postcode=data.postcode,
+        house_number=data.huisnummer,
     )

@@ -7,7 +7,7 @@ case or mandate that fits no source at all is refused as a whole.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bekend_policy.decide import JUSTIFICATION, Asked, Decision, decide
 from bekend_policy.decided import Judged, judged
@@ -16,11 +16,12 @@ from bekend_policy.model import Covenant, Purpose
 from bekend_policy.suspension import Suspensions
 from bekend_policy.words import Mode
 from bekend_proto.errors import RefusedError, SuspendedError
-from bekend_proto.identifiers import Identifier
-from bekend_proto.v1 import signed_pb2
+from bekend_proto.identifiers import Identifier, InvalidIdentifier
+from bekend_proto.names import PersonData, combine
 
 from bekend_node.ask.consent import RULE as CONSENT_RULE
 from bekend_node.ask.consent import Consent, consent_conditions
+from bekend_node.classes import CERTAIN, POSSIBLE, KindClass, wire_class
 
 NOT_CHOSEN = "Niet gekozen: u hebt deze partner niet gevraagd."
 NO_CONSENT = "Deze partner vraagt u alleen met toestemming, en bij deze zaak staat er geen die geldt"
@@ -56,6 +57,13 @@ class Inquiry:
     on_behalf_of: str | None = None
     second: OfficerRef | None = None
     emergency: str = field(default="", repr=False)
+    described: tuple[PersonData, ...] = field(default=(), repr=False)
+    """Each person as typed, where is asked by a combination: what a colleague at the source compares."""
+
+    @property
+    def kind_class(self) -> KindClass:
+        """By which class of identifier is asked."""
+        return wire_class(self.persons[0].kind) if self.persons else CERTAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,19 @@ class Plan:
     """The decision about each source that was chosen, for the record."""
     consents: Mapping[str, Consent] = field(default_factory=dict)
     """The standing consent of the case, for partners who are asked with one."""
+    kind_class: KindClass = CERTAIN
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long what comes of it may be kept."""
+        return lifetime_of(self.purpose, self.kind_class)
+
+
+def lifetime_of(purpose: Purpose, kind_class: KindClass) -> timedelta:
+    """How long an outcome may be kept: what may be about another person, as briefly as the covenant says."""
+    if kind_class == POSSIBLE and purpose.possible is not None:
+        return min(purpose.possible.lifetime, purpose.result_lifetime)
+    return purpose.result_lifetime
 
 
 def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, consents: Mapping[str, Consent]) -> Plan:
@@ -96,6 +117,7 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, consents
         not_asked={oin: reason for oin, reason in reasons.items() if reason is not None},
         judged=tuple(judged(oin, decisions[oin]) for oin in inquiry.sources),
         consents=consents,
+        kind_class=inquiry.kind_class,
     )
 
 
@@ -106,15 +128,19 @@ def judge(
     return judged(source, _decide(covenant, own, source, inquiry, now=now, consents=consents))
 
 
-def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime) -> Plan:
-    """The one question that a node may ask itself. Raises RefusedError when the fixed rule does not admit it."""
+def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, kind_class: KindClass) -> Plan:
+    """The one question that a node may ask itself, under either of its filters: the canary stands in both.
+
+    Raises RefusedError when the fixed rule does not admit it.
+    """
     purpose = covenant.purposes.get(inquiry.purpose)
     if purpose is None:
         raise _unknown_purpose()
-    decision = decide(covenant, _asked(covenant, own, own, inquiry), now)
+    asked = replace(_asked(covenant, own, own, inquiry), kind_class=kind_class)
+    decision = decide(covenant, asked, now)
     if not decision.allowed:
         raise _refused(decision)
-    return Plan(purpose, ask=(own,), not_asked={}, judged=(judged(own, decision),))
+    return Plan(purpose, ask=(own,), not_asked={}, judged=(judged(own, decision),), kind_class=kind_class)
 
 
 def without_suspended(
@@ -161,16 +187,18 @@ def openable(
     """
     named = covenant.sources(purpose) or dict.fromkeys(covenant.participants)
     decisions = {
-        oin: decide(
-            covenant,
-            Asked(own, oin, purpose, on_behalf_of, 1, signed_pb2.KIND_CLASS_CERTAIN, covenant.hash, role=role),
-            now,
-        )
+        oin: _by_either(covenant, Asked(own, oin, purpose, on_behalf_of, 1, CERTAIN, covenant.hash, role=role), now)
         for oin in named
         if oin != own
     }
     _refuse_whole(decisions, tuple(decisions))
     return tuple(oin for oin in dict.fromkeys(sources) if oin in decisions and decisions[oin].allowed)
+
+
+def _by_either(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
+    """The decision by a number; by a combination where a number is not asked by there."""
+    found = decide(covenant, asked, now)
+    return found if found.allowed else decide(covenant, replace(asked, kind_class=POSSIBLE), now)
 
 
 def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inquiry) -> None:
@@ -190,8 +218,26 @@ def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inqui
         raise RefusedError("persoon-dubbel", "Vul minstens een persoon in, en elke persoon een keer.")
     if len({person.kind for person in inquiry.persons}) != 1:
         raise RefusedError("soort-gemengd", "Gebruik in een bevraging een soort nummer.")
+    _check_described(inquiry)
     if len(inquiry.justification or "") > LONGEST_JUSTIFICATION:
         raise RefusedError("te-lang", f"De motivering heeft hoogstens {LONGEST_JUSTIFICATION} tekens.")
+
+
+def _check_described(inquiry: Inquiry) -> None:
+    """By a combination, each person is described in full, and the combination is made of just that."""
+    if inquiry.kind_class == CERTAIN:
+        if inquiry.described:
+            raise RefusedError("persoonsgegevens", "Bij een nummer horen geen andere gegevens. Laat ze weg.")
+        return
+    if len(inquiry.described) != len(inquiry.persons):
+        raise RefusedError("persoonsgegevens", "Vul van elke persoon alle gegevens in.")
+    for person, data in zip(inquiry.persons, inquiry.described, strict=True):
+        try:
+            fits = combine(person.kind, data) == person
+        except InvalidIdentifier:
+            fits = False
+        if not fits:
+            raise RefusedError("persoonsgegevens", "De gegevens van een persoon passen niet bij wat gevraagd wordt.")
 
 
 def _decide(
@@ -235,7 +281,7 @@ def _asked(covenant: Covenant, own: str, source: str, inquiry: Inquiry) -> Asked
         purpose=inquiry.purpose,
         on_behalf_of=inquiry.on_behalf_of,
         persons=len(inquiry.persons),
-        kind_class=signed_pb2.KIND_CLASS_CERTAIN,
+        kind_class=inquiry.kind_class,
         covenant_hash=covenant.hash,
         role=inquiry.officer.role,
         kind=inquiry.persons[0].kind,

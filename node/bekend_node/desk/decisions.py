@@ -1,5 +1,8 @@
 """(R5) A colleague at the source looks at what waits, and decides: each time on the record, with a ground.
 
+What was asked by a combination may be about somebody else: the colleague sees the person in full, as the requester
+typed it, compares, and says so before anything is released.
+
 Who may: a colleague that node.yaml names for the purpose. A deputy: on what was handed over to it, or when it states
 that the first colleague is absent; that is recorded. Everything that is done is sealed to the own privacy officer, with
 its hash in the append-only log, before it counts. A decision can be undone until the requester collected it; then the
@@ -16,10 +19,12 @@ from bekend_policy.model import Covenant, Mode, Purpose, Source
 from bekend_proto.channel import parse_strict
 from bekend_proto.clock import Clock, from_milliseconds
 from bekend_proto.errors import RefusedError
+from bekend_proto.release import described
 from bekend_proto.v1 import signed_pb2
 from bekend_proto.v1.signed_pb2 import ConsentGiver, Named
 
 from bekend_node.answer.pending import Pending, open_pending
+from bekend_node.classes import POSSIBLE
 from bekend_node.config import DeskColleague
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.grounds import check_ground, refusal_grounds, release_grounds
@@ -39,6 +44,12 @@ _GIVERS: dict["ConsentGiver.ValueType", str] = {
 }
 
 
+_COMPARE = (
+    "Een naam kan van meer mensen zijn. Vergelijk eerst alle gegevens met uw eigen systeem, en zeg dat u dat deed. "
+    "Is het een ander, of twijfelt u? Weiger dan."
+)
+
+
 @dataclass(frozen=True)
 class Item:
     """One person of one question that a colleague may see."""
@@ -55,6 +66,11 @@ class Item:
         It begins with a letter: eight digits alone would look like somebody's number.
         """
         return f"v{self.pending.question_id[:8]}-{self.person + 1}"
+
+    @property
+    def possible(self) -> bool:
+        """Whether it was asked by a combination: who is meant is for the colleague to find out."""
+        return self.pending.kind_class == POSSIBLE
 
     @property
     def is_there(self) -> bool:
@@ -119,8 +135,9 @@ class Desk:
         return {
             **self._summary(item),
             "person": {"kind": named.kind, "value": named.value},
+            "described": _described(named) if item.possible else None,
             "purpose_text": purpose.description,
-            "mode": str(source.mode),
+            "mode": str(source.mode_of(item.pending.kind_class)),
             "grounds": _grounds(source),
             "requester_grounds": [
                 {"ground": str(one), "status": str(one.status or "")} for one in purpose.requester_grounds
@@ -131,20 +148,28 @@ class Desk:
             "justification": named.justification,
             "consent": _consent(named),
             "release_grounds": release_grounds(source.mode),
-            "refusal_grounds": refusal_grounds(source.mode),
+            "refusal_grounds": refusal_grounds(source.mode, possible=item.possible),
             "colleagues": [
                 {"user": one.user, "name": one.name, "deputy": one.deputy} for one in self._others(user, item)
             ],
         }
 
-    async def release(self, user: str, name: str, *, ground: str | None, text: str, absent: bool) -> dict[str, Any]:
-        """Let the requester be told that the person is known. Raises RefusedError."""
+    async def release(
+        self, user: str, name: str, *, ground: str | None, text: str, absent: bool, compared: bool = False
+    ) -> dict[str, Any]:
+        """Let the requester be told that the person is known, or may be. Raises RefusedError.
+
+        `compared`: the colleague says that the data of the person were compared; needed where a combination was asked
+        by, and on the record.
+        """
         async with self._deciding:
             item = self._item(user, name)
             self._check_open(item, absent=absent)
             _, _, source = self._terms(item)
             chosen = check_ground(ground, text, release_grounds(source.mode))
             named = self._named(item)
+            if item.possible and not compared:
+                raise RefusedError("vergelijken", _COMPARE)
             if source.mode is Mode.CONSENT and not named.HasField("consent"):
                 raise RefusedError("toestemming", "De vrager noemt geen toestemming. Zonder toestemming kan dit niet.")
             if not await self._belongs(item):
@@ -152,7 +177,8 @@ class Desk:
                     "niet-in-lijst",
                     "Deze persoon staat niet meer in uw lijst, of is afgeschermd. Vrijgeven kan niet: weiger.",
                 )
-            await self._record(item, named, "released", absent=absent, ground=chosen, text=text)
+            more = {"compared": "yes"} if item.possible else {}
+            await self._record(item, named, "released", absent=absent, ground=chosen, text=text, **more)
             return await self._put(item, replace(item.matter, stage=Stage.RELEASED))
 
     async def refuse(self, user: str, name: str, *, ground: str | None, text: str, absent: bool) -> dict[str, Any]:
@@ -161,7 +187,7 @@ class Desk:
             item = self._item(user, name)
             self._check_open(item, absent=absent)
             _, _, source = self._terms(item)
-            chosen = check_ground(ground, text, refusal_grounds(source.mode))
+            chosen = check_ground(ground, text, refusal_grounds(source.mode, possible=item.possible))
             await self._record(item, self._named(item), "refused", absent=absent, ground=chosen, text=text)
             return await self._put(item, replace(item.matter, stage=Stage.REFUSED))
 
@@ -259,6 +285,7 @@ class Desk:
         return {
             "item": item.name,
             "state": _WORDS[item.matter.stage],
+            "possible": item.possible,
             "purpose": item.pending.purpose,
             "title": purpose.title if purpose else item.pending.purpose,
             "requester": _name(covenant, item.pending.requester),
@@ -319,6 +346,20 @@ class Desk:
 def _name(covenant: Covenant, oin: str) -> str:
     participant = covenant.participants.get(oin)
     return participant.name if participant else oin
+
+
+def _described(named: Named) -> dict[str, str]:
+    """The person as typed, by the BRP's names; what was not filled in is left out."""
+    one = described(named)
+    found = {
+        "geslachtsnaam": one.geslachtsnaam,
+        "voorvoegsel": one.voorvoegsel,
+        "voornamen": one.voornamen,
+        "geboortedatum": one.geboortedatum,
+        "postcode": one.postcode,
+        "huisnummer": one.huisnummer,
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _grounds(source: Source) -> list[dict[str, str]]:

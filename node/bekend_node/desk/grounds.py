@@ -33,6 +33,7 @@ _REFUSE: Final = {
     "grondslag": "De grondslag klopt volgens ons niet.",
     OTHER: "Iets anders: zeg wat, in de toelichting.",
 }
+_OTHER_PERSON: Final = {"andere-persoon": "De gegevens zijn van een ander, of we weten het niet zeker."}
 _REFUSE_CONSENT: Final = {
     "geen-toestemming": "De toestemming ontbreekt, is ingetrokken of geldt hier niet voor.",
     **_REFUSE,
@@ -44,9 +45,10 @@ def release_grounds(mode: Mode) -> dict[str, str]:
     return _CONSENT if mode is Mode.CONSENT else _RELEASE
 
 
-def refusal_grounds(mode: Mode) -> dict[str, str]:
-    """What a colleague may refuse on, in words."""
-    return _REFUSE_CONSENT if mode is Mode.CONSENT else _REFUSE
+def refusal_grounds(mode: Mode, *, possible: bool = False) -> dict[str, str]:
+    """What a colleague may refuse on, in words; `possible`: it was asked by a combination, which several may share."""
+    found = _REFUSE_CONSENT if mode is Mode.CONSENT else _REFUSE
+    return _OTHER_PERSON | found if possible else found
 
 
 def check_ground(ground: str | None, text: str, allowed: dict[str, str]) -> str:

@@ -67,7 +67,7 @@ class Reach:
     def warm(self, purpose: str, sources: Sequence[str], principal: str | None) -> None:
         """Begin to fetch what is not at hand, without waiting for it."""
         for oin in sources:
-            if self._asker.shelf.at_hand(purpose, oin) is None:
+            if not self._asker.is_open(purpose, oin):
                 self._begin(purpose, oin, principal)
 
     def _begin(self, purpose: str, oin: str, principal: str | None) -> "asyncio.Task[When]":

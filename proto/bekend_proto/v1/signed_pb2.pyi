@@ -885,6 +885,7 @@ class Named(_message.Message):
     DESK_FIELD_NUMBER: _builtins.int
     JUSTIFICATION_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Kind of identifier."""
     value: _builtins.str
@@ -899,6 +900,10 @@ class Named(_message.Message):
     def consent(self) -> Global___Consent:
         """The consent that the requester states; absent where the mode asks none."""
 
+    @_builtins.property
+    def person(self) -> Global___Described:
+        """The person as typed, where the kind is a combination: what a colleague compares. Absent with a number."""
+
     def __init__(
         self,
         *,
@@ -908,14 +913,57 @@ class Named(_message.Message):
         desk: _builtins.str = ...,
         justification: _builtins.str = ...,
         consent: Global___Consent | None = ...,
+        person: Global___Described | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "consent", b"consent", "desk", b"desk", "justification", b"justification", "kind", b"kind", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind", b"blind", "consent", b"consent", "desk", b"desk", "justification", b"justification", "kind", b"kind", "person", b"person", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Named: _TypeAlias = Named  # noqa: Y015
+
+@_typing.final
+class Described(_message.Message):
+    """Described is a person as an officer typed it, in the elements of the BRP. What was not filled in is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SURNAME_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    GIVEN_NAMES_FIELD_NUMBER: _builtins.int
+    BIRTH_DATE_FIELD_NUMBER: _builtins.int
+    POSTCODE_FIELD_NUMBER: _builtins.int
+    HOUSE_NUMBER_FIELD_NUMBER: _builtins.int
+    surname: _builtins.str
+    """Surname of birth (geslachtsnaam)."""
+    prefix: _builtins.str
+    """What stands before it (voorvoegsel)."""
+    given_names: _builtins.str
+    """All given names."""
+    birth_date: _builtins.str
+    """Date of birth, as typed."""
+    postcode: _builtins.str
+    """Postcode."""
+    house_number: _builtins.str
+    """House number."""
+    def __init__(
+        self,
+        *,
+        surname: _builtins.str = ...,
+        prefix: _builtins.str = ...,
+        given_names: _builtins.str = ...,
+        birth_date: _builtins.str = ...,
+        postcode: _builtins.str = ...,
+        house_number: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["birth_date", b"birth_date", "given_names", b"given_names", "house_number", b"house_number", "postcode", b"postcode", "prefix", b"prefix", "surname", b"surname"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Described: _TypeAlias = Described  # noqa: Y015
 
 @_typing.final
 class Consent(_message.Message):
