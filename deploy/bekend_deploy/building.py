@@ -162,6 +162,8 @@ def build(
             broker=broker_port,
             metrics=next(ports),
             pages=next(ports) if pages else None,
+            # By a combination everything comes to the desk, whatever the mode is.
+            at_desk=[pair for pair in pairs if settings.combinations or pair.mode != "automatisch"],
             now=now,
         )
         for place, member in enumerate(members)
@@ -181,6 +183,7 @@ def _node(
     broker: int,
     metrics: int,
     pages: int | None,
+    at_desk: Sequence[Pair],
     now: datetime,
 ) -> NodeFiles:
     folder.mkdir(mode=0o700)
@@ -227,7 +230,7 @@ def _node(
             "canary": f"{population.kind}:{canary_of(place, population.kind)}",
             "officers": _officers(partner, has_release=any(pair.purpose == SOCIAL for pair in pairs), pages=pages),
             **({"log_readers": [_privacy_officer(partner)]} if pages else {}),
-            "desk_staff": _desk_staff(partner, pairs, pages=pages is not None),
+            "desk_staff": _desk_staff(partner, at_desk, pages=pages is not None),
             "registers": {
                 register: {"mapping": f"mappings/{register}.note", "size": str(size)}
                 for register, size in sizes.items()
@@ -247,11 +250,11 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _desk_staff(partner: Partner, pairs: Sequence[Pair], *, pages: bool) -> list[dict[str, Any]]:
+def _desk_staff(partner: Partner, at_desk: Sequence[Pair], *, pages: bool) -> list[dict[str, Any]]:
     """Who decides at the desk, for what may be answered by hand: who runs the demo, and somebody to hand over to; on
     pages a deputy too.
     """
-    purposes = [pair.purpose for pair in pairs if pair.oin == partner.oin and pair.mode != "automatisch"]
+    purposes = [pair.purpose for pair in at_desk if pair.oin == partner.oin]
     staff = {_user(): "Demo-collega", COLLEAGUE: "Tweede demo-collega"} if purposes else {}
     found: list[dict[str, Any]] = [
         {"user": user, "name": f"{name} {partner.name}", "purposes": [*purposes]} for user, name in staff.items()

@@ -114,7 +114,8 @@ def _range(path: Path, number: int) -> Iterator[bytes]:
 
 def write_private(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file of mode 0600 whole, durably."""
-    temporary = path.with_suffix(".partial")
+    # Of two classes of identifier, two files of one version may be written at once.
+    temporary = path.with_name(f"{path.name}.partial")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.writelines(pieces)

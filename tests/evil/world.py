@@ -213,7 +213,7 @@ def enrol(
     shielded: Iterable[Identifier] | None = None,
     end_month: int = NEVER_ENDS,
 ) -> None:
-    """Write what an import leaves: a generation per register and purpose, and the canary's pseudonyms.
+    """Write what an import leaves: a generation per register, purpose and kind, and the canary's pseudonyms.
 
     `people` and `registers` are what the population and the covenant say, unless given.
     """
@@ -230,14 +230,17 @@ def enrol(
 def _generation(
     world: World, store: Registers, oin: str, purpose: str, register: str, people: Iterable[Identifier], month: int
 ) -> None:
-    records = sorted(pseudonym_file.record(world.pseudonym(oin, purpose, one), month) for one in people)
-    number, moment = store.next_file(), world.clock.now()
-    count = pseudonym_file.write(store.file(number), records)
-    fresh = Generation(
-        number, register, purpose, world.epoch, day_of(moment), int(moment.timestamp()), count, world.population.kind
-    )
+    persons = list(people)
+    moment, fresh = world.clock.now(), []
+    for kind in {world.population.kind} | {one.kind for one in persons}:
+        found = (world.pseudonym(oin, purpose, one) for one in persons if one.kind == kind)
+        number = store.next_file()
+        count = pseudonym_file.write(store.file(number), sorted(pseudonym_file.record(one, month) for one in found))
+        fresh.append(
+            Generation(number, register, purpose, world.epoch, day_of(moment), int(moment.timestamp()), count, kind)
+        )
     canary = load_node(world.built.nodes[oin].config).canary_identifier
-    store.switch(register, world.epoch, [fresh], {purpose: world.pseudonym(oin, purpose, canary)}, None)
+    store.switch(register, world.epoch, fresh, {purpose: world.pseudonym(oin, purpose, canary)}, None)
 
 
 def one_machine(oin: str, data: Path) -> None:
