@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bekend_node.ask import answers, filters_held
 from bekend_node.ask import lookup as lookup_module
-from bekend_node.ask.outcomes import reason_for
+from bekend_node.ask.outcomes import OTHER_NUMBER, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP
 from bekend_proto import channel, dleq, group
 from bekend_proto.errors import Code, KeysError, StorageError
@@ -258,7 +258,9 @@ HEADERS: dict[str, Callable[[Fields], Fields]] = {
     "no date": lambda f: {**f, "as_of": "2026-13-45"},
     "kinds not sorted": lambda f: {**f, "kinds": ["test", "bsn"]},
     "no kinds": lambda f: {**f, "kinds": []},
-    "other kinds": lambda f: {**f, "kinds": ["test"]},
+    "kinds of two classes": lambda f: {**f, "kinds": ["bsn", "naam-geboortedatum"]},
+    "combinations alone": lambda f: {**f, "kinds": ["naam-geboortedatum"]},
+    "the filter of combinations": lambda f: {**f, "kind_class": signed_pb2.KIND_CLASS_POSSIBLE},
     "other protocol version": lambda f: {**f, "protocol_version": 2},
 }
 
@@ -267,6 +269,16 @@ HEADERS: dict[str, Callable[[Fields], Fields]] = {
 async def test_a_false_filter_header_is_geen_antwoord(stage: Stage, name: str) -> None:
     stage.changes.header = by_police(HEADERS[name])
     await lied(stage)
+    assert stage.sources[POLITIE].asked == []
+
+
+async def test_a_source_that_enrolled_another_kind_is_not_asked(stage: Stage) -> None:
+    """It says so itself, signed: by a number that it does not hold everybody would be missed."""
+    stage.changes.header = by_police(lambda f: {**f, "kinds": ["test"]})
+    found, _ = await stage.ask(zsm(BOTH))
+    told = {one.oin: one for one in found if one.oin in BOTH}
+    assert (told[POLITIE].outcome, told[POLITIE].reason) == ("niet_bevraagd", OTHER_NUMBER)
+    assert told[RECLASSERING].outcome != "geen_antwoord"
     assert stage.sources[POLITIE].asked == []
 
 

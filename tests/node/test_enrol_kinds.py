@@ -11,6 +11,7 @@ import yaml
 from bekend_broker.app import Broker
 from bekend_deploy.partners import POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_node import pseudonym_file
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.enrol import plan
 from bekend_node.enrol.command import shield_persons
 from bekend_node.enrol.rows import Person, Refused
@@ -83,7 +84,7 @@ class Two:
         store, registers = Store.open(config.data), Registers.open(config.data)
         try:
             rules = load_rules(config, self.home.keys, store, clock)
-            found = inputs_of(ZSM_CONTEXT, rules, registers, self.home.keys, clock.now())
+            found = inputs_of(FilterId(ZSM_CONTEXT, CERTAIN), rules, registers, self.home.keys, clock.now())
             assert {one.kind for one in found.shielded} in (set(), {one.kind for one in found.generations})
             return {one.kind for one in found.generations}
         finally:
