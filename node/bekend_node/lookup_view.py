@@ -20,8 +20,11 @@ from bekend_node.ask.hint import hint
 PROVES_NOTHING: Final = "'Geen uitsluitsel' bewijst niets: de persoon kan bij die partner toch bekend zijn."
 NOT_A_MISS: Final = "'Geen antwoord' is geen 'geen uitsluitsel': vraag het later opnieuw."
 
+NOT_CERTAIN: Final = "'Mogelijk bekend' is niet zeker: het kan een ander zijn. Stel eerst vast om wie het gaat."
+
 _LOOKS: Final = {
     "bekend": ("●", "*", "bekend", "bold green"),
+    "mogelijk_bekend": ("◐", "?", "mogelijk bekend", "bold cyan"),
     "geen_uitsluitsel": ("○", "o", "geen uitsluitsel", "default"),
     "geen_antwoord": ("✕", "x", "geen antwoord", "bold yellow"),
     "niet_bevraagd": ("–", "-", "niet bevraagd", "dim"),
@@ -56,6 +59,8 @@ def print_notes(console: Console, seen: list[dict[str, Any]]) -> None:
     if waiting:
         console.print(f"Van {len(waiting)} komt het antwoord later. Kijk met: bekend antwoorden.")
     kinds = {one["outcome"] for one in seen}
+    if "mogelijk_bekend" in kinds:
+        console.print(NOT_CERTAIN)
     if "geen_uitsluitsel" in kinds:
         console.print(PROVES_NOTHING)
     if "geen_antwoord" in kinds:
@@ -119,6 +124,7 @@ def print_hints(purpose: dict[str, Any], seen: list[dict[str, Any]], persons: in
     kinds = {one["oin"]: one["kind"] for one in purpose["sources"]}
     console = Console(highlight=False, soft_wrap=True)
     for person in range(persons):
+        # `mogelijk bekend` counts in no hint: it may be about somebody else (FG-24).
         hits = {kinds[it["oin"]] for it in seen if it["person"] == person and it["outcome"] == "bekend"}
         console.print(f"Persoon {person + 1}, volgende stap:" if persons > 1 else "Volgende stap:")
         for line in hint(purpose["frame"], hits, purpose.get("route_map")):

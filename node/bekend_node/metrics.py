@@ -24,6 +24,7 @@ OTHER: Final = "other"
 EXCHANGES: Final = ("release", "collect")
 ENDS: Final = {
     OutcomeKind.KNOWN: "answered",
+    OutcomeKind.POSSIBLE: "answered",
     OutcomeKind.INCONCLUSIVE: "answered",
     OutcomeKind.PENDING: "pending",
     OutcomeKind.NO_ANSWER: "none",

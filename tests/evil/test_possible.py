@@ -14,9 +14,8 @@ import pytest_asyncio
 from bekend_deploy.covenant import Settings
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT
 from bekend_deploy.questions import CASES, CONDITIONS, ROLES
-from bekend_node import client_file
+from bekend_node import client_file, described
 from bekend_node.app import Node
-from bekend_node.ask import release
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
 from bekend_node.ask.pending import open_pending
@@ -241,7 +240,7 @@ async def test_a_description_of_somebody_else_is_for_the_privacy_officer(
     """A requester cannot show a colleague another person than the one whose combination it asked by."""
     before = len(setting.police.desk.waiting(USER)["items"])
     shown = signed_pb2.Described(surname="Bakker", given_names="Jan", birth_date="1970-01-01")
-    monkeypatch.setattr(release, "_described", lambda _: shown)
+    monkeypatch.setattr(described, "on_wire", lambda _: shown)
     assert len(await setting.named(CLIENT)) == before
     assert setting.police.desk.waiting(USER)["privacy_officer"]
 

@@ -23,11 +23,11 @@ from bekend_proto.channel import OpenChannel
 from bekend_proto.clock import REPLAY_MEMORY, from_milliseconds, milliseconds
 from bekend_proto.collecting import NAMES, open_collected, seal_release_box
 from bekend_proto.errors import BekendError, MalformedError, RefusedError, StaleError, UnreachableError
-from bekend_proto.names import PersonData
 from bekend_proto.records import record_context
 from bekend_proto.release import PAYLOAD_LIMIT, pack_named, seal_release
 from bekend_proto.v1 import broker_pb2, signed_pb2
 
+from bekend_node import described
 from bekend_node.ask.answers import OpenAnswer
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
@@ -165,16 +165,5 @@ def _named(inquiry: Inquiry, place: int, blind: bytes, desk: str | None, consent
         desk=desk or "",
         justification=inquiry.justification or "",
         consent=consent.statement() if consent is not None else None,
-        person=_described(inquiry.described[place]) if inquiry.described else None,
-    )
-
-
-def _described(data: PersonData) -> signed_pb2.Described:
-    return signed_pb2.Described(
-        surname=data.geslachtsnaam,
-        prefix=data.voorvoegsel,
-        given_names=data.voornamen,
-        birth_date=data.geboortedatum,
-        postcode=data.postcode,
-        house_number=data.huisnummer,
+        person=described.on_wire(inquiry.described[place]) if inquiry.described else None,
     )

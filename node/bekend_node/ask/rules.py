@@ -60,6 +60,15 @@ class Inquiry:
     described: tuple[PersonData, ...] = field(default=(), repr=False)
     """Each person as typed, where is asked by a combination: what a colleague at the source compares."""
 
+    def about(self, places: Sequence[int], sources: tuple[str, ...]) -> "Inquiry":
+        """The same about some of its persons, by their places, to these sources."""
+        return replace(
+            self,
+            persons=tuple(self.persons[place] for place in places),
+            described=tuple(self.described[place] for place in places) if self.described else (),
+            sources=sources,
+        )
+
     @property
     def kind_class(self) -> KindClass:
         """By which class of identifier is asked."""

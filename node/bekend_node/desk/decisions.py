@@ -26,6 +26,7 @@ from bekend_proto.v1.signed_pb2 import ConsentGiver, Named
 from bekend_node.answer.pending import Pending, open_pending
 from bekend_node.classes import POSSIBLE
 from bekend_node.config import DeskColleague
+from bekend_node.described import to_fields
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.grounds import check_ground, refusal_grounds, release_grounds
 from bekend_node.desk.matter import Matter, Stage, open_matter
@@ -135,7 +136,7 @@ class Desk:
         return {
             **self._summary(item),
             "person": {"kind": named.kind, "value": named.value},
-            "described": _described(named) if item.possible else None,
+            "described": to_fields(described(named)) if item.possible else None,
             "purpose_text": purpose.description,
             "mode": str(source.mode_of(item.pending.kind_class)),
             "grounds": _grounds(source),
@@ -346,20 +347,6 @@ class Desk:
 def _name(covenant: Covenant, oin: str) -> str:
     participant = covenant.participants.get(oin)
     return participant.name if participant else oin
-
-
-def _described(named: Named) -> dict[str, str]:
-    """The person as typed, by the BRP's names; what was not filled in is left out."""
-    one = described(named)
-    found = {
-        "geslachtsnaam": one.geslachtsnaam,
-        "voorvoegsel": one.voorvoegsel,
-        "voornamen": one.voornamen,
-        "geboortedatum": one.geboortedatum,
-        "postcode": one.postcode,
-        "huisnummer": one.huisnummer,
-    }
-    return {name: text for name, text in found.items() if text}
 
 
 def _grounds(source: Source) -> list[dict[str, str]]:

@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bekend_node.ask.asker import Asker
-from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.ask.outcomes import RELEASED
 from bekend_node.ask.team import Team
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import LONGEST_USER, AnswersRequest, ColleagueRequest
@@ -172,7 +172,7 @@ class LatePages:
             datetime.fromisoformat(outcome["expires"])
             for one in await self._answers(person, case)
             for outcome in one["outcomes"]
-            if (one["purpose"], outcome["oin"], outcome["outcome"]) == (purpose, partner, OutcomeKind.KNOWN)
+            if (one["purpose"], outcome["oin"]) == (purpose, partner) and outcome["outcome"] in RELEASED
         ]
         if not ends:
             raise HTTPException(404)

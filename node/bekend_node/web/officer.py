@@ -31,7 +31,7 @@ from starlette.routing import Route
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.consent import consent_partners
-from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.ask.outcomes import RELEASED
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer, role_for
 from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
@@ -194,7 +194,7 @@ class OfficerPages:
         session, person = self.pages.signed_in(request)
         running, form = self._running(request, session), await request.form()
         partner = str(form.get("partner", ""))
-        if not any(one.oin == partner and one.outcome is OutcomeKind.KNOWN for one in running.outcomes):
+        if not any(one.oin == partner and one.outcome in RELEASED for one in running.outcomes):
             raise HTTPException(404)
         self.marks.put(form, running.case, running.purpose, partner, person=person, expires=running.expires)
         return see_other(f"/uitkomst/{request.path_params['id']}")

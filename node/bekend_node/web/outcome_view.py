@@ -9,7 +9,7 @@ from bekend_node.ask.hint import hint
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.web.running import Running
 
-_ANSWERS = frozenset({OutcomeKind.KNOWN, OutcomeKind.INCONCLUSIVE})
+_ANSWERS = frozenset({OutcomeKind.KNOWN, OutcomeKind.POSSIBLE, OutcomeKind.INCONCLUSIVE})
 
 
 def shown(covenant: Covenant, running: Running) -> dict[str, Any]:
@@ -59,7 +59,10 @@ def _by_decision(covenant: Covenant, purpose: Purpose, outcomes: list[Outcome]) 
 
 
 def _hints(covenant: Covenant, purpose: Purpose, running: Running) -> list[tuple[str, ...]]:
-    """The next lawful step per person, as text; once all have answered, since each answer may change it."""
+    """The next lawful step per person, as text; once all have answered, since each answer may change it.
+
+    `mogelijk bekend` counts in none: it may be about somebody else (FG-24).
+    """
     if not running.done or all(one.outcome not in _ANSWERS for one in running.outcomes):
         return []
     kinds = {

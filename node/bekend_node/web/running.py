@@ -7,13 +7,13 @@ in memory, and in no page.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from bekend_proto.errors import BekendError, BudgetError
 
-from bekend_node.ask.outcomes import Outcome, OutcomeKind, corrected
+from bekend_node.ask.outcomes import RELEASED, Outcome, OutcomeKind, corrected
 from bekend_node.ask.rules import Inquiry
 from bekend_node.ask.stream import Outcomes
 from bekend_node.receipt import ReceiptFile
@@ -58,10 +58,10 @@ class Running:
         self._task = asyncio.create_task(self._take(outcomes))
 
     def take_back(self, corrections: Sequence[Correction]) -> None:
-        """Destroy what was reported to be wrong: every `bekend` that a correction is about."""
+        """Destroy what was reported to be wrong: whatever a partner released that a correction is about."""
         for place, one in enumerate(self.outcomes):
             number = self.number_of(one.person)
-            if one.outcome is OutcomeKind.KNOWN and any(it.is_about(one.oin, number) for it in corrections):
+            if one.outcome in RELEASED and any(it.is_about(one.oin, number) for it in corrections):
                 self.outcomes[place] = corrected(one.person, one.oin, one.name)
 
     def number_of(self, person: int) -> int:
@@ -80,11 +80,7 @@ class Running:
             return None
         persons = sorted({one.person for one in silent})
         return (
-            replace(
-                self.inquiry,
-                persons=tuple(self.inquiry.persons[person] for person in persons),
-                sources=tuple(oin for oin in self.chosen if any(one.oin == oin for one in silent)),
-            ),
+            self.inquiry.about(persons, tuple(oin for oin in self.chosen if any(one.oin == oin for one in silent))),
             tuple(self.number_of(person) for person in persons),
         )
 

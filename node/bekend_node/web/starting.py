@@ -6,7 +6,7 @@ from bekend_policy.model import Covenant
 
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.four_eyes import AtScreen
-from bekend_node.ask.rules import Inquiry
+from bekend_node.ask.rules import Inquiry, lifetime_of
 from bekend_node.ask.stream import Outcomes
 from bekend_node.web.running import Running
 from bekend_node.web.sessions import Session
@@ -67,7 +67,7 @@ def follow(
         len(inquiry.persons),
         inquiry.sources,
         now,
-        now + purpose.result_lifetime,
+        now + lifetime_of(purpose, inquiry.kind_class),
         inquiry=inquiry,
         numbers=numbers,
         octets=make_room(session, asker, covenant, inquiry),
