@@ -27,8 +27,8 @@ LEARNED: Final = {
 OUTCOMES: Final = {
     OutcomeKind.KNOWN: "Bekend. U was bij deze organisatie bekend. Meer hoorden wij niet.",
     OutcomeKind.POSSIBLE: (
-        "Mogelijk bekend. Wij vroegen met een naam, zonder nummer. Bij deze organisatie was iemand bekend die u kan zijn. "
-        "Meer hoorden wij niet."
+        "Mogelijk bekend. Wij vroegen met een naam, zonder nummer. Bij deze organisatie was iemand bekend die u kan "
+        "zijn. Meer hoorden wij niet."
     ),
     OutcomeKind.INCONCLUSIVE: "Niets. Dit zegt niet of u bij deze organisatie bekend was.",
     OutcomeKind.NO_ANSWER: "Er kwam geen antwoord.",
