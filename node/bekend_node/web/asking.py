@@ -14,10 +14,12 @@ from bekend_policy.justification import PARTS, justification_fault, warnings
 from bekend_policy.model import Purpose
 from bekend_proto.errors import RefusedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from bekend_proto.names import PersonData, combine
 from starlette.datastructures import FormData
 
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer
+from bekend_node.described import FIELDS, faults_of, from_fields, to_fields
 from bekend_node.web.pages import typed
 
 _FIELD_OF_RULE: Final[Mapping[str, str]] = {
@@ -33,8 +35,9 @@ _FIELD_OF_RULE: Final[Mapping[str, str]] = {
     "nooit": "partners",
     "alleen-voor": "partners",
     "persoon-dubbel": "persoon-1",
-    "personen": "persoon-1",
-    "identificatie": "persoon-1",
+    "personen": "soort",
+    "identificatie": "soort",
+    "persoonsgegevens": "soort",
     "voorwaarde": "voorwaarden",
     "namens": "namens",
     "werklijst-zaak": "zaak",
@@ -43,6 +46,8 @@ _FIELD_OF_RULE: Final[Mapping[str, str]] = {
 """Field of the form under which a refusal is shown, by its rule; other rules are shown above the form."""
 
 LONGEST_SEARCH: Final = 100
+LONGEST: Final = 250
+"""Characters of a field about a person that are read: what is longer than it may be is still seen to be so."""
 
 Say = Callable[..., str]
 """A sentence of the pages by its key, with its values filled in."""
@@ -55,6 +60,8 @@ class Draft:
     case: str = ""
     kind: str = ""
     numbers: list[str] = field(default_factory=list, repr=False)
+    described: list[PersonData] = field(default_factory=list, repr=False)
+    """Each person as typed, where is asked without a number."""
     stated: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     partners: list[str] = field(default_factory=list)
@@ -86,6 +93,7 @@ def read_form(purpose: Purpose, form: FormData) -> Draft:
         case=text("zaak"),
         kind=text("soort") or _only_kind(purpose),
         numbers=[text(f"persoon-{n}") for n in range(1, purpose.max_persons + 1)],
+        described=_described(purpose, text),
         stated={id_: text(f"voorwaarde-{id_}") for id_ in conditions},
         texts={mark: text(f"motivering-{mark}") for mark in marks_of(purpose)},
         partners=[value for value in form.getlist("partner") if isinstance(value, str)],
@@ -101,7 +109,8 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) ->
 
     None when a number is none, or a field is empty that the purpose asks: there is nothing yet to hold against a rule.
     """
-    persons = _persons(draft, say)
+    described = _without_number(purpose, draft, say)
+    persons = _combined(draft, described) if described is not None else _persons(draft, say)
     justification = _justification(draft)
     whole = not draft.faults and draft.case and draft.partners and (justification or not purpose.justification)
     _look_at_the_rest(purpose, draft, say)
@@ -118,6 +127,7 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) ->
         attested=_attested(purpose, draft),
         justification=justification,
         on_behalf_of=draft.on_behalf_of or None,
+        described=tuple(described or ()),
     )
 
 
@@ -129,6 +139,38 @@ def note_refusal(draft: Draft, refusal: RefusedError, say: Say) -> None:
 def _only_kind(purpose: Purpose) -> str:
     kinds = sorted(str(kind) for kind in purpose.kinds)
     return "bsn" if "bsn" in kinds else kinds[0]
+
+
+def combinations_of(purpose: Purpose) -> list[str]:
+    """The combinations by which this purpose lets somebody be asked about, in their order on the form."""
+    return sorted(str(kind) for kind in purpose.kinds if kind.possible)
+
+
+def _described(purpose: Purpose, text: Callable[[str], str]) -> list[PersonData]:
+    if not combinations_of(purpose):
+        return []
+    return [
+        from_fields({name: text(f"{name}-{n}")[:LONGEST] for name in FIELDS}) for n in range(1, purpose.max_persons + 1)
+    ]
+
+
+def _without_number(purpose: Purpose, draft: Draft, say: Say) -> list[PersonData] | None:
+    """The persons that were described, where is asked by a combination; None where is asked by a number."""
+    if draft.kind not in combinations_of(purpose):
+        return None
+    found = []
+    for index, data in enumerate(draft.described, 1):
+        if not to_fields(data):
+            continue
+        found.append(data)
+        draft.faults |= {f"{name}-{index}": fault for name, fault in faults_of(draft.kind, data).items()}
+    if not found:
+        draft.faults[f"{FIELDS[0]}-1"] = say("bevragen.geen_naam")
+    return found
+
+
+def _combined(draft: Draft, described: list[PersonData]) -> tuple[Identifier, ...]:
+    return () if draft.faults else tuple(combine(draft.kind, data) for data in described)
 
 
 def _persons(draft: Draft, say: Say) -> tuple[Identifier, ...]:

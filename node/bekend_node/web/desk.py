@@ -39,7 +39,7 @@ SOON: Final = timedelta(days=30)
 """A standing decision that ends within this is shown as ending."""
 
 _DONE: Final = {"vrijgeven": "vrijgegeven", "weigeren": "geweigerd", "overdragen": "overgedragen", "ongedaan": "terug"}
-_AT_FORM: Final = frozenset({"grond", "toelichting", "toestemming", "niet-in-lijst", "collega"})
+_AT_FORM: Final = frozenset({"grond", "toelichting", "toestemming", "niet-in-lijst", "collega", "vergelijken"})
 """Rules of which the refusal is shown at the form: something else can be chosen there."""
 
 _CHOOSE: Final = frozenset({"grond", "collega"})
@@ -144,7 +144,8 @@ class DeskPages:
     async def _act(self, user: str, act: str, name: str, form: FormData, *, absent: bool) -> None:
         ground, text = typed(form, "grond") or None, typed(form, "toelichting")
         if act == "vrijgeven":
-            await self.desk.release(user, name, ground=ground, text=text, absent=absent)
+            compared = typed(form, "vergeleken") == "ja"
+            await self.desk.release(user, name, ground=ground, text=text, absent=absent, compared=compared)
         elif act == "weigeren":
             await self.desk.refuse(user, name, ground=ground, text=text, absent=absent)
         elif act == "overdragen":
@@ -167,7 +168,7 @@ class DeskPages:
             item = await self.desk.show(user, request.path_params["item"], absent=absent)
         except RefusedError as refusal:
             return self._refused(request, refusal)
-        filled = {name: typed(form, name) if form else "" for name in ("grond", "toelichting", "collega")}
+        filled = {name: typed(form, name) if form else "" for name in ("grond", "toelichting", "collega", "vergeleken")}
         return self.pages.render(
             request,
             "persoon.html.j2",

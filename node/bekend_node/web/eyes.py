@@ -29,6 +29,7 @@ from bekend_node.ask.emergency import WITHIN
 from bekend_node.ask.four_eyes import AtScreen, Prepared
 from bekend_node.ask.rules import Inquiry
 from bekend_node.ask.stream import Outcomes
+from bekend_node.described import to_fields
 from bekend_node.store_emergencies import Emergency
 from bekend_node.web.pages import Pages, at_screen, see_other
 from bekend_node.web.sessions import Session
@@ -217,6 +218,7 @@ class EyesPages:
             status,
             one=self._facts(found),
             inquiry=found.inquiry,
+            fields_of=to_fields,
             purpose=purpose,
             confirmed=confirmed,
             **{**empty, **values},

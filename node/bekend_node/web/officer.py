@@ -34,7 +34,8 @@ from bekend_node.ask.consent import consent_partners
 from bekend_node.ask.outcomes import RELEASED
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer, role_for
-from bekend_node.web.asking import Draft, marks_of, note_refusal, read_form, to_inquiry
+from bekend_node.described import FIELDS
+from bekend_node.web.asking import Draft, combinations_of, marks_of, note_refusal, read_form, to_inquiry
 from bekend_node.web.in_contact import InContact
 from bekend_node.web.outcome_view import shown
 from bekend_node.web.pages import Pages, at_screen, receipt_file, see_other
@@ -225,6 +226,8 @@ class OfficerPages:
             purpose=purpose,
             draft=draft,
             marks=marks_of(purpose),
+            combinations=combinations_of(purpose),
+            fields=FIELDS,
             conditions=confirmed_by_officer(purpose),
             partners=first,
             others=rest,
@@ -252,8 +255,9 @@ class OfficerPages:
                 "when": when[oin],
                 "with_consent": oin in with_consent,
                 "consent": standing.get(oin),
+                "only_by": sorted(map(str, one.kinds)) if one.kinds != purpose.kinds else [],
             }
-            for oin in sources
+            for oin, one in sources.items()
         ]
 
     def _purpose(self, request: Request, person: Person) -> tuple[Purpose, OfficerRef]:

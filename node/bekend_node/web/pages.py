@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from bekend_policy.wording import term
 from bekend_proto.clock import AMSTERDAM, from_milliseconds
 from bekend_proto.errors import KeysError, RefusedError
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -66,7 +67,7 @@ class Pages:
             trim_blocks=False,
         )
         self._templates.globals.update(t=self._texts, static=_static)
-        self._templates.filters.update(dag=_day, moment=_moment, milli=_milli, tijd=_time)
+        self._templates.filters.update(dag=_day, moment=_moment, milli=_milli, tijd=_time, duur=term)
 
     def session(self, request: Request) -> Session | None:
         """The browser's session, if it has one that has not ended."""
