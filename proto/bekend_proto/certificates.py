@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 from bekend_proto.identity import ends_of
 from bekend_proto.revocation import RevocationLists
 
-USAGES: Final = ("tls", "authorities", "pages", "sign-in")
+USAGES: Final = ("tls", "authorities", "pages", "sign-in", "rest")
 """What a certificate is for: the calls between partners, whom is believed there, the pages, asking the provider."""
 
 

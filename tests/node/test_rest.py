@@ -189,6 +189,20 @@ async def test_later_answers_come_by_polling(here: Here) -> None:
     assert (await here.system().ask("GET", f"{address}/later-bewijs")).status_code == 200
 
 
+async def test_later_answers_are_told_after_a_restart_too(here: Here) -> None:
+    here.stage.sources[VEILIG_THUIS].by_hand = True
+    address = (await here.post(here.system(), partners=[VEILIG_THUIS])).headers["location"]
+    await here.ended(here.system(), address)
+    await here.stage.restart()
+    again = facade(here.stage, here.provider)
+    refused(await again.system().ask("GET", address), 404, "niet-gevonden")
+    (found,) = (await again.system().ask("GET", "/v1/antwoorden")).json()["antwoorden"]
+    assert (found["zaak"], found["personen"]) == (ZVH_CASE, 1)
+    (outcome,) = found["uitkomsten"]
+    assert (outcome["oin"], outcome["uitkomst"], outcome["persoon"]) == (VEILIG_THUIS, "in_behandeling", 1)
+    assert (await again.system("smit").ask("GET", "/v1/antwoorden")).json() == {"antwoorden": []}
+
+
 async def test_there_is_no_later_receipt_where_nobody_decides_later(here: Here) -> None:
     system = here.system()
     address = (await here.post(system)).headers["location"]

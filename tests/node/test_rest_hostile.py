@@ -231,6 +231,8 @@ async def test_a_provider_that_is_away_lets_nobody_in(here: Here) -> None:
         ({"personen": [{"nummer": PERSON.value}] * 2}, "/personen/0/nummer"),
         ({"namens": HAARLEM}, ""),
         ({"bevestigd": {}}, "/bevestigd"),
+        ({"bevestigd": {"positieve-toets": "nee", "bgs-2-20": "ja"}}, "/bevestigd/positieve-toets"),
+        ({"bevestigd": {"positieve-toets": "ja", "bgs-2-20": "ja", "nog-iets": "ja"}}, "/bevestigd"),
         ({"toestemmingen": ["T-7"]}, "/toestemmingen/0"),
         ({"personen": []}, "/personen"),
         ({"personen": [{"nummer": PERSON.value, "naam": "x"}]}, "/personen/0"),

@@ -2,7 +2,12 @@
 
 import asyncio
 import json
+import os
+import re
+import shutil
 import ssl
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,24 +21,32 @@ import httpx2
 import pytest
 import requests
 import schemathesis
+import yaml
+from bekend_deploy.partners import POLITIE
 from bekend_deploy.processes import free_ports
+from bekend_node.app import start_node
 from bekend_node.ask.team import Team
 from bekend_node.rest.app import facade_of
 from bekend_node.rest.description import describe
+from bekend_node.rest.messages import QuestionBody
+from bekend_node.web.tls import client_context
 from bekend_proto.identity import TlsFiles
 from hypothesis import HealthCheck, Phase, settings
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 from requests.auth import AuthBase
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from tests.support.asking import Stage
 from tests.support.case_system import CaseSystem, b64
 from tests.support.covenants import NOW
+from tests.support.federation import Federation
+from tests.support.nodes import NodeHome
 from tests.support.pki import DAY, Authority
 from tests.support.provider import TestProvider
-from tests.support.rest import Here, config_of, provider_of
+from tests.support.rest import WEIGHING, Here, config_of, provider_of
 
-DESCRIBED = Path(__file__).parents[2] / "docs" / "openapi.json"
+DOCS = Path(__file__).parents[2] / "docs"
+DESCRIBED, GUIDE, MAPPING = DOCS / "openapi.json", DOCS / "rest.md", DOCS / "koppeling-gcos-pgax.yaml"
 
 
 @dataclass
@@ -157,6 +170,102 @@ def test_the_description_is_there_for_everybody(served: Served) -> None:
 
 def test_the_description_that_is_published_is_that_of_now() -> None:
     assert json.loads(DESCRIBED.read_text()) == describe(), "python -m bekend_node.rest.description > docs/openapi.json"
+
+
+def test_a_node_serves_what_node_yaml_says(tmp_path: Path, served: Served) -> None:
+    authority = Authority(tmp_path)
+    home = NodeHome.create(Federation.create(tmp_path, authority), POLITIE.oin)
+    (port,) = free_ports(1)
+    tls = home.party.tls
+    tokens = {
+        "issuer": served.provider.issuer,
+        "audience": "x",
+        "clients": ["gcos"],
+        "roles": {"bekend": ["officier"]},
+        "acr": ["mfa"],
+    }
+    origin = f"https://localhost:{port}"
+    files = {"certificate": str(tls.certificate), "key": str(tls.key)}
+    home.settings["rest"] = {"listen": f"127.0.0.1:{port}", "origin": origin, **files, "tokens": tokens}
+
+    async def serve() -> None:
+        node = await start_node(home.config(1), home.federation.clock)
+        try:
+            async with httpx2.AsyncClient(verify=client_context(authority.path)) as client:
+                assert (await client.get(f"{origin}/v1/openapi.json")).status_code == 200
+                assert (await client.get(f"{origin}/v1/doelen")).status_code == 401
+        finally:
+            await node.stop(0)
+
+    asyncio.run(serve())
+
+
+def blocks(language: str) -> list[str]:
+    """The examples of the guide in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def example(served: Served, tmp_path: Path) -> tuple[dict[str, str], Path]:
+    """What the examples of the guide find: their environment, and the folder with the question."""
+    (question,) = blocks("json")
+    assert json.loads(question) == served.question()
+    (tmp_path / "vraag.json").write_text(question)
+    return {"PATH": os.environ["PATH"], "BEKEND": served.origin, "CA": str(served.authority)}, tmp_path
+
+
+def test_the_python_of_the_guide_asks(served: Served, example: tuple[dict[str, str], Path]) -> None:
+    (code,), (environment, folder) = blocks("python"), example
+    key = ECKey.generate_key("P-256")
+    (folder / "key.pem").write_bytes(key.as_pem(private=True))
+    given = {"DPOP_KEY": "key.pem", "TOKEN": served.token(cnf={"jkt": key.thumbprint()})}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment | given,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
+    assert "geen_uitsluitsel" in ran.stdout
+
+
+def test_the_curl_of_the_guide_asks(served: Served, example: tuple[dict[str, str], Path]) -> None:
+    if shutil.which("curl") is None:
+        if os.environ.get("REQUIRE_TOOLS"):
+            pytest.fail("curl is missing: apt-get install curl")
+        pytest.skip("curl is not installed")
+    environment, folder = example
+    given = {
+        "TOKEN": served.bound_to(served.own),
+        "CERT": str(served.own.certificate),
+        "KEY": str(served.own.key),
+    }
+    purposes, asked = (
+        json.loads(
+            subprocess.run(
+                ["bash", "-euc", command],
+                cwd=folder,
+                env=environment | given,
+                check=True,
+                capture_output=True,
+                timeout=60,
+            ).stdout
+        )
+        for command in blocks("sh")
+    )
+    assert WEIGHING in [one["id"] for one in purposes["doelen"]]
+    assert asked["doel"] == WEIGHING
+
+
+def test_the_mapping_for_gcos_and_pgax_names_every_field_of_a_question_and_says_that_it_is_untested() -> None:
+    mapping = yaml.safe_load(MAPPING.read_text())
+    fields = {str(one.alias or name) for name, one in QuestionBody.model_fields.items()}
+    assert set(mapping["vraag"]) == fields
+    assert "ONGETEST" in MAPPING.read_text()
+    assert mapping["getest"] == "nee"
 
 
 class Proofs(AuthBase):

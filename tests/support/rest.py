@@ -73,7 +73,7 @@ class Here:
             "soort": "bsn",
             "personen": [{"nummer": PERSON.value}],
             "partners": [HAARLEM],
-            "bevestigd": {"positieve-toets": "2026-11-30", "bgs-2-20": "ja"},
+            "bevestigd": {"positieve-toets": "ja", "bgs-2-20": "ja"},
             "motivering": "overlast in het trappenhuis, drie meldingen",
         }
         return {name: value for name, value in {**found, **changes}.items() if value is not None}

@@ -4,21 +4,24 @@ No rule stands here: what the pages hold a form against, and what the covenant s
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from bekend_policy.model import Covenant
+from bekend_policy.model import Covenant, Purpose
 from bekend_proto.errors import RefusedError
 
 from bekend_node.ask.asker import Asker
-from bekend_node.ask.outcomes import Outcome
+from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.ask.rules import Inquiry, OfficerRef
-from bekend_node.control_purposes import purposes_for, role_for
+from bekend_node.control_purposes import confirmed_by_officer, purposes_for, role_for
 from bekend_node.rest.messages import (
     CaseReply,
     ConditionReply,
     JustificationBody,
+    LateOutcomeReply,
+    LateReply,
+    LatesReply,
     OutcomeReply,
     PartnerReply,
     PrincipalReply,
@@ -54,6 +57,7 @@ def inquiry_of(body: QuestionBody, caller: Caller, asker: Asker, covenant: Coven
     role = role_for(covenant, oin, purpose.id, caller.person.roles)
     if role is None:
         raise Problem(NOT_ALLOWED, "U hebt geen rol waarin uw organisatie dit doel mag gebruiken.", rule="rol")
+    _check_confirmed(body, purpose)
     draft = Draft(
         case=body.case.strip(),
         kind=body.kind,
@@ -112,17 +116,41 @@ def reply_of(asked: Asked, standing: Standing, covenant: Covenant, *, now: datet
     )
 
 
-def _outcome(one: Outcome) -> OutcomeReply:
-    return OutcomeReply(
-        person=one.person + 1,
-        oin=one.oin,
-        name=one.name,
-        outcome=one.outcome,
-        as_of=one.as_of,
-        reason=one.reason,
-        desk=one.desk,
-        until=datetime.fromisoformat(one.until) if one.until else None,
+def lates_of(answers: Iterable[Mapping[str, Any]]) -> LatesReply:
+    """What came later of an officer's questions, from what answers `bekend antwoorden`."""
+    return LatesReply(
+        answers=tuple(
+            LateReply(
+                purpose=one["purpose"],
+                case=one["case"],
+                asked=datetime.fromisoformat(one["asked"]),
+                persons=one["persons"],
+                outcomes=tuple(
+                    LateOutcomeReply(**_told(it), expires=datetime.fromisoformat(it["expires"]))
+                    for it in one["outcomes"]
+                ),
+            )
+            for one in answers
+        )
     )
+
+
+def _outcome(one: Outcome) -> OutcomeReply:
+    return OutcomeReply(**_told(one.to_json()))
+
+
+def _told(one: Mapping[str, Any]) -> dict[str, Any]:
+    """An outcome with its persons counted from 1, as people do."""
+    return {
+        "person": one["person"] + 1,
+        "oin": one["oin"],
+        "name": one["name"],
+        "outcome": OutcomeKind(one["outcome"]),
+        "as_of": one["as_of"],
+        "reason": one["reason"],
+        "desk": one["desk"],
+        "until": datetime.fromisoformat(one["until"]) if one["until"] else None,
+    }
 
 
 def _purpose(one: Mapping[str, Any], caller: Caller, asker: Asker, covenant: Covenant) -> PurposeReply:
@@ -169,6 +197,20 @@ def _texts(body: QuestionBody, marks: tuple[str, ...]) -> dict[str, str]:
             CONTENT, f"Dit doel vraagt de motivering {form}.", faults=[Fault("/motivering", "heeft niet de goede vorm")]
         )
     return {mark: said.get(mark, "").strip() for mark in marks}
+
+
+def _check_confirmed(body: QuestionBody, purpose: Purpose) -> None:
+    """What is confirmed is a condition of the purpose, and confirmed indeed. Raises Problem."""
+    conditions = {one.id: one for one in confirmed_by_officer(purpose)}
+    wrong = [
+        Fault(f"/bevestigd/{id_}", "schrijf ja, of laat het weg")
+        for id_, value in body.confirmed.items()
+        if id_ in conditions and not conditions[id_].example and value != "ja"
+    ]
+    if not body.confirmed.keys() <= conditions.keys():
+        wrong.append(Fault("/bevestigd", "noemt wat dit doel niet vraagt"))
+    if wrong:
+        raise Problem(CONTENT, "Wat de medewerker bevestigt, past niet bij dit doel.", faults=wrong)
 
 
 def _check_consents(body: QuestionBody, asker: Asker) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from bekend_node.rest.messages import PurposesReply, QuestionBody, QuestionReply, TestPersonsReply
+from bekend_node.rest.messages import LatesReply, PurposesReply, QuestionBody, QuestionReply, TestPersonsReply
 from bekend_node.rest.problems import (
     BROKEN,
     CONTENT,
@@ -107,6 +107,13 @@ def _paths() -> dict[str, Any]:
         "/doelen": {
             "get": _operation("doelen", "Doelen van de eigen rollen", _done(200, "De doelen.", PurposesReply)),
         },
+        "/antwoorden": {
+            "get": _operation(
+                "antwoorden",
+                "Wat er later kwam van eigen vragen, ook van voor een herstart",
+                _done(200, "De antwoorden.", LatesReply),
+            )
+        },
         "/testpersonen": {
             "get": _operation(
                 "testpersonen",
@@ -198,6 +205,7 @@ def _schemas() -> dict[str, Any]:
         [
             (QuestionBody, "validation"),
             (QuestionReply, "serialization"),
+            (LatesReply, "serialization"),
             (PurposesReply, "serialization"),
             (TestPersonsReply, "serialization"),
         ],

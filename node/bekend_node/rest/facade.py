@@ -7,6 +7,7 @@
     POST   /v1/vragen/ID/verzending         send what a second officer agreed to
     GET    /v1/vragen/ID/bewijs             the signed receipt
     GET    /v1/vragen/ID/later-bewijs       the receipt of what colleagues at partners decided
+    GET    /v1/antwoorden                   what came later of own questions, also of those before a restart
     GET    /v1/testpersonen                 in a sandbox alone
     GET    /v1/openapi.json                 this, described; for everybody
 
@@ -30,7 +31,7 @@ from starlette.routing import Route
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.team import Team
 from bekend_node.receipt import ReceiptFile
-from bekend_node.rest.asking import inquiry_of, purposes_of, refusal_of, reply_of
+from bekend_node.rest.asking import inquiry_of, lates_of, purposes_of, refusal_of, reply_of
 from bekend_node.rest.description import describe
 from bekend_node.rest.messages import PurposesReply, TestPersonReply, TestPersonsReply, read_question
 from bekend_node.rest.problems import MEDIA, NO_KEY, NOT_FOUND, SANDBOX, TOO_LARGE, TOO_SLOW, Problem
@@ -72,6 +73,7 @@ class Facade:
         return [
             Route("/v1/openapi.json", self.description, methods=["GET"]),
             self._route("/v1/doelen", self.purposes),
+            self._route("/v1/antwoorden", self.late_answers),
             self._route("/v1/testpersonen", self.practice),
             self._route("/v1/vragen", self.ask, "POST"),
             self._route(one, self.question, "GET", self.drop, "DELETE"),
@@ -100,6 +102,11 @@ class Facade:
         """What this officer may ask for."""
         found = purposes_of(caller, self.asker, self.covenant())
         return JSONResponse(PurposesReply(purposes=found).to_json())
+
+    async def late_answers(self, caller: Caller, _: Request) -> Response:
+        """What colleagues at partners decided, or are still to decide, of this officer's questions."""
+        found = await self.asker.late_answers(lambda one: one.officer == caller.person.user)
+        return JSONResponse(lates_of([one.to_json() for one in found]).to_json())
 
     async def practice(self, _: Caller, __: Request) -> Response:
         """Whom to practise with."""

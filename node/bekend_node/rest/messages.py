@@ -124,6 +124,28 @@ class QuestionReply(_Reply):
     )
 
 
+class LateOutcomeReply(OutcomeReply):
+    """Een uitkomst die later kwam of nog komt, met het moment waarop zij wordt gewist."""
+
+    expires: AwareDatetime = Field(serialization_alias="vervalt")
+
+
+class LateReply(_Reply):
+    """Wat er later kwam, of nog komt, van een eigen vraag: ook nadat de node opnieuw is gestart."""
+
+    purpose: PurposeId = Field(serialization_alias="doel")
+    case: str = Field(serialization_alias="zaak")
+    asked: AwareDatetime = Field(serialization_alias="gesteld")
+    persons: int = Field(serialization_alias="personen", ge=1)
+    outcomes: tuple[LateOutcomeReply, ...] = Field(serialization_alias="uitkomsten")
+
+
+class LatesReply(_Reply):
+    """De eigen vragen waarover een collega bij een partner beslist, de oudste eerst."""
+
+    answers: tuple[LateReply, ...] = Field(serialization_alias="antwoorden")
+
+
 class PartnerReply(_Reply):
     """Een partner die onder een doel kan worden gevraagd."""
 
