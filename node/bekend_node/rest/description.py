@@ -248,7 +248,7 @@ _PROBLEM: Final = {
 }
 _RECEIPT: Final = {
     "type": "object",
-    "description": "Te controleren met `bekend bewijs`.",
+    "description": "Te controleren met `bekend receipt verify`.",
     "required": ["kind", "receipt", "manifest", "openings"],
     "properties": {
         "kind": {"type": "string"},
