@@ -1,6 +1,7 @@
 """`bekend node questions`: what this node was asked in a month, for `bekend policy simulate`.
 
-Per question: who asked, in whose name, under which purpose, how many persons, on which day. No elements, no moments,
+Per question: who asked, in whose name, under which purpose, how many persons, on which day, and whether it was by a
+combination of name and date. No elements, no moments,
 no answer: nothing here says who was asked about, or what came of it. It is internal control (WGS 1.8(4)), and stays
 with the privacy officer.
 """
@@ -71,4 +72,6 @@ def question_lines(store: Store, month: str) -> Iterator[str]:
                 "on_behalf_of": asked.on_behalf_of or None,
                 "day": day_of(from_milliseconds(asked.time)).isoformat(),
             }
+            if asked.kind_class == signed_pb2.KIND_CLASS_POSSIBLE:
+                record["kind_class"] = "possible"
             yield json.dumps(record)

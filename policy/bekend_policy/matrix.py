@@ -24,7 +24,11 @@ LETTERS: dict[Mode, str] = {
     Mode.NEVER: "×",
 }
 REFUSED, SELF = "-", "·"
-LEGEND = "A automatisch   S standaardbesluit   H handmatig   T toestemming   × nooit   - niet toegestaan   · zichzelf"
+BY_NAME = "n"
+LEGEND = (
+    "A automatisch   S standaardbesluit   H handmatig   T toestemming   × nooit   - niet toegestaan   · zichzelf   "
+    "n ook met naam en datum, dan beslist een collega"
+)
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,16 @@ class Grid:
     rows: tuple[str, ...]
     cells: dict[tuple[str, str, str], Decision]
     """(source, requester, in whose name) -> decision; a pair of one and the same is absent."""
+    by_name: frozenset[str]
+    """The sources that may be asked by a combination of name and date."""
 
     def letter(self, source: str, column: tuple[str, str]) -> str:
         """What stands in a cell."""
         decision = self.cells.get((source, *column))
         if decision is None:
             return SELF
-        return LETTERS[decision.mode] if decision.mode is not None else REFUSED
+        mark = BY_NAME if decision.allowed and source in self.by_name else ""
+        return LETTERS[decision.mode] + mark if decision.mode is not None else REFUSED
 
 
 def grids(covenant: Covenant, day: date) -> list[Grid]:
@@ -61,6 +68,7 @@ def _grid(covenant: Covenant, purpose: Purpose, decided: dict[Route, Decision]) 
         columns=tuple(sorted(asking, key=lambda it: (names.index(it[0]), it[1]))),
         rows=tuple(oin for oin in names if oin in named),
         cells={(it.source, it.requester, it.on_behalf_of): decision for it, decision in own.items()},
+        by_name=frozenset(it.oin for it in covenant.sources(purpose.id).values() if it.possible),
     )
 
 
@@ -81,10 +89,23 @@ def _fact(covenant: Covenant, route: Route, decision: Decision) -> dict[str, Any
         "mode": decision.mode,
         "rule": decision.rule,
         "reason": decision.reason,
+        "kinds": sorted(covenant.sources(route.purpose)[route.source].kinds) if decision.allowed else [],
     }
 
 
-_COLUMNS = ("doel", "vrager_oin", "vrager", "namens_oin", "bron_oin", "bron", "mag", "modus", "regel", "reden")
+_COLUMNS = (
+    "doel",
+    "vrager_oin",
+    "vrager",
+    "namens_oin",
+    "bron_oin",
+    "bron",
+    "mag",
+    "modus",
+    "kenmerken",
+    "regel",
+    "reden",
+)
 
 
 def matrix_csv(covenant: Covenant, day: date) -> str:
@@ -102,6 +123,7 @@ def matrix_csv(covenant: Covenant, day: date) -> str:
             fact["source_name"],
             "ja" if fact["allowed"] else "nee",
             fact["mode"] or "",
+            " ".join(fact["kinds"]),
             fact["rule"],
             fact["reason"],
         )

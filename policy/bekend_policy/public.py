@@ -8,7 +8,7 @@ from bekend_policy.bulletin import Joint, Topic
 from bekend_policy.bulletin_page import apart, said, share, tables, thousands
 from bekend_policy.model import Covenant, Mode, Purpose
 from bekend_policy.pages import environment
-from bekend_policy.wording import KINDS, MODES, STATUSES, asker, listed, on_day, party
+from bekend_policy.wording import KINDS, MODES, NUMBERS, STATUSES, asker, listed, on_day, party
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Told:
     askers: str
     asked: tuple[tuple[str, str], ...]
     never: str
+    by_number: str
 
 
 def public_page(covenant: Covenant, day: date, joint: Joint | None = None) -> str:
@@ -52,6 +53,11 @@ def status(covenant: Covenant, purpose: Purpose, day: date) -> str:
     return f"in gebruik tot en met {on_day(last)}"
 
 
+def _by_number(purpose: Purpose) -> str:
+    numbers = [NUMBERS[it] for it in sorted(purpose.kinds) if it in NUMBERS]
+    return f"Met {listed(numbers, 'of')}." if numbers else ""
+
+
 def _told(covenant: Covenant, purpose: Purpose, day: date) -> Told:
     askers = [party(covenant, it) for it in purpose.asker.organisations]
     askers += [asker(covenant, it.requester, it.principal) for it in purpose.asker.mandates]
@@ -66,4 +72,5 @@ def _told(covenant: Covenant, purpose: Purpose, day: date) -> Told:
         listed(dict.fromkeys(askers)),
         tuple((MODES[mode], who) for mode, who in groups if mode is not Mode.NEVER),
         next((who for mode, who in groups if mode is Mode.NEVER), ""),
+        _by_number(purpose),
     )

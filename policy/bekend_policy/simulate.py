@@ -3,10 +3,11 @@
 Questions come as lines of JSON, without persons and without answers:
 
     {"requester": OIN, "source": OIN, "purpose": "convenant/doel", "persons": 2, "on_behalf_of": OIN or null,
-     "day": "2026-11-03"}
+     "day": "2026-11-03", "kind_class": "possible"}
 
 `bekend node questions` writes them from the log of what a node answered. `day` may be left out; with it, the limits
-per organisation are counted as well. Nothing else may be in a line.
+per organisation are counted as well. `kind_class` stands only with a question by a combination of name and date.
+Nothing else may be in a line.
 """
 
 import json
@@ -16,15 +17,18 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from bekend_proto.v1 import signed_pb2
+
 from bekend_policy.decide import Decision, decide
 from bekend_policy.faults import CovenantFaults, Fault
 from bekend_policy.model import Covenant
-from bekend_policy.routes import Route, as_if_signed, asked_by, noon
+from bekend_policy.routes import CERTAIN, POSSIBLE, Route, as_if_signed, asked_by, noon
 from bekend_policy.scalars import is_oin
 from bekend_policy.wording import asker, count, on_day, party
 
 MAX_LINES = 5_000_000
-_KEYS = {"requester", "source", "purpose", "persons", "on_behalf_of", "day"}
+_KEYS = {"requester", "source", "purpose", "persons", "on_behalf_of", "day", "kind_class"}
+_CLASSES = {"certain": CERTAIN, "possible": POSSIBLE}
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Question:
     route: Route
     persons: int
     day: date | None
+    kind_class: "signed_pb2.KindClass.ValueType" = CERTAIN
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Effect:
     after: Decision
     questions: int
     persons: int
+    kind_class: "signed_pb2.KindClass.ValueType" = CERTAIN
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,10 @@ def _question(record: Any) -> Question:
     if not isinstance(persons, int) or isinstance(persons, bool) or persons < 1:
         raise _LineError("'persons' is geen aantal")
     day = date.fromisoformat(record["day"]) if record.get("day") else None
-    return Question(Route(str(record["purpose"]), oins[0], record.get("on_behalf_of") or "", oins[1]), persons, day)
+    if record.get("kind_class", "certain") not in _CLASSES:
+        raise _LineError("'kind_class' is 'certain' of 'possible'")
+    route = Route(str(record["purpose"]), oins[0], record.get("on_behalf_of") or "", oins[1])
+    return Question(route, persons, day, _CLASSES[record.get("kind_class", "certain")])
 
 
 def simulate(new: Covenant, questions: list[Question], today: date, *, old: Covenant | None = None) -> Simulation:
@@ -116,22 +125,29 @@ def simulate(new: Covenant, questions: list[Question], today: date, *, old: Cove
     The days lie before the new version; so each is decided on `today`, a day within it.
     """
     new, old = as_if_signed(new), as_if_signed(old) if old is not None else None
-    counted: Counter[tuple[Route, int]] = Counter((it.route, it.persons) for it in questions)
-    effects: dict[tuple[Route, Decision | None, Decision], list[int]] = defaultdict(lambda: [0, 0])
-    for (route, persons), number in counted.items():
-        after = _decided(new, route, persons, today)
-        before = _decided(old, route, persons, today) if old is not None else None
-        total = effects[route, before, after]
+    counted = Counter((it.route, it.kind_class, it.persons) for it in questions)
+    effects: dict[tuple[Route, signed_pb2.KindClass.ValueType, Decision | None, Decision], list[int]] = defaultdict(
+        lambda: [0, 0]
+    )
+    for (route, kind_class, persons), number in counted.items():
+        after = _decided(new, route, persons, kind_class, today)
+        before = _decided(old, route, persons, kind_class, today) if old is not None else None
+        total = effects[route, kind_class, before, after]
         total[0] += number
         total[1] += number * persons
-    rows = (Effect(route, before, after, *total) for (route, before, after), total in effects.items())
-    ordered = sorted(rows, key=lambda it: (-it.questions, it.route))
+    rows = (
+        Effect(route, before, after, total[0], total[1], kind_class)
+        for (route, kind_class, before, after), total in effects.items()
+    )
+    ordered = sorted(rows, key=lambda it: (-it.questions, it.route, it.kind_class))
     return Simulation(len(questions), tuple(ordered), tuple(_overruns(new, questions)))
 
 
-def _decided(covenant: Covenant, route: Route, persons: int, today: date) -> Decision:
+def _decided(
+    covenant: Covenant, route: Route, persons: int, kind_class: "signed_pb2.KindClass.ValueType", today: date
+) -> Decision:
     day = min(max(today, covenant.agreement.first_day), covenant.agreement.last_day)
-    return decide(covenant, asked_by(route, covenant, persons), noon(day))
+    return decide(covenant, asked_by(route, covenant, persons, kind_class), noon(day))
 
 
 def _overruns(new: Covenant, questions: Iterable[Question]) -> Iterator[Overrun]:
@@ -168,8 +184,9 @@ def simulation_lines(new: Covenant, found: Simulation) -> Iterator[str]:
     for it in found.changed:
         title = new.purposes[it.route.purpose].title if it.route.purpose in new.purposes else it.route.purpose
         was = f" (eerst: {_said(it.before)})" if it.before is not None else ""
+        by_name = " met een naam" if it.kind_class == POSSIBLE else ""
         yield f"  {it.questions}x {asker(new, it.route.requester, it.route.on_behalf_of)} aan " + (
-            f"{party(new, it.route.source)} onder '{title}': {_said(it.after)}{was}"
+            f"{party(new, it.route.source)} onder '{title}'{by_name}: {_said(it.after)}{was}"
         )
         if not it.after.allowed:
             yield f"      {it.after.reason}."

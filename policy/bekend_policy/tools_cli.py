@@ -14,7 +14,7 @@ from bekend_policy.explain import explain_draft, explain_lines
 from bekend_policy.load import load_covenant
 from bekend_policy.matrix import matrix_csv, matrix_facts, matrix_lines
 from bekend_policy.model import Covenant
-from bekend_policy.routes import Route, day_within, noon
+from bekend_policy.routes import POSSIBLE, Route, day_within, noon
 from bekend_policy.schemas import write_schemas
 from bekend_policy.show import purpose_facts, show_covenant, show_purpose
 from bekend_policy.simulate import read_questions, simulate, simulation_lines
@@ -129,6 +129,7 @@ def simulate_command(
                     **_route(it.route),
                     "questions": it.questions,
                     "persons": it.persons,
+                    "kind_class": "possible" if it.kind_class == POSSIBLE else "certain",
                     "before": _decision(it.before) if it.before else None,
                     "after": _decision(it.after),
                 }

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from bekend_policy.model import Covenant, Mode
 from bekend_policy.scalars import is_oin
 from bekend_policy.terms import Ground, Kind, Limits
-from bekend_policy.words import GroundStatus
+from bekend_policy.words import GroundStatus, IdentifierKind
 
 WIDTH = 100
 
@@ -42,6 +42,12 @@ MODES: dict[Mode, str] = {
     Mode.CONSENT: "alleen met toestemming van de persoon, en dan beslist een collega",
     Mode.NEVER: "wordt niet gevraagd",
 }
+NUMBERS: dict[IdentifierKind, str] = {
+    IdentifierKind.BSN: "uw BSN",
+    IdentifierKind.SKN: "uw nummer in de strafrechtketen (SKN)",
+    IdentifierKind.V_NUMMER: "uw vreemdelingennummer",
+}
+"""What citizens are told about a number; nobody has one of kind `test`."""
 STATUSES: dict[GroundStatus | None, str] = {
     GroundStatus.TESTED: "getoetst",
     GroundStatus.TO_TEST: "nog te toetsen",

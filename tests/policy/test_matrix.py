@@ -28,6 +28,13 @@ def test_a_cell_says_how_the_source_answers_whom() -> None:
     assert letters[HAARLEM] == "×"
 
 
+def test_a_cell_shows_who_may_be_asked_by_name_too() -> None:
+    [grid] = [it for it in grids(load_covenant(CATALOGUE), DAY) if it.purpose.id == "kennemerland/vt-triage"]
+    veilig_thuis, rvdk = "00000099000000006000", "00000099000000008000"
+    assert grid.letter(rvdk, (veilig_thuis, "")) == "Sn"
+    assert grid.letter(POLITIE, (veilig_thuis, "")) == "H"
+
+
 def test_every_pair_of_participants_is_in_the_table_once() -> None:
     rows = list(csv.DictReader(io.StringIO(matrix_csv(COVENANT, DAY).lstrip("\ufeff")), delimiter=";"))
     keys = {(row["doel"], row["vrager_oin"], row["namens_oin"], row["bron_oin"]) for row in rows}

@@ -11,7 +11,7 @@ from bekend_policy.simulate import read_questions, simulate, simulation_lines
 from bekend_policy.tools_cli import app
 from typer.testing import CliRunner
 
-from tests.support.covenants import EXAMPLE, OM, POLITIE, RECLASSERING, ZSM, edit, example
+from tests.support.covenants import CATALOGUE, EXAMPLE, OM, POLITIE, RECLASSERING, ZSM, edit, example
 
 DAY = date(2026, 12, 1)
 
@@ -35,6 +35,16 @@ def test_questions_that_a_new_version_refuses_or_slows_down_are_counted(tmp_path
         "(eerst: standaardbesluit)" in list(simulation_lines(load_covenant(new), found))  # fmt: skip
 
 
+def test_a_question_by_name_is_decided_as_one() -> None:
+    vt, rvdk, triage = "00000099000000006000", "00000099000000008000", "kennemerland/vt-triage"
+    by_name = line(rvdk, requester=vt, purpose=triage, kind_class="possible")
+    asked = read_questions([line(rvdk, requester=vt, purpose=triage), by_name], "vragen")
+    shipped = load_covenant(CATALOGUE)
+    found = simulate(shipped, asked, DAY)
+    assert sorted(it.after.mode for it in found.effects if it.after.mode) == ["handmatig", "standaardbesluit"]
+    assert any("met een naam: handmatig" in it for it in simulation_lines(shipped, found))
+
+
 def test_days_show_where_a_limit_would_have_been_reached() -> None:
     asked = read_questions([line(POLITIE, day="2026-11-03")] * 201 + [line(POLITIE, day="2026-11-04")] * 200, "vragen")
     [over] = simulate(load_covenant(EXAMPLE), asked, DAY).overruns
@@ -50,6 +60,7 @@ def test_days_show_where_a_limit_would_have_been_reached() -> None:
         line(POLITIE, case="15/234567-26"),
         line("12345"),
         line(POLITIE, day="gisteren"),
+        line(POLITIE, kind_class="misschien"),
         '{"requester": "x"}',
     ],
 )
