@@ -42,6 +42,7 @@ READY_SECONDS = 1800.0
 _INTERVAL = timedelta(days=1)
 _PER_DAY = 10_000_000
 _FIRST_PERSON = 10**11
+SETTINGS = Settings("test", _PER_DAY, _PER_DAY, filter_interval="P1D")
 _NOBODY = Fixed(*(str(_FIRST_PERSON - number) for number in (1, 2, 3)))
 """The demo's fixed persons are in no register here."""
 
@@ -102,6 +103,26 @@ def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool, pages: b
     On leaving, its processes end and its folder is removed.
     """
     now = clock.now()
+    lay = layout(groups, now, registers=registers)
+    with tempfile.TemporaryDirectory(prefix="bekend-") as name:
+        built = building.build(Path(name), lay.members, lay.pairs, lay.population, SETTINGS, now=now, pages=pages)
+        with Federation(built, Truth(lay.members, lay.pairs, lay.population)) as federation:
+            federation.start_broker()
+            yield Ground(federation, lay.placed)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Who takes part, who answers whom, and what stands in the registers; `placed` are the sources by size."""
+
+    members: Sequence[Partner]
+    pairs: Sequence[Pair]
+    population: Population
+    placed: Mapping[int, Sequence[Partner]]
+
+
+def layout(groups: Mapping[int, int], now: datetime, *, registers: bool) -> Layout:
+    """A federation with so many sources (values) of so many pseudonyms (keys), as `ground` builds it."""
     count = sum(groups.values())
     every = partners(len(SEVEN) + max(0, count - 2))
     # The weighing names its coordinator and Haarlem, so these are always there; it is never asked here.
@@ -111,15 +132,9 @@ def ground(groups: Mapping[int, int], clock: Clock, *, registers: bool, pages: b
     rows = {size: Rows(size if registers else 1) for size in groups}
     held = {(one.oin, REGISTER): rows[size] for size, group in placed.items() for one in group}
     population = Population("test", (), {**held, (OM.oin, OM.registers[0]): []}, _NOBODY, now.date())
-    members = [OM, ZVH, *municipal]
     pairs = [Pair(PURPOSE, one.oin, "standaardbesluit", (REGISTER,)) for one in municipal]
     pairs.append(Pair(ZVH_WEIGHING, OM.oin, "handmatig", OM.registers))
-    settings = Settings("test", _PER_DAY, _PER_DAY, filter_interval="P1D")
-    with tempfile.TemporaryDirectory(prefix="bekend-") as name:
-        built = building.build(Path(name), members, pairs, population, settings, now=now, pages=pages)
-        with Federation(built, Truth(members, pairs, population)) as federation:
-            federation.start_broker()
-            yield Ground(federation, placed)
+    return Layout([OM, ZVH, *municipal], pairs, population, placed)
 
 
 def populate(field: Ground, clock: Clock, *, enrol: bool) -> None:

@@ -10,7 +10,9 @@ superseded its bytes are overwritten before it is removed.
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from bekend_proto.errors import StorageError
@@ -19,7 +21,8 @@ RECORD = 34
 HEADER = b"bekend/1 pseudonyms".ljust(RECORD, b"\0")
 NEVER_ENDS = 0xFFFF
 """Month of a registration without an end: shielding lasts until it is lifted."""
-_PIECE = RECORD * 4096
+PIECE = 4096
+"""Records that are read or copied at once."""
 
 
 def month_number(month: str) -> int:
@@ -46,7 +49,8 @@ def merge_sorted(records: Iterable[bytes]) -> Iterator[bytes]:
 def write(path: Path, records: Iterable[bytes]) -> int:
     """Write records (sorted, each P once) to a new file of mode 0600, durably; returns their number.
 
-    Raises StorageError when the disk fails or the order is wrong; then no file is left.
+    Each piece is a record, or a run of them that stood in a file in this order. Raises StorageError when the disk fails
+    or the order is wrong; then no file is left.
     """
     temporary = path.with_suffix(".partial")
     count = 0
@@ -57,11 +61,11 @@ def write(path: Path, records: Iterable[bytes]) -> int:
             file.write(HEADER)
             last = b""
             for entry in records:
-                if entry[:32] <= last or len(entry) != RECORD:
+                if entry[:32] <= last or len(entry) % RECORD:
                     raise StorageError(f"{path}: records out of order")
-                last = entry[:32]
+                last = entry[-RECORD:][:32]
                 file.write(entry)
-                count += 1
+                count += len(entry) // RECORD
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -95,12 +99,25 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Iterator[bytes]
     with path.open("rb") as file:
         file.seek(RECORD * (start + 1))
         while left > 0:
-            piece = file.read(min(_PIECE, left * RECORD))
+            piece = file.read(min(PIECE, left) * RECORD)
             if not piece:
                 raise StorageError(f"{path} became shorter while it was read")
             left -= len(piece) // RECORD
             for at in range(0, len(piece), RECORD):
                 yield piece[at : at + RECORD]
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[memoryview]:
+    """All records, joined, in place. Raises StorageError when the file is missing or damaged."""
+    count(path)
+    with (
+        path.open("rb") as file,
+        mmap(file.fileno(), 0, access=ACCESS_READ) as whole,
+        memoryview(whole) as view,
+        view[RECORD:] as records,
+    ):
+        yield records
 
 
 def find(path: Path, pseudonym: bytes) -> int:

@@ -24,7 +24,7 @@ from bekend_node.enrol.run import GuardError
 from bekend_node.store_registers import Registers
 from bekend_proto import dleq
 from bekend_proto.clock import epoch_of
-from bekend_proto.errors import BudgetError, KeysError, ProofError, UnreachableError
+from bekend_proto.errors import BudgetError, KeysError, ProofError, StorageError, UnreachableError
 from bekend_proto.group import decode_element, hash_to_group, multiply, random_element
 from bekend_proto.identifiers import Identifier, parse_identifier
 
@@ -196,6 +196,15 @@ async def test_changes_add_remove_and_replace(federation: Federation, home: Node
     assert report.persons == 2
     expected = pseudonyms(home, ZSM_CONTEXT, [*people(30)[1:], new])
     assert set(stored(home, REGISTER, ZSM_CONTEXT)) == expected
+
+
+async def test_changes_to_a_list_that_lost_somebody_are_refused(federation: Federation, home: NodeHome) -> None:
+    async with federation.broker() as broker:
+        await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(10)))
+        for file in (home.data / "pseudonyms").iterdir():
+            os.truncate(file, file.stat().st_size - pseudonym_file.RECORD)
+        with pytest.raises(StorageError, match="import it again, as a whole"):
+            await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(1, 20), change="+"), changes=True)
 
 
 async def test_changes_of_a_register_that_was_never_imported_are_refused(

@@ -49,8 +49,28 @@ def test_changes_add_replace_and_remove(old: list[bytes], changed: list[bytes]) 
     keys = [*list(before)[::2], *(entry[:32] for entry in changed)]
     changes = {key: record(key, 0 if number % 3 == 0 else 500 + number) for number, key in enumerate(keys)}
     after = {**before, **changes}
-    expected = [entry for _, entry in sorted(after.items()) if entry[32:] != b"\0\0"]
-    assert list(apply_changes(sorted(before.values()), sorted(changes.values()))) == expected
+    expected = b"".join(entry for _, entry in sorted(after.items()) if entry[32:] != b"\0\0")
+    assert b"".join(apply_changes(b"".join(sorted(before.values())), sorted(changes.values()))) == expected
+
+
+def test_what_lies_between_changes_is_copied_in_pieces_from_the_mapped_file(tmp_path: Path) -> None:
+    many = [record(number.to_bytes(2, "big") * 16, 1) for number in range(2, 20_002, 2)]
+    old, new = tmp_path / "1.pseudonyms", tmp_path / "2.pseudonyms"
+    pseudonym_file.write(old, many)
+    change = record(b"\x00\x03" * 16, 9)
+    with pseudonym_file.mapped(old) as known:
+        pieces = list(apply_changes(known, [change]))
+        assert pseudonym_file.write(new, pieces) == len(many) + 1
+    assert list(pseudonym_file.read(new)) == [many[0], change, *many[1:]]
+    assert len(pieces) == 2 + -(-(len(many) - 1) // pseudonym_file.PIECE)
+    assert all(len(piece) <= RECORD * pseudonym_file.PIECE for piece in pieces)
+
+
+def test_runs_out_of_order_are_not_kept(tmp_path: Path) -> None:
+    first, second = record(b"\x02" * 32, 1) + record(b"\x06" * 32, 1), record(b"\x04" * 32, 1)
+    with pytest.raises(StorageError, match="out of order"):
+        pseudonym_file.write(tmp_path / "1.pseudonyms", [first, second])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_records_out_of_order_are_not_kept(tmp_path: Path) -> None:

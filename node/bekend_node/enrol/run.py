@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -16,7 +17,7 @@ from bekend_policy.manifest import KeyManifest
 from bekend_proto import logs
 from bekend_proto.channel import LABEL_ENROLMENT, sign_message
 from bekend_proto.clock import Clock, day_of, milliseconds, month_of
-from bekend_proto.errors import KeysError, RefusedError
+from bekend_proto.errors import KeysError, RefusedError, StorageError
 from bekend_proto.logs import log
 from bekend_proto.octets import blake
 from bekend_proto.oprf import KeyPair
@@ -332,11 +333,10 @@ class Enroller:
         for at, (purpose, kind) in enumerate(parts):
             self.progress("store", at, len(parts))
             records = staged_sorted(self.registers, work.id, purpose, kind, survey.read[purpose].report.numbers[kind])
-            if source.changes:
-                before = old.get((purpose, kind))
-                records = apply_changes(pseudonym_file.read(self.registers.file(before.id)) if before else (), records)
             file = self.registers.file(number + at)
-            persons = pseudonym_file.write(file, records)
+            before = old.get((purpose, kind)) if source.changes else None
+            with self._known(before) if before else nullcontext(b"") as known:
+                persons = pseudonym_file.write(file, apply_changes(known, records) if source.changes else records)
             fresh.append(
                 Generation(
                     id=number + at,
@@ -371,6 +371,14 @@ class Enroller:
             as_of=task.as_of.isoformat(),
             purposes=len(work.import_ids),
         )
+
+    @contextmanager
+    def _known(self, before: Generation) -> Iterator[memoryview]:
+        """The records of a generation. Raises StorageError when some were lost: they would be missed in silence."""
+        with pseudonym_file.mapped(self.registers.file(before.id)) as records:
+            if len(records) != before.persons * pseudonym_file.RECORD:
+                raise StorageError(f"the file of register {before.register} is damaged: import it again, as a whole")
+            yield records
 
     def _guard_canary(self, task: Task, canaries: Mapping[str, bytes]) -> None:
         """The same canary under the same two keys is the same pseudonym: if not, broker or node used another key."""
