@@ -4,10 +4,12 @@ The police answer the OM by machine, and hold their clients by number and by nam
 """
 
 import getpass
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -22,17 +24,22 @@ from bekend_node.ask.pending import open_pending
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.classes import CERTAIN, POSSIBLE, FilterId
 from bekend_node.desk.record import open_desk_record
+from bekend_node.rest.app import application
 from bekend_node.schedule import next_switch
 from bekend_proto import oprf
+from bekend_proto.clock import Clock
 from bekend_proto.errors import NotReadyError, RefusedError
 from bekend_proto.filter import ClosedFilter, tag
 from bekend_proto.identifiers import NAME_BIRTH, Identifier
 from bekend_proto.names import PersonData, combine
 from bekend_proto.v1 import signed_pb2
+from joserfc.jwk import RSAKey
 from nacl.public import SealedBox
 
 from tests.evil.hostile_requester import HostileRequester, hostile_requester, put
 from tests.evil.world import World, broker_of, enrol, real_node, told
+from tests.support.provider import TestProvider
+from tests.support.rest import Here, config_of, provider_of, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,6 +78,23 @@ class Setting:
         assert outcome.outcome is OutcomeKind.PENDING
         await self.police.comparing.compare_all()
         return [one["item"] for one in self.police.desk.waiting(USER)["items"]]
+
+    def facade(self, provider: TestProvider) -> Here:
+        """The facade of the OM's node, for case systems."""
+        provider.now = lambda: self.world.clock.now().timestamp()
+        tokens = {**config_of(provider).tokens.model_dump(), "roles": {"bekend-regie": (ROLES["om"],)}}
+        app = application(
+            config_of(provider, tokens=tokens),
+            asker=self.om.asker,
+            team=self.om.team,
+            covenant=lambda: self.world.covenant,
+            clock=self.world.clock,
+        )
+        return Here(cast(Any, self), provider, app)
+
+    @property
+    def clock(self) -> Clock:
+        return self.world.clock
 
     async def collect(self, moments: int = 1) -> None:
         interval = self.world.covenant.collect_interval
@@ -315,3 +339,38 @@ async def test_a_halt_stops_both_filters_until_each_has_switched(setting: Settin
     await filters.tick()
     await filters.settle()
     assert not filters.is_halted(ZSM_CONTEXT)
+
+
+async def test_fg_24_a_case_system_asks_by_a_name_and_hears_mogelijk_bekend_at_most(setting: Setting) -> None:
+    with provider_of(RSAKey.generate_key(2048)) as provider:
+        here = setting.facade(provider)
+        question: dict[str, Any] = {
+            "doel": ZSM_CONTEXT,
+            "zaak": CASES[ZSM_CONTEXT],
+            "soort": NAME_BIRTH,
+            "personen": [
+                {"geslachtsnaam": "van den JANSEN", "voornamen": "f\u00e1tima", "geboortedatum": "29-02-1980"}
+            ],
+            "partners": [POLITIE.oin],
+            "bevestigd": {one: "ja" for one in CONDITIONS[ZSM_CONTEXT] if one != "motivering"},
+            "motivering": "aangehouden, een nummer is er niet",
+        }
+        unknown = {**question["personen"][0], "geboortedatum": "1980"}
+        reply = await here.post(here.system(), **{**question, "personen": [unknown]})
+        assert [one["plaats"] for one in refused(reply, 422, "inhoud")["fouten"]] == ["/personen/0/geboortedatum"]
+        before = {one["item"] for one in setting.police.desk.waiting(USER)["items"]}
+        reply = await here.post(here.system(), **question)
+        address = reply.headers["location"]
+        found = await here.ended(here.system(), address)
+        assert (found["soort"], found["status"]) == (NAME_BIRTH, "later")
+        await setting.police.comparing.compare_all()
+        (item,) = {one["item"] for one in setting.police.desk.waiting(USER)["items"]} - before
+        await setting.police.desk.show(USER, item, absent=False)
+        await setting.police.desk.release(USER, item, ground="nodig", text="", absent=False, compared=True)
+        await setting.collect()
+        found = (await here.system().ask("GET", address)).json()
+        (outcome,) = [one for one in found["uitkomsten"] if one["oin"] == POLITIE.oin]
+        assert (found["status"], outcome["uitkomst"]) == ("klaar", "mogelijk_bekend")
+        assert "zeker is het niet" in outcome["toelichting"].lower()
+        assert found["vervolg"] == []
+        assert "JANSEN" not in json.dumps(found)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bekend_policy.model import Covenant, Purpose
 from bekend_proto.errors import RefusedError
+from bekend_proto.identifiers import POSSIBLE_KINDS
 
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
@@ -18,10 +19,12 @@ from bekend_node.control_purposes import confirmed_by_officer, purposes_for, rol
 from bekend_node.rest.messages import (
     CaseReply,
     ConditionReply,
+    DescribedBody,
     JustificationBody,
     LateOutcomeReply,
     LateReply,
     LatesReply,
+    NumberBody,
     OutcomeReply,
     PartnerReply,
     PrincipalReply,
@@ -32,7 +35,7 @@ from bekend_node.rest.messages import (
 from bekend_node.rest.problems import CONTENT, NOT_ALLOWED, RULE, WARNING, Fault, Problem
 from bekend_node.rest.questions import Asked, Standing
 from bekend_node.rest.tokens import Caller
-from bekend_node.web.asking import Draft, marks_of, note_refusal, to_inquiry
+from bekend_node.web.asking import Draft, combinations_of, marks_of, note_refusal, to_inquiry
 from bekend_node.web.outcome_view import shown
 
 _PLACES: Final[Mapping[str, str]] = {
@@ -41,8 +44,9 @@ _PLACES: Final[Mapping[str, str]] = {
     "partners": "/partners",
     "voorwaarden": "/bevestigd",
     "namens": "/namens",
-    "": "/",
+    "soort": "/soort",
 }
+"""Field of the pages' form -> place in a message; another is about the whole."""
 
 Say = Callable[..., str]
 
@@ -58,10 +62,12 @@ def inquiry_of(body: QuestionBody, caller: Caller, asker: Asker, covenant: Coven
     if role is None:
         raise Problem(NOT_ALLOWED, "U hebt geen rol waarin uw organisatie dit doel mag gebruiken.", rule="rol")
     _check_confirmed(body, purpose)
+    _check_persons(body, purpose)
     draft = Draft(
         case=body.case.strip(),
         kind=body.kind,
-        numbers=[one.number.strip() for one in body.persons],
+        numbers=[one.number for one in body.persons if isinstance(one, NumberBody)],
+        described=[one.data for one in body.persons if isinstance(one, DescribedBody)],
         stated=dict(body.confirmed),
         texts=_texts(body, marks_of(purpose)),
         partners=list(body.partners),
@@ -106,10 +112,11 @@ def reply_of(asked: Asked, standing: Standing, covenant: Covenant, *, now: datet
         id=asked.id,
         purpose=asked.purpose,
         case=asked.case,
+        kind=asked.kind,
         state=standing.state,
         remark=standing.remark or None,
         asked=asked.at,
-        expires=asked.until if running is None or standing.late else running.expires,
+        expires=standing.ends,
         persons=asked.persons,
         outcomes=tuple(_outcome(one) for one in standing.outcomes),
         steps=tuple(shown(covenant, running)["hints"]) if running is not None and whole else (),
@@ -155,6 +162,7 @@ def _told(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _purpose(one: Mapping[str, Any], caller: Caller, asker: Asker, covenant: Covenant) -> PurposeReply:
     budget = asker.budget(caller.person.user, one["id"])
+    sources = covenant.sources(one["id"])
     return PurposeReply(
         id=one["id"],
         title=one["title"],
@@ -164,7 +172,10 @@ def _purpose(one: Mapping[str, Any], caller: Caller, asker: Asker, covenant: Cov
         max_sources=one["max_sources"],
         left_today=max(0, budget.limit - budget.used),
         case=CaseReply(pattern=one["case"]["pattern"], description=one["case"]["description"]),
-        confirm=tuple(ConditionReply(id=it["id"], text=it["text"], value=it.get("value")) for it in one["confirm"]),
+        confirm=tuple(
+            ConditionReply(id=it.id, text=it.text, value=it.example or None)
+            for it in confirmed_by_officer(covenant.purposes[one["id"]])
+        ),
         justification=tuple(mark or "tekst" for mark in marks_of(covenant.purposes[one["id"]])),
         four_eyes=one["four_eyes"],
         for_itself=one["for_itself"],
@@ -177,6 +188,7 @@ def _purpose(one: Mapping[str, Any], caller: Caller, asker: Asker, covenant: Cov
                 automatic=it["automatic"],
                 consent=it["consent"],
                 reply_seconds=it["reply_seconds"],
+                kinds=tuple(sorted(map(str, sources[it["oin"]].kinds))),
             )
             for it in one["sources"]
         ),
@@ -213,6 +225,21 @@ def _check_confirmed(body: QuestionBody, purpose: Purpose) -> None:
         raise Problem(CONTENT, "Wat de medewerker bevestigt, past niet bij dit doel.", faults=wrong)
 
 
+def _check_persons(body: QuestionBody, purpose: Purpose) -> None:
+    """Everybody is named in the way that the kind asks, so that nobody is left out. Raises Problem."""
+    if body.kind in POSSIBLE_KINDS and body.kind not in combinations_of(purpose):
+        detail = "Met deze gegevens vraagt u onder dit doel niet. Kies een soort uit de lijst van het doel."
+        raise Problem(RULE, detail, rule="identificatie", faults=[Fault("/soort", "past niet bij dit doel")])
+    form = DescribedBody if body.kind in POSSIBLE_KINDS else NumberBody
+    wrong = [
+        Fault(f"/personen/{n}", "is leeg, of past niet bij de soort van de vraag")
+        for n, one in enumerate(body.persons)
+        if not isinstance(one, form) or not (one.number if isinstance(one, NumberBody) else one.surname).strip()
+    ]
+    if wrong:
+        raise Problem(CONTENT, "Noem elke persoon met wat de soort van de vraag vraagt.", faults=wrong)
+
+
 def _check_consents(body: QuestionBody, asker: Asker) -> None:
     """Each consent that the question names stands on record for its case and purpose. Raises Problem."""
     standing = {one.reference for one in asker.consents.standing(body.case.strip(), body.purpose).values()}
@@ -228,6 +255,7 @@ def _faults(draft: Draft) -> list[Fault]:
 
 
 def _place(field: str) -> str:
-    if field.startswith("persoon-"):
-        return f"/personen/{int(field.removeprefix('persoon-')) - 1}/nummer"
-    return _PLACES[field]
+    name, _, number = field.rpartition("-")
+    if number.isdecimal():
+        return f"/personen/{int(number) - 1}/{'nummer' if name == 'persoon' else name}"
+    return _PLACES.get(field, "/")

@@ -1,13 +1,25 @@
 """What case systems say and hear: one strict model per message, Dutch names on the wire, every length bounded."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from bekend_proto.identifiers import KINDS
+from bekend_proto.names import PersonData
 from bekend_proto.shape import MAX_SOURCES
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+)
 
 from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.described import LONGEST, from_fields
 from bekend_node.rest.problems import CONTENT, UNREADABLE, Fault, Problem
 from bekend_node.rest.questions import State
 
@@ -24,12 +36,48 @@ class _Said(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class PersonBody(_Said):
-    """Een persoon naar wie wordt gevraagd."""
+class NumberBody(_Said):
+    """Een persoon naar wie met een nummer wordt gevraagd."""
 
     number: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
         alias="nummer", repr=False, description="Het nummer, van de soort die de vraag noemt."
     )
+
+
+_Typed = Annotated[str, StringConstraints(max_length=LONGEST)]
+
+
+class DescribedBody(_Said):
+    """Een persoon zonder nummer, met de gegevens die de combinatie vraagt, zoals in de BRP.
+
+    Zo gaan ze naar de collega die vergelijkt.
+    """
+
+    surname: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)] = Field(
+        alias="geslachtsnaam", repr=False, description="De eigen achternaam, van de geboorte."
+    )
+    prefix: _Typed = Field("", alias="voorvoegsel", repr=False)
+    given_names: _Typed = Field("", alias="voornamen", repr=False)
+    birth_date: _Typed = Field("", alias="geboortedatum", repr=False, description="JJJJ-MM-DD of DD-MM-JJJJ.")
+    postcode: _Typed = Field("", repr=False)
+    house_number: _Typed = Field("", alias="huisnummer", repr=False)
+
+    @property
+    def data(self) -> PersonData:
+        """What was typed."""
+        return from_fields(self.model_dump(by_alias=True))
+
+
+def _form_of(value: object) -> str:
+    known = isinstance(value, NumberBody) or (isinstance(value, Mapping) and "nummer" in value)
+    return _NUMBER if known else _DESCRIBED
+
+
+_NUMBER, _DESCRIBED = "nummer-vorm", "gegevens-vorm"
+PersonBody = Annotated[
+    Annotated[NumberBody, Tag(_NUMBER)] | Annotated[DescribedBody, Tag(_DESCRIBED)], Discriminator(_form_of)
+]
+"""Een persoon: met een nummer, of met gegevens."""
 
 
 class JustificationBody(_Said):
@@ -89,7 +137,10 @@ class _Reply(BaseModel):
 
 
 class OutcomeReply(_Reply):
-    """De uitkomst over een persoon bij een partner. `geen_uitsluitsel` en `geen_antwoord` bewijzen niets."""
+    """De uitkomst over een persoon bij een partner. `geen_uitsluitsel` en `geen_antwoord` bewijzen niets.
+
+    `mogelijk_bekend` is geen `bekend`: een collega vergeleek gegevens, en het kan om iemand anders gaan.
+    """
 
     person: int = Field(serialization_alias="persoon", ge=1, description="Plaats van de persoon in de vraag, vanaf 1.")
     oin: Oin
@@ -111,6 +162,7 @@ class QuestionReply(_Reply):
     id: str
     purpose: PurposeId = Field(serialization_alias="doel")
     case: str = Field(serialization_alias="zaak")
+    kind: str = Field(serialization_alias="soort")
     state: State = Field(serialization_alias="status")
     remark: str | None = Field(None, serialization_alias="toelichting")
     asked: AwareDatetime = Field(serialization_alias="gesteld")
@@ -158,6 +210,10 @@ class PartnerReply(_Reply):
     consent: bool = Field(serialization_alias="toestemming", description="Of er een vastgelegde toestemming nodig is.")
     reply_seconds: int | None = Field(
         None, serialization_alias="reactietijd", description="Seconden die een collega daar heeft."
+    )
+    kinds: tuple[str, ...] = Field(
+        serialization_alias="soorten",
+        description="Waarmee deze partner kan worden gevraagd; bij een combinatie beslist altijd een collega.",
     )
 
 
@@ -254,7 +310,7 @@ def _faults(fault: ValidationError) -> list[Fault]:
 
 _FIELDS: Final = frozenset(
     str(field.alias or name)
-    for model in (QuestionBody, PersonBody, JustificationBody)
+    for model in (QuestionBody, NumberBody, DescribedBody, JustificationBody)
     for name, field in model.model_fields.items()
 )
 _REASONS: Final = {

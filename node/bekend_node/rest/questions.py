@@ -24,12 +24,12 @@ from bekend_proto.errors import RefusedError
 from bekend_proto.v1 import signed_pb2
 
 from bekend_node.ask.asker import Asker
-from bekend_node.ask.four_eyes import Prepared
+from bekend_node.ask.four_eyes import WAITS, Prepared
 from bekend_node.ask.four_eyes import State as Eyes
 from bekend_node.ask.late import LateAnswers, late_receipt
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.ask.pending import GRACE
-from bekend_node.ask.rules import Inquiry
+from bekend_node.ask.rules import Inquiry, lifetime_of
 from bekend_node.ask.stream import Outcomes
 from bekend_node.receipt import ReceiptFile
 from bekend_node.rest.problems import FULL, GONE, NOT_FOUND, NOT_YET, OTHER_BODY, Problem
@@ -74,9 +74,12 @@ class Asked:
     digest: bytes = field(repr=False)
     purpose: str
     case: str
+    kind: str
     persons: int
     sources: tuple[str, ...]
     at: datetime
+    lifetime: timedelta
+    """How long an outcome is kept, from when it came."""
     until: datetime
     """Nothing can come any more after this."""
     octets: int
@@ -96,12 +99,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a question stands now. `remark` is Dutch; `late` is what came, or is to come, after the lookup had ended."""
+    """How a question stands now, and until when its address says so. `remark` is Dutch."""
 
     state: State
+    ends: datetime
     outcomes: tuple[Outcome, ...] = ()
     remark: str = ""
-    late: tuple[LateAnswers, ...] = ()
 
 
 class Questions:
@@ -134,7 +137,8 @@ class Questions:
         found = self._asker.submit(inquiry, caller.viewer)
         # No await between the two: who sends the same twice at once gets the same.
         purpose, now = covenant.purposes[inquiry.purpose], self._clock.now()
-        terms = [one.reply_term for one in covenant.sources(purpose.id).values() if one.reply_term is not None]
+        lifetime = lifetime_of(purpose, inquiry.kind_class)
+        terms = [one.term_of(inquiry.kind_class) or timedelta() for one in covenant.sources(purpose.id).values()]
         asked = Asked(
             id=secrets.token_urlsafe(16),
             user=caller.person.user,
@@ -142,10 +146,12 @@ class Questions:
             digest=self._digest(body),
             purpose=purpose.id,
             case=inquiry.case_reference or "",
+            kind=inquiry.persons[0].kind,
             persons=len(inquiry.persons),
             sources=inquiry.sources,
             at=now,
-            until=now + purpose.result_lifetime + max(terms, default=timedelta()) + GRACE,
+            lifetime=lifetime,
+            until=now + WAITS + lifetime + max(terms) + GRACE,
             octets=octets,
         )
         if isinstance(found, Prepared):
@@ -181,7 +187,7 @@ class Questions:
         if running is None:
             return self._with_colleague(self._prepared(caller, asked))
         if running.failure:
-            return Standing(State.FAILED, remark=self._say(running.failure))
+            return Standing(State.FAILED, running.expires, remark=self._say(running.failure))
         late = await self._late(asked)
         now = self._clock.now()
         if now >= running.expires and not late:
@@ -190,10 +196,11 @@ class Questions:
         running.take_back(self._asker.corrections(asked.case, running.asked_at))
         came = {(it.oin, it.person): it for one in late for it in one.outcomes}
         outcomes = tuple(_now(running, came, over=now >= running.expires))
+        ends = asked.until if late else running.expires
         if not running.done:
-            return Standing(State.RUNNING, outcomes, late=late)
+            return Standing(State.RUNNING, ends, outcomes)
         to_come = any(one.outcome is OutcomeKind.PENDING for one in outcomes)
-        return Standing(State.LATER if to_come else State.DONE, outcomes, late=late)
+        return Standing(State.LATER if to_come else State.DONE, ends, outcomes)
 
     def receipt(self, asked: Asked) -> ReceiptFile:
         """The signed receipt of the lookup. Raises Problem while it is under way."""
@@ -231,8 +238,7 @@ class Questions:
 
     def _follow(self, asked: Asked, outcomes: Outcomes) -> None:
         now = self._clock.now()
-        lifetime = self._covenant().purposes[asked.purpose].result_lifetime
-        running = Running(asked.purpose, asked.case, asked.persons, asked.sources, now, now + lifetime)
+        running = Running(asked.purpose, asked.case, asked.persons, asked.sources, now, now + asked.lifetime)
         running.follow(outcomes)
         asked.running = running
 
@@ -249,7 +255,7 @@ class Questions:
 
     def _with_colleague(self, prepared: Prepared) -> Standing:
         states = {Eyes.WAITING: State.WAITS, Eyes.AGREED: State.AGREED, Eyes.REFUSED: State.REFUSED}
-        return Standing(states[prepared.state], remark=prepared.reason)
+        return Standing(states[prepared.state], prepared.until, remark=prepared.reason)
 
     async def _late(self, asked: Asked) -> tuple[LateAnswers, ...]:
         running = asked.running
