@@ -6,6 +6,7 @@ the other side (SO_PEERCRED); node.yaml says which officer and role that user is
     {"op": "purposes"}                                          what this officer's role may ask, and what is left
     {"op": "open", "purpose": ..., "sources": [...]}            fetch the filters, before a person is named
     {"op": "ask", "purpose": ..., "sources": [...], "kind": "bsn", "identifiers": [...], "case": ..., ...}
+        by a combination of a name and other data, "described": [{"geslachtsnaam": ..., ...}] in place of "identifiers"
     {"op": "raise", "officer": ..., "purpose": ..., "extra": 20, "reason": ...}     another's limit, for 24 hours
     {"op": "canary", "purpose": ...}                            ask oneself about the own canary
     {"op": "desk", "act": "list"}, {"op": "desk", "act": "release", "item": ..., "ground": ...}, ...   the release desk
@@ -53,6 +54,7 @@ from bekend_policy.suspension import Suspension
 from bekend_proto import logs
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError, code_name
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from bekend_proto.names import PersonData, combine
 
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
@@ -72,6 +74,7 @@ from bekend_node.control_messages import (
     ClearAlarmRequest,
     ConsequenceRequest,
     CorrectRequest,
+    DescribedPerson,
     DeskRequest,
     EyesRequest,
     HaltRequest,
@@ -89,6 +92,7 @@ from bekend_node.control_messages import (
 )
 from bekend_node.control_purposes import purposes_for
 from bekend_node.control_socket import bind
+from bekend_node.described import from_fields
 from bekend_node.desk.decisions import Desk
 from bekend_node.halting import Halting
 from bekend_node.log_reading import LogReading
@@ -427,13 +431,14 @@ class ControlServer:
         found = self._asker.submit(
             Inquiry(
                 purpose=request.purpose,
-                persons=_identifiers(request),
+                persons=_persons(request),
                 sources=tuple(request.sources),
                 officer=officer,
                 case_reference=request.case,
                 attested=frozenset(request.attested),
                 justification=request.justification,
                 on_behalf_of=request.on_behalf_of,
+                described=tuple(map(_described, request.described)),
             ),
             viewer,
         )
@@ -518,16 +523,24 @@ def _days(first: str, last: str) -> Days:
         raise RefusedError("periode", "Een dag is jjjj-mm-dd, bijvoorbeeld 2026-12-31.") from None
 
 
-def _identifiers(request: AskRequest) -> tuple[Identifier, ...]:
+def _persons(request: AskRequest) -> tuple[Identifier, ...]:
     """The persons, canonical. Raises RefusedError that says which one is wrong, without its value."""
+    named: list[str | DescribedPerson] = [*request.described, *request.identifiers]
     found = []
-    for index, text in enumerate(request.identifiers):
+    for index, one in enumerate(named):
         try:
-            found.append(parse_identifier(request.kind, text))
+            if isinstance(one, str):
+                found.append(parse_identifier(request.kind, one))
+            else:
+                found.append(combine(request.kind, _described(one)))
         except InvalidIdentifier as error:
-            which = f"Persoon {index + 1}: " if len(request.identifiers) > 1 else ""
+            which = f"Persoon {index + 1}: " if len(named) > 1 else ""
             raise RefusedError("nummer", f"{which}{error}") from None
     return tuple(found)
+
+
+def _described(one: DescribedPerson) -> PersonData:
+    return from_fields(one.model_dump())
 
 
 def _viewer(roles: Sequence[OfficerRef]) -> AtScreen:

@@ -7,10 +7,13 @@ from bekend_proto.errors import MalformedError
 from bekend_proto.shape import MAX_PERSONS, MAX_SOURCES
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from bekend_node.described import LONGEST
+
 Oin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}[0-9A-Z]{12}$")]
 Case = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Purpose = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+PersonText = Annotated[str, StringConstraints(max_length=LONGEST), Field(repr=False)]
 LONGEST_USER = 100
 
 
@@ -34,16 +37,28 @@ class OpenRequest(_Request):
     on_behalf_of: Oin | None = None
 
 
+class DescribedPerson(_Request):
+    """A person as typed, where is asked by a combination."""
+
+    geslachtsnaam: PersonText = ""
+    voorvoegsel: PersonText = ""
+    voornamen: PersonText = ""
+    geboortedatum: PersonText = ""
+    postcode: PersonText = ""
+    huisnummer: PersonText = ""
+
+
 class AskRequest(_Request):
-    """One lookup."""
+    """One lookup: by numbers, or by combinations of what is said of each person."""
 
     op: Literal["ask"]
     purpose: Purpose
     sources: Annotated[list[Oin], Field(max_length=MAX_SOURCES)]
-    kind: Annotated[str, StringConstraints(max_length=20)] = "bsn"
+    kind: Annotated[str, StringConstraints(max_length=40)] = "bsn"
     identifiers: Annotated[
-        list[Annotated[str, StringConstraints(max_length=40)]], Field(min_length=1, max_length=MAX_PERSONS, repr=False)
-    ]
+        list[Annotated[str, StringConstraints(max_length=40)]], Field(max_length=MAX_PERSONS, repr=False)
+    ] = []
+    described: Annotated[list[DescribedPerson], Field(max_length=MAX_PERSONS, repr=False)] = []
     case: Annotated[str, StringConstraints(max_length=200)] | None = None
     attested: Annotated[list[Annotated[str, StringConstraints(max_length=100)]], Field(max_length=64)] = []
     justification: Annotated[str, StringConstraints(max_length=4000)] | None = None

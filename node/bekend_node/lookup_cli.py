@@ -17,10 +17,10 @@ from bekend_policy.justification import warnings
 from bekend_policy.strict_yaml import YamlFaults
 from bekend_proto.clock import AMSTERDAM
 from bekend_proto.errors import BekendError, UnreachableError
-from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
+from bekend_node.lookup_persons import UnfitError, read_persons
 from bekend_node.lookup_view import PROVES_NOTHING, left_line, print_hints, print_standing, show, when_lines
 
 ANSWERED: Final = 0
@@ -44,20 +44,25 @@ def lookup(
     namens: Annotated[str | None, typer.Option(help="OIN van de organisatie namens wie u vraagt.")] = None,
     bevestig: Annotated[list[str] | None, typer.Option(help="Voorwaarde die u bevestigt. Mag vaker.")] = None,
     motivering: Annotated[str | None, typer.Option(help="Waarom u vraagt. Zonder namen en nummers.")] = None,
-    soort: Annotated[str, typer.Option(help="Soort nummer: bsn, of test in een demo.")] = "bsn",
+    soort: Annotated[
+        str, typer.Option(help="Waarmee u vraagt: bsn, skn, of een combinatie zoals naam-geboortedatum.")
+    ] = "bsn",
     as_json: Annotated[bool, typer.Option("--json", help="Schrijf een JSON-object.")] = False,
     bon: Annotated[Path | None, typer.Option(help="Schrijf het ontvangstbewijs naar dit nieuwe bestand.")] = None,
 ) -> None:
     """Vraag welke partners een persoon kennen.
 
     Typ het nummer als erom gevraagd wordt, of geef een nummer per regel op stdin. Zet het nooit achter het commando.
+    Zonder nummer (`--soort naam-geboortedatum`) vraagt het commando naam en geboortedatum; op stdin een regel per
+    persoon: geslachtsnaam;voorvoegsel;voornamen;geboortedatum;postcode;huisnummer.
 
     **Voorbeeld**
 
         bekend lookup --doel zsm/zsm-context --zaak 01/234567-26 --partner 00000099000000001000
 
-    **Uitkomsten**: bekend; geen uitsluitsel (bewijst niets); geen antwoord (vraag het later opnieuw); niet bevraagd;
-    in behandeling (een collega bij de partner beslist: kijk later met bekend antwoorden).
+    **Uitkomsten**: bekend; mogelijk bekend (zonder nummer gevraagd: het kan een ander zijn); geen uitsluitsel (bewijst
+    niets); geen antwoord (vraag het later opnieuw); niet bevraagd; in behandeling (een collega bij de partner beslist:
+    kijk later met bekend antwoorden).
 
     **Exitcodes**: 0 alle gevraagde partners antwoordden, of beslissen nog; 2 verkeerd gebruik; 3 van minstens een
     partner kwam geen antwoord; 4 geweigerd volgens een regel; 5 de node is niet bereikbaar of kan nu niet vragen; 7 de
@@ -85,12 +90,14 @@ def lookup(
             # Before a person is named: the timing of the filters tells nothing about one.
             opened = client.call({"op": "open", "purpose": doel, "sources": partner or [], "on_behalf_of": namens})
             if not as_json and opened["type"] == "result":
-                sys.stderr.write("".join(f"{line}\n" for line in when_lines(purpose, opened["answers"])))
+                sys.stderr.write("".join(f"{line}\n" for line in when_lines(purpose, opened["answers"], soort)))
                 sys.stderr.write(left_line(opened["budget"]) + "\n")
-            persons = _persons(soort, int(purpose["max_persons"]))
-            request["identifiers"] = persons
-            code = ask(client, request, purpose, persons=len(persons), receipt=bon, as_json=as_json)
+            persons = read_persons(soort, int(purpose["max_persons"]))
+            count = sum(map(len, persons.values()))
+            code = ask(client, request | persons, purpose, persons=count, receipt=bon, as_json=as_json)
             raise typer.Exit(code)
+    except UnfitError as error:
+        stop(USAGE, str(error))
     except UnreachableError as error:
         stop(UNREACHABLE, f"De node is niet bereikbaar. {error.detail}")
 
@@ -135,41 +142,6 @@ def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
 def _mode(source: dict[str, Any]) -> str:
     """How a source answers, and what it takes to ask it."""
     return f"{source['mode']}, alleen met toestemming" if source["consent"] else str(source["mode"])
-
-
-def _persons(kind: str, most: int) -> list[str]:
-    """The numbers, from a prompt or stdin. Ends the command for a number that is none, without repeating it."""
-    numbers = list(_prompted(most) if sys.stdin.isatty() else _lines(most))
-    if not numbers:
-        stop(USAGE, "Er is geen nummer ingevuld.")
-    if len(numbers) > most:
-        stop(USAGE, f"Voor dit doel vraagt u naar hoogstens {most} personen tegelijk.")
-    for index, number in enumerate(numbers, 1):
-        try:
-            parse_identifier(kind, number)
-        except InvalidIdentifier as error:
-            stop(USAGE, f"Persoon {index}: {error}")
-    return numbers
-
-
-def _prompted(most: int) -> Iterator[str]:
-    for index in range(1, most + 1):
-        again = ", of Enter als u klaar bent" if index > 1 else ""
-        sys.stderr.write(f"Nummer van persoon {index}{again}: ")
-        sys.stderr.flush()
-        number = sys.stdin.readline(100).strip()
-        if not number:
-            return
-        yield number
-
-
-def _lines(most: int) -> Iterator[str]:
-    """One more than allowed is read, so that too many are noticed; a list of any length is not."""
-    found = 0
-    while found <= most and (line := sys.stdin.readline(100)):
-        if line.strip():
-            found += 1
-            yield line.strip()
 
 
 def ask(

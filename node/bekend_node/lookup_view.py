@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bekend_proto.clock import AMSTERDAM
+from bekend_proto.identifiers import POSSIBLE_KINDS
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -80,14 +81,21 @@ def left_line(budget: dict[str, Any]) -> str:
     return text
 
 
-def when_lines(purpose: dict[str, Any], answers: dict[str, dict[str, str | None]]) -> Iterator[str]:
-    """Before a person is named: which partner answers at once, and until when a colleague elsewhere may take."""
+def when_lines(purpose: dict[str, Any], answers: dict[str, dict[str, str | None]], kind: str = "") -> Iterator[str]:
+    """Before a person is named: which partner answers at once, and until when a colleague elsewhere may take.
+
+    `kind`: by which is asked; a combination always goes to a colleague.
+    """
     names = {one["oin"]: one["name"] for one in purpose["sources"]}
+    if kind in POSSIBLE_KINDS:
+        yield "Zonder nummer hoort u hoogstens 'mogelijk bekend': bij elke partner vergelijkt eerst een collega."
     for oin, one in answers.items():
-        if one["until"] is None:
-            yield f"{names[oin]}: antwoordt direct."
+        ends = one["possible_until"] if kind in POSSIBLE_KINDS else one["until"]
+        if ends is None:
+            at_once = "ander nummer nodig" if kind in POSSIBLE_KINDS else "antwoordt direct"
+            yield f"{names[oin]}: {at_once}."
             continue
-        until = datetime.fromisoformat(one["until"]).astimezone(AMSTERDAM)
+        until = datetime.fromisoformat(ends).astimezone(AMSTERDAM)
         hours = f" Bereikbaar: {one['opening_hours']}." if one["opening_hours"] else ""
         yield f"{names[oin]}: een collega beslist, uiterlijk {until:%d-%m-%Y %H:%M}.{hours}"
 

@@ -3,8 +3,10 @@
 The police answer the OM by machine, and hold their clients by number and by name; the reclassering holds numbers alone.
 """
 
+import asyncio
 import getpass
 import json
+import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ import pytest_asyncio
 from bekend_deploy.covenant import Settings
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT
 from bekend_deploy.questions import CASES, CONDITIONS, ROLES
-from bekend_node import client_file, described
+from bekend_node import client_file, described, lookup_cli, lookup_persons
 from bekend_node.app import Node
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
@@ -35,6 +37,7 @@ from bekend_proto.names import PersonData, combine
 from bekend_proto.v1 import signed_pb2
 from joserfc.jwk import RSAKey
 from nacl.public import SealedBox
+from typer.testing import CliRunner
 
 from tests.evil.hostile_requester import HostileRequester, hostile_requester, put
 from tests.evil.world import World, broker_of, enrol, real_node, told
@@ -374,3 +377,46 @@ async def test_fg_24_a_case_system_asks_by_a_name_and_hears_mogelijk_bekend_at_m
         assert "zeker is het niet" in outcome["toelichting"].lower()
         assert found["vervolg"] == []
         assert "JANSEN" not in json.dumps(found)
+
+
+async def test_on_the_command_line_a_name_is_typed_on_stdin_and_comes_to_the_desk(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(setting.police.desk.waiting(USER)["items"])
+    monkeypatch.setattr(lookup_cli, "socket_of", lambda _: setting.om.config.socket)
+    words = ["--doel", ZSM_CONTEXT, "--zaak", CASES[ZSM_CONTEXT], "--partner", POLITIE.oin, "--soort", NAME_BIRTH]
+    words += [
+        "--motivering",
+        "Een nummer is er niet.",
+        *(word for id_ in CONDITIONS[ZSM_CONTEXT] for word in ("--bevestig", id_)),
+    ]
+    typed = "van den Jansen;;Fatima;29-02-1980\n"
+    done = await asyncio.to_thread(CliRunner().invoke, lookup_cli.app, words, input=typed)
+    assert done.exit_code == 0, done.output
+    assert "hoogstens 'mogelijk bekend'" in done.stderr
+    assert "in behandeling" in done.stdout
+    assert "Jansen" not in done.output
+    await setting.police.comparing.compare_all()
+    assert len(setting.police.desk.waiting(USER)["items"]) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Jansen;;Fatima;00-02-1980", "geboortedatum"),
+        ("Jansen;;;29-02-1980", "voornaam"),
+        (";;Fatima;29-02-1980", "achternaam"),
+        ("Jans\u200ben;;Fatima;29-02-1980", "onzichtbaar"),
+        ("J\u0430nsen;;Fatima;29-02-1980", "Latijnse"),
+        (f"{'a' * 201};;Fatima;29-02-1980", "hoogstens"),
+        (f"{'a' * 10_000};;Fatima;29-02-1980", "hoogstens"),
+    ],
+)
+async def test_what_is_no_name_or_date_is_refused_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{line}\n"))
+    with pytest.raises(lookup_persons.UnfitError) as refused:
+        lookup_persons.read_persons(NAME_BIRTH, 4)
+    assert said in str(refused.value)
+    assert "Fatima" not in str(refused.value)
