@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from bekend_policy.bulletin import Bulletin, Quarter, Topic, protect
+from bekend_policy.bulletin import WITHOUT_NUMBER, Bulletin, Quarter, Topic, protect
 from bekend_policy.decided import Decided
 from bekend_policy.model import Covenant, Mode
 
+from bekend_node.classes import CERTAIN
 from bekend_node.store_decisions import Decisions
 
 Counts = dict[Topic, Mapping[str, int]]
@@ -25,7 +26,10 @@ def make_bulletin(decisions: Decisions, covenant: Covenant, own: str, quarter: Q
     lookups = [one for one, _ in decisions.own(first, until) if not _of_canary(one, own)]
     changed = decisions.consequences(first, until)
     counts: Counts = {
-        Topic.ASKED: _of(asking, Counter(one.purpose for one in lookups if any(it.allowed for it in one.judged))),
+        Topic.ASKED: _of(
+            _asked_labels(covenant, asking),
+            Counter(_asked_as(one) for one in lookups if any(it.allowed for it in one.judged)),
+        ),
         Topic.REFUSED: Counter(
             rule for one in (*lookups, *decisions.of_others(first, until)) for rule in _refusals(one)
         ),
@@ -35,6 +39,17 @@ def make_bulletin(decisions: Decisions, covenant: Covenant, own: str, quarter: Q
         Topic.UNCHANGED: _of(asking, Counter(purpose for purpose, yes in changed if not yes)),
     }
     return protect(own, covenant.id, quarter, counts)
+
+
+def _asked_labels(covenant: Covenant, purposes: list[str]) -> list[str]:
+    """Each purpose, and beside it, where it may be asked by a combination, how often it was."""
+    combined = [id_ for id_ in purposes if covenant.purposes[id_].possible is not None]
+    return [*purposes, *(f"{id_}{WITHOUT_NUMBER}" for id_ in combined)]
+
+
+def _asked_as(one: Decided) -> str:
+    """Questions by a number and by a combination are never counted together."""
+    return one.purpose if one.kind_class == CERTAIN else f"{one.purpose}{WITHOUT_NUMBER}"
 
 
 def _of(labels: "list[str] | set[str]", counted: Mapping[str, int]) -> dict[str, int]:

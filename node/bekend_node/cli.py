@@ -408,6 +408,7 @@ def _purpose_lines(purpose: str, facts: dict[str, Any]) -> Iterator[str]:
         yield f"  standing decision until {facts['standing_decision_until']}"
     if facts["filter_version"]:
         yield f"  filter {facts['filter_version']} ({facts['epoch']}), lists as of {facts['as_of']}"
+        yield f"  asked by {', '.join(facts['kinds']) or 'no combination: no register holds one'}"
     if facts["next_switch"]:
         yield f"  next switch {facts['next_switch']}"
 

@@ -11,10 +11,12 @@ from bekend_proto.clock import day_of, epoch_start, from_milliseconds
 from bekend_proto.errors import NotReadyError
 
 from bekend_node.attach import Attachment
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.filters import Filters
 from bekend_node.metrics import ALL, NodeMetrics
 from bekend_node.records.desk import tally
 from bekend_node.rules import Rules
+from bekend_node.serving import Serving
 from bekend_node.store import Store
 from bekend_node.store_registers import Generation, Registers
 from bekend_node.witness import Witness
@@ -82,7 +84,8 @@ def status_of(
         "manifest": {"number": rules.manifest.number, "until": _moment(rules.manifest.valid_until)},
         "brokers": {attachment.link.address: attachment.attached.is_set() for attachment in attachments},
         "purposes": {
-            purpose: _purpose(rules, filters, purpose, str(source.mode)) for purpose, source in rules.answered().items()
+            str(id_): _purpose(rules, filters, id_, str(source.mode_of(id_.kind_class)))
+            for id_, source in rules.filters().items()
         },
         "registers": [
             {
@@ -122,10 +125,10 @@ def status_of(
 def standing_of(rules: Rules, filters: Filters, attachments: tuple[Attachment, ...]) -> str:
     """How the node stands, in a line for systemd."""
     attached = sum(one.attached.is_set() for one in attachments)
-    purposes = [purpose for purpose in rules.answered() if _reason(filters, purpose) is None]
+    answered = [id_ for id_ in rules.filters() if _reason(filters, id_) is None]
     return (
         f"attached to {attached} of {len(attachments)} brokers, "
-        f"{len(purposes)} of {len(rules.answered())} purposes answered"
+        f"{len(answered)} of {len(rules.filters())} purposes answered"
     )
 
 
@@ -133,11 +136,11 @@ def measure(
     rules: Rules, filters: Filters, registers: Registers, *, store: Store, metrics: NodeMetrics, now: datetime
 ) -> None:
     """Bring the gauges up to date."""
-    for purpose in rules.answered():
-        ready = _reason(filters, purpose) is None
-        metrics.purpose(purpose, ready=ready, switch=filters.next_switch(purpose))
+    for id_ in rules.filters():
+        ready = _reason(filters, id_) is None
+        metrics.purpose(str(id_), ready=ready, switch=filters.next_switch(id_.purpose, kind_class=id_.kind_class))
         if ready:
-            metrics.epoch(purpose, epoch_start(filters.serving(purpose).header.epoch).timestamp())
+            metrics.epoch(str(id_), epoch_start(_serving(filters, id_).header.epoch).timestamp())
     for (register, purpose), kinds in _by_register(registers.generations()).items():
         oldest = min(g.as_of for g in kinds)
         metrics.list_of(register, purpose, datetime.combine(oldest, time(0), UTC).timestamp())
@@ -172,16 +175,18 @@ def _shares(used: Mapping[tuple[str, str], int], covenant: Covenant) -> dict[str
     return found
 
 
-def _purpose(rules: Rules, filters: Filters, purpose: str, mode: str) -> dict[str, Any]:
-    decision = rules.standing.get(purpose)
-    reason = _reason(filters, purpose)
-    serving = None if reason else filters.serving(purpose)
-    switch = filters.next_switch(purpose)
+def _purpose(rules: Rules, filters: Filters, id_: FilterId, mode: str) -> dict[str, Any]:
+    """One filter of a purpose: that of the numbers under the purpose's own name, that of combinations beside it."""
+    decision = rules.standing.get(id_.purpose) if id_.kind_class == CERTAIN else None
+    reason = _reason(filters, id_)
+    serving = None if reason else _serving(filters, id_)
+    switch = filters.next_switch(id_.purpose, kind_class=id_.kind_class)
     return {
         "mode": mode,
         "standing_decision_until": _moment(decision.valid_until) if decision else None,
-        "halted": filters.is_halted(purpose),
+        "halted": filters.is_halted(id_.purpose),
         "by_hand": serving.by_hand if serving else None,
+        "kinds": list(serving.header.kinds) if serving else None,
         "ready": reason is None,
         "reason": reason,
         "filter_version": serving.version if serving else None,
@@ -191,9 +196,13 @@ def _purpose(rules: Rules, filters: Filters, purpose: str, mode: str) -> dict[st
     }
 
 
-def _reason(filters: Filters, purpose: str) -> str | None:
+def _serving(filters: Filters, id_: FilterId) -> Serving:
+    return filters.serving(id_.purpose, kind_class=id_.kind_class)
+
+
+def _reason(filters: Filters, id_: FilterId) -> str | None:
     try:
-        filters.serving(purpose)
+        _serving(filters, id_)
     except NotReadyError as fault:
         return fault.detail
     return None

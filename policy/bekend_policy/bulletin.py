@@ -36,6 +36,10 @@ LARGEST: Final = 10_000_000
 """More than this is no count of a quarter."""
 
 
+WITHOUT_NUMBER: Final = " (zonder nummer)"
+"""Behind a purpose in ASKED: how often was asked by a combination. The two are never counted together."""
+
+
 class Topic(StrEnum):
     """The tables, as files spell them."""
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bekend_policy.bulletin import STEP, THRESHOLD, Cell, Joint, Quarter, Topic
+from bekend_policy.bulletin import STEP, THRESHOLD, WITHOUT_NUMBER, Cell, Joint, Quarter, Topic
 from bekend_policy.model import Covenant
 from bekend_policy.pages import environment
 from bekend_policy.wording import WIDTH, count, listed
@@ -74,7 +74,8 @@ def name_of(covenant: Covenant, topic: Topic, label: str) -> str:
         return label
     if topic in {Topic.LATE, Topic.STALE}:
         return covenant.participants[label].name if label in covenant.participants else label
-    return covenant.purposes[label].title if label in covenant.purposes else label
+    purpose = label.removesuffix(WITHOUT_NUMBER)
+    return covenant.purposes[purpose].title + label[len(purpose) :] if purpose in covenant.purposes else label
 
 
 def said(cell: Cell) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.classes import POSSIBLE
 from bekend_node.records.periods import KIND, Learned, Registration, learned, load_registration
 from bekend_node.store_deferrals import Deferrals
 from bekend_policy.deferring import About, Deferral
@@ -251,6 +252,15 @@ def test_where_a_person_decided_the_periods_do_not_tell(archive: Archive) -> Non
     assert learned(registration(), manual, date(2026, 6, 15)) is Learned.NOTHING
     assert learned(None, SOURCE, date(2026, 6, 15)) is Learned.UNKNOWN
     assert learned(registration(one), None, date(2026, 6, 15)) is Learned.UNKNOWN
+
+
+def test_fg_24_whoever_asked_by_name_heard_at_most_that_it_may_be_so(archive: Archive) -> None:
+    one = {"register": "veiligheid", "van": "2026-01-01"}
+    day = date(2026, 6, 15)
+    assert SOURCE.mode.by_machine
+    assert learned(registration(one), SOURCE, day, POSSIBLE) is Learned.PERHAPS
+    assert learned(None, SOURCE, day, POSSIBLE) is Learned.PERHAPS
+    assert learned(registration(), SOURCE, day, POSSIBLE) is Learned.NOTHING
 
 
 @given(

@@ -82,7 +82,7 @@ def value(metrics: NodeMetrics, name: str, **labels: str) -> float | None:
 def test_known_and_no_certainty_are_counted_as_one(metrics: NodeMetrics) -> None:
     for kind in OutcomeKind:
         metrics.asked(ZSM_CONTEXT, Outcome(0, POLITIE.oin, "Politie", kind, None, ""))
-    assert value(metrics, "bekend_node_asked_total", purpose=ZSM_CONTEXT, end="answered") == 2
+    assert value(metrics, "bekend_node_asked_total", purpose=ZSM_CONTEXT, end="answered") == 3
     assert ENDS.keys() == set(OutcomeKind)
     assert ENDS[OutcomeKind.KNOWN] == ENDS[OutcomeKind.INCONCLUSIVE]
 

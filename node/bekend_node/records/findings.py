@@ -18,6 +18,7 @@ from bekend_proto.errors import RefusedError
 
 from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.pending import Told
+from bekend_node.classes import CERTAIN, KindClass
 from bekend_node.records.opening import Asked, Fault
 from bekend_node.records.own import OwnAnswers
 from bekend_node.records.periods import Learned, Registration, learned
@@ -168,7 +169,7 @@ def _asked_of_us(one: Asked, covenants: Covenants, own: str, registration: Regis
         purpose=purpose.title if purpose else _UNKNOWN_PURPOSE,
         grounds=in_full(grounds),
         informing=purpose.informing if purpose else None,
-        learned=learned(registration, source, day_of(moment)),
+        learned=learned(registration, source, day_of(moment), one.kind_class),
     )
 
 
@@ -187,7 +188,9 @@ def _asked_by_us(one: OwnAnswers, covenants: Covenants) -> AskedByUs:
         purpose=purpose.title if purpose else _UNKNOWN_PURPOSE,
         grounds=in_full(grounds),
         informing=purpose.informing if purpose else None,
-        answers=tuple(sorted((covenants.name(oin), _kind(outcome)) for oin, outcome in answers.items())),
+        answers=tuple(
+            sorted((covenants.name(oin), _kind(outcome, one.kind_class)) for oin, outcome in answers.items())
+        ),
     )
 
 
@@ -202,12 +205,12 @@ def in_full(grounds: Iterable[Ground]) -> tuple[str, ...]:
     )
 
 
-def _kind(outcome: str | None) -> OutcomeKind | None:
+def _kind(outcome: str | None, kind_class: KindClass) -> OutcomeKind | None:
     if outcome == Told.WITHDRAWN:
         return OutcomeKind.NO_ANSWER
     if outcome == Told.CORRECTED:
-        # What came was `bekend`, whatever was found out afterwards.
-        return OutcomeKind.KNOWN
+        # What came was a release, whatever was found out afterwards.
+        return OutcomeKind.KNOWN if kind_class == CERTAIN else OutcomeKind.POSSIBLE
     try:
         return OutcomeKind(outcome) if outcome else None
     except ValueError:

@@ -22,6 +22,7 @@ from bekend_node.records.periods import Learned
 LEARNED: Final = {
     Learned.KNOWN: "Bekend. De organisatie hoorde dat u bij ons bekend was. Meer hoorde zij niet.",
     Learned.NOTHING: "Niets. De organisatie hoorde niet dat u bij ons bekend was.",
+    Learned.PERHAPS: "Dat kunnen wij niet met zekerheid zeggen. Het was 'mogelijk bekend', of niets.",
     Learned.UNKNOWN: "Dat kunnen wij niet met zekerheid zeggen. Het was 'bekend', of niets.",
 }
 OUTCOMES: Final = {

@@ -27,6 +27,7 @@ from bekend_proto.v1 import signed_pb2
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
+from bekend_node.classes import CERTAIN, KindClass
 from bekend_node.store_export import Export, ExportedQuestion, Progress
 
 PART: Final = 2_048
@@ -61,6 +62,7 @@ class Asked:
     purpose: str
     covenant_hash: bytes
     time: int
+    kind_class: KindClass = CERTAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def _open_question(
         question.purpose,
         question.covenant_hash,
         question.time,
+        question.kind_class,
     )
     if question.source != oin:
         found.faults.append(_fault(Breach.NOT_LOGGED, asked))

@@ -23,6 +23,7 @@ from nacl.public import PrivateKey, SealedBox
 
 from bekend_node.ask import blinds
 from bekend_node.ask.own_record import KIND_LAPSED, KIND_LATE, KIND_LOOKUP, KIND_OUTCOMES, committed_officers
+from bekend_node.classes import CERTAIN, KindClass, wire_class
 from bekend_node.records.opening import Breach, Fault, spread
 from bekend_node.store_export import Export, ExportedRecord, Progress
 
@@ -73,6 +74,7 @@ class OwnAnswers:
     covenant_hash: bytes
     hashes: tuple[str, ...]
     outcomes: Mapping[str, str | None]
+    kind_class: KindClass = CERTAIN
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def _answers(lookup: OwnLookup, person: int, export: Export, boxes: Sequence["Se
         covenant_hash=lookup.covenant_hash,
         hashes=tuple(hash_ for _, hash_ in lookup.questions.values()),
         outcomes=told,
+        kind_class=wire_class(lookup.identifiers[person].kind),
     )
 
 

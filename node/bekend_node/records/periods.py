@@ -28,6 +28,8 @@ from bekend_proto.clock import add_months, month_start
 from bekend_proto.errors import MalformedError
 from pydantic import Field, model_validator
 
+from bekend_node.classes import CERTAIN, KindClass
+
 KIND: Final = "bekend/1 registratie"
 
 
@@ -37,6 +39,8 @@ class Learned(Enum):
     KNOWN = "bekend"
     NOTHING = "niets"
     UNKNOWN = "onbekend"
+    PERHAPS = "mogelijk"
+    """Asked by a combination: `mogelijk bekend`, or nothing."""
 
 
 class Period(StrictModel):
@@ -93,14 +97,17 @@ def load_registration(path: Path) -> Registration:
     return found
 
 
-def learned(registration: Registration | None, source: Source | None, day: date) -> Learned:
+def learned(
+    registration: Registration | None, source: Source | None, day: date, kind_class: KindClass = CERTAIN
+) -> Learned:
     """What a question on this day was answered, by these registrations and the covenant's terms for this source.
 
     Not certain: within the age that a list may have, to the end of the month in which a registration ended, and
     wherever a person at the source decided.
     """
+    unsure = Learned.UNKNOWN if kind_class == CERTAIN else Learned.PERHAPS
     if registration is None or source is None:
-        return Learned.UNKNOWN
+        return unsure
     earliest, until = day - source.max_list_age - timedelta(days=1), day
     periods = [one for one in registration.registers if one.register_name in source.registers]
     if not any(_may_be_in_a_list(one, earliest, until) for one in periods):
@@ -108,8 +115,9 @@ def learned(registration: Registration | None, source: Source | None, day: date)
     if any(one.holds(earliest, until) for one in registration.shielded):
         return Learned.NOTHING
     certain = any(one.holds(earliest, until) for one in periods)
-    if not certain or not source.mode.by_machine or _touched(registration.shielded, earliest, until):
-        return Learned.UNKNOWN
+    by_machine = source.mode_of(kind_class).by_machine
+    if not certain or not by_machine or _touched(registration.shielded, earliest, until):
+        return unsure
     return Learned.KNOWN
 
 
