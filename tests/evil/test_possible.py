@@ -5,8 +5,8 @@ The police answer the OM by machine, and hold their clients by number and by nam
 
 import asyncio
 import getpass
-import json
 import io
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
