@@ -17,7 +17,7 @@ FIELDS: Final = ("geslachtsnaam", "voorvoegsel", "voornamen", "geboortedatum", "
 LONGEST: Final = 200
 """Characters of a field."""
 
-_FITTING: Final = PersonData("Aa", "", "Aa", "01-01-1980", "1000AA", "1")
+_FITTING: Final = PersonData("Aa", "", "Aa", "31-12-1980", "1000AA", "1")
 
 
 def from_fields(fields: Mapping[str, str]) -> PersonData:

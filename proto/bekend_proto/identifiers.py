@@ -57,6 +57,9 @@ POSSIBLE_KINDS: Final = frozenset({NAME_BIRTH, NAME_DAY_MONTH, NAME_POSTCODE, NA
 KINDS: Final = CERTAIN_KINDS | POSSIBLE_KINDS
 """All kinds that this version knows."""
 
+NEW_YEAR: Final = (1, 1)
+"""Month and day that registers give whose birthday is unknown: no key without an address has it."""
+
 MOST_LETTERS: Final = 200
 """Of a name, as written and in its canonical form; the BRP holds no longer one (LO BRP, 02.10 and 02.40)."""
 
@@ -173,6 +176,8 @@ def _is_a_day(kind: str, year: int, month: int, day: int) -> bool:
     try:
         date(year, month, day)
     except ValueError:
+        return False
+    if kind in (NAME_BIRTH, NAME_DAY_MONTH) and (month, day) == NEW_YEAR:
         return False
     # The lower of the two comes first, and a day that comes first is a month too.
     return kind != NAME_DAY_MONTH or month <= day

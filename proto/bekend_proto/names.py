@@ -17,6 +17,7 @@ from bekend_proto.identifiers import (
     NAME_BIRTH_POSTCODE,
     NAME_DAY_MONTH,
     NAME_POSTCODE,
+    NEW_YEAR,
     Identifier,
     InvalidIdentifier,
 )
@@ -244,13 +245,24 @@ def _given(name: CanonicalName) -> str:
     return name.given
 
 
+def _known_day(text: str) -> date:
+    """A date of birth that is not the day that registers give to whoever does not know it."""
+    born = birth_date(text)
+    if (born.month, born.day) == NEW_YEAR:
+        raise InvalidIdentifier(
+            "Wie op 1 januari staat ingeschreven, is vaak op een andere dag geboren. Te veel mensen delen die dag. "
+            "Vraag met een nummer, of met naam, geboortedatum en adres."
+        )
+    return born
+
+
 def _name_birth(data: PersonData) -> str:
     name = canonical_name(data)
-    return f"{name.surname}/{_given(name)}/{birth_date(data.geboortedatum):%Y%m%d}"
+    return f"{name.surname}/{_given(name)}/{_known_day(data.geboortedatum):%Y%m%d}"
 
 
 def _name_day_month(data: PersonData) -> str:
-    name, born = canonical_name(data), birth_date(data.geboortedatum)
+    name, born = canonical_name(data), _known_day(data.geboortedatum)
     low, high = sorted((born.month, born.day))
     return f"{name.surname}/{_given(name)}/{born.year}/{low:02d}{high:02d}"
 
@@ -261,7 +273,8 @@ def _name_postcode(data: PersonData) -> str:
 
 
 def _name_birth_postcode(data: PersonData) -> str:
-    return f"{_name_birth(data)}/{address(data.postcode, data.huisnummer)}"
+    name, born = canonical_name(data), birth_date(data.geboortedatum)
+    return f"{name.surname}/{_given(name)}/{born:%Y%m%d}/{address(data.postcode, data.huisnummer)}"
 
 
 _MAKERS: Final[dict[str, Callable[[PersonData], str]]] = {

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 USER = getpass.getuser()
 CLIENT = PersonData("Jansen", "van den", "Fatima Maria", "19800229", "2011AB", "12")
 AS_TYPED = PersonData("van den JANSEN", "", "fátima", "29-02-1980")
-STRANGER = PersonData("Bakker", "", "Jan", "1970-01-01")
+STRANGER = PersonData("Bakker", "", "Jan", "1970-05-01")
 
 
 @dataclass
@@ -265,7 +265,7 @@ async def test_a_description_of_somebody_else_is_for_the_privacy_officer(
 ) -> None:
     """A requester cannot show a colleague another person than the one whose combination it asked by."""
     before = len(setting.police.desk.waiting(USER)["items"])
-    shown = signed_pb2.Described(surname="Bakker", given_names="Jan", birth_date="1970-01-01")
+    shown = signed_pb2.Described(surname="Bakker", given_names="Jan", birth_date="1970-05-01")
     monkeypatch.setattr(described, "on_wire", lambda _: shown)
     assert len(await setting.named(CLIENT)) == before
     assert setting.police.desk.waiting(USER)["privacy_officer"]

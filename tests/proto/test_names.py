@@ -151,9 +151,9 @@ def test_each_letter_of_the_table_is_one_that_does_not_decompose() -> None:
 @given(st.dates())
 def test_swapped_day_and_month_make_one_key_of_a_kind_of_its_own(day: Any) -> None:
     berg = {"geslachtsnaam": "Berg", "voornamen": "Anna"}
-    if day.year < 1850:
+    if day.year < 1850 or (day.month, day.day) == (1, 1):
         with pytest.raises(InvalidIdentifier):
-            birth_date(f"{day:%d-%m-}{day.year:04}")
+            combine("naam-dagmaand", PersonData(**berg, geboortedatum=f"{day:%d-%m-}{day.year:04}"))
         return
     made = combine("naam-dagmaand", PersonData(**berg, geboortedatum=f"{day:%Y%m%d}"))
     assert parse_identifier(made.kind, made.value) == made
