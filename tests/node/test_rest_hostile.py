@@ -1,5 +1,6 @@
 """Who comes to the facade with the wrong token, the wrong proof or the wrong message: nothing is asked for them."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -296,6 +297,24 @@ async def test_a_body_that_is_too_large_is_not_read(here: Here) -> None:
     system.nonce = (await system.once("GET", "/v1/doelen")).headers["dpop-nonce"]
     refused(await system.once("POST", "/v1/vragen", content=endless(), headers=headers), 413, "te-groot")
     assert len(read) < 20
+
+
+async def test_a_body_that_comes_in_too_slowly_is_given_up(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bekend_node.rest.facade.BODY_SECONDS", 0.01)
+    system, never = here.system(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await never.wait()
+
+    headers = {"idempotency-key": str(uuid.uuid4()), "content-type": "application/json"}
+    system.nonce = (await system.once("GET", "/v1/doelen")).headers["dpop-nonce"]
+    refused(await system.once("POST", "/v1/vragen", content=slow(), headers=headers), 408, "te-traag")
+
+
+async def test_a_body_of_which_the_length_is_unclear_is_not_read(here: Here) -> None:
+    headers = {"transfer-encoding": "chunked", "content-length": "5", "content-type": "application/json"}
+    refused(await here.system().ask("POST", "/v1/vragen", content=b"{}", headers=headers), 400, "bericht")
 
 
 @pytest.mark.parametrize(

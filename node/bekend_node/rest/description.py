@@ -6,6 +6,7 @@ python -m bekend_node.rest.description > docs/openapi.json
 import json
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
@@ -38,8 +39,14 @@ _ALWAYS: Final = (NO_PROOF, MACHINE, METHOD, BROKEN, PROVIDER)
 _ABOUT_ONE: Final = (NOT_FOUND, GONE)
 
 
+@cache
+def described() -> bytes:
+    """The description as it is served at /v1/openapi.json."""
+    return json.dumps(describe(), ensure_ascii=False).encode()
+
+
 def describe() -> dict[str, Any]:
-    """The description, for /v1/openapi.json."""
+    """The same as JSON values."""
     return {
         "openapi": "3.1.0",
         "info": {

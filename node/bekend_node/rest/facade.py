@@ -32,7 +32,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.team import Team
 from bekend_node.receipt import ReceiptFile
 from bekend_node.rest.asking import inquiry_of, lates_of, purposes_of, refusal_of, reply_of
-from bekend_node.rest.description import describe
+from bekend_node.rest.description import described
 from bekend_node.rest.messages import PurposesReply, TestPersonReply, TestPersonsReply, read_question
 from bekend_node.rest.problems import MEDIA, NO_KEY, NOT_FOUND, SANDBOX, TOO_LARGE, TOO_SLOW, Problem
 from bekend_node.rest.questions import Asked, Questions, State
@@ -96,7 +96,8 @@ class Facade:
 
     async def description(self, _: Request) -> Response:
         """The description, for whoever builds on it (API Design Rules: /core/publish-openapi)."""
-        return JSONResponse(describe(), headers={"access-control-allow-origin": "*", "cache-control": "max-age=3600"})
+        headers = {"access-control-allow-origin": "*", "cache-control": "max-age=3600"}
+        return Response(described(), media_type="application/json", headers=headers)
 
     async def purposes(self, caller: Caller, _: Request) -> Response:
         """What this officer may ask for."""
