@@ -49,7 +49,8 @@ from bekend_node.config import BrokerAddress, NodeConfig
 from bekend_node.config import load_config as load_node
 from bekend_node.desk import comparing
 from bekend_node.desk.compare import Compared, Order, compare
-from bekend_node.enrol.command import Wanted, enrol_file, shield_persons
+from bekend_node.enrol.command import enrol_file, shield_persons
+from bekend_node.enrol.lists import Wanted
 from bekend_proto.clock import day_of
 from bekend_proto.identifiers import parse_identifier
 from bekend_proto.v1 import broker_pb2, signed_pb2

@@ -35,7 +35,8 @@ from bekend_node import (
 from bekend_node.alarm_cli import alarm_line
 from bekend_node.config import NodeConfig, load_config
 from bekend_node.control_client import ControlClient
-from bekend_node.enrol.command import Wanted, enrol_file, make_executor, shield_persons
+from bekend_node.enrol.command import enrol_file, make_executor, shield_persons
+from bekend_node.enrol.lists import Wanted, size_of
 from bekend_node.enrol.plan import LeftOut, Report
 from bekend_node.keys import NodeKeys
 from bekend_node.setup import configuration, draw_canary, for_partner, make_draft
@@ -186,7 +187,10 @@ def manifest(config: Config = Path("node.yaml"), as_json: AsJson = False) -> Non
 @app.command()
 def enrol(  # noqa: PLR0917 - options have names on the command line
     register: Annotated[str, typer.Option(help="Register, as node.yaml and the covenant name it.")],
-    file: Annotated[Path, typer.Option(help="CSV with a first line of column names.")],
+    file: Annotated[
+        Path | None,
+        typer.Option(help="CSV or .xlsx with a first line of column names; none: the mapping names a database."),
+    ] = None,
     config: Config = Path("node.yaml"),
     changes: Annotated[bool, typer.Option("--changes", help="The file holds additions (+) and removals (-).")] = False,
     as_of: Annotated[
@@ -205,7 +209,6 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
     """
     with faults(as_json):
         settings = load_config(config)
-        size = file.stat().st_size if file.is_file() else 0
         wanted = Wanted(
             register=register,
             file=file,
@@ -216,7 +219,7 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
             pinned=mapping,
         )
         # Before anything else: the workers are forked from a process with one thread.
-        with make_executor(settings, size) as executor, _bars() as bars:
+        with make_executor(settings, size_of(settings, wanted)) as executor, _bars() as bars:
             report = asyncio.run(enrol_file(settings, wanted, SystemClock(), executor, bars))
         say(as_json, _facts(register, report), *_report_lines(register, report))
 

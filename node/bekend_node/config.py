@@ -181,11 +181,33 @@ class SignalTerms(StrictModel):
     unused_cases: Annotated[Whole, Field(le=10_000)] = 5
 
 
+class DatabaseAccess(StrictModel):
+    """What this machine needs for the database that a mapping names: the file of the password (mode 0600, or a systemd
+    credential), and the authorities that the server's certificate must come from.
+    """
+
+    password: Path | None = None
+    authorities: Path | None = None
+
+
+class Nightly(StrEnum):
+    """What `bekend node inbox` imports from a register's database."""
+
+    CHANGES = "changes"
+    FULL = "full"
+
+
 class Register(StrictModel):
-    """A register of this partner: its approved mapping, and the size that the manifest states (persons)."""
+    """A register of this partner: its approved mapping, and the size that the manifest states (persons).
+
+    `database`: how this machine gets at the database that the mapping names, `nightly`: what is imported from it by
+    `bekend node inbox`.
+    """
 
     mapping: Path
     size: Annotated[Whole, Field(ge=1, le=20_000_000)]
+    database: DatabaseAccess = Field(default_factory=DatabaseAccess)
+    nightly: Nightly | None = None
 
 
 Claim = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -391,9 +413,15 @@ def load_config(path: Path) -> NodeConfig:
     rest = config.rest and _rest_at(config.rest, at)
     proxy = config.proxy and config.proxy.model_copy(update=_paths_at(config.proxy, ("credentials",), at))
     mail = config.mail and config.mail.model_copy(update=_paths_at(config.mail, ("password", "authorities"), at))
-    registers = {name: r.model_copy(update={"mapping": at(r.mapping)}) for name, r in config.registers.items()}
+    registers = {name: _register_at(register, at) for name, register in config.registers.items()}
     paths = {**_paths_at(config, _PATHS, at), "tls": tls, "proxy": proxy, "mail": mail, "web": web, "rest": rest}
     return config.model_copy(update={**paths, "registers": registers})
+
+
+def _register_at(register: Register, at: Callable[[Path], Path]) -> Register:
+    access = register.database
+    database = access.model_copy(update=_paths_at(access, ("password", "authorities"), at))
+    return register.model_copy(update={"mapping": at(register.mapping), "database": database})
 
 
 def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:

@@ -14,7 +14,8 @@ from bekend_proto.clock import SystemClock
 from bekend_proto.errors import BekendError, BudgetError, RefusedError
 
 from bekend_node.config import NodeConfig, load_config
-from bekend_node.enrol.command import Wanted, enrol_file, make_executor
+from bekend_node.enrol.command import enrol_file, make_executor
+from bekend_node.enrol.lists import Wanted, size_of
 from bekend_node.terminal import FAULT, REFUSED, AsJson, Config, faults, say
 
 CHANGES: Final = ".changes"
@@ -55,7 +56,7 @@ def inbox(
 def _import(settings: NodeConfig, file: Path) -> int:
     """One list, as `bekend node enrol` does it; returns how many persons it enrolled. Raises as `enrol_file` does."""
     wanted = Wanted(file.stem.removesuffix(CHANGES), file, changes=file.stem.endswith(CHANGES))
-    with make_executor(settings, file.stat().st_size) as executor:
+    with make_executor(settings, size_of(settings, wanted)) as executor:
         report = asyncio.run(enrol_file(settings, wanted, SystemClock(), executor, lambda *_: None))
     file.unlink()
     return report.persons

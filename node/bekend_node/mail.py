@@ -6,14 +6,12 @@ or the officer has looked; the answers themselves never depend on it.
 """
 
 import asyncio
-import os
 import smtplib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from pathlib import Path
 from typing import Final
 
 from bekend_proto import logs
@@ -23,6 +21,7 @@ from bekend_proto.logs import log
 
 from bekend_node.ask.team import Team
 from bekend_node.config import Mail, MailTls
+from bekend_node.password_file import read_password
 
 SUBJECT: Final = "bekend"
 TEXT: Final = (
@@ -54,7 +53,9 @@ class MailServer:
     _context: ssl.SSLContext | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_password", _read_password(self.config.password))
+        object.__setattr__(
+            self, "_password", read_password(self.config.password, "mail") if self.config.password else ""
+        )
         object.__setattr__(self, "_context", _context(self.config))
 
     def send(self, address: str) -> None:
@@ -174,19 +175,3 @@ def _context(config: Mail) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=config.authorities)
     except (OSError, ssl.SSLError) as fault:
         raise KeysError(f"mail: {config.authorities} holds no certificates ({fault}): check the path") from None
-
-
-def _read_password(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(1000).decode("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise KeysError(f"mail: {path} cannot be read ({fault}): check `password` under `mail`") from None
-    if mode & 0o077:
-        raise KeysError(f"{path} is readable by others: run `chmod 600 {path}`")
-    if not text or "\n" in text:
-        raise KeysError(f"mail: {path} must hold the password, on one line")
-    return text

@@ -80,14 +80,6 @@ class Rules:
         decision = self.standing.get(purpose)
         return decision is not None and decision.in_force(now)
 
-    def kinds_of(self, purpose: str) -> frozenset[str]:
-        """Kinds of identifier by which this node may be asked for a purpose that it answers."""
-        return frozenset(map(str, self.covenant.purposes[purpose].kinds))
-
-    def labels_of(self, purpose: str) -> frozenset[str] | None:
-        """Labels of the persons that this node may load for a purpose; None: the covenant asks for none (FG-39)."""
-        return None
-
     def purposes_of(self, register: str) -> dict[str, Source]:
         """Purposes for which a register is enrolled; `afgeschermd` counts for all."""
         return {

@@ -11,7 +11,9 @@
 One transaction switches a register over all its purposes: readers see the old generation or the new one, never a mix.
 """
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -144,6 +146,19 @@ class Registers:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "pseudonyms").mkdir(mode=0o700, exist_ok=True)
         return cls(Database.open(folder / "registers.db", MIGRATIONS), folder / "pseudonyms")
+
+    @staticmethod
+    def peek(folder: Path) -> tuple[Generation, ...]:
+        """What is in service, read without writing anything; nothing where this release has no tables yet."""
+        path = folder / "registers.db"
+        # A database that nobody has open is read as it lies there: SQLite would make files beside it otherwise.
+        how = "mode=ro" if path.with_name("registers.db-wal").exists() else "mode=ro&immutable=1"
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as connection:
+                rows = connection.execute(f"SELECT {_COLUMNS} FROM generation ORDER BY id")  # noqa: S608 - fixed names
+                return tuple(map(_generation, rows))
+        except sqlite3.Error:
+            return ()
 
     def close(self) -> None:
         """Finish writing and close."""

@@ -18,9 +18,10 @@ from bekend_broker.app import Broker
 from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZSM_LOCAL, ZVH_WEIGHING
 from bekend_node import pseudonym_file
 from bekend_node.enrol import crypto
-from bekend_node.enrol.command import Wanted, enrol_file
+from bekend_node.enrol.command import enrol_file
 from bekend_node.enrol.listing import ImportFaultError
-from bekend_node.enrol.run import GuardError
+from bekend_node.enrol.lists import Wanted
+from bekend_node.enrol.survey import GuardError
 from bekend_node.store_registers import Registers
 from bekend_proto import dleq
 from bekend_proto.clock import epoch_of

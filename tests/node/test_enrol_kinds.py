@@ -15,7 +15,7 @@ from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.enrol import plan
 from bekend_node.enrol.command import shield_persons
 from bekend_node.enrol.rows import Person, Refused
-from bekend_node.enrol.run import GuardError
+from bekend_node.enrol.survey import GuardError
 from bekend_node.readiness import inputs_of
 from bekend_node.rules import load_rules
 from bekend_node.store import Store

@@ -17,7 +17,7 @@ from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, ZSM_CONTE
 from bekend_node import filters
 from bekend_node.app import Node, start_node
 from bekend_node.enrol.command import shield_persons
-from bekend_node.enrol.run import GuardError
+from bekend_node.enrol.survey import GuardError
 from bekend_node.pseudonym_file import RECORD
 from bekend_node.schedule import interval_of, next_switch
 from bekend_proto.clock import epoch_of, epoch_start, next_epoch

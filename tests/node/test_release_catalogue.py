@@ -23,7 +23,8 @@ from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.config import BrokerAddress, NodeConfig
 from bekend_node.config import load_config as load_node
-from bekend_node.enrol.command import Wanted, enrol_file
+from bekend_node.enrol.command import enrol_file
+from bekend_node.enrol.lists import Wanted
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Mode
 from bekend_proto.clock import day_of

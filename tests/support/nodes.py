@@ -14,7 +14,8 @@ import yaml
 from bekend_deploy.partners import COVENANT, Pair, agreements, registers_in_use, served
 from bekend_node.app import Node, start_node
 from bekend_node.config import NodeConfig, load_config
-from bekend_node.enrol.command import Wanted, enrol_file
+from bekend_node.enrol.command import enrol_file
+from bekend_node.enrol.lists import Wanted
 from bekend_node.enrol.plan import Report
 from bekend_node.keys import NodeKeys, draft_manifest
 from bekend_policy.standing import StandingDecision

@@ -5,9 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from datetime import datetime
 
 import grpc
 from bekend_policy.manifest import KeyManifest
@@ -21,14 +19,11 @@ from bekend_proto.v1 import broker_pb2
 from bekend_node.broker_link import BrokerLink, make_links, open_all
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.directory import Directory
-from bekend_node.enrol.csv_file import CsvFile
-from bekend_node.enrol.excel import Workbook, is_workbook
-from bekend_node.enrol.listing import ImportFaultError, Listing
-from bekend_node.enrol.mapping import ApprovedMapping, Mapping, load_mapping
+from bekend_node.enrol.lists import Wanted, approved_mapping, open_list, row_rules
 from bekend_node.enrol.plan import Report
-from bekend_node.enrol.rows import RowRules
-from bekend_node.enrol.run import Enroller, GuardError, Progress, Task, check_as_of, list_source
+from bekend_node.enrol.run import Enroller, Progress, Task, check_as_of, list_source
 from bekend_node.enrol.shield import shield_source
+from bekend_node.enrol.survey import GuardError
 from bekend_node.keys import NodeKeys
 from bekend_node.rules import Rules, load_rules
 from bekend_node.store import Store
@@ -37,19 +32,6 @@ from bekend_node.store_registers import Registers
 SMALL_FILE = 200_000
 """Bytes below which starting worker processes costs more than they save."""
 PUBLISH_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the command line asks: a register from a file. `pinned` is the mapping's hash that a timer insists on."""
-
-    register: str
-    file: Path
-    changes: bool = False
-    as_of: date | None = None
-    epoch: str = "current"
-    confirm_shrink: bool = False
-    pinned: str | None = None
 
 
 def make_executor(config: NodeConfig, size: int) -> Executor:
@@ -74,35 +56,22 @@ def make_executor(config: NodeConfig, size: int) -> Executor:
 async def enrol_file(
     config: NodeConfig, wanted: Wanted, clock: Clock, executor: Executor, progress: Progress
 ) -> Report:
-    """Import a register from a CSV. Raises BekendErrors that name file, line and remedy; YamlFaults for the mapping."""
-    approved = _mapping(config, wanted)
+    """Import a register. Raises BekendErrors that name list, line and remedy; YamlFaults for the mapping."""
+    approved = approved_mapping(config, wanted)
     now = clock.now()
-    listing = open_listing(wanted, approved.mapping)
-    rules = _row_rules(config, wanted, approved.mapping, check_as_of(wanted.as_of or listing.made, now))
-    async with opened(config, clock, executor, progress) as enroller:
-        source = list_source(
-            listing,
-            rules,
-            approved.digest,
-            keys=enroller.keys,
-            canaries=b"".join(one.canonical for one in config.canary_identifiers),
-            now=now,
-        )
-        epoch = _epoch(wanted, now, enroller)
-        return await enroller.run(Task(wanted.register, epoch, rules.as_of, wanted.confirm_shrink), source)
-
-
-def open_listing(wanted: Wanted, mapping: Mapping) -> Listing:
-    """The list that is to be imported. Raises ImportFaultError."""
-    if not wanted.file.is_file():
-        what = "this is no file" if wanted.file.exists() else "there is no such file"
-        raise ImportFaultError(wanted.file, 0, what, "Check --file.")
-    return Workbook(wanted.file, mapping) if is_workbook(wanted.file) else CsvFile(wanted.file, mapping)
-
-
-def _row_rules(config: NodeConfig, wanted: Wanted, mapping: Mapping, as_of: date) -> RowRules:
-    shielding = wanted.register == SHIELDED
-    return RowRules(mapping, wanted.changes, as_of, config.registration_months, shielding=shielding)
+    with open_list(config, wanted, approved.mapping, Registers.peek(config.data), now) as listing:
+        rules = row_rules(config, wanted, approved.mapping, check_as_of(wanted.as_of or listing.made, now))
+        async with opened(config, clock, executor, progress) as enroller:
+            source = list_source(
+                listing,
+                rules,
+                approved.digest,
+                keys=enroller.keys,
+                canaries=b"".join(one.canonical for one in config.canary_identifiers),
+                now=now,
+            )
+            epoch = _epoch(wanted, now, enroller)
+            return await enroller.run(Task(wanted.register, epoch, rules.as_of, wanted.confirm_shrink), source)
 
 
 async def shield_persons(
@@ -185,20 +154,6 @@ async def _reachable(links: Sequence[BrokerLink], rules: Rules) -> BrokerLink:
             raise last from fault
         return link
     raise last
-
-
-def _mapping(config: NodeConfig, wanted: Wanted) -> ApprovedMapping:
-    register = config.registers.get(wanted.register)
-    if register is None:
-        names = ", ".join(sorted(config.registers)) or "none"
-        raise GuardError("register", f"node.yaml has no register {wanted.register!r}; it has: {names}")
-    approved = load_mapping(register.mapping, wanted.register, config.approvers)
-    if wanted.pinned is not None and wanted.pinned != approved.digest:
-        raise GuardError(
-            "mapping",
-            f"the mapping of {wanted.register} has hash {approved.digest}, not the one given: who changed it?",
-        )
-    return approved
 
 
 def _epoch(wanted: Wanted, now: datetime, enroller: Enroller) -> str:

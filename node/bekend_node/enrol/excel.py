@@ -5,22 +5,21 @@
     rows        in ascending order, none of more than a few megabytes: openpyxl holds one at a time
     cells       values alone: a formula shows what was computed when somebody saved it, not what is so
 
-Dates are dates and numbers are digits. Excel drops the zeros in front of a number: a BSN of eight digits gets its zero
-back (`identifiers.py`); where the length does not tell whether one is lost, the row is refused.
+Dates are dates and numbers are digits (`cells.py`).
 """
 
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import IO, Any, Final
 from xml.parsers import expat
 
 from bekend_proto.errors import KeysError
-from bekend_proto.identifiers import SKN
 
+from bekend_node.enrol.cells import NoTextError, text_of
 from bekend_node.enrol.csv_file import day_of_file
 from bekend_node.enrol.listing import FIRST_LINE, Fields, ImportFaultError, file_fingerprint
 from bekend_node.enrol.mapping import Mapping
@@ -36,7 +35,6 @@ LARGEST_ROW: Final = 4 * MIB
 LARGEST_TOKEN: Final = MIB
 LAST_ROW: Final = 1_048_576
 _PIECE: Final = 1 << 16
-_SKN_DIGITS: Final = 8
 
 _AS_VALUES: Final = "Save the list as values, in a workbook of its own (.xlsx), or as CSV."
 _REFUSED: Final = (
@@ -105,7 +103,7 @@ class Workbook:
         sheet.reset_dimensions()
         cells = sheet.iter_rows()
         first = next(cells, ())
-        header = [_text(cell.value).strip() for cell in first]
+        header = [str(cell.value or "").strip() for cell in first]
         while header and not header[-1]:
             header.pop()
         if not header:
@@ -113,7 +111,9 @@ class Workbook:
         if any(cell.data_type == "f" for cell in first):
             raise self._fault("a column's name is a formula", _AS_VALUES, 1)
         yield 1, header
-        wanted = {at: self._kind_in(column) for at, column in enumerate(header) if column in self.mapping.columns_named}
+        wanted = {
+            at: self.mapping.kind_in(column) for at, column in enumerate(header) if column in self.mapping.columns_named
+        }
         for number, row in enumerate(cells, start=2):
             if number > LAST_ROW:
                 raise self._fault("the sheet has more rows than Excel knows", _AS_VALUES, number)
@@ -130,13 +130,11 @@ class Workbook:
                 raise self._fault("a formula stands where a value belongs", _AS_VALUES, number)
             if cell.data_type == "e":
                 return "Excel shows an error in this row"
-            fields[at] = _text(cell.value)
-            if kind == SKN and not isinstance(cell.value, str) and 0 < len(fields[at]) < _SKN_DIGITS:
-                return "this SKN is stored as a number, which may have lost a zero: format the column as text"
+            try:
+                fields[at] = text_of(cell.value, kind)
+            except NoTextError as fault:
+                return str(fault)
         return fields
-
-    def _kind_in(self, column: str) -> str | None:
-        return next((kind for kind, its in self.mapping.numbers.items() if its == column), None)
 
     def _sheet(self, book: Any) -> Any:
         named = {sheet.title: sheet for sheet in book.worksheets}
@@ -247,19 +245,6 @@ def _largest(part: str) -> int:
     if _SHEET.search(part):
         return LARGEST_SHEET
     return LARGEST_STRINGS if _STRINGS.search(part) else LARGEST_PART
-
-
-def _text(value: object) -> str:
-    """A cell's value as a CSV would have it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return value.date().isoformat()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _library() -> Any:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from bekend_policy.scalars import Slug, rule_fault
+from bekend_policy.scalars import Slug, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
 from bekend_proto.errors import BekendError, SignatureError
 from bekend_proto.identifiers import CERTAIN_KINDS, POSSIBLE_KINDS
@@ -23,6 +23,7 @@ APPROVALS = 2
 UNKNOWN_LABEL = "?"
 """What a source system says and the mapping does not name; no label of a covenant reads so."""
 Header = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Keyword = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_ -]{0,60}$")]
 
 
 def _one_of(kinds: Collection[str], what: str) -> Callable[[str], str]:
@@ -72,6 +73,73 @@ class NameColumns(StrictModel):
     name_use: Header | None = None
 
 
+def _one_select(text: str) -> str:
+    if re.match(r"(?is)\s*(select|with|values)\b", text) and not re.search(r";\s*\S", text):
+        return text.strip().rstrip(";")
+    raise rule_fault("a query is one SELECT", "Write what reads the register, and nothing else: `select bsn from ...`.")
+
+
+Query = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_one_select)]
+"""What gives the rows. In one of changes, `:since` is the day before that of the list in service."""
+
+
+class Queries(StrictModel):
+    """`query` gives the whole register, `changes` what changed, with + and - in the mapping's `change` column."""
+
+    query: Query
+    changes: Query | None = None
+
+
+class PostgresqlSource(Queries):
+    """A PostgreSQL database. `host`: its name, which its certificate must show, or the folder of a local socket."""
+
+    kind: Literal["postgresql"]
+    host: Annotated[str, StringConstraints(pattern=r"^(/\S{1,100}|[A-Za-z0-9.:-]{1,253})$")]
+    port: Annotated[Whole, Field(ge=1, le=65535)] = 5432
+    name: Header
+    user: Header
+
+
+class OdbcSource(Queries):
+    """Any database with an ODBC driver. `connection`: the driver's own words, without user and password."""
+
+    kind: Literal["odbc"]
+    connection: Annotated[dict[Keyword, Header], Field(min_length=1)]
+    user: Header | None = None
+
+    @model_validator(mode="after")
+    def _protected(self) -> "OdbcSource":
+        words = {key.lower(): value.lower() for key, value in self.connection.items()}
+        if words.keys() & {"uid", "user", "username", "pwd", "password"}:
+            raise rule_fault(
+                "`connection` names no user or password", "Give `user`, and the password's file in node.yaml."
+            )
+        if not (_is_here(words) or _has_tls(words)):
+            raise rule_fault(
+                "the line to this database has no TLS that is verified",
+                "Encrypt=yes without TrustServerCertificate, SSLmode=verify-full or SSLMODE=VERIFY_IDENTITY, as its "
+                "driver calls it; a database on this machine needs none.",
+            )
+        return self
+
+
+LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_SERVERS: Final = ("server", "servername", "host", "hostname", "address", "dsn", "dbq", "filedsn", "service")
+
+
+def _is_here(words: dict[str, str]) -> bool:
+    """Whether an ODBC connection stays on this machine: a server on loopback, or a file."""
+    named = [words[key] for key in _SERVERS if key in words]
+    return all(one in LOCAL for one in named) if named else words.get("database", "").startswith("/")
+
+
+def _has_tls(words: dict[str, str]) -> bool:
+    """Whether it says, in the words of the drivers that are known, that the server's certificate is verified."""
+    trusting = words.get("trustservercertificate", "no") not in {"no", "false", "0"}
+    by_microsoft = words.get("encrypt") in {"yes", "mandatory", "strict", "true"} and not trusting
+    return by_microsoft or words.get("sslmode") in {"verify-full", "verify_identity"}
+
+
 class Mapping(StrictModel):
     """How one register's list is read. Delimiter and encoding of a CSV are detected unless stated.
 
@@ -92,6 +160,8 @@ class Mapping(StrictModel):
     encoding: Literal["utf-8", "cp1252"] | None = None
     sheet: Header | None = None
     """Of a workbook; may be left out where it has one."""
+    database: Annotated[PostgresqlSource | OdbcSource, Field(discriminator="kind")] | None = None
+    """Where the list comes from, when it is in no file."""
 
     @model_validator(mode="after")
     def _names_persons(self) -> "Mapping":
@@ -121,6 +191,10 @@ class Mapping(StrictModel):
     def kinds(self) -> frozenset[str]:
         """Every kind of identifier by which persons of this register are enrolled."""
         return frozenset((*self.numbers, *self.combinations))
+
+    def kind_in(self, column: str) -> str | None:
+        """The kind of number that stands in a column."""
+        return next((kind for kind, its in self.numbers.items() if its == column), None)
 
     @property
     def columns_named(self) -> frozenset[str]:

@@ -58,6 +58,11 @@ class Selection:
             return None
         return LeftOut.OTHER_LABEL if row.label else LeftOut.NO_LABEL
 
+    @property
+    def facts(self) -> tuple[list[str], list[str] | None]:
+        """The same each time, to compare by."""
+        return sorted(self.kinds), None if self.labels is None else sorted(self.labels)
+
     def lacks(self, row: Person) -> LeftOut:
         """Why a row gives no identifier that counts."""
         return LeftOut.INCOMPLETE if self.kinds & {kind for kind, _ in row.lacking} else LeftOut.OTHER_KIND

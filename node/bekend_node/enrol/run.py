@@ -6,7 +6,7 @@ What was finished is kept per chunk, so an import that is stopped goes on where 
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from bekend_policy.manifest import KeyManifest
 from bekend_proto import logs
 from bekend_proto.channel import LABEL_ENROLMENT, sign_message
 from bekend_proto.clock import Clock, day_of, milliseconds, month_of
-from bekend_proto.errors import KeysError, RefusedError, StorageError
+from bekend_proto.errors import KeysError, StorageError
 from bekend_proto.logs import log
 from bekend_proto.octets import blake
 from bekend_proto.oprf import KeyPair
@@ -30,43 +30,24 @@ from bekend_node.enrol.collect import apply_changes, staged_sorted
 from bekend_node.enrol.line import IN_FLIGHT, EnrolLine
 from bekend_node.enrol.listing import Listing
 from bekend_node.enrol.rows import RowRules, read_rows
+from bekend_node.enrol.survey import (
+    GuardError,
+    Source,
+    Survey,
+    guard_refused,
+    guard_shrinking,
+    parts,
+    selections_of,
+    survey,
+)
 from bekend_node.keys import NodeKeys
 from bekend_node.locks import SWITCH, locked, register_lock
 from bekend_node.pseudonym_file import month_number
 from bekend_node.rules import Rules
 from bekend_node.store_registers import Generation, Import, Registers
 
-SHRINK_PERCENT = 20
-SHRINK_PERSONS = 10
-REFUSED_PERSONS = 10
-"""So many refused rows never stop an import by themselves, however small the register."""
-
 Progress = Callable[[str, int, int], None]
 """What is being done, how far, of how much."""
-
-
-class GuardError(RefusedError):
-    """A guard stopped the import: nothing was changed. The reason says how to go on."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(rule, reason)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the persons come from: windows that can be read twice, the same both times.
-
-    `kinds`: those by which it names persons.
-    """
-
-    read: Callable[[plan.Report, plan.Selection], Iterator[plan.Window]]
-    fingerprint: bytes
-    changes: bool
-    kinds: frozenset[str]
-    labelled: bool = False
-    """Whether it says on what ground each person is registered."""
-    fingerprint_now: Callable[[], bytes] | None = None
-    """Of what would be read now; None where nothing can change meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -79,38 +60,6 @@ class Task:
     confirm_shrink: bool = False
     whole: bool = False
     """Whether changes to `afgeschermd` name all who are shielded: then they may begin a list."""
-
-
-@dataclass(frozen=True)
-class Read:
-    """What was read of a list that counts, and its windows, to send."""
-
-    selection: plan.Selection
-    report: plan.Report
-    windows: plan.Windows
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a list holds, read once for each selection: in all, and per purpose what counts there."""
-
-    in_all: Read
-    read: Mapping[str, Read]
-
-    @property
-    def whole(self) -> plan.Report:
-        """What was read for whichever purpose."""
-        return self.in_all.report
-
-    def merged_at_last(self, fresh: Sequence[Generation]) -> None:
-        """Take off what was merged over windows, which is known when the files are written."""
-        for one in fresh:
-            report = self.read[one.purpose].report
-            more = report.numbers[one.kind] - one.persons
-            report.numbers[one.kind] = one.persons
-            if len(self.read[one.purpose].selection.kinds) == 1:
-                report.persons -= more
-                report.merged += more
 
 
 @dataclass(frozen=True)
@@ -136,49 +85,35 @@ class Enroller:
         with locked(self.config.data, register_lock(task.register), wait=False):
             with locked(self.config.data, SWITCH):
                 self.registers.sweep()
-            survey = self._survey(task, source)
-            work = self._open_import(task, source, survey)
-            await self._send(task, source, work, survey)
+            found = self._survey(task, source)
+            work = self._open_import(task, source, found)
+            await self._send(task, source, work, found)
             self._guard_file(source)
             with locked(self.config.data, SWITCH):
-                self._switch(task, source, work, survey)
-            return survey.whole
+                self._switch(task, source, work, found)
+            return found.whole
 
     # --- before anything is sent
 
-    def _selections(self, task: Task, source: Source) -> dict[str, plan.Selection]:
-        """What of the list counts for each purpose that the register is enrolled for."""
-        purposes = self.rules.purposes_of(task.register)
-        if not purposes:
-            raise GuardError(
-                "register", f"no purpose that {self.config.oin} answers names the register {task.register!r}"
-            )
-        kinds = {purpose: self.rules.kinds_of(purpose) & source.kinds for purpose in sorted(purposes)}
-        labels = {purpose: self._labels(task, source, purpose) for purpose in kinds}
-        fitting = {purpose: plan.Selection(found, labels[purpose]) for purpose, found in kinds.items() if found}
-        for purpose in purposes:
-            if purpose not in fitting and (task.register != SHIELDED or not fitting):
-                named = ", ".join(sorted(source.kinds))
-                raise GuardError("kind", f"{purpose} does not admit identifiers of kind {named}: see its covenant")
+    def _survey(self, task: Task, source: Source) -> Survey:
+        answered = self.rules.answered()
+        selections = selections_of(task.register, source, answered)
         if source.changes:
-            self._guard_changes(task, fitting)
-        return fitting
+            self._guard_changes(task, selections)
+        found = survey(source, selections, lambda rows: self.progress("check", rows, 0))
+        guard_refused(found.whole, self.config.max_refused_percent)
+        if not source.changes:
+            self._guard_shrinking(task, found.counts)
+        return found
 
-    def _labels(self, task: Task, source: Source, purpose: str) -> frozenset[str] | None:
-        """Under which labels persons may be loaded for a purpose. Whoever is shielded needs no ground for that."""
-        labels = None if task.register == SHIELDED else self.rules.labels_of(purpose)
-        if labels is not None and not source.labelled:
-            raise GuardError(
-                "label",
-                f"for {purpose} only persons labelled {', '.join(sorted(labels))} may be loaded, and the mapping of "
-                f"{task.register} names no `label` column: have one added, and signed",
-            )
-        return labels
+    def _guard_shrinking(self, task: Task, counts: Mapping[tuple[str, str], int]) -> None:
+        if not task.confirm_shrink:
+            guard_shrinking(task.register, self.registers.generations(), counts, self.rules.answered())
 
     def _guard_changes(self, task: Task, selections: Mapping[str, plan.Selection]) -> None:
         """Changes need a list to change. That of `afgeschermd` may begin with them, unless somebody would be lost."""
         here = {(g.purpose, g.kind) for g in self._in_service(task)}
-        missing = sorted({purpose for purpose, kind in _parts(selections) if (purpose, kind) not in here})
+        missing = sorted({purpose for purpose, kind in parts(selections) if (purpose, kind) not in here})
         if not missing or (task.register == SHIELDED and (task.whole or not self.registers.is_shielding())):
             return
         if task.register == SHIELDED:
@@ -193,34 +128,6 @@ class Enroller:
             f"import the whole register first: {', '.join(missing)} has none by every kind that is mapped",
         )
 
-    def _survey(self, task: Task, source: Source) -> "Survey":
-        selections = self._selections(task, source)
-        every = _together(selections)
-        read = {one: self._read_once(source, one) for one in {every, *selections.values()}}
-        survey = Survey(read[every], {purpose: read[one] for purpose, one in selections.items()})
-        report = survey.whole
-        limit = max(REFUSED_PERSONS, report.rows * self.config.max_refused_percent / 100)
-        if report.refused > limit:
-            raise GuardError(
-                "refused",
-                f"{report.refused} of {report.rows} rows are refused, more than {limit:.0f}: "
-                + "; ".join(f"line {one.line}: {one.reason}" for one in report.lines[:5]),
-            )
-        if not source.changes:
-            counts = {(p, kind): survey.read[p].report.numbers[kind] for p, kind in _parts(selections)}
-            self._guard_shrinking(task, counts)
-        return survey
-
-    def _read_once(self, source: Source, selection: plan.Selection) -> "Read":
-        """Read everything once; the windows to send come from memory when one holds all of them."""
-        report = plan.Report()
-        only: list[plan.Window] = []
-        for number, window in enumerate(source.read(report, selection)):
-            only = [window] if number == 0 else []
-            self.progress("check", report.rows, 0)
-        again = partial(iter, only) if only else partial(source.read, plan.Report(), selection)
-        return Read(selection, report, again)
-
     def _guard_file(self, source: Source) -> None:
         """Large files are read again for each purpose: one that was written meanwhile would lose persons in silence."""
         if source.fingerprint_now is not None and source.fingerprint_now() != source.fingerprint:
@@ -229,38 +136,22 @@ class Enroller:
                 "the list changed while it was read: nothing was changed, run again with one that stays as it is",
             )
 
-    def _guard_shrinking(self, task: Task, counts: Mapping[tuple[str, str], int]) -> None:
-        """`counts`: persons per purpose and kind of identifier; of a kind that is not among them there are none."""
-        if task.confirm_shrink:
-            return
-        same = [g for g in self.registers.generations() if g.register == task.register]
-        for purpose in sorted({purpose for purpose, _ in counts}):
-            for old in _newest([g for g in same if g.purpose == purpose]):
-                persons = counts.get((purpose, old.kind), 0)
-                allowed = max(old.persons * SHRINK_PERCENT // 100, SHRINK_PERSONS)
-                if old.persons - persons > allowed and old.kind in self.rules.kinds_of(purpose):
-                    raise GuardError(
-                        "shrink",
-                        f"the register {task.register} would shrink from {old.persons} to {persons} persons by "
-                        f"{old.kind}: is the export complete? If it is, run again with --confirm-shrink",
-                    )
-
-    def _open_import(self, task: Task, source: Source, survey: "Survey") -> Import:
+    def _open_import(self, task: Task, source: Source, found: Survey) -> Import:
         # What is sent follows from the source and from what counts of it.
-        counted = repr([(p, _facts(one.selection)) for p, one in survey.read.items()]).encode()
+        counted = repr([(purpose, one.selection.facts) for purpose, one in found.read.items()]).encode()
         fingerprint = blake(32, b"bekend1-selected", counted, source.fingerprint)
-        found = self.registers.find_import(task.register, task.epoch, fingerprint)
-        if found is not None:
-            return found
-        ids = {purpose: secrets.token_bytes(16) for purpose in survey.read}
+        begun = self.registers.find_import(task.register, task.epoch, fingerprint)
+        if begun is not None:
+            return begun
+        ids = {purpose: secrets.token_bytes(16) for purpose in found.read}
         seed = secrets.token_bytes(32)
         return self.registers.start_import(task.register, task.epoch, fingerprint, seed, ids)
 
     # --- sending
 
-    async def _send(self, task: Task, source: Source, work: Import, survey: "Survey") -> None:
+    async def _send(self, task: Task, source: Source, work: Import, found: Survey) -> None:
         """Purpose by purpose: one stream at a time."""
-        elements = {purpose: self._elements(source, read.report) for purpose, read in survey.read.items()}
+        elements = {purpose: self._elements(source, read.report) for purpose, read in found.read.items()}
         chunks = {purpose: -(-count // plan.CHUNK) for purpose, count in elements.items()}
         pipeline = _Pipeline(self, task, work, total=sum(chunks.values()))
         for purpose, import_id in sorted(work.import_ids.items()):
@@ -270,7 +161,7 @@ class Enroller:
                 continue
             enrolment = self._enrolment(task, source, purpose, import_id, elements[purpose])
             async with EnrolLine(self.stub, enrolment) as line:
-                planned = self._chunks(source, survey.read[purpose].windows(), work, purpose)
+                planned = self._chunks(source, found.read[purpose].windows(), work, purpose)
                 await pipeline.run(line, (chunk for chunk in planned if chunk.index not in done))
 
     def _elements(self, source: Source, report: plan.Report) -> int:
@@ -324,15 +215,14 @@ class Enroller:
 
     # --- the switch
 
-    def _switch(self, task: Task, source: Source, work: Import, survey: "Survey") -> None:
+    def _switch(self, task: Task, source: Source, work: Import, found: Survey) -> None:
         now = self.clock.now()
         fresh: list[Generation] = []
         number = self.registers.next_file()
         old = {(g.purpose, g.kind): g for g in self._in_service(task)}
-        parts = _parts({purpose: read.selection for purpose, read in survey.read.items()})
-        for at, (purpose, kind) in enumerate(parts):
-            self.progress("store", at, len(parts))
-            records = staged_sorted(self.registers, work.id, purpose, kind, survey.read[purpose].report.numbers[kind])
+        for at, (purpose, kind) in enumerate(found.parts):
+            self.progress("store", at, len(found.parts))
+            records = staged_sorted(self.registers, work.id, purpose, kind, found.read[purpose].report.numbers[kind])
             file = self.registers.file(number + at)
             before = old.get((purpose, kind)) if source.changes else None
             with self._known(before) if before else nullcontext(b"") as known:
@@ -362,7 +252,7 @@ class Enroller:
             raise
         self.progress("store", len(fresh), len(fresh))
         if not source.changes:
-            survey.merged_at_last(fresh)
+            found.merged_at_last(fresh)
         self.registers.switch(task.register, task.epoch, fresh, canaries, work.id, full=not source.changes)
         log(
             logs.REGISTER_SWITCHED,
@@ -474,30 +364,6 @@ def list_source(
     again = partial(listing.fingerprint, key)
     labelled = rules.mapping.columns.label is not None
     return Source(read, again(), rules.changes, rules.mapping.kinds, labelled, again)
-
-
-def _parts(selections: Mapping[str, plan.Selection]) -> list[tuple[str, str]]:
-    """Purpose and kind of identifier of every generation that an import makes, in a fixed order."""
-    return [(purpose, kind) for purpose in sorted(selections) for kind in sorted(selections[purpose].kinds)]
-
-
-def _together(selections: Mapping[str, plan.Selection]) -> plan.Selection:
-    """What counts for whichever purpose."""
-    labels = [one.labels for one in selections.values() if one.labels is not None]
-    return plan.Selection(
-        frozenset(kind for _, kind in _parts(selections)),
-        frozenset().union(*labels) if len(labels) == len(selections) else None,
-    )
-
-
-def _facts(selection: plan.Selection) -> tuple[list[str], list[str] | None]:
-    return sorted(selection.kinds), None if selection.labels is None else sorted(selection.labels)
-
-
-def _newest(generations: Sequence[Generation]) -> list[Generation]:
-    """Those of the epoch that was imported last: one per kind of identifier."""
-    epoch = max(generations, key=lambda g: g.imported_at).epoch if generations else ""
-    return [g for g in generations if g.epoch == epoch]
 
 
 def check_as_of(as_of: date, now: datetime) -> date:

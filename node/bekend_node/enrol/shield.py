@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from bekend_proto.identifiers import Identifier
 
 from bekend_node.enrol import plan
-from bekend_node.enrol.run import Source
+from bekend_node.enrol.survey import Source
 from bekend_node.pseudonym_file import NEVER_ENDS
 
 
