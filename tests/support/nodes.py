@@ -175,7 +175,7 @@ class NodeHome:
                 rows.writerow([person.value, end, *([change] if change else [])])
         return path
 
-    async def enrol(self, port: int, register: str, file: Path, **wanted: Any) -> Report:
+    async def enrol(self, port: int, register: str, file: Path | None, **wanted: Any) -> Report:
         """Import in this process."""
         wanted.setdefault("as_of", self.today)
         with ThreadPoolExecutor(2) as executor:

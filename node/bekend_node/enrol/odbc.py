@@ -16,6 +16,7 @@ from bekend_node.enrol.listing import ImportFaultError
 from bekend_node.enrol.mapping import OdbcSource
 
 CONNECT_SECONDS = 10
+_PLAIN = re.compile(r"[^\s\[\]{}(),;?*=!@]([^\[\]{}(),;?*=!@]*[^\s\[\]{}(),;?*=!@])?")
 
 
 class OdbcConnection:
@@ -87,8 +88,11 @@ class _Rows:
 
 
 def _quoted(value: str) -> str:
-    """A value of a connection string, in braces: none of it begins another keyword (ODBC, SQLDriverConnect)."""
-    return "{" + value.replace("}", "}}") + "}"
+    """A value of a connection string, in braces where it needs them: none of it begins another keyword.
+
+    ODBC, SQLDriverConnect. Not always: some drivers know no braces.
+    """
+    return value if _PLAIN.fullmatch(value) else "{" + value.replace("}", "}}") + "}"
 
 
 def _state(fault: Any) -> str:
