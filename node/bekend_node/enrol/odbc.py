@@ -103,5 +103,7 @@ def _library() -> Any:
     try:
         import pyodbc  # noqa: PLC0415 - only who reads from such a database needs it
     except ImportError as fault:
-        raise KeysError("registers over ODBC need more: pip install 'bekend[odbc]'") from fault
+        raise KeysError(
+            "registers over ODBC need more: pip install 'bekend[odbc]', and the system's libodbc.so.2"
+        ) from fault
     return pyodbc
