@@ -131,6 +131,7 @@ def test_every_sample_configuration_is_valid(sample: Path) -> None:
         "broker.example.yaml": load_broker,
         "node.example.yaml": load_node,
         "mapping.example.yaml": lambda path: load_yaml(path, Mapping),
+        "mapping-database.example.yaml": lambda path: load_yaml(path, Mapping),
     }
     assert loaders[sample.name](sample) is not None
 
