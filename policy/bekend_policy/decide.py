@@ -11,7 +11,7 @@ both sides allows. Every refusal names its rule, says why in Dutch, and what wou
     5 source, direction rules         geen-bron, nooit, alleen-voor, kader, D1-D14, eigen-zvh, ongetoetst
     6 dates of purpose and mandate    einddatum, mandaat
     7 the question itself             personen, bronnen, identificatie
-    8 what only the requester knows   rol, zaaknummer, afweging, motivering, voorwaarde
+    8 what only the requester knows   rol, zaaknummer, afweging, motivering, motivering-persoon, voorwaarde
 
 Steps 3 to 5 depend on the covenant alone and are remembered per combination.
 """
@@ -28,7 +28,7 @@ from bekend_proto.v1 import signed_pb2
 
 from bekend_policy.conditions import Condition, stated, why_not
 from bekend_policy.directions import DIRECTIONS, first_denial, frame_fits
-from bekend_policy.justification import justification_fault
+from bekend_policy.justification import justification_fault, reasons_fault
 from bekend_policy.model import Covenant, Ground, Purpose, Source
 from bekend_policy.nearest import nearest
 from bekend_policy.pairs import pairings
@@ -60,12 +60,16 @@ RULES: Final = (
     "zaaknummer",
     "afweging",
     "motivering",
+    "motivering-persoon",
     "voorwaarde",
 )
 """Every rule that refuses, in the order of the steps: what metrics may name."""
 
 JUSTIFICATION = "motivering"
-"""Condition id that a purpose with `motivering: ja` adds: the officer confirms that the file holds one."""
+"""Condition id that a purpose with `motivering: ja` adds: the officer confirms that the file holds one.
+
+Signing it attests the texts per person too, where the purpose asks them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ class Asked:
     """What is asked, as far as the deciding party knows it.
 
     `kind_class` is the wire's KindClass. Role, kind, case reference, attested conditions and number of sources are
-    known to the requester alone; at the broker and the source they are None: there, signing attested them.
+    known to the requester alone; at the broker and the source they are None: there, signing attested them. `reasons`
+    are the texts per person, as far as there are any.
     """
 
     requester: str
@@ -89,6 +94,7 @@ class Asked:
     attested: frozenset[str] | None = None
     sources: int | None = None
     justification: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,8 +399,10 @@ def _own_question(purpose: Purpose, asked: Asked, route: Decision, today: date) 
 
 
 def _justified(purpose: Purpose, asked: Asked) -> Decision | None:
-    """FG-08: three short texts where the purpose asks for them, and never a BSN in a text."""
-    fault = justification_fault(purpose, asked.justification)
+    """FG-08: three short texts where the purpose asks for them, one per further person, and never a BSN in a text."""
+    fault = justification_fault(purpose, asked.justification) or reasons_fault(
+        purpose, asked.persons, asked.justification, asked.reasons
+    )
     return None if fault is None else _deny(*fault, article="AVG 5(1)(c), 6")
 
 

@@ -35,7 +35,7 @@ SUSPENDED: Final = "stilgezet"
 FOUR_EYES: Final = "vier-ogen"
 """Rule of a lookup that a second officer had to see first, or did not agree to (FG-37)."""
 
-_TEXTS: Final = frozenset({"zaaknummer", "motivering", "afweging", "voorwaarde"})
+_TEXTS: Final = frozenset({"zaaknummer", "motivering", "motivering-persoon", "afweging", "voorwaarde"})
 """Rules that judge what the officer typed."""
 _ACTIONS: Final = {About.LOOKUP: "bevragen", About.FILTER: "filter-ophalen"}
 _PARENTS: Final = {trace.BROKER: trace.REQUESTER, trace.SOURCE: trace.BROKER}
@@ -175,6 +175,7 @@ def _asked(record: Record, covenant: Covenant, own: Record | None) -> Asked:
         attested=frozenset(own["attested"]) | _justified(own) if own else None,
         sources=context.get("bronnen"),
         justification=own["justification"] or "" if own else None,
+        reasons=tuple(own.get("reasons") or ()) if own else (),
     )
 
 

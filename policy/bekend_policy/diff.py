@@ -281,6 +281,7 @@ def _facts(covenant: Covenant, purpose: Purpose) -> dict[str, str]:
         "het zaaknummer": f"{purpose.case.description} (patroon {purpose.case.pattern})",
         "de motivering": "verplicht" if purpose.justification else "niet nodig",
         "de afweging": "verplicht" if purpose.weighing else "niet nodig",
+        "de motivering per persoon": "verplicht" if purpose.own_reasons else "niet nodig",
         "de einddatum": on_day(purpose.last_day) if purpose.last_day else "",
         "de open vraag": purpose.open_question or "",
         "in dienst": "ja" if purpose.in_service else "nee",

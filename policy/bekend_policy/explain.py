@@ -149,10 +149,12 @@ _AFTER: tuple[tuple[str, str, Facts], ...] = (
     ("motivering", "Staat er geen nummer van een persoon in de motivering?", lambda _: ""),
     ("afweging", "Zegt de motivering waarom nodig, waarom zo en waarom niet met minder?",
      _of_purpose(lambda _, it: "verplicht" if it.weighing else "vraagt dit doel niet")),
+    ("motivering-persoon", "Heeft elke volgende persoon een eigen motivering?",
+     _of_purpose(lambda _, it: "verplicht" if it.own_reasons else "vraagt dit doel niet")),
     ("voorwaarde", "Zijn alle voorwaarden vervuld?", _of_purpose(_conditions)),
 )  # fmt: skip
 _ONLY_REQUESTER = {"bronnen": "sources", "rol": "role", "zaaknummer": "case_reference", "voorwaarde": "attested"}
-_ONLY_REQUESTER |= {"motivering": "attested", "afweging": "attested"}
+_ONLY_REQUESTER |= {"motivering": "attested", "motivering-persoon": "attested", "afweging": "attested"}
 _CANARY = 3
 
 

@@ -127,6 +127,8 @@ def _mandates(covenant: Covenant, purpose: Purpose) -> Iterator[tuple[str, str]]
 
 
 def _limits(covenant: Covenant, purpose: Purpose) -> Iterator[tuple[str, str]]:
+    if purpose.own_reasons and purpose.max_persons == 1:
+        yield "'motivering_per_persoon' beslist niets: een vraag gaat over één persoon", "Haal het weg."
     if purpose.max_persons > purpose.limits.per_officer:
         what = f"max_personen {purpose.max_persons} past niet in max_per_dag van één persoon"
         yield what, f"Kies ten hoogste {purpose.limits.per_officer}, of verhoog max_per_dag."

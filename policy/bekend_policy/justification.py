@@ -4,9 +4,12 @@ FG-08: why it is needed (noodzaak), why by this means (proportionaliteit), why n
 as one text with three marked parts:
 
     nodig: ... middel: ... minder: ...
+
+Where the purpose asks it, each further person in a question has a text of its own besides.
 """
 
 import re
+from collections.abc import Sequence
 
 from bekend_proto.errors import RefusedError
 
@@ -51,6 +54,34 @@ def justification_fault(purpose: Purpose, text: str | None) -> tuple[str, str, s
                 f"Het doel '{purpose.title}' vraagt {meaning}: {SHORTEST} tot {LONGEST} tekens na '{mark}:'",
                 f"Schrijf in de motivering: {' … '.join(f'{it}:' for it in PARTS)} …",
             )
+    return None
+
+
+def reasons_fault(
+    purpose: Purpose, persons: int, justification: str | None, reasons: Sequence[str]
+) -> tuple[str, str, str] | None:
+    """Rule, reason and remedy in Dutch when these texts, one per person, do not fit the purpose; else None.
+
+    The first person may do without: the justification of the question is about that one. Two persons with one and the
+    same text have none of their own. Neither reason nor remedy ever repeats a text.
+    """
+    if any(holds_bsn(text) for text in reasons):
+        reason = "In de motivering van een persoon staat een nummer dat een BSN kan zijn"
+        return "motivering-persoon", reason, "Haal het nummer weg."
+    if not purpose.own_reasons or persons == 1:
+        return None
+    given = [*reasons, *[""] * (persons - len(reasons))]
+    texts = [text.strip() for place, text in enumerate(given) if place or text.strip()]
+    for place, text in enumerate(given[1:], 2):
+        if not SHORTEST <= len(text.strip()) <= LONGEST:
+            return (
+                "motivering-persoon",
+                f"Onder dit doel heeft elke persoon een eigen motivering, en die van persoon {place} past niet",
+                f"Schrijf {SHORTEST} tot {LONGEST} tekens: waarom ook deze persoon.",
+            )
+    if len({" ".join(text.casefold().split()) for text in [*texts, justification or ""]}) <= len(texts):
+        reason = "Twee personen hebben dezelfde motivering"
+        return "motivering-persoon", reason, "Schrijf per persoon waarom juist die persoon."
     return None
 
 

@@ -84,6 +84,7 @@ KEYS: dict[str, dict[str, str]] = {
         "zaaknummer": "Welk zaaknummer een vraag nodig heeft.",
         "motivering": "ja: de medewerker bevestigt dat het dossier een motivering bevat.",
         "afweging": "ja: drie korte teksten, waarom nodig, waarom zo, waarom niet met minder.",
+        "motivering_per_persoon": "ja: elke volgende persoon in een vraag heeft een eigen motivering (Bgs 2.19).",
         "max_personen": "Hoeveel personen één vraag mag bevatten, ten hoogste 8.",
         "max_bronnen": f"Hoeveel partners één vraag mag bereiken, ten hoogste {MAX_SOURCES}; en maal max_personen "
         f"ten hoogste {MAX_ASKED}.",
@@ -183,6 +184,7 @@ KEYS: dict[str, dict[str, str]] = {
         "zaaknummer": "Zaaknummer in de vraag.",
         "voorwaarden": "Bevestigde voorwaarden: naam, of naam=waarde.",
         "motivering": "Tekst van de motivering. Nooit met een naam of nummer van een persoon.",
+        "per_persoon": "Tekst per persoon, in hun volgorde.",
         "personen": "Aantal personen in de vraag; zonder deze regel 1.",
         "bronnen": "Aantal partners in de vraag.",
         "op": "Dag waarop wordt gevraagd (jjjj-mm-dd).",

@@ -148,6 +148,8 @@ def _conditions(purpose: Purpose) -> Iterator[str]:
         yield from _wrapped("motivering: het dossier bevat een motivering; de vrager staat ervoor in", 2)
     if purpose.weighing:
         yield from _wrapped("afweging: waarom nodig, waarom dit middel, waarom niet met minder (drie teksten)", 2)
+    if purpose.own_reasons:
+        yield from _wrapped("motivering per persoon: elke volgende persoon in een vraag heeft een eigen tekst", 2)
 
 
 def condition_text(condition: Condition) -> str:

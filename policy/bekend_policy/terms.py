@@ -264,6 +264,8 @@ class Purpose(StrictModel):
     justification: JaNee = Field(alias="motivering")
     weighing: JaNee = Field(default=False, alias="afweging")
     """Three short texts: why needed, why this means, why not with less (FG-08)."""
+    own_reasons: JaNee = Field(default=False, alias="motivering_per_persoon")
+    """Whether each further person in a question needs a text of its own (Bgs 2.19)."""
     max_persons: Annotated[Whole, Field(ge=1, le=MAX_PERSONS)] = Field(alias="max_personen")
     max_sources: Annotated[Whole, Field(ge=1, le=MAX_SOURCES)] = Field(alias="max_bronnen")
     persons: Text | None = Field(default=None, alias="personen")

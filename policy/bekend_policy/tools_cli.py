@@ -156,6 +156,9 @@ def explain(  # noqa: PLR0917 - options have names on the command line
         list[str] | None, typer.Option("--bevestig", help="Voorwaarde, of voorwaarde=waarde; herhaalbaar.")
     ] = None,
     justification: Annotated[str | None, typer.Option("--motivering", help="Tekst; nooit met een naam.")] = None,
+    reasons: Annotated[
+        list[str] | None, typer.Option("--motivering-persoon", help="Tekst per persoon, in hun volgorde; herhaalbaar.")
+    ] = None,
     on_day: OnDay = None,
     as_json: AsJson = False,
 ) -> None:
@@ -176,6 +179,7 @@ def explain(  # noqa: PLR0917 - options have names on the command line
             attested=frozenset(attested) if attested else None,
             sources=sources,
             justification=justification,
+            reasons=tuple(reasons or ()),
         )
         found = explain_draft(covenant, asked, noon(_wanted(on_day) or _day(covenant, None)))
         facts = {

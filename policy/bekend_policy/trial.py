@@ -56,6 +56,7 @@ class Given(StrictModel):
     case_reference: str | None = Field(default=None, alias="zaaknummer", max_length=200)
     attested: tuple[Annotated[str, Field(max_length=120)], ...] | None = Field(default=None, alias="voorwaarden")
     justification: Text | None = Field(default=None, alias="motivering")
+    reasons: tuple[Text, ...] = Field(default=(), alias="per_persoon")
     persons: Whole | None = Field(default=None, alias="personen")
     sources: Whole | None = Field(default=None, alias="bronnen")
     day: Day | None = Field(default=None, alias="op")
@@ -209,6 +210,7 @@ def _run(covenant: Covenant, document: Document, table: Table, index: int, today
             attested=attested,
             sources=given.sources,
             justification=given.justification,
+            reasons=given.reasons,
         )
         decision = decide(covenant, asked, noon(given.day or today))
         expected = f"{case.expected}" + (f" ({case.rule})" if case.rule else "")
@@ -249,6 +251,8 @@ def _own_rules(covenant: Covenant, purpose: Purpose) -> Iterator[str]:
     yield "zaaknummer"
     yield f"ten hoogste {purpose.max_persons} personen"
     ends_before = purpose.last_day is not None and purpose.last_day < covenant.agreement.last_day
+    if purpose.own_reasons:
+        yield "motivering-persoon"
     switches = {"motivering": purpose.justification, "afweging": purpose.weighing, "einddatum": ends_before}
     yield from (name for name, there in switches.items() if there)
 

@@ -42,7 +42,7 @@ def test_on_every_route_the_one_that_refuses_is_the_one_that_decide_names() -> N
 def test_what_only_the_requester_knows_is_said_to_be_unknown() -> None:
     asked = Asked(OM, POLITIE, ZSM, None, 1, CERTAIN, COVENANT.hash)
     unknown = {it.rule for it in explain(COVENANT, asked, NOW).steps if it.verdict is Verdict.UNKNOWN}
-    assert unknown == {"bronnen", "rol", "zaaknummer", "voorwaarde", "motivering", "afweging"}
+    assert unknown == {"bronnen", "rol", "zaaknummer", "voorwaarde", "motivering", "motivering-persoon", "afweging"}
     own = replace(asked, role="officier", case_reference="x")
     assert explain_draft(COVENANT, own, NOW).decision.rule == "zaaknummer"
 

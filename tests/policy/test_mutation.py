@@ -121,6 +121,8 @@ def _own(one: Purpose) -> Iterator[Mutant]:
     if one.possible is not None:
         yield "drop mogelijk", one.model_copy(update={"possible": None})
     yield "flip motivering", one.model_copy(update={"justification": not one.justification})
+    if one.max_persons > 1:
+        yield "flip motivering_per_persoon", one.model_copy(update={"own_reasons": not one.own_reasons})
     yield "flip afweging", one.model_copy(update={"weighing": not one.weighing})
     yield "flip in_dienst", one.model_copy(update={"in_service": False})
     yield "end earlier", one.model_copy(update={"last_day": date(2026, 11, 30)})

@@ -44,6 +44,7 @@ def by_decide(given: Covenant, one: Put) -> str | None:
         if one.stated is None
         else frozenset(f"{id_}={value}" if value else id_ for id_, value in one.stated.items()),
         justification=WEIGHED if one.weighed else None,
+        reasons=tuple(f"persoon {place} hoort erbij" for place in range(one.persons)) if one.reasoned else (),
     )
     decision = decide(given, asked, noon(one.day))
     return str(decision.mode) if decision.allowed else None
@@ -126,13 +127,13 @@ def every_question(given: Covenant) -> list[Put]:
         )
         good = replace(full, stated=next(statements(own)), weighed=True)
         found += [replace(good, stated=stated) for stated in statements(own)]
-        for stated, role, number, weighed in product(
+        for stated, role, number, (weighed, reasoned) in product(
             [good.stated, {}],
             [*own.asker.roles, "stagiair"],
             [0, 1, own.max_persons, own.max_persons + 1, 9],
-            (True, False),
+            ((True, True), (True, False), (False, True)),
         ):
-            found.append(replace(full, stated=stated, role=role, persons=number, weighed=weighed))
+            found.append(replace(full, stated=stated, role=role, persons=number, weighed=weighed, reasoned=reasoned))
         for kind, reference, sources in product(
             ["bsn", "test", "skn"],
             [full.case_reference, "", "Z-1", "15/234567-26 "],
@@ -222,6 +223,7 @@ def purposes(draw: st.DrawFn, number: int, kinds: list[str]) -> Purpose:
         voorwaarden=[condition(it, controle=draw(st.sampled_from(["vrager", "vrager", "bron"]))) for it in known],
         motivering=draw(st.sampled_from(["ja", "nee"])),
         afweging=draw(st.sampled_from(["ja", "nee"])),
+        motivering_per_persoon=draw(st.sampled_from(["ja", "nee"])),
         identificatie=draw(st.sampled_from([["bsn"], ["bsn", "skn"], ["bsn", *BY_NAME], BY_NAME])),
         **draw(st.sampled_from([{}, {"mogelijk": {"reactietermijn": "PT24H", "levensduur": "PT24H"}}])),
         **more,
@@ -255,12 +257,12 @@ def test_every_route_and_question_of_any_covenant_comes_out_the_same(given_: Cov
         for certain in (True, False)
     ]
     questions += [
-        replace(one, stated=dict.fromkeys(some, ""), weighed=weighed, persons=persons, role="rol-een")
+        replace(one, stated=dict.fromkeys(some, ""), weighed=weighed, persons=persons, role="rol-een", reasoned=weighed)
         for one in questions
         if by_decide(given_, one) is not None
         for some in ([], ["een"], ["een", "twee", "motivering"], ["een", "twee", "drie", "motivering"])
         for weighed in (True, False)
-        for persons in (1, 3)
+        for persons in (1, 2, 3)
     ]
     questions += [
         replace(one, kind=kind)

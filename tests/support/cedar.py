@@ -90,6 +90,8 @@ class Put:
     stated: dict[str, str] | None = field(default=None, hash=False)
     weighed: bool = False
     """Whether the justification holds the three texts."""
+    reasoned: bool = False
+    """Whether each person has a text of its own."""
 
 
 class Oracle:
@@ -130,6 +132,7 @@ class Oracle:
             "certain": one.certain,
             "day": one.day.toordinal(),
             "weighed": one.weighed,
+            "reasoned": one.reasoned,
         }
         if one.namens is not None:
             context["namens"] = {"__entity": {"type": "Org", "id": one.namens}}
@@ -303,6 +306,8 @@ def _common(covenant: Covenant, purpose: Purpose, terms: SourceTerms) -> list[st
     stated = [_stated(purpose, id_) for id_ in _needed(purpose, terms)]
     if purpose.weighing:
         stated.append("context.weighed")
+    if purpose.own_reasons:
+        stated.append("(context.persons == 1 || context.reasoned)")
     if stated:
         lines.append(_known("stated", " && ".join(stated)))
     return lines
