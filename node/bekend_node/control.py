@@ -437,6 +437,7 @@ class ControlServer:
                 case_reference=request.case,
                 attested=frozenset(request.attested),
                 justification=request.justification,
+                reasons=tuple(request.reasons),
                 on_behalf_of=request.on_behalf_of,
                 described=tuple(map(_described, request.described)),
             ),

@@ -62,6 +62,9 @@ class AskRequest(_Request):
     case: Annotated[str, StringConstraints(max_length=200)] | None = None
     attested: Annotated[list[Annotated[str, StringConstraints(max_length=100)]], Field(max_length=64)] = []
     justification: Annotated[str, StringConstraints(max_length=4000)] | None = None
+    reasons: Annotated[
+        list[Annotated[str, StringConstraints(max_length=4000)]], Field(max_length=MAX_PERSONS, repr=False)
+    ] = []
     on_behalf_of: Oin | None = None
 
 

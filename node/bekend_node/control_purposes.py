@@ -47,6 +47,7 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
         else None,
         "kinds": sorted(str(kind) for kind in purpose.kinds),
         "max_persons": purpose.max_persons,
+        "own_reasons": purpose.own_reasons,
         "max_sources": purpose.max_sources,
         "per_day": purpose.limits.per_officer,
         "raise": {"per_day": purpose.raised.per_officer, "roles": list(purpose.raised.roles)}

@@ -44,6 +44,9 @@ def lookup(
     namens: Annotated[str | None, typer.Option(help="OIN van de organisatie namens wie u vraagt.")] = None,
     bevestig: Annotated[list[str] | None, typer.Option(help="Voorwaarde die u bevestigt. Mag vaker.")] = None,
     motivering: Annotated[str | None, typer.Option(help="Waarom u vraagt. Zonder namen en nummers.")] = None,
+    motivering_persoon: Annotated[
+        list[str] | None, typer.Option(help="Waarom u ook de tweede persoon vraagt, en de volgende. Mag vaker.")
+    ] = None,
     soort: Annotated[
         str, typer.Option(help="Waarmee u vraagt: bsn, skn, of een combinatie zoals naam-geboortedatum.")
     ] = "bsn",
@@ -81,7 +84,7 @@ def lookup(
         "justification": motivering,
         "on_behalf_of": namens,
     }
-    for line in warnings(motivering or ""):
+    for line in warnings(" ".join([motivering or "", *(motivering_persoon or [])])):
         sys.stderr.write(f"Let op: {line}\n")
     try:
         with ControlClient(path) as client:
@@ -94,6 +97,7 @@ def lookup(
                 sys.stderr.write(left_line(opened["budget"]) + "\n")
             persons = read_persons(soort, int(purpose["max_persons"]))
             count = sum(map(len, persons.values()))
+            request["reasons"] = _reasons(purpose, motivering_persoon or [], count)
             code = ask(client, request | persons, purpose, persons=count, receipt=bon, as_json=as_json)
             raise typer.Exit(code)
     except UnfitError as error:
@@ -142,6 +146,15 @@ def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
 def _mode(source: dict[str, Any]) -> str:
     """How a source answers, and what it takes to ask it."""
     return f"{source['mode']}, alleen met toestemming" if source["consent"] else str(source["mode"])
+
+
+def _reasons(purpose: dict[str, Any], further: list[str], persons: int) -> list[str]:
+    """The texts per person: what was given is about the second and those after it. Ends the command for too many."""
+    if len(further) > persons - 1:
+        stop(USAGE, "Er zijn meer motiveringen dan personen na de eerste.")
+    if not further and not purpose["own_reasons"]:
+        return []
+    return ["", *further, *[""] * (persons - 1 - len(further))]
 
 
 def ask(

@@ -133,6 +133,7 @@ class Archive:
         seed: bytes | None = None,
         late: Mapping[str, Sequence[str]] | None = None,
         lapsed: Mapping[str, Sequence[str]] | None = None,
+        reasons: Sequence[str] = (),
     ) -> bytes:
         """A lookup of the own organisation: its two own records, as the asking side writes them. Gives the begin id."""
         moment = moment or self.now - timedelta(hours=2)
@@ -161,6 +162,7 @@ class Archive:
                  "question_hash": secrets.token_bytes(32).hex(), "case_salt": secrets.token_bytes(32).hex()}
                 for source in outcomes
             ],
+            **({"reasons": list(reasons)} if reasons else {}),
         }  # fmt: skip
         box = own_record.OfficerBox(self.officer.opening.public_key)
         records = [OwnRecord(begin_id, own_record.KIND_LOOKUP, own_record._seal(box, content))]

@@ -11,7 +11,8 @@ from bekend_node.store_decisions import Decisions
 from bekend_node.web.worklist import PREPARE
 from bekend_proto.clock import milliseconds
 
-from tests.support.asking import DIRECTOR, PERSON, ZVH_CASE
+from tests.node.test_families import per_person
+from tests.support.asking import DIRECTOR, OTHER, PERSON, ZVH_CASE
 from tests.support.covenants import HAARLEM, ZVH_WEIGHING
 from tests.support.pages import StagedPages, staged
 from tests.web.test_web_late import FORM
@@ -105,3 +106,24 @@ def test_fg_24_where_the_covenant_lists_no_combination_no_field_asks_for_a_name_
     assert fields == {"soort", "zaak", "motivering-", "partner", *persons, *conditions}
     kinds = re.findall(r'name="soort" value="([^"]+)"', page)
     assert set(kinds) == set(site.stage.covenant.purposes[ZVH_WEIGHING].kinds)
+
+
+@pytest.fixture
+def families(tmp_path: Path) -> Iterator[StagedPages]:
+    with staged(tmp_path, per_person) as made:
+        yield made
+
+
+def test_each_further_person_is_asked_about_with_a_reason_of_its_own(families: StagedPages) -> None:
+    """A field beside each person but the first; a reason beside nobody is left out."""
+    reason, two = "de broer woont in hetzelfde huis", {"persoon-3": OTHER.value.strip()}
+    refused = send(families, **two)
+    assert refused.status_code == 422
+    assert "regel motivering-persoon" in refused.text
+    assert [name for n in range(1, 6) if f'name="{(name := f"waarom-{n}")}"' in refused.text] == [
+        "waarom-2", "waarom-3", "waarom-4"
+    ]  # fmt: skip
+    asked = send(families, **two, **{"waarom-2": "hier staat niemand bij", "waarom-3": reason})
+    assert asked.status_code == 303
+    families.work(families.stage.asker.close())
+    assert [len(one.elements) for one in families.stage.line.begins] == [2]

@@ -52,7 +52,7 @@ class Emergencies:
             role=officer.role,
             case=inquiry.case_reference or "",
             reason=inquiry.emergency,
-            justification=inquiry.justification or "",
+            justification=inquiry.texts,
             sources=inquiry.sources,
             persons=len(inquiry.persons),
         )

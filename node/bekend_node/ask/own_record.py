@@ -82,6 +82,7 @@ def lookup_record(
         "emergency": inquiry.emergency or None,
         "case": inquiry.case_reference,
         "justification": inquiry.justification,
+        **({"reasons": list(inquiry.reasons)} if any(inquiry.reasons) else {}),
         "attested": sorted(inquiry.attested),
         "requester": facts.requester,
         "on_behalf_of": inquiry.on_behalf_of,

@@ -163,7 +163,7 @@ def _named(inquiry: Inquiry, place: int, blind: bytes, desk: str | None, consent
         value=person.value,
         blind=blind,
         desk=desk or "",
-        justification=inquiry.justification or "",
+        justification=inquiry.why(place),
         consent=consent.statement() if consent is not None else None,
         person=described.on_wire(inquiry.described[place]) if inquiry.described else None,
     )

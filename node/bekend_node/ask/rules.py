@@ -59,6 +59,8 @@ class Inquiry:
     emergency: str = field(default="", repr=False)
     described: tuple[PersonData, ...] = field(default=(), repr=False)
     """Each person as typed, where is asked by a combination: what a colleague at the source compares."""
+    reasons: tuple[str, ...] = field(default=(), repr=False)
+    """Why each person is asked about; the first may be empty, since the justification is about that one."""
 
     def about(self, places: Sequence[int], sources: tuple[str, ...]) -> "Inquiry":
         """The same about some of its persons, by their places, to these sources."""
@@ -66,8 +68,20 @@ class Inquiry:
             self,
             persons=tuple(self.persons[place] for place in places),
             described=tuple(self.described[place] for place in places) if self.described else (),
+            reasons=tuple(self.reasons[place] for place in places) if self.reasons else (),
             sources=sources,
         )
+
+    def why(self, place: int) -> str:
+        """Why this person is asked about: all that a colleague at a source reads, and nothing on the others."""
+        own = self.reasons[place] if self.reasons else ""
+        return own or self.justification or ""
+
+    @property
+    def texts(self) -> str:
+        """Every justification in it, for who looks along."""
+        own = [f"Persoon {place}: {text}" for place, text in enumerate(self.reasons, 1) if text]
+        return "\n".join([*([self.justification] if self.justification else []), *own])
 
     @property
     def kind_class(self) -> KindClass:
@@ -228,6 +242,10 @@ def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inqui
     if len({person.kind for person in inquiry.persons}) != 1:
         raise RefusedError("soort-gemengd", "Gebruik in een bevraging een soort nummer.")
     _check_described(inquiry)
+    if len(inquiry.reasons) not in {0, len(inquiry.persons)}:
+        raise RefusedError(
+            "motivering-persoon", "Geef bij elke persoon een motivering; bij de eerste mag zij leeg zijn."
+        )
     if len(inquiry.justification or "") > LONGEST_JUSTIFICATION:
         raise RefusedError("te-lang", f"De motivering heeft hoogstens {LONGEST_JUSTIFICATION} tekens.")
 
@@ -300,6 +318,7 @@ def _asked(covenant: Covenant, own: str, source: str, inquiry: Inquiry) -> Asked
         attested=inquiry.attested | ({JUSTIFICATION} if (inquiry.justification or "").strip() else frozenset()),
         sources=len(inquiry.sources),
         justification=inquiry.justification or "",
+        reasons=inquiry.reasons,
     )
 
 

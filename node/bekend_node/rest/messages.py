@@ -36,7 +36,16 @@ class _Said(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class NumberBody(_Said):
+class _Person(_Said):
+    reason: Text = Field(
+        "",
+        alias="motivering",
+        repr=False,
+        description="Waarom ook deze persoon, waar het doel dat vraagt (`motiveringPerPersoon`); niet bij de eerste.",
+    )
+
+
+class NumberBody(_Person):
     """Een persoon naar wie met een nummer wordt gevraagd."""
 
     number: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
@@ -47,7 +56,7 @@ class NumberBody(_Said):
 _Typed = Annotated[str, StringConstraints(max_length=LONGEST)]
 
 
-class DescribedBody(_Said):
+class DescribedBody(_Person):
     """Een persoon zonder nummer, met de gegevens die de combinatie vraagt, zoals in de BRP.
 
     Zo gaan ze naar de collega die vergelijkt.
@@ -249,6 +258,9 @@ class PurposeReply(_Reply):
     description: str = Field(serialization_alias="omschrijving")
     kinds: tuple[str, ...] = Field(serialization_alias="soorten")
     max_persons: int = Field(serialization_alias="maxPersonen")
+    own_reasons: bool = Field(
+        serialization_alias="motiveringPerPersoon", description="Of elke volgende persoon een eigen motivering heeft."
+    )
     max_sources: int = Field(serialization_alias="maxPartners")
     left_today: int = Field(
         serialization_alias="vandaagOver", description="Personen naar wie de medewerker vandaag nog kan vragen."

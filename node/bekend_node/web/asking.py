@@ -25,6 +25,7 @@ from bekend_node.web.pages import typed
 _FIELD_OF_RULE: Final[Mapping[str, str]] = {
     "zaaknummer": "zaak",
     "motivering": "motivering",
+    "motivering-persoon": "soort",
     "afweging": "motivering",
     "te-lang": "motivering",
     "FG-09": "partners",
@@ -64,6 +65,8 @@ class Draft:
     """Each person as typed, where is asked without a number."""
     stated: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict, repr=False)
+    reasons: list[str] = field(default_factory=list, repr=False)
+    """Per person why that one, where the purpose asks it."""
     partners: list[str] = field(default_factory=list)
     on_behalf_of: str = ""
     wanted: str = ""
@@ -96,6 +99,7 @@ def read_form(purpose: Purpose, form: FormData) -> Draft:
         described=_described(purpose, text),
         stated={id_: text(f"voorwaarde-{id_}") for id_ in conditions},
         texts={mark: text(f"motivering-{mark}") for mark in marks_of(purpose)},
+        reasons=[text(f"waarom-{n}") for n in range(1, purpose.max_persons + 1)] if purpose.own_reasons else [],
         partners=[value for value in form.getlist("partner") if isinstance(value, str)],
         on_behalf_of=text("namens"),
         wanted=text("zoek")[:LONGEST_SEARCH],
@@ -115,7 +119,7 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) ->
     whole = not draft.faults and draft.case and draft.partners and (justification or not purpose.justification)
     _look_at_the_rest(purpose, draft, say)
     if not draft.seen:
-        draft.warnings = warnings(justification or "")
+        draft.warnings = warnings(" ".join([justification or "", *draft.reasons]))
     if not whole:
         return None
     return Inquiry(
@@ -128,6 +132,7 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) ->
         justification=justification,
         on_behalf_of=draft.on_behalf_of or None,
         described=tuple(described or ()),
+        reasons=_reasons(purpose, draft),
     )
 
 
@@ -185,6 +190,15 @@ def _persons(draft: Draft, say: Say) -> tuple[Identifier, ...]:
     if not found and not draft.faults:
         draft.faults["persoon-1"] = say("bevragen.geen_persoon")
     return tuple(found)
+
+
+def _reasons(purpose: Purpose, draft: Draft) -> tuple[str, ...]:
+    """The text of each person that was filled in."""
+    if not any(draft.reasons) and not purpose.own_reasons:
+        return ()
+    by_name = draft.kind in combinations_of(purpose)
+    filled = [bool(to_fields(data)) for data in draft.described] if by_name else [bool(it) for it in draft.numbers]
+    return tuple(text for text, there in zip(draft.reasons, filled, strict=True) if there)
 
 
 def _look_at_the_rest(purpose: Purpose, draft: Draft, say: Say) -> None:
