@@ -169,6 +169,13 @@ def broker_rate(one: Federation, costs: UnitCosts) -> float:
     return sum(2 * asking.nodes * filters_a_day(asking, costs) for asking in one.asking) / (HOURS.value * 3600)
 
 
+def question_octets(asking: Asking, costs: UnitCosts) -> float | None:
+    """Octets that the broker carries for one question: to and from the requester, and each source."""
+    if costs.requester_octets is None or costs.source_octets is None:
+        return None
+    return costs.requester_octets.at(asking.partners) + asking.partners * costs.source_octets.fixed
+
+
 def at_most(one: Federation, costs: UnitCosts) -> float:
     """Euro for a question, when all machines are there for nothing else."""
     return machines(one, costs) * MACHINE.value / one.questions
@@ -236,6 +243,18 @@ def _memory(one: Federation, costs: UnitCosts) -> Iterator[Step]:
 
 
 def _wire(one: Federation, costs: UnitCosts) -> Iterator[Step]:
+    terms, total = [], 0.0
+    for asking in one.asking:
+        octets = question_octets(asking, costs)
+        if octets is not None:
+            terms.append(f"{number(busiest(asking.a_year))}/s x {number(octets)} octets")
+            total += busiest(asking.a_year) * octets
+    if terms:
+        yield Step("the broker: questions, Mbit/s in the busiest second", " + ".join(terms), number(total * 8 / 1e6))
+    yield from _filters_on_the_wire(one, costs)
+
+
+def _filters_on_the_wire(one: Federation, costs: UnitCosts) -> Iterator[Step]:
     if costs.wire_tag is None:
         return
     tags = size_class(int(CLIENTS.value) + 1)

@@ -121,9 +121,11 @@ def figures(state: State, base: Floor, cores: int) -> Iterator[Figure]:
     least = bulk_seconds(PER_ENROLLED, base, cores) * state.persons
     rate = state.persons / state.seconds
     yield Figure(PART, f"{name}, node and broker together", rate, "persons/s", least / state.seconds)
-    each = state.processor / state.persons
-    ratio = work_seconds(PER_ENROLLED, base) / each
-    yield Figure(PART, f"{name}, processor time of both", each * 1e6, "us/person", ratio)
+    if state.runs == 1:
+        # What workers used that were stopped half-way, nobody counted.
+        each = state.processor / state.persons
+        ratio = work_seconds(PER_ENROLLED, base) / each
+        yield Figure(PART, f"{name}, processor time of both", each * 1e6, "us/person", ratio)
     yield Figure(PART, f"{name}, in so many runs", state.runs, "runs")
     yield Figure(PART, f"{name}, most disk of the node", state.disk / state.persons, "octets/person")
     for who, octets in sorted(state.peaks.items()):

@@ -150,16 +150,11 @@ def _unit_costs(costs: UnitCosts) -> Iterator[str]:
         ("milliseconds", "fixed", "per partner", "measured at"),
         [_line("time that passes, p50", costs.latency), *(_line(f"processor time of {w}", one) for w, one in lines)],
     )
-    if isinstance(costs.travels, Line):
-        yield ""
-        yield (
-            f"On the wire a question takes {number(costs.travels.fixed)} octets and {number(costs.travels.each)} per "
-            "partner, counted at every device that they pass."
-        )
-    elif costs.travels is not None:
-        yield ""
-        octets = number(costs.travels.value)
-        yield f"On the wire a question takes {octets} octets per partner (`{costs.travels.measured}`)."
+    octets = [("the line of the requester", costs.requester_octets), ("the line of each source", costs.source_octets)]
+    if any(line is not None for _, line in octets):
+        yield from ("", "What it puts on the wire, both directions together, TLS and HTTP/2 included:", "")
+        crossed = [_line(what, line) for what, line in octets if line is not None]
+        yield from table(("octets", "fixed", "per partner", "measured at"), crossed)
     yield ""
 
 

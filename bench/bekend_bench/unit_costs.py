@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bekend_bench import enrolment, lookups, peers, rebuild, storage
+from bekend_bench import enrolment, lookups, rebuild, storage
 from bekend_bench.figures import Figure
-from bekend_bench.ground import GROUP
 from bekend_bench.results import NotMeasuredError, Results
 
 MANY, BROKER = "many", "broker"
@@ -73,7 +72,8 @@ class UnitCosts:
     node_memory: Cost
     attached_memory: Cost | None
     broker_memory: Cost | None
-    travels: Line | Cost | None
+    requester_octets: Line | None
+    source_octets: Line | None
     wire_tag: Cost | None
     replicas: tuple[tuple[int, float], ...]
 
@@ -96,17 +96,21 @@ def unit_costs(results: Results) -> UnitCosts:
         node_memory=_first(results, storage.PART, "resident memory of a node with 1,000,000"),
         attached_memory=_maybe(results, BROKER, "memory per attached node"),
         broker_memory=_maybe(results, BROKER, "memory without nodes"),
-        travels=_travels(results),
+        requester_octets=_octets(results, "the requester"),
+        source_octets=_octets(results, lookups.SOURCE),
         wire_tag=_wire(results),
         replicas=tuple(_replicas(results)),
     )
 
 
 def _processor(who: str, points: Sequence[tuple[int, float]]) -> Line:
-    """What a question takes of a party. A source answers alone, whoever else is asked: the dearest counts."""
-    if who == lookups.SOURCE and points:
-        return Line(max(cost for _, cost in points), 0.0, tuple(points))
-    return Line.through(points)
+    """What a question takes of a party."""
+    return _alike(points) if who == lookups.SOURCE and points else Line.through(points)
+
+
+def _alike(points: Sequence[tuple[int, float]]) -> Line:
+    """A source answers alone, whoever else is asked: the dearest counts."""
+    return Line(max(cost for _, cost in points), 0.0, tuple(points))
 
 
 def by_partners(results: Results, what: str) -> list[tuple[int, float]]:
@@ -146,15 +150,13 @@ def _maybe(results: Results, part: str, begins: str) -> Cost | None:
     return next((Cost.of(one) for one in results.of(part) if one.what.startswith(begins)), None)
 
 
-def _travels(results: Results) -> Line | Cost | None:
-    """Octets on the wire per question."""
-    points = by_partners(results, "octets per question")
-    if len(points) > 1:
-        return Line.through(points)
-    for one in results.of(peers.PART):
-        if one.what == "bekend: travels per question":
-            return Cost.of(one, one.value / GROUP, "octets/partner")
-    return None
+def _octets(results: Results, who: str) -> Line | None:
+    """What a question puts on the line of the requester, or of one source: both directions, TLS and HTTP/2 included."""
+    sent, received = (dict(by_partners(results, f"{way} by {who}")) for way in ("sent", "received"))
+    points = [(partners, sent[partners] + received[partners]) for partners in sorted(sent.keys() & received.keys())]
+    if not points:
+        return None
+    return _alike(points) if who == lookups.SOURCE else Line.through(points)
 
 
 def _wire(results: Results) -> Cost | None:

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from bekend_bench import compare, performance, results, sizing
-from bekend_bench.federations import ASSUMPTIONS, BROKER, FEDERATIONS, broker_cores, machines, marginal, steps
+from bekend_bench.federations import (
+    ASSUMPTIONS,
+    BROKER,
+    FEDERATIONS,
+    broker_cores,
+    machines,
+    marginal,
+    question_octets,
+    steps,
+)
 from bekend_bench.figures import Figure, at_most
 from bekend_bench.results import NotMeasuredError, Results
 from bekend_bench.unit_costs import Cost, Line, unit_costs
@@ -94,12 +103,18 @@ def test_what_other_parts_measure_of_broker_and_wire_is_taken_in(found: Results)
         Figure("broker", "2 replicas, questions per second", 60, "questions/s"),
         Figure("storage", "filter of 1,048,576 tags on the wire", 8.5, "octets/tag"),
         Figure("many", "342 partners, p50", 900, "ms"),
+        *(Figure("many", f"{n} partners, sent by the requester", 100 * n, "octets/question") for n in (35, 342)),
+        *(Figure("many", f"{n} partners, received by the requester", 50 * n, "octets/question") for n in (35, 342)),
+        Figure("many", "342 partners, sent by each source", 300, "octets/question"),
+        Figure("many", "342 partners, received by each source", 100, "octets/question"),
     )
     costs = unit_costs(more)
     assert costs.replicas == ((1, 40), (2, 60))
     assert costs.latency.points[-1] == (342, 900)
+    assert question_octets(FEDERATIONS[-1].asking[0], costs) == pytest.approx(13 * (150 + 400))
     page = sizing.page(more)
     assert "questions per second against replicas" in page
+    assert "the line of each source" in page
     assert "Mbit/s" in page
     assert "| 342      | 900 ms " in page
 
