@@ -32,7 +32,7 @@ from bekend_proto.filter import size_class
 from bekend_proto.logs import log
 from bekend_proto.v1 import signed_pb2
 
-from bekend_node import client_file, pseudonym_file
+from bekend_node import client_file
 from bekend_node.child import run_child
 from bekend_node.classes import CERTAIN, CLASSES, FilterId, KindClass, name_of, on_wire
 from bekend_node.config import NodeConfig
@@ -392,9 +392,7 @@ class Filters:
         assert canary is not None
         generations = (*inputs.generations, *inputs.shielded)
         for generation in generations:
-            # A file that lost records would make a filter that misses persons in silence.
-            if pseudonym_file.count(self._registers.file(generation.id)) != generation.persons:
-                raise StorageError(f"the file of register {generation.register} is damaged: import it again")
+            await asyncio.to_thread(self._registers.check_file, generation)
         key = FreshKey.draw(self._keys.evaluation_key(purpose, inputs.epoch).secret)
         file = filter_file(self._folder, id_, version, by_hand=inputs.by_hand)
         order = Order(

@@ -5,12 +5,14 @@
 
 Sorted by P, which is uniformly distributed: the order tells nothing about the list that it came from (protocol
 section 5, step 3). A file is written whole, synced, then named in the database; it is never changed. When it is
-superseded its bytes are overwritten before it is removed.
+superseded its bytes are overwritten before it is removed. The database holds its number of records and its digest.
 """
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from hashlib import blake2b, file_digest
 from itertools import pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -19,6 +21,7 @@ from bekend_proto.errors import StorageError
 
 RECORD = 34
 HEADER = b"bekend/1 pseudonyms".ljust(RECORD, b"\0")
+_blake = partial(blake2b, digest_size=32, person=b"bekend1-file")
 NEVER_ENDS = 0xFFFF
 """Month of a registration without an end: shielding lasts until it is lifted."""
 PIECE = 4096
@@ -132,6 +135,15 @@ def find(path: Path, pseudonym: bytes) -> int:
             else:
                 high = middle
     return low
+
+
+def digest(path: Path) -> bytes:
+    """BLAKE2b-256 of the whole file. Raises StorageError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, _blake).digest()
+    except OSError as fault:
+        raise StorageError(f"{path} cannot be read ({fault.strerror}): import the register again") from fault
 
 
 def is_sorted(path: Path) -> bool:

@@ -90,16 +90,18 @@ MIGRATIONS = (
     Migration(3, "generations put back from a backup", _RESTORED),
     # What was staged did not say of which kind it was: an import under way is begun anew.
     Migration(4, "a generation per kind of identifier", _KINDS),
+    Migration(5, "a digest per pseudonym file", "ALTER TABLE generation ADD COLUMN digest BLOB;"),
 )
 
-_COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind, restored"
+_COLUMNS = "id, register, purpose, epoch, as_of, imported_at, persons, kind, restored, digest"
 
 
 @dataclass(frozen=True)
 class Generation:
     """One register's set for one purpose, epoch and kind of identifier, in service. `imported_at` in seconds.
 
-    `restored`: it came back from a backup, and who was added, removed or shielded since is not in it.
+    `restored`: it came back from a backup, and who was added, removed or shielded since is not in it. `digest` is that
+    of its file, BLAKE2b-256; None where it was imported before files had one.
     """
 
     id: int
@@ -111,6 +113,7 @@ class Generation:
     persons: int
     kind: str
     restored: bool = False
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -318,7 +321,7 @@ class Registers:
             old = _superseded(conn, register, epoch, fresh, full=full)
             for new in fresh:
                 conn.execute(
-                    f"INSERT INTO generation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608 - fixed names
+                    f"INSERT INTO generation ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",  # noqa: S608 - fixed names
                     (
                         new.id,
                         register,
@@ -328,6 +331,7 @@ class Registers:
                         new.imported_at,
                         new.persons,
                         new.kind,
+                        new.digest,
                     ),
                 )
                 if new.purpose in canaries:
@@ -414,9 +418,19 @@ class Registers:
         """Raise StorageError when the database or a pseudonym file is damaged."""
         self._database.check()
         for generation in self.generations():
-            path = self.file(generation.id)
-            if pseudonym_file.count(path) != generation.persons or not pseudonym_file.is_sorted(path):
-                raise StorageError(f"{path} is damaged: import the register {generation.register} again")
+            self.check_file(generation)
+            if not pseudonym_file.is_sorted(self.file(generation.id)):
+                raise _damaged(generation)
+
+    def check_file(self, generation: Generation) -> None:
+        """Raise StorageError unless its file is, octet for octet, the one that was put into service.
+
+        One that lost records, or an octet, would make persons unknown in silence. A second per gigabyte.
+        """
+        path = self.file(generation.id)
+        whole = pseudonym_file.count(path) == generation.persons
+        if not whole or (generation.digest is not None and pseudonym_file.digest(path) != generation.digest):
+            raise _damaged(generation)
 
     def _scrub(self) -> None:
         self._database.scrub()
@@ -444,11 +458,16 @@ def _remember_shielding(conn: Connection, epoch: str, purposes: Iterable[str]) -
         )
 
 
+def _damaged(generation: Generation) -> StorageError:
+    return StorageError(f"the file of register {generation.register} is damaged: import it again, as a whole")
+
+
 def _generation(row: Sequence[object]) -> Generation:
-    number, register, purpose, epoch, as_of, imported_at, persons, kind, restored = row
+    number, register, purpose, epoch, as_of, imported_at, persons, kind, restored, digest = row
     assert isinstance(number, int)
     assert isinstance(imported_at, int)
     assert isinstance(persons, int)
+    assert digest is None or isinstance(digest, bytes)
     return Generation(
         number,
         str(register),
@@ -459,4 +478,5 @@ def _generation(row: Sequence[object]) -> Generation:
         persons,
         str(kind),
         bool(restored),
+        digest,
     )

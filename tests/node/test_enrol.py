@@ -6,7 +6,7 @@ import secrets
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -199,13 +199,33 @@ async def test_changes_add_remove_and_replace(federation: Federation, home: Node
     assert set(stored(home, REGISTER, ZSM_CONTEXT)) == expected
 
 
-async def test_changes_to_a_list_that_lost_somebody_are_refused(federation: Federation, home: NodeHome) -> None:
+def lose_the_last(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - pseudonym_file.RECORD)
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[pseudonym_file.RECORD + 31] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [lose_the_last, flip_a_bit])
+async def test_a_list_that_lost_somebody_is_neither_changed_nor_good(
+    federation: Federation, home: NodeHome, damage: Callable[[Path], None]
+) -> None:
     async with federation.broker() as broker:
         await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(10)))
         for file in (home.data / "pseudonyms").iterdir():
-            os.truncate(file, file.stat().st_size - pseudonym_file.RECORD)
+            damage(file)
         with pytest.raises(StorageError, match="import it again, as a whole"):
             await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(1, 20), change="+"), changes=True)
+        registers = Registers.open(home.data)
+        with pytest.raises(StorageError, match="import it again, as a whole"):
+            registers.check()
+        registers.close()
+        # As a whole it comes back.
+        await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(10)))
+    assert set(stored(home, REGISTER, ZSM_CONTEXT)) == pseudonyms(home, ZSM_CONTEXT, people(10))
 
 
 async def test_changes_of_a_register_that_was_never_imported_are_refused(

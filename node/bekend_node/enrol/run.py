@@ -17,7 +17,7 @@ from bekend_policy.manifest import KeyManifest
 from bekend_proto import logs
 from bekend_proto.channel import LABEL_ENROLMENT, sign_message
 from bekend_proto.clock import Clock, day_of, milliseconds, month_of
-from bekend_proto.errors import KeysError, StorageError
+from bekend_proto.errors import KeysError
 from bekend_proto.logs import log
 from bekend_proto.octets import blake
 from bekend_proto.oprf import KeyPair
@@ -237,6 +237,7 @@ class Enroller:
                     imported_at=int(now.timestamp()),
                     persons=persons,
                     kind=kind,
+                    digest=pseudonym_file.digest(file),
                 )
             )
         staged = {purpose: self.registers.staged_canary(work.id, purpose) for purpose in work.import_ids}
@@ -264,10 +265,9 @@ class Enroller:
 
     @contextmanager
     def _known(self, before: Generation) -> Iterator[memoryview]:
-        """The records of a generation. Raises StorageError when some were lost: they would be missed in silence."""
+        """The records of a generation. Raises StorageError when its file is damaged."""
+        self.registers.check_file(before)
         with pseudonym_file.mapped(self.registers.file(before.id)) as records:
-            if len(records) != before.persons * pseudonym_file.RECORD:
-                raise StorageError(f"the file of register {before.register} is damaged: import it again, as a whole")
             yield records
 
     def _guard_canary(self, task: Task, canaries: Mapping[str, bytes]) -> None:
