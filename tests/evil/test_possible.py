@@ -113,7 +113,9 @@ class Setting:
         """What was due at the moments that passed is in service."""
         for node in (self.police, self.reclassering):
             await node.filters.tick()
-            await node.filters.settle()
+            # What the node itself began to build has ended by now: then the next one is waited for too.
+            for _ in range(3):
+                await node.filters.settle()
 
     async def late(self) -> list[Outcome]:
         return [one for it in await self.om.asker.late_answers(lambda _: True) for one in it.outcomes]
