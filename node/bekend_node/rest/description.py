@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from bekend_node.rest.messages import LatesReply, PurposesReply, QuestionBody, QuestionReply, TestPersonsReply
 from bekend_node.rest.problems import (
@@ -218,16 +218,32 @@ def _schemas() -> dict[str, Any]:
         ],
         by_alias=True,
         ref_template=_REF,
+        schema_generator=_Untitled,
     )
     schemas = {name: _known_fields(schema) for name, schema in found["$defs"].items()}
+    for name, text in _ENUMS.items():
+        schemas[name]["description"] = text
     return {**schemas, "Probleem": _PROBLEM, "Ontvangstbewijs": _RECEIPT}
 
 
+class _Untitled(GenerateJsonSchema):
+    """Schemas without titles: a field's is its own name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Never."""
+        return False
+
+
 def _known_fields(schema: dict[str, Any]) -> dict[str, Any]:
-    """A reply leaves out what is not known, and holds nothing else."""
-    return {**schema, "additionalProperties": False} if schema.get("type") == "object" else schema
+    """A message holds what is described and nothing else; its title is its name again."""
+    found = {name: value for name, value in schema.items() if name != "title"}
+    return {**found, "additionalProperties": False} if schema.get("type") == "object" else found
 
 
+_ENUMS: Final = {
+    "OutcomeKind": "Wat een partner over een persoon zegt. Geen ervan zegt dat iemand daar onbekend is.",
+    "State": "Hoe het met een vraag staat.",
+}
 _PROBLEM: Final = {
     "type": "object",
     "description": "Wat er misging (RFC 9457). Herhaalt nooit wat er is gestuurd.",

@@ -17,6 +17,7 @@ from pydantic import (
     Tag,
     ValidationError,
 )
+from pydantic.config import JsonDict
 
 from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.described import LONGEST, from_fields
@@ -97,8 +98,21 @@ class JustificationBody(_Said):
     less: Text = Field("", alias="minder", repr=False, description="Waarom het niet met minder kan.")
 
 
+_EXAMPLE: Final[JsonDict] = {
+    "doel": "kennemerland/zvh-weging-betrokkenheid",
+    "zaak": "ZVH-2026-0123",
+    "soort": "bsn",
+    "personen": [{"nummer": "999990019"}],
+    "partners": ["00000099000000004000"],
+    "bevestigd": {"positieve-toets": "ja", "bgs-2-20": "ja"},
+    "motivering": "overlast in het trappenhuis, drie meldingen",
+}
+
+
 class QuestionBody(_Said):
     """Een vraag van een medewerker: welke van deze partners kennen deze personen?"""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     purpose: PurposeId = Field(alias="doel", description="Id van het doel, uit /doelen.")
     case: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
