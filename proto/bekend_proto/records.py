@@ -9,8 +9,9 @@ for octet; to everybody else it is an ordinary `crypto_box_seal`, opened with Se
 """
 
 import hashlib
+from dataclasses import dataclass, field
 
-from nacl.bindings import crypto_box, crypto_scalarmult_base
+from nacl.bindings import crypto_box_afternm, crypto_box_beforenm, crypto_scalarmult_base
 
 from bekend_proto.errors import InternalError
 from bekend_proto.octets import blake, i2osp, lp
@@ -35,17 +36,37 @@ def record_value(u_value: bytes, context: bytes) -> bytes:
     return blake(32, b"bekend1-record", context, u_value)
 
 
-def seal_record(seed: bytes, source: str, person: int, officer_public: bytes, c: bytes) -> bytes:
-    """E, 80 octets: `c` sealed to the X25519 key of the source's privacy officer.
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What one record is sealed with, made before its content is known: nearly all that sealing costs."""
+
+    public: bytes
+    _nonce: bytes = field(repr=False)
+    _key: bytes = field(repr=False)
+
+    def close(self, c: bytes) -> bytes:
+        """E, 80 octets, of a `record_value`; once, since the nonce serves one content."""
+        return self.public + crypto_box_afternm(c, self._nonce, self._key)
+
+
+def make_seal(seed: bytes, source: str, person: int, officer_public: bytes) -> Seal:
+    """The seal of one record to the X25519 key of the source's privacy officer.
 
     `seed` is that of the lookup. The nonce is that of `crypto_box_seal`: BLAKE2b-192 over both public keys.
     """
-    if len(seed) != 32 or len(officer_public) != 32 or len(c) != 32:
-        raise InternalError("a record is sealed from a seed, a public key and a value of 32 octets each")
+    if len(seed) != 32 or len(officer_public) != 32:
+        raise InternalError("a record is sealed from a seed and a public key of 32 octets each")
     secret = blake(32, b"bekend1-seal", lp(source.encode("ascii")) + i2osp(person, 2), seed)
     public = crypto_scalarmult_base(secret)
     nonce = hashlib.blake2b(public + officer_public, digest_size=24).digest()
-    return public + crypto_box(c, nonce, officer_public, secret)
+    return Seal(public, nonce, crypto_box_beforenm(officer_public, secret))
+
+
+def seal_record(seed: bytes, source: str, person: int, officer_public: bytes, c: bytes) -> bytes:
+    """E, 80 octets: `c` sealed to the X25519 key of the source's privacy officer."""
+    if len(c) != 32:
+        raise InternalError("a record is sealed over a value of 32 octets")
+    return make_seal(seed, source, person, officer_public).close(c)
 
 
 def seal_hash(sealed: bytes) -> bytes:

@@ -193,7 +193,7 @@ async def test_must_22_the_sealed_record_of_the_requester_opens_every_question(s
     content = next(one for one in records if one["questions"][0]["question_id"] == question.question_id.hex())
     people = [parse_identifier(one["kind"], one["value"].strip()) for one in content["identifiers"]]
     secret = derive(bytes.fromhex(content["seed"]), people, [RECLASSERING.oin])
-    assert list(secret.sources[RECLASSERING.oin].elements) == list(question.elements)
+    assert list(secret.source(RECLASSERING.oin).elements) == list(question.elements)
 
     begun = Begun.FromString(base64.b64decode(content["begun"]))
     officer = setting.world.manifest(RECLASSERING.oin).privacy_officer

@@ -209,7 +209,7 @@ async def test_must_22_the_sealed_record_reproduces_every_byte(stage: Stage) -> 
         question = signed_pb2.Question.FromString(routed.question.payload)
         assert question.source == one["source"]
         assert question.question_id.hex() == one["question_id"]
-        assert list(again.sources[question.source].elements) == list(question.elements)
+        assert list(again.source(question.source).elements) == list(question.elements)
         source = stage.sources[question.source]
         sealed = again.sealed_records(
             keys,

@@ -144,7 +144,7 @@ class Trail:
             protocol_version=1, question_id=id_, requester=self.oin, source=source, purpose=purpose,
             covenant_hash=self.covenant.hash, epoch="2026Q4", record_month=month_of(at), requester_manifest=1,
             source_manifest=1, broker_manifest=1, time=milliseconds(at), kind_class=signed_pb2.KIND_CLASS_CERTAIN,
-            elements=secret.sources[source].elements, seal_hashes=[seal_hash(one) for one in sealed],
+            elements=secret.source(source).elements, seal_hashes=[seal_hash(one) for one in sealed],
             x25519=secrets.token_bytes(32), mlkem=secrets.token_bytes(1184), checkpoint=bytes(72),
             case_commitment=channel.case_commitment(salt, "15/234567-26", "jansen"),
         )  # fmt: skip

@@ -104,7 +104,7 @@ class Archive:
                 protocol_version=1, question_id=id_, requester=requester, source=self.oin, on_behalf_of=on_behalf_of,
                 purpose=purpose, covenant_hash=covenant_hash, epoch="2026Q4", record_month=month_of(moment),
                 requester_manifest=1, source_manifest=1, broker_manifest=1, time=milliseconds(moment),
-                kind_class=signed_pb2.KIND_CLASS_CERTAIN, elements=secret.sources[self.oin].elements,
+                kind_class=signed_pb2.KIND_CLASS_CERTAIN, elements=secret.source(self.oin).elements,
                 seal_hashes=[seal_hash(record) for record in records], x25519=secrets.token_bytes(32),
                 mlkem=secrets.token_bytes(1184), checkpoint=bytes(72), case_commitment=secrets.token_bytes(32),
             ),

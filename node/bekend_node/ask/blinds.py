@@ -33,7 +33,9 @@ class Blinds:
     identifiers: tuple[Identifier, ...] = field(repr=False)
     begin_elements: tuple[bytes, ...] = field(repr=False)
     begin_inverses: tuple[bytes, ...] = field(repr=False)
-    sources: dict[str, SourceBlinds] = field(repr=False)
+    _points: tuple[bytes, ...] = field(repr=False)
+    _scalars: dict[str, list[tuple[bytes, bytes]]] = field(repr=False)
+    """`r_ij` and `1 / r_ij`, by source."""
 
     def finalize(self, evaluated: Sequence[bytes]) -> tuple[bytes, ...]:
         """`U_j = Finalize(identifier, u * x)` (RFC 9497 section 3.3.2), 64 bytes each, from `u * A0_j`."""
@@ -41,6 +43,24 @@ class Blinds:
             oprf.finalize(identifier.canonical, oprf.unblind_with_inverse(inverse, element))
             for identifier, inverse, element in zip(self.identifiers, self.begin_inverses, evaluated, strict=True)
         )
+
+    def source(self, oin: str) -> SourceBlinds:
+        """What belongs to this source; computed when it is asked for, since Begin does not wait for it."""
+        scalars = self._scalars[oin]
+        return SourceBlinds(
+            blinds=tuple(blind for blind, _ in scalars),
+            elements=tuple(oprf.blind(point, blind) for point, (blind, _) in zip(self._points, scalars, strict=True)),
+            ratios=tuple(
+                group.scalar_multiply(blind, inverse)
+                for (blind, _), inverse in zip(scalars, self.begin_inverses, strict=True)
+            ),
+            inverses=tuple(inverse for _, inverse in scalars),
+        )
+
+    def seals(self, oin: str, privacy_officer: bytes) -> tuple[records.Seal, ...]:
+        """What the records for one source are sealed with, one per person: it needs no `U_j` yet."""
+        persons = range(len(self.identifiers))
+        return tuple(records.make_seal(self.seed, oin, person, privacy_officer) for person in persons)
 
     def sealed_records(
         self,
@@ -53,12 +73,25 @@ class Blinds:
         privacy_officer: bytes,
     ) -> list[bytes]:
         """`E_ij` for one source, 80 bytes each; `keys` are the `U_j` of `finalize` (protocol section 8)."""
-        sealed = []
-        for person, key in enumerate(keys):
-            context = records.record_context(requester, source, purpose, question_id, person)
-            value = records.record_value(key, context)
-            sealed.append(records.seal_record(self.seed, source, person, privacy_officer, value))
-        return sealed
+        seals = self.seals(source, privacy_officer)
+        return close(seals, keys, requester=requester, source=source, purpose=purpose, question_id=question_id)
+
+
+def close(
+    seals: Sequence[records.Seal],
+    keys: Sequence[bytes],
+    *,
+    requester: str,
+    source: str,
+    purpose: str,
+    question_id: bytes,
+) -> list[bytes]:
+    """`E_ij` for one source, from `Blinds.seals` and the `U_j` of `Blinds.finalize` (protocol section 8)."""
+    sealed = []
+    for person, (seal, key) in enumerate(zip(seals, keys, strict=True)):
+        context = records.record_context(requester, source, purpose, question_id, person)
+        sealed.append(seal.close(records.record_value(key, context)))
+    return sealed
 
 
 def draw(identifiers: Sequence[Identifier], sources: Iterable[str]) -> Blinds:
@@ -73,26 +106,15 @@ def derive(seed: bytes, identifiers: Sequence[Identifier], sources: Iterable[str
     """
     targets = tuple(sources)
     persons = range(len(identifiers))
-    points = [oprf.hash_identifier(identifier) for identifier in identifiers]
+    points = tuple(oprf.hash_identifier(identifier) for identifier in identifiers)
     begin = [oprf.lookup_blind(seed, oprf.TARGET_BEGIN, j) for j in persons]
     own = {target: [oprf.lookup_blind(seed, target, j) for j in persons] for target in targets}
     inverses = iter(group.batch_invert(begin + [blind for target in targets for blind in own[target]]))
-    begin_inverses = tuple(next(inverses) for _ in persons)
     return Blinds(
         seed=seed,
         identifiers=tuple(identifiers),
         begin_elements=tuple(oprf.blind(point, blind) for point, blind in zip(points, begin, strict=True)),
-        begin_inverses=begin_inverses,
-        sources={
-            target: SourceBlinds(
-                blinds=tuple(own[target]),
-                elements=tuple(oprf.blind(point, blind) for point, blind in zip(points, own[target], strict=True)),
-                ratios=tuple(
-                    group.scalar_multiply(blind, inverse)
-                    for blind, inverse in zip(own[target], begin_inverses, strict=True)
-                ),
-                inverses=tuple(next(inverses) for _ in persons),
-            )
-            for target in targets
-        },
+        begin_inverses=tuple(next(inverses) for _ in persons),
+        _points=points,
+        _scalars={target: [(blind, next(inverses)) for blind in own[target]] for target in targets},
     )

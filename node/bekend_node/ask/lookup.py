@@ -16,10 +16,10 @@ a miss; a retry is a new lookup.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from bekend_policy.manifest import KeyManifest
 from bekend_proto import logs
@@ -62,6 +62,8 @@ from bekend_node.ask.release import Naming, name_persons
 from bekend_node.ask.rules import Inquiry, Plan
 from bekend_node.classes import FilterId
 from bekend_node.store import ASKED, TOLD, Spend
+
+T = TypeVar("T")
 
 BEGIN_SECONDS: Final = 5.0
 FAILOVER_SECONDS: Final = 1.0
@@ -170,24 +172,28 @@ class Lookup:
         asking = self._asking
         facts = await self._facts()
         begin_id = secrets.token_bytes(16)
-        # (2): what needs no reply is computed while the budget reaches the disk; nothing leaves before it is there.
+        # (2): what needs no reply is computed while budget and Begin are under way; nothing leaves before the budget
+        # is on the disk.
         spent = asyncio.create_task(asking.store.admit_asking(spends=self._spends, at=facts.time))
         await asyncio.sleep(0)  # lets the write begin
         secret = blinds.draw(self._inquiry.persons, [manifest.oin for manifest, _ in ready])
         begin = messages.make_begin(asking.key, facts, begin_id, secret)
-        drafts = [messages.draft(manifest, held) for manifest, held in ready]
-        await spent
+        drafts: list[messages.Draft] = []
+        drafting = _drafting(ready, secret, drafts)
+        await _meanwhile(drafting, spent)
         try:
             call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS, begin_id)
         except BekendError as error:
             # The line went between `ready` and now.
             raise _BeginFailedError(error) from None
         try:
-            begun = await _begin(call, begin, patience)
+            begun = await _begin(call, begin, patience, drafting)
+            for _ in drafting:
+                await asyncio.sleep(0)
             # (4): the proof first: a U under another key would make records that nobody can open.
             record_keys = _finalize(facts, secret, begun)
             # (5): every Question signed, the own record and the log entries durable, and only then sent.
-            pending = [messages.make_question(asking.key, facts, secret, record_keys, one) for one in drafts]
+            pending = [messages.make_question(asking.key, facts, record_keys, one) for one in drafts]
             record = own_record.lookup_record(
                 box,
                 begin_id,
@@ -445,12 +451,35 @@ class _BeginFailedError(Exception):
         self.cause = cause
 
 
-async def _begin(call: LookupCall, begin: signed_pb2.Signed, patience: float) -> broker_pb2.Begun:
-    """Send Begin and wait for its reply, so many seconds. Raises _BeginFailedError."""
+def _drafting(ready: Iterable[Ready], secret: blinds.Blinds, drafts: list[messages.Draft]) -> Iterator[None]:
+    """All of the Questions that does not depend on the broker, one a step, into `drafts`."""
+    for manifest, held in ready:
+        drafts.append(messages.draft(manifest, held, secret))
+        yield
+
+
+async def _meanwhile(work: Iterator[None], awaited: "asyncio.Task[T]") -> T:
+    """What is awaited comes first: nothing of it waits for more than one step of the work."""
+    try:
+        await asyncio.sleep(0)
+        if not awaited.done():
+            for _ in work:
+                await asyncio.sleep(0)
+                if awaited.done():
+                    break
+        return await awaited
+    finally:
+        awaited.cancel()
+
+
+async def _begin(
+    call: LookupCall, begin: signed_pb2.Signed, patience: float, meanwhile: Iterator[None]
+) -> broker_pb2.Begun:
+    """Send Begin, go on with other work, and wait for its reply, so many seconds in all. Raises _BeginFailedError."""
     try:
         async with asyncio.timeout(patience):
             await call.write(broker_pb2.LookupRequest(begin=begin))
-            reply = await call.read()
+            reply = await _meanwhile(meanwhile, asyncio.ensure_future(call.read()))
         if reply is None:
             raise UnreachableError("the broker ended the lookup before its reply to Begin")
         if reply.WhichOneof("kind") == "failure":

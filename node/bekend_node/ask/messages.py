@@ -18,11 +18,11 @@ from bekend_proto.channel import (
 from bekend_proto.clock import milliseconds, month_of
 from bekend_proto.errors import KeysError, ProofError
 from bekend_proto.group import decode_element
-from bekend_proto.records import seal_hash
+from bekend_proto.records import Seal, seal_hash
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.signing import SigningKey
 
-from bekend_node.ask.blinds import Blinds
+from bekend_node.ask.blinds import Blinds, SourceBlinds, close
 from bekend_node.ask.filters_held import HeldFilter
 
 PROTOCOL_VERSION: Final = 1
@@ -66,6 +66,8 @@ class Draft:
     channel: RequesterChannel = field(repr=False)
     question_id: bytes
     salt: bytes = field(repr=False)
+    own: SourceBlinds = field(repr=False)
+    seals: tuple[Seal, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +117,25 @@ def check_begun(facts: Facts, blinds: Blinds, begun: broker_pb2.Begun) -> tuple[
     return evaluated
 
 
-def draft(source: KeyManifest, held: HeldFilter) -> Draft:
+def draft(source: KeyManifest, held: HeldFilter, blinds: Blinds) -> Draft:
     """Ephemeral channel keys, id and salt of one Question: its own for every source, so that none can be linked."""
-    return Draft(source, held, RequesterChannel(), secrets.token_bytes(16), secrets.token_bytes(32))
+    assert source.privacy_officer is not None  # a source without one is not asked
+    seals = blinds.seals(source.oin, source.privacy_officer)
+    own = blinds.source(source.oin)
+    return Draft(source, held, RequesterChannel(), secrets.token_bytes(16), secrets.token_bytes(32), own, seals)
 
 
-def make_question(key: SigningKey, facts: Facts, blinds: Blinds, record_keys: tuple[bytes, ...], one: Draft) -> Pending:
+def make_question(key: SigningKey, facts: Facts, record_keys: tuple[bytes, ...], one: Draft) -> Pending:
     """One signed Question with its sealed records `E_ij` and, for the broker alone, the ratios `r_ij / r0_j`."""
     oin = one.source.oin
-    assert one.source.privacy_officer is not None  # a source without one is not asked
-    own = blinds.sources[oin]
-    sealed = blinds.sealed_records(
+    own = one.own
+    sealed = close(
+        one.seals,
         record_keys,
         requester=facts.requester,
         source=oin,
         purpose=facts.purpose,
         question_id=one.question_id,
-        privacy_officer=one.source.privacy_officer,
     )
     question = signed_pb2.Question(
         protocol_version=PROTOCOL_VERSION,

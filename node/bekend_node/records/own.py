@@ -175,7 +175,7 @@ def reproduce(lookup: OwnLookup, officers: Mapping[str, bytes], record_key: byte
     return Reproduced(
         begin_elements=secret.begin_elements,
         u_values=values,
-        elements={source: own.elements for source, own in secret.sources.items()},
+        elements={source: secret.source(source).elements for source in lookup.questions},
         sealed={
             source: tuple(
                 secret.sealed_records(
