@@ -3,7 +3,7 @@
     callers              writer thread                        database
       | write(fn) ----->  queue
       | write(fn) ----->  begin (the one writer of all processes)
-      |                     SAVEPOINT, fn(connection), RELEASE   (one per caller)
+      |                     SAVEPOINT, fn(connection), RELEASE   (one per caller, unless it is the only one)
       |                   commit ------------------------------> durable
       | <---------------  results, all at once
 
@@ -13,9 +13,10 @@ StorageError: no log, no answer (protocol section 7).
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -73,12 +74,40 @@ class Engine(Protocol[C]):
         ...
 
 
-@dataclass
+@dataclass(slots=True)
 class _Job:
     work: Callable[[Any], Any]
-    future: "Future[Any]" = field(default_factory=Future)
+    future: "Future[Any] | asyncio.Future[Any]" = field(default_factory=Future)
+    loop: asyncio.AbstractEventLoop | None = None
+    """Where the caller awaits its future; None for a thread that blocks."""
     alone: bool = False
     """Runs outside any transaction."""
+
+    def wanted(self) -> bool:
+        """Whether the caller still waits, now that its turn has come."""
+        if isinstance(self.future, Future):
+            return self.future.set_running_or_notify_cancel()
+        return not self.future.cancelled()
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What came of one job."""
+
+    job: _Job
+    result: Any
+    failure: BaseException | None
+
+    def tell(self) -> None:
+        """Hand it to the caller, in the caller's thread or to one that blocks."""
+        future = self.job.future
+        if future.done():
+            # An awaiting caller that was cancelled meanwhile.
+            return
+        if self.failure is None:
+            future.set_result(self.result)
+        else:
+            future.set_exception(self.failure)
 
 
 class Writer(Generic[C]):
@@ -107,17 +136,19 @@ class Writer(Generic[C]):
         Raises whatever `work` raised, undone; StorageError when the database fails, nothing kept. A caller that is
         cancelled while waiting does not undo a write that has begun.
         """
-        result: T = await asyncio.wrap_future(self._submit(_Job(work)))
-        return result
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._submit(_Job(work, future, loop))
+        return await future
 
     def write_sync(self, work: Callable[[C], T]) -> T:
         """As `write`, for threads without an event loop: blocks until durable."""
-        result: T = self._submit(_Job(work)).result()
+        result: T = self._block_on(_Job(work))
         return result
 
     def run_alone(self, work: Callable[[C], T]) -> T:
         """As `write_sync`, outside any transaction."""
-        result: T = self._submit(_Job(work, alone=True)).result()
+        result: T = self._block_on(_Job(work, alone=True))
         return result
 
     def close(self) -> bool:
@@ -131,12 +162,16 @@ class Writer(Generic[C]):
         self._drop()
         return True
 
-    def _submit(self, job: _Job) -> "Future[Any]":
+    def _submit(self, job: _Job) -> None:
         with self._lock:
             if self._closed:
                 raise StorageError(f"{self._engine.name} is closed")
             self._jobs.put(job)
-        return job.future
+
+    def _block_on(self, job: _Job) -> Any:
+        self._submit(job)
+        assert isinstance(job.future, Future)
+        return job.future.result()
 
     # The writer thread.
 
@@ -168,23 +203,20 @@ class Writer(Generic[C]):
 
     def _write_batch(self, batch: list[_Job]) -> None:
         # A caller that was cancelled before its turn is left out.
-        batch = [job for job in batch if job.future.set_running_or_notify_cancel()]
+        batch = [job for job in batch if job.wanted()]
         if not batch:
             return
         try:
             connection = self._begin()
-            outcomes = [self._run_in_savepoint(connection, job.work) for job in batch]
-            self._engine.commit(connection)
+            if len(batch) == 1:
+                ended = [self._run_only(connection, batch[0])]
+            else:
+                ended = [self._run_in_savepoint(connection, job) for job in batch]
+                self._engine.commit(connection)
         except Exception as error:
             self._recover(error)
-            for job in batch:
-                job.future.set_exception(self._engine.storage_error(error))
-            return
-        for job, (result, failure) in zip(batch, outcomes, strict=True):
-            if failure is None:
-                job.future.set_result(result)
-            else:
-                job.future.set_exception(failure)
+            ended = [_Ended(job, None, self._engine.storage_error(error)) for job in batch]
+        _tell(ended)
 
     def _begin(self) -> C:
         connection = self._open_connection()
@@ -200,35 +232,48 @@ class Writer(Generic[C]):
         return connection
 
     def _run_alone(self, job: _Job) -> None:
-        job.future.set_running_or_notify_cancel()
+        if not job.wanted():
+            return
         try:
-            result = job.work(self._open_connection())
+            ended = _Ended(job, job.work(self._open_connection()), None)
         except BekendError as error:
-            job.future.set_exception(error)
+            ended = _Ended(job, None, error)
         except Exception as error:
             self._recover(error)
-            job.future.set_exception(self._engine.storage_error(error))
-        else:
-            job.future.set_result(result)
+            ended = _Ended(job, None, self._engine.storage_error(error))
+        _tell([ended])
 
-    def _run_in_savepoint(self, connection: C, work: Callable[[C], Any]) -> tuple[Any, BaseException | None]:
-        """The result of `work`, or its own exception after undoing it. Faults of the database pass through."""
+    def _run_only(self, connection: C, job: _Job) -> _Ended:
+        """Nobody shares the transaction: it is committed, or ends with the work's own exception."""
+        ended = self._do(connection, job)
+        if ended.failure is None:
+            self._engine.commit(connection)
+        else:
+            connection.execute("ROLLBACK")
+        return ended
+
+    def _run_in_savepoint(self, connection: C, job: _Job) -> _Ended:
+        """What the work gives, or its own exception after undoing it."""
         connection.execute("SAVEPOINT job")
-        result: Any = None
-        failure: BaseException | None = None
+        ended = self._do(connection, job)
+        if ended.failure is not None:
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return ended
+
+    def _do(self, connection: C, job: _Job) -> _Ended:
+        """Do the work. Faults of the database pass through."""
+        ended = _Ended(job, None, None)
         try:
-            result = work(connection)
+            ended.result = job.work(connection)
         except BaseException as error:
             if self._engine.is_fault(error):
                 raise
-            failure = error
+            ended.failure = error
         if not self._engine.in_transaction(connection):
             # The database rolled everything back by itself, or `work` committed by hand.
             raise _BrokenTransactionError
-        if failure is not None:
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-        return result, failure
+        return ended
 
     def _open_connection(self) -> C:
         if self._connection is None:
@@ -253,6 +298,25 @@ class Writer(Generic[C]):
         connection, self._connection = self._connection, None
         if connection is not None:
             self._engine.close(connection)
+
+
+def _tell(ended: Iterable[_Ended]) -> None:
+    """Hand everybody what came of their work; each event loop is woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Ended]] = {}
+    for one in ended:
+        if one.job.loop is None:
+            one.tell()
+        else:
+            by_loop.setdefault(one.job.loop, []).append(one)
+    for loop, theirs in by_loop.items():
+        # A loop that is closed waits for nothing.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_tell_each, theirs)
+
+
+def _tell_each(ended: list[_Ended]) -> None:
+    for one in ended:
+        one.tell()
 
 
 _END: Final = object()
