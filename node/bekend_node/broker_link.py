@@ -68,19 +68,24 @@ class BrokerLink:
         self._files: object = None
         self._shown: Shown | None = None
         self._channel: grpc.aio.Channel | None = None
+        self._calls_now: _Calls | None = None
+        """The stub of the channel, kept: one costs as much as sending a message."""
         self._fault: BekendError = UnreachableError(f"{self.address} was not dialled yet")
         self._opened = asyncio.Event()
 
     def say(self, incarnation: bytes) -> None:
         """What each call says from now on of which machine this is."""
         self._metadata = ((METADATA, incarnation),)
+        self._calls_now = None
 
     @property
     def stub(self) -> "broker_pb2_grpc.BrokerServiceAsyncStub":
         """The calls of this replica. Raises why it is not spoken to: UnreachableError, UnknownPartnerError."""
         if self._channel is None:
             raise self._fault
-        return self._calls(self._channel)
+        if self._calls_now is None:
+            self._calls_now = _Calls(self._channel, self._metadata)
+        return cast("broker_pb2_grpc.BrokerServiceAsyncStub", self._calls_now)
 
     def standing(self) -> bool:
         """Whether the channel stands; if not, it is dialled from now on."""
@@ -120,6 +125,7 @@ class BrokerLink:
             fresh = self._dial(shown)
             self._retire()
             self._channel, self._shown, self._files = fresh, shown, files
+            self._calls_now = None
             self._opened.set()
             return True
 
@@ -171,7 +177,7 @@ class BrokerLink:
                 raise
             # Only signed notes are taken from it.
             async with self._dial(shown) as channel:
-                await self.learn(self._calls(channel))
+                await self.learn(cast("broker_pb2_grpc.BrokerServiceAsyncStub", _Calls(channel, self._metadata)))
             self._check_now(shown)
 
     def _check_now(self, shown: Shown) -> None:
@@ -186,13 +192,10 @@ class BrokerLink:
             options["grpc.ssl_target_name_override"] = name
         return channel_to(self.address, self._tls, self._clock, options.items(), trusted=shown.certificate)
 
-    def _calls(self, channel: grpc.aio.Channel) -> "broker_pb2_grpc.BrokerServiceAsyncStub":
-        return cast("broker_pb2_grpc.BrokerServiceAsyncStub", _Calls(channel, self._metadata))
-
     def _drop(self, fault: BekendError) -> None:
         self._fault = fault
         self._opened.clear()
-        channel, self._channel, self._shown = self._channel, None, None
+        channel, self._channel, self._shown, self._calls_now = self._channel, None, None, None
         if channel is not None:
             self._close(channel, 0)
 

@@ -6,6 +6,7 @@ Europe/Amsterdam (protocol section 7). Everything that needs the time is handed 
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ REPLAY_MEMORY: Final = timedelta(minutes=10)
 
 AMSTERDAM: Final = ZoneInfo("Europe/Amsterdam")
 
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = re.compile(r"([0-9]{4})[Q-Z]([1-4])")
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
@@ -43,6 +46,7 @@ def epoch_of(moment: datetime) -> str:
     return f"{utc.year:04}Q{(utc.month + 2) // 3}"
 
 
+@lru_cache(maxsize=64)
 def epoch_start(epoch: str) -> datetime:
     """The first moment of an epoch's quarter.
 
@@ -88,20 +92,20 @@ def day_of(moment: datetime) -> date:
 
 def milliseconds(moment: datetime) -> int:
     """Whole milliseconds since 1970-01-01 UTC, as signed payloads carry them."""
-    return (_utc(moment) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return (_utc(moment) - _START) // _MILLISECOND
 
 
 def from_milliseconds(value: int) -> datetime:
     """The moment of a signed payload's time. Raises ValueError when no calendar holds it."""
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
+        return _START + timedelta(milliseconds=value)
     except OverflowError as error:
         raise ValueError("a time outside the calendar") from error
 
 
 def is_fresh(value: int, now: datetime, window: timedelta = FRESHNESS) -> bool:
     """Whether a payload's milliseconds lie within the window around now, bounds included."""
-    return abs(milliseconds(now) - value) <= window // timedelta(milliseconds=1)
+    return abs(milliseconds(now) - value) <= window // _MILLISECOND
 
 
 def _parts(pattern: re.Pattern[str], text: str) -> tuple[int, int]:
@@ -114,4 +118,4 @@ def _parts(pattern: re.Pattern[str], text: str) -> tuple[int, int]:
 def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment without a time zone")
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)

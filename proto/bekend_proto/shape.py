@@ -4,6 +4,7 @@ proto/README.md lists them. Group elements are decoded besides, by who multiplie
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -72,43 +73,54 @@ _Rule = Callable[[str, Any], None]
 """Given a field's name and value, raises MalformedError unless they fit."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The fields of a payload that have a shape: worked out once, as every message is checked."""
+
+    lengths: tuple[tuple[str, int], ...]
+    items: tuple[tuple[str, int], ...]
+    others: tuple[tuple[str, _Rule], ...]
+
+
 def check_shape(message: Message) -> None:
     """Raises MalformedError when a field of a signed payload has a length that no sender gives it, or no value.
 
     Of an enumeration, zero (but where absence says something) and the numbers that this version does not know are no
     values.
     """
-    for name, rule in _rules_of(message.DESCRIPTOR):
+    shape = _shape_of(message.DESCRIPTOR)
+    for name, length in shape.lengths:
+        if len(getattr(message, name)) != length:
+            raise MalformedError(f"{name} has {length} octets")
+    for name, length in shape.items:
+        items = getattr(message, name)
+        if not 1 <= len(items) <= MAX_PERSONS or any(len(item) != length for item in items):
+            raise MalformedError(f"{name} holds 1 to {MAX_PERSONS} items of {length} octets")
+    for name, rule in shape.others:
         rule(name, getattr(message, name))
 
 
 @cache
-def _rules_of(descriptor: Descriptor) -> tuple[tuple[str, _Rule], ...]:
-    """The fields of a payload that have a shape, each with its rule: worked out once, as every message is checked."""
-    found: list[tuple[str, _Rule]] = []
-    for name, field in descriptor.fields_by_name.items():
-        if name in _LENGTHS:
-            found.append((name, partial(_check_length, _LENGTHS[name])))
-        if name in _ITEM_LENGTHS and field.type == field.TYPE_BYTES:
-            found.append((name, partial(_check_items, _ITEM_LENGTHS[name])))
+def _shape_of(descriptor: Descriptor) -> _Shape:
+    fields = descriptor.fields_by_name
+    others: list[tuple[str, _Rule]] = []
+    for name, field in fields.items():
         if name == "promised":
-            found.append((name, _check_promised))
+            others.append((name, _check_promised))
         if name == "on_behalf_of":
-            found.append((name, _check_on_behalf_of))
+            others.append((name, _check_on_behalf_of))
         if field.enum_type is not None:
             known = frozenset(field.enum_type.values_by_number) - {0}
-            found.append((name, partial(_check_value, _ABSENT.get(f"{descriptor.name}.{name}", known))))
-    return tuple(found)
-
-
-def _check_length(length: int, name: str, value: bytes | str) -> None:
-    if len(value) != length:
-        raise MalformedError(f"{name} has {length} octets")
-
-
-def _check_items(length: int, name: str, items: Sequence[bytes]) -> None:
-    if not 1 <= len(items) <= MAX_PERSONS or any(len(item) != length for item in items):
-        raise MalformedError(f"{name} holds 1 to {MAX_PERSONS} items of {length} octets")
+            others.append((name, partial(_check_value, _ABSENT.get(f"{descriptor.name}.{name}", known))))
+    return _Shape(
+        lengths=tuple((name, _LENGTHS[name]) for name in fields if name in _LENGTHS),
+        items=tuple(
+            (name, _ITEM_LENGTHS[name])
+            for name, field in fields.items()
+            if name in _ITEM_LENGTHS and field.type == field.TYPE_BYTES
+        ),
+        others=tuple(others),
+    )
 
 
 def _check_on_behalf_of(name: str, value: str) -> None:
