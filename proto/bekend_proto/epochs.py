@@ -58,9 +58,11 @@ def enrolled_epochs(now: datetime, known: Iterable[str] = ()) -> tuple[str, ...]
 def is_served(epoch: str, now: datetime) -> bool:
     """Whether an epoch's quarter is one that is answered now; False for what is no epoch."""
     try:
-        return quarter_of(epoch) in served_epochs(now)
+        quarter = quarter_of(epoch)
     except ValueError:
         return False
+    present = epoch_of(now)
+    return quarter == present or (now - epoch_start(present) < OVERLAP and quarter == previous_epoch(present))
 
 
 def is_enrolled(epoch: str, now: datetime) -> bool:
