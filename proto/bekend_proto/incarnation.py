@@ -19,6 +19,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -65,8 +66,10 @@ NOBODY: Final = Incarnation(0, "")
 """Whoever says nothing."""
 
 
+@lru_cache(maxsize=1024)
 def parse(octets: bytes, oin: str) -> Incarnation:
     """What a caller states; nothing is verified yet. Raises MalformedError."""
+    # Every call states it, in the same octets.
     if not octets:
         return NOBODY
     if len(octets) > LIMIT:
