@@ -24,7 +24,6 @@ from bekend_node.schedule import interval_of, next_switch
 from bekend_node.serving import FreshKey, filter_file, make_serving
 from bekend_node.store import Store
 from bekend_node.store_registers import Generation, Registers
-from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_proto.clock import day_of, epoch_of
 from bekend_proto.filter import body_hash, pad_and_sort, size_class, tag
@@ -48,11 +47,10 @@ def random_pseudonyms(count: int) -> list[bytes]:
     return sorted(joined[at : at + size] for at in range(0, len(joined), size))
 
 
-def fill(built: Built, node: NodeFiles, records: list[bytes], now: datetime) -> None:
+def fill(built: Built, covenant: Covenant, node: NodeFiles, records: list[bytes], now: datetime) -> None:
     """Put these pseudonyms into the service of a node that does not run, with a filter of random tags."""
     config = load_config(node.config)
     keys = NodeKeys.load(config.keys, config.oin)
-    covenant = load_covenant(built.covenant)
     epoch = epoch_of(now)
     canary = _canary(built, config, keys, epoch)
     registers = Registers.open(config.data)

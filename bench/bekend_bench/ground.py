@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import overload
@@ -20,11 +20,13 @@ from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Federation, Import
 from bekend_deploy.partners import OM, SEVEN, ZVH, ZVH_WEIGHING, Pair, Partner, partners
 from bekend_deploy.population import Fixed, Population, Row
-from bekend_deploy.processes import ProcessFailed
+from bekend_deploy.processes import Process, ProcessFailed
 from bekend_deploy.questions import Truth
 from bekend_node.control_client import ControlClient
 from bekend_node.schedule import next_switch
+from bekend_policy.load import load_covenant
 from bekend_proto.clock import Clock
+from bekend_proto.shape import MAX_SOURCES
 
 from bekend_bench.filling import PURPOSE, REGISTER, fill, random_pseudonyms
 
@@ -42,7 +44,7 @@ READY_SECONDS = 1800.0
 _INTERVAL = timedelta(days=1)
 _PER_DAY = 10_000_000
 _FIRST_PERSON = 10**11
-SETTINGS = Settings("test", _PER_DAY, _PER_DAY, filter_interval="P1D")
+SETTINGS = Settings("test", _PER_DAY, _PER_DAY, filter_interval="P1D", max_persons=1, max_sources=MAX_SOURCES)
 _NOBODY = Fixed(*(str(_FIRST_PERSON - number) for number in (1, 2, 3)))
 """The demo's fixed persons are in no register here."""
 
@@ -53,11 +55,17 @@ class Ground:
 
     federation: Federation
     groups: Mapping[int, Sequence[Partner]]
+    hosts: dict[str, Process] = field(default_factory=dict)
+    """By OIN, processes that serve several nodes (crowd.py)."""
 
     @property
     def sources(self) -> list[Partner]:
         """All of them, the smallest first."""
         return [one for size in sorted(self.groups) for one in self.groups[size]]
+
+    def pids(self, members: Sequence[Partner]) -> set[int]:
+        """The processes that serve these nodes."""
+        return {(self.hosts.get(one.oin) or self.federation.nodes[one.oin]).pid for one in members}
 
     def start(self, members: Sequence[Partner]) -> None:
         """Start those of these nodes that do not run yet, a few at a time; the requester then gets their filters.
@@ -146,10 +154,10 @@ def populate(field: Ground, clock: Clock, *, enrol: bool) -> None:
             list(together.map(federation.enrol, work))
         return
     most = max(field.groups)
-    pseudonyms = random_pseudonyms(most)
+    pseudonyms, covenant = random_pseudonyms(most), load_covenant(federation.built.covenant)
     for size, group in field.groups.items():
         for one in group:
-            fill(federation.built, federation.built.nodes[one.oin], pseudonyms[:: most // size], clock.now())
+            fill(federation.built, covenant, federation.built.nodes[one.oin], pseudonyms[:: most // size], clock.now())
 
 
 def a_person(draw: random.Random) -> str:

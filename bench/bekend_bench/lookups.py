@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bekend_deploy.federation import Federation
 from bekend_deploy.partners import Partner
@@ -56,6 +57,10 @@ class Officer:
 
     def ask(self, sources: Sequence[Partner]) -> float:
         """One lookup about somebody new; returns its seconds. Raises WrongOutcomeError."""
+        return self.watch(sources)[1]
+
+    def watch(self, sources: Sequence[Partner]) -> tuple[float, float]:
+        """As `ask`: seconds until the first outcome of a partner that was asked, and until the receipt."""
         request = {
             "op": "ask",
             "purpose": PURPOSE,
@@ -66,13 +71,17 @@ class Officer:
             "attested": list(CONDITIONS[PURPOSE]),
         }
         began = time.perf_counter()
-        *outcomes, receipt = self._client.ask(request)
-        passed = time.perf_counter() - began
+        outcomes: list[dict[str, Any]] = []
+        seen = 0.0
+        for reply in self._client.ask(request):
+            seen = seen or (time.perf_counter() - began if reply.get("outcome") in _SOUND else 0.0)
+            outcomes.append(reply)
+        passed, receipt = time.perf_counter() - began, outcomes.pop()
         asked = [one for one in outcomes if one["outcome"] != "niet_bevraagd"]
         wrong = {str(one["reason"]) for one in asked if one["outcome"] not in _SOUND}
         if receipt["type"] != "receipt" or len(asked) != len(sources) or wrong:
             raise WrongOutcomeError(f"{len(asked)} of {len(sources)} partners were asked: {wrong or receipt}")
-        return passed
+        return seen, passed
 
     def close(self) -> None:
         """Hang up."""
@@ -110,7 +119,7 @@ def _warm(field: Ground, sources: Sequence[Partner], floor: Floor, cores: int, e
     bars = (at_most(60), at_most(150), at_least(0.35)) if count == GROUP else (None, None, None)
     yield Figure(PART, f"{name}, p50", median(times) * 1e3, "ms", alone / median(times), bars[0])
     yield Figure(PART, f"{name}, p99", percentile(times, 0.99) * 1e3, "ms", None, bars[1])
-    rate, costs = _at_once(field, sources, effort.concurrent)
+    rate, costs = at_once(field, sources, effort.concurrent)
     yield Figure(PART, f"{name}, at once", rate, "lookups/s", bulk_seconds(lookup(count), floor, cores) * rate, bars[2])
     every = sum(cost * (count if who == SOURCE else 1) for who, cost in costs.items())
     least = work_seconds(lookup(count), floor)
@@ -128,16 +137,18 @@ def _one_by_one(field: Ground, sources: Sequence[Partner], times: int) -> list[f
     return found
 
 
-def _at_once(field: Ground, sources: Sequence[Partner], duration: float) -> tuple[float, dict[str, float]]:
+def at_once(
+    field: Ground, sources: Sequence[Partner], duration: float, askers: int = ASKERS
+) -> tuple[float, dict[str, float]]:
     """Lookups per second of many officers, and the processor time that one lookup takes, by party."""
     federation = field.federation
     assert federation.broker is not None
     parties = {
-        "the requester": [federation.nodes[REQUESTER.oin].pid],
-        "the broker": [federation.broker.pid],
-        SOURCE: [federation.nodes[one.oin].pid for one in sources],
+        "the requester": {federation.nodes[REQUESTER.oin].pid},
+        "the broker": {federation.broker.pid},
+        SOURCE: field.pids(sources),
     }
-    begin = threading.Barrier(ASKERS + 1)
+    begin = threading.Barrier(askers + 1)
     done: list[int] = []
     faults: list[BaseException] = []
 
@@ -156,7 +167,7 @@ def _at_once(field: Ground, sources: Sequence[Partner], duration: float) -> tupl
             faults.append(fault)
             begin.abort()
 
-    threads = [threading.Thread(target=work) for _ in range(ASKERS)]
+    threads = [threading.Thread(target=work) for _ in range(askers)]
     for thread in threads:
         thread.start()
     with contextlib.suppress(threading.BrokenBarrierError):
@@ -169,7 +180,7 @@ def _at_once(field: Ground, sources: Sequence[Partner], duration: float) -> tupl
         raise faults[0]
     used = {who: sum(map(cpu_seconds, pids)) - before[who] for who, pids in parties.items()}
     total = sum(done)
-    return total / passed, {who: cost / total / len(parties[who]) for who, cost in used.items()}
+    return total / passed, {who: cost / total / (len(sources) if who == SOURCE else 1) for who, cost in used.items()}
 
 
 def _by_size(field: Ground, small: Sequence[Partner], large: Sequence[Partner], effort: Effort) -> Figure:

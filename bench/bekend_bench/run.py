@@ -15,6 +15,7 @@ from bekend_bench import (
     formats,
     lookups,
     machine,
+    many,
     page,
     peers,
     rebuild,
@@ -41,6 +42,7 @@ PARTS = (
     release.PART,
     page.PART,
     peers.PART,
+    many.PART,
 )
 """What can be measured beside the floor, which always is."""
 ENROLLED, ENROLLED_MANY = 50_000, 200_000
@@ -160,6 +162,11 @@ def _peers(work: Run) -> Iterator[Figure]:
     yield from peers.measure(work.say)
 
 
+def _many(work: Run) -> Iterator[Figure]:
+    with work.ground({FEW: max(size.partners for size in many.SIZES)}) as field:
+        yield from many.measure(field, work.floor(), work.cores, many.SIZES, work.say)
+
+
 STAGES: tuple[tuple[str, frozenset[str], Callable[[Run], Iterator[Figure]]], ...] = (
     ("rebuild", frozenset({rebuild.PART}), _rebuild),
     ("enrolment", frozenset({enrolment.PART}), _enrolment),
@@ -172,5 +179,6 @@ STAGES: tuple[tuple[str, frozenset[str], Callable[[Run], Iterator[Figure]]], ...
     ("records", frozenset({records.PART}), _records),
     ("recovery", frozenset({recovery.PART}), _recovery),
     ("peers", frozenset({peers.PART}), _peers),
+    ("many partners", frozenset({many.PART}), _many),
 )
 """Name, the parts that need it, and what it measures: in this order."""

@@ -81,9 +81,10 @@ SEVEN = (OM, POLITIE, RECLASSERING, HAARLEM, VELSEN, VEILIG_THUIS, ZVH)
 
 
 def partners(count: int) -> tuple[Partner, ...]:
-    """The seven, and past them more municipalities. Raises ValueError below seven and above MAX_SOURCES."""
-    if not len(SEVEN) <= count <= MAX_SOURCES:
-        raise ValueError(f"A federation of this kind takes {len(SEVEN)} to {MAX_SOURCES} partners.")
+    """The seven, and past them more municipalities. Raises ValueError below seven, and for more than MAX_SOURCES more."""
+    most = len(SEVEN) + MAX_SOURCES
+    if not len(SEVEN) <= count <= most:
+        raise ValueError(f"A federation of this kind takes {len(SEVEN)} to {most} partners.")
     more = (
         Partner(demo_oin(number), f"Demogemeente {number} (demo)", "college_bw", f"gemeente-{number}", _MUNICIPAL)
         for number in range(len(SEVEN) + 1, count + 1)

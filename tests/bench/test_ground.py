@@ -46,7 +46,8 @@ def test_a_filled_store_passes_the_checks_of_the_node_that_serves_it() -> None:
     clock = SystemClock()
     with ground({50: 1}, clock, registers=False) as field:
         node = field.federation.built.nodes[field.sources[0].oin]
-        fill(field.federation.built, node, random_pseudonyms(50), clock.now())
+        covenant = load_covenant(field.federation.built.covenant)
+        fill(field.federation.built, covenant, node, random_pseudonyms(50), clock.now())
         config = load_config(node.config)
         keys = NodeKeys.load(config.keys, config.oin)
         store, registers = Store.open(config.data), Registers.open(config.data)
