@@ -81,7 +81,7 @@ SEVEN = (OM, POLITIE, RECLASSERING, HAARLEM, VELSEN, VEILIG_THUIS, ZVH)
 
 
 def partners(count: int) -> tuple[Partner, ...]:
-    """The seven, and past them more municipalities. Raises ValueError below seven, and for more than MAX_SOURCES more."""
+    """The seven, and more municipalities past them. Raises ValueError below seven, and for too many."""
     most = len(SEVEN) + MAX_SOURCES
     if not len(SEVEN) <= count <= most:
         raise ValueError(f"A federation of this kind takes {len(SEVEN)} to {most} partners.")
