@@ -1,20 +1,21 @@
-"""The plots of the sizing page: SVG, readable in black and white, the same for the same numbers."""
+"""The plots of the sizing page: lines and points as SVG, readable in black and white, the same for the same numbers.
 
-from collections.abc import Sequence
+Written here and not with a library of plots: those bring numpy, which sqlite-utils loads wherever it is installed, so
+that every process of the bench would grow by what draws it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import Final
 
-import matplotlib as mpl
-
-mpl.use("svg")
-import matplotlib.pyplot as plt
-
-# Text stays text, identifiers follow from the content, no date: the same numbers give the same file.
-mpl.rcParams.update(
-    {"svg.fonttype": "none", "svg.hashsalt": "bekend", "font.family": "sans-serif", "font.size": 10, "axes.grid": True}
-)
-mpl.rcParams.update({"grid.color": "#dddddd", "axes.edgecolor": "#888888", "figure.figsize": (6.4, 3.6)})
-_STYLES = (("#154273", "-", "o"), ("#b45f06", "--", "s"), ("#38761d", "-.", "^"), ("#741b47", ":", "D"))
+WIDTH, HEIGHT = 640, 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 596, 40, 310
+_STYLES: Final = (("#154273", ""), ("#b45f06", "8 4"), ("#38761d", "8 3 2 3"), ("#741b47", "2 3"))
+"""Colour and dashes of each line: they differ without colours too."""
+_STEPS: Final = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -26,28 +27,79 @@ class Series:
     measured: bool = False
 
 
+@dataclass(frozen=True)
+class Axis:
+    """From numbers to places between two ends of the picture; with `log` by powers of ten."""
+
+    ticks: tuple[float, ...]
+    log: bool
+    start: float
+    end: float
+
+    @classmethod
+    def over(cls, numbers: Sequence[float], *, log: bool, start: float, end: float) -> "Axis":
+        """With ticks around all these numbers: each power of ten, or about five steps from nought."""
+        if log:
+            low, high = math.floor(math.log10(min(numbers))), math.ceil(math.log10(max(numbers)))
+            return cls(tuple(10.0**power for power in range(low, max(high, low + 1) + 1)), log, start, end)
+        rough = 10.0 ** math.floor(math.log10(max(numbers) / 5))
+        step = next(rough * step for step in _STEPS if rough * step >= max(numbers) / 5)
+        return cls(tuple(step * count for count in range(math.ceil(max(numbers) / step) + 1)), log, start, end)
+
+    def place(self, number: float) -> float:
+        """Where a number stands."""
+        low, high, value = self.ticks[0], self.ticks[-1], number
+        if self.log:
+            low, high, value = math.log10(low), math.log10(high), math.log10(number)
+        return self.start + (value - low) / (high - low) * (self.end - self.start)
+
+
 def draw(path: Path, series: Sequence[Series], *, title: str, x: str, y: str, log: tuple[bool, bool]) -> None:
-    """Write one plot. `log`: whether the axis counts in powers of ten."""
-    figure, axes = plt.subplots(layout="constrained")
-    for one, (colour, line, mark) in zip(series, _STYLES, strict=False):
-        xs, ys = zip(*one.points, strict=True)
-        axes.plot(
-            xs,
-            ys,
-            color=colour,
-            label=one.name,
-            marker=mark if one.measured else "",
-            linestyle="" if one.measured else line,
-        )
-    if log[0]:
-        axes.set_xscale("log")
-    if log[1]:
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.legend(frameon=False)
-    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
+    """Write one plot. `log`: whether the axes, x and y, count in powers of ten."""
+    path.write_text("\n".join(_lines(series, title, x, y, log)) + "\n", encoding="utf-8")
+
+
+def _lines(series: Sequence[Series], title: str, x: str, y: str, log: tuple[bool, bool]) -> Iterator[str]:
+    points = [point for one in series for point in one.points]
+    across = Axis.over([at for at, _ in points], log=log[0], start=_LEFT, end=_RIGHT)
+    up = Axis.over([at for _, at in points], log=log[1], start=_BOTTOM, end=_TOP)
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-size="12"'
+    yield f' font-family="sans-serif" fill="#222222"><title>{escape(title)}</title>'
+    yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
+    yield from _text((_LEFT + _RIGHT) / 2, 24, title, "middle", ' font-size="14"')
+    for number in across.ticks:
+        yield _line(across.place(number), _BOTTOM, across.place(number), _TOP)
+        yield from _text(across.place(number), _BOTTOM + 18, _shown(number), "middle")
+    for number in up.ticks:
+        yield _line(_LEFT, up.place(number), _RIGHT, up.place(number))
+        yield from _text(_LEFT - 8, up.place(number) + 4, _shown(number), "end")
+    yield from _text((_LEFT + _RIGHT) / 2, HEIGHT - 12, x, "middle")
+    yield from _text(14, (_TOP + _BOTTOM) / 2, y, "middle", f' transform="rotate(-90 14 {(_TOP + _BOTTOM) / 2:.0f})"')
+    for number, one in enumerate(series):
+        places = [(across.place(at), up.place(value)) for at, value in one.points]
+        yield from _drawn(one, places, *_STYLES[number % len(_STYLES)])
+        ends = (29.0,) if one.measured else (14.0, 44.0)
+        key = [(_LEFT + end, _TOP + 16.0 + 18 * number) for end in ends]
+        yield from _drawn(one, key, *_STYLES[number % len(_STYLES)])
+        yield from _text(_LEFT + 52, _TOP + 20 + 18 * number, one.name, "start")
+    yield "</svg>"
+
+
+def _drawn(one: Series, places: Sequence[tuple[float, float]], colour: str, dashes: str) -> Iterator[str]:
+    if one.measured:
+        yield from (f'<circle cx="{left:.1f}" cy="{top:.1f}" r="4" fill="{colour}"/>' for left, top in places)
+        return
+    path = " ".join(f"{left:.1f},{top:.1f}" for left, top in places)
+    yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
+
+
+def _line(left: float, bottom: float, right: float, top: float) -> str:
+    return f'<line x1="{left:.1f}" y1="{bottom:.1f}" x2="{right:.1f}" y2="{top:.1f}" stroke="#dddddd"/>'
+
+
+def _text(left: float, top: float, words: str, anchor: str, more: str = "") -> Iterator[str]:
+    yield f'<text x="{left:.1f}" y="{top:.1f}" text-anchor="{anchor}"{more}>{escape(words)}</text>'
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.9f}".rstrip("0").rstrip(".")

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from bekend_node.enrol.collect import IN_MEMORY
+from bekend_node.enrol.plan import WINDOW
 from bekend_node.schedule import interval_of
 from bekend_proto.filter import size_class
 
@@ -33,6 +35,7 @@ from bekend_bench.federations import (
     steps,
 )
 from bekend_bench.figures import number
+from bekend_bench.plots import Series, draw
 from bekend_bench.report import table
 from bekend_bench.unit_costs import Line, UnitCosts, unit_costs
 
@@ -67,8 +70,6 @@ def page(found: results.Results) -> str:
 
 def plots(found: results.Results, folder: Path) -> list[Path]:
     """Draw everything that the page shows; gives the files."""
-    from bekend_bench.plots import Series, draw  # noqa: PLC0415 - drawing is an extra; the text needs none of it
-
     costs = unit_costs(found)
     folder.mkdir(parents=True, exist_ok=True)
     per_purpose = "one purpose, two cores"
@@ -76,7 +77,12 @@ def plots(found: results.Results, folder: Path) -> list[Path]:
     build = [(float(n), n / costs.tag_rate.value / 60) for n in IDENTIFIERS]
     draw(
         folder / "identifiers.svg",
-        [Series("a whole import", enrol), Series("a new filter", build)],
+        [
+            Series("a whole import", enrol),
+            Series("a new filter", build),
+            Series("imports measured", [(n, n / rate / 60) for n, rate in costs.enrolled], measured=True),
+            Series("filters measured", [(n, n / rate / 60) for n, rate in costs.built], measured=True),
+        ],
         title=f"Identifiers per node: minutes for {per_purpose}",
         x="identifiers",
         y="minutes",
@@ -110,7 +116,7 @@ def plots(found: results.Results, folder: Path) -> list[Path]:
     if costs.replicas:
         draw(
             folder / "replicas.svg",
-            [Series("measured", costs.replicas, measured=True), Series("_between", costs.replicas)],
+            [Series("measured", costs.replicas, measured=True), Series("between them", costs.replicas)],
             title="Replicas of the broker: questions per second",
             x="replicas",
             y="questions per second",
@@ -173,9 +179,10 @@ def _growth(costs: UnitCosts) -> Iterator[str]:
     yield from (
         "",
         "Import and filter for one purpose, both cores; *filters of 6 purposes* is the share of the time between two "
-        "switches that building them takes, *disk* is for one purpose. Memory does not grow along: an import holds "
-        "windows of 65,536 persons, and a serving node maps its files.",
+        "switches that building them takes, *disk* is for one purpose. Memory does not grow along: an import holds two "
+        f"windows of {WINDOW:,} persons and sorts {IN_MEMORY:,} records at once, and a serving node maps its files.",
         "",
+        *_import_memory(costs),
         "### With partners per question",
         "",
         f"![milliseconds against partners]({PLOTS}/partners.svg)",
@@ -198,6 +205,12 @@ def _growth(costs: UnitCosts) -> Iterator[str]:
         rows = [(f"{count}", number(rate)) for count, rate in costs.replicas]
         yield from (*table(("replicas", "questions per second"), rows), "")
         yield from ("All on one machine: above its two cores they share what there is.", "")
+
+
+def _import_memory(costs: UnitCosts) -> Iterator[str]:
+    if costs.import_memory:
+        rows = [(who, f"{persons:,}", f"{number(most)} MB") for who, persons, most in costs.import_memory]
+        yield from (*table(("process of an import", "persons", "most memory"), rows), "")
 
 
 def _identifiers(count: int, costs: UnitCosts) -> tuple[str, ...]:
@@ -280,9 +293,6 @@ def main(
         drawn = plots(results.newest(folder), root / "docs" / PLOTS)
     except (OSError, ValueError, results.NotMeasuredError) as fault:
         sys.stderr.write(f"sizing: {fault}\n")
-        raise typer.Exit(1) from None
-    except ImportError:
-        sys.stderr.write("sizing: the plots need matplotlib: pip install 'bekend[bench]'\n")
         raise typer.Exit(1) from None
     for name, text in made.items():
         (root / name).write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from bekend_bench import enrolment, lookups, rebuild, storage
 from bekend_bench.figures import Figure
 from bekend_bench.results import NotMeasuredError, Results
 
-MANY, BROKER = "many", "broker"
+MANY, BROKER, LARGE = "many", "broker", "large"
 PARTIES = ("the requester", "the broker", lookups.SOURCE)
 _PARTNERS = re.compile(r"^([\d,]+) partners?, (.+)$")
 _PERSONS = re.compile(r"^([\d,]+) (persons, node and broker together|pseudonyms)$")
@@ -64,8 +64,12 @@ class UnitCosts:
     enrol: Cost
     enrol_broker: Cost
     enrol_rate: Cost
+    enrolled: tuple[tuple[int, float], ...]
+    """By number of persons, how many a second: every import that was measured."""
     tag: Cost
     tag_rate: Cost
+    built: tuple[tuple[int, float], ...]
+    """By number of pseudonyms, how many a second: every filter that was measured."""
     latency: Line
     question: dict[str, Line]
     disk: Cost
@@ -76,6 +80,8 @@ class UnitCosts:
     source_octets: Line | None
     wire_tag: Cost | None
     replicas: tuple[tuple[int, float], ...]
+    import_memory: tuple[tuple[str, int, float], ...]
+    """Which process of an import, with how many persons, the most MB that it held."""
 
 
 def unit_costs(results: Results) -> UnitCosts:
@@ -88,8 +94,10 @@ def unit_costs(results: Results) -> UnitCosts:
         enrol=Cost.of(both),
         enrol_broker=Cost.of(of_broker),
         enrol_rate=Cost.of(rate),
+        enrolled=_by_size(results, enrolment.PART, LARGE),
         tag=Cost.of(each_tag),
         tag_rate=Cost.of(tags),
+        built=_by_size(results, rebuild.PART),
         latency=Line.through(by_partners(results, "p50")),
         question={who: _processor(who, by_partners(results, f"processor time of {who}")) for who in PARTIES},
         disk=_first(results, storage.PART, "disk at 100,000"),
@@ -100,6 +108,7 @@ def unit_costs(results: Results) -> UnitCosts:
         source_octets=_octets(results, lookups.SOURCE),
         wire_tag=_wire(results),
         replicas=tuple(_replicas(results)),
+        import_memory=tuple(sorted(_import_memory(results))),
     )
 
 
@@ -124,11 +133,22 @@ def by_partners(results: Results, what: str) -> list[tuple[int, float]]:
     return sorted(found.items())
 
 
+def _by_size(results: Results, *parts: str) -> tuple[tuple[int, float], ...]:
+    found = {_number(match[1]): one.value for part in parts for one, match in _sized(results, part)}
+    return tuple(sorted(found.items()))
+
+
 def _largest(results: Results, part: str) -> Figure:
-    sizes = {_number(match[1]): one for one in results.of(part) if (match := _PERSONS.match(one.what))}
-    if not sizes:
+    found = [(_number(match[1]), one) for one, match in _sized(results, part)]
+    if not found:
         raise NotMeasuredError(f"no report has the part {part}")
-    return sizes[max(sizes)]
+    return max(found, key=lambda sized: sized[0])[1]
+
+
+def _sized(results: Results, part: str) -> Iterator[tuple[Figure, re.Match[str]]]:
+    for one in results.of(part):
+        if match := _PERSONS.match(one.what):
+            yield one, match
 
 
 def _enrol_cost(results: Results, rate: Figure, who: str) -> Figure:
@@ -168,6 +188,13 @@ def _replicas(results: Results) -> Iterator[tuple[int, float]]:
         match = re.match(r"^(\d+) (?:replicas?|process(?:es)?)\b", one.what)
         if match and one.unit.endswith("/s"):
             yield int(match[1]), one.value
+
+
+def _import_memory(results: Results) -> Iterator[tuple[str, int, float]]:
+    for part in (enrolment.PART, LARGE):
+        for one in results.of(part):
+            if match := re.match(r"^([\d,]+) persons, peak memory of (.+)$", one.what):
+                yield match[2], _number(match[1]), one.value
 
 
 def _number(text: str) -> int:
