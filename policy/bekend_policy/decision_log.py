@@ -204,6 +204,7 @@ OUTSIDE: Final = frozenset(
         "eigen-organisatie",
         "partner-dubbel",
         "persoon-dubbel",
+        "persoonsgegevens",
         "soort-gemengd",
         "te-lang",
         "handmatig",

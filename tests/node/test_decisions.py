@@ -18,6 +18,7 @@ from bekend_policy.suspension import Suspensions
 from bekend_proto import trace
 from bekend_proto.clock import milliseconds
 from bekend_proto.errors import RefusedError, SuspendedError
+from bekend_proto.names import PersonData
 from bekend_proto.v1 import signed_pb2
 from nacl.public import SealedBox
 
@@ -115,6 +116,7 @@ async def test_nothing_that_an_officer_typed_is_kept_in_the_clear(stage: Stage, 
         ({"attested": frozenset()}, "voorwaarde", Verdict.WITHHELD),
         ({"sources": (OM,)}, "eigen-organisatie", Verdict.OUTSIDE),
         ({"sources": ()}, "FG-09", Verdict.OUTSIDE),
+        ({"described": (PersonData(geslachtsnaam="Jansen"),)}, "persoonsgegevens", Verdict.OUTSIDE),
     ],
 )
 async def test_a_refusal_is_on_the_record_and_can_be_replayed(

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from bekend_node.ask.own_record import KIND_LOOKUP
 from bekend_node.ask.rules import Inquiry
+from bekend_node.store_decisions import Decisions
+from bekend_policy.decision_log import Verdict, decision_records, replay
+from bekend_proto import trace
+from bekend_proto.clock import milliseconds
 from bekend_proto.errors import RefusedError
 from nacl.public import SealedBox
 
@@ -84,6 +88,24 @@ async def test_what_was_written_of_each_stands_in_the_sealed_record_alone(stage:
     assert record["reasons"] == ["", BROTHER, MOTHER]
     for path in (stage.folder / "data").rglob("*"):
         assert path.is_dir() or BROTHER.encode() not in path.read_bytes()
+
+
+async def test_a_family_replays_to_itself_with_the_texts_of_each(stage: Stage) -> None:
+    await stage.ask(family("", BROTHER, MOTHER))
+    with pytest.raises(RefusedError):
+        stage.asker.ask(family("", BROTHER))
+    await stage.asker.close()
+    now, covenants = milliseconds(stage.clock.now()), {stage.covenant.hash.hex(): stage.covenant}
+    found = [one for one, _ in Decisions(stage.store.database).own(now - 10**9, now + 1)]
+    found.sort(key=lambda one: one.judged[0].rule == "motivering-persoon")
+    asked, refused = (list(decision_records(one, trace.REQUESTER, OM)) for one in found)
+    (row,) = stage.store.own_records(KIND_LOOKUP)
+    opened = json.loads(SealedBox(stage.own.officer).decrypt(row.sealed))
+    for record in asked:
+        assert replay(record, covenants).verdict is Verdict.EQUAL
+        assert replay(record, covenants, {row.id.hex(): opened}).verdict is Verdict.EQUAL
+        assert replay(record, covenants, {row.id.hex(): {**opened, "reasons": []}}).verdict is Verdict.DIFFERENT
+    assert {replay(record, covenants).verdict for record in refused} == {Verdict.WITHHELD}
 
 
 def test_some_of_a_family_keep_their_own_reasons() -> None:
