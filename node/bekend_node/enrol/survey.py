@@ -16,6 +16,8 @@ from bekend_node.store_registers import Generation
 
 SHRINK_PERCENT = 20
 SHRINK_PERSONS = 10
+KEPT_WINDOWS = 4
+"""So many windows of persons stay in memory until they are sent, 10 MB each; a list that has more is read again."""
 REFUSED_PERSONS = 10
 """So many refused rows never stop an import by themselves, however small the register."""
 
@@ -130,13 +132,13 @@ def survey(source: Source, selections: Mapping[str, plan.Selection], progress: C
 
 
 def _read(source: Source, selection: plan.Selection, progress: Callable[[int], None]) -> Read:
-    """The windows to send come from memory when one holds all of them."""
+    """The windows to send come from memory when a few hold all of them."""
     report = plan.Report()
-    only: list[plan.Window] = []
-    for number, window in enumerate(source.read(report, selection)):
-        only = [window] if number == 0 else []
+    kept: list[plan.Window] | None = []
+    for window in source.read(report, selection):
+        kept = [*kept, window] if kept is not None and len(kept) < KEPT_WINDOWS else None
         progress(report.rows)
-    again = partial(iter, only) if only else partial(source.read, plan.Report(), selection)
+    again = partial(source.read, plan.Report(), selection) if kept is None else partial(iter, kept)
     return Read(selection, report, again)
 
 
