@@ -132,7 +132,8 @@ def windows(
             report.left_out[why] += 1
             if why is not LeftOut.INCOMPLETE:
                 continue
-        report.lacking.update(one for one in row.lacking if one[0] in selection.kinds)
+        if row.lacking:
+            report.lacking.update(one for one in row.lacking if one[0] in selection.kinds)
         if why:
             continue
         fresh = 0

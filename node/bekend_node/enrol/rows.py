@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 from bekend_proto.identifiers import InvalidIdentifier, parse_identifier
 from bekend_proto.names import PersonData, combine
@@ -139,7 +140,7 @@ class _Layout:
         found, faults = [], []
         for kind, at in self.numbers:
             # Of several kinds a person may lack some.
-            if len(self.rules.mapping.kinds) > 1 and not fields[at].strip():
+            if self.has_several and not fields[at].strip():
                 continue
             try:
                 found.append(parse_identifier(kind, fields[at]).canonical)
@@ -149,6 +150,8 @@ class _Layout:
 
     def _combinations(self, fields: list[str]) -> tuple[list[bytes], tuple[tuple[str, str], ...]]:
         """Every combination that the row's data make, and of the others the kind with the reason."""
+        if not self.rules.mapping.combinations:
+            return [], ()
         made, lacking = [], []
         data = PersonData(**{part: fields[at] for part, at in self.names})
         for kind in self.rules.mapping.combinations:
@@ -157,6 +160,11 @@ class _Layout:
             except InvalidIdentifier as fault:
                 lacking.append((kind, str(fault)))
         return made, tuple(lacking)
+
+    @cached_property
+    def has_several(self) -> bool:
+        """Whether persons are enrolled by more than one kind of identifier."""
+        return len(self.rules.mapping.kinds) > 1
 
     def _label(self, fields: list[str]) -> str:
         return "" if self.label is None else self.rules.mapping.label_of(fields[self.label])
