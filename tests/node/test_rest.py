@@ -19,7 +19,7 @@ from joserfc.jwk import RSAKey
 
 from tests.support.asking import DIRECTOR, OTHER, PERSON, ZVH_CASE, Stage
 from tests.support.case_system import CaseSystem, token_of
-from tests.support.covenants import HAARLEM, VEILIG_THUIS
+from tests.support.covenants import HAARLEM, VEILIG_THUIS, edit
 from tests.support.eyes import FIRST, NOT, SECOND, EyesStage, four_eyes
 from tests.support.provider import CLIENT, TestProvider
 from tests.support.rest import WEIGHING, Here, config_of, facade, provider_of, refused
@@ -259,6 +259,22 @@ async def test_a_text_that_may_name_somebody_is_looked_at_first(here: Here) -> N
     assert problem["fouten"][0]["plaats"] == "/motivering"
     assert here.stage.line.begins == []
     assert (await here.post(system, motivering=text, gezien=True)).status_code == 201
+
+
+def per_person(folder: Path) -> None:
+    """The weighing asks a justification for each further person."""
+    text = "motivering_per_persoon: ja\nmax_personen: 4"
+    edit(folder / "doelen" / "zvh-weging-betrokkenheid.yaml", "max_personen: 4", text)
+
+
+async def test_a_family_is_asked_about_with_a_reason_for_each_further_person(make: Make) -> None:
+    here = make(Stage, per_person)
+    system, persons = here.system(), [{"nummer": PERSON.value}, {"nummer": OTHER.value}]
+    problem = refused(await here.post(system, personen=persons), 422, "regel")
+    assert (problem["regel"], problem["fouten"][0]["plaats"]) == ("motivering-persoon", "/personen")
+    persons[1]["motivering"] = "de broer woont in hetzelfde huis"
+    reply = await here.post(system, personen=persons)
+    assert (await here.ended(system, reply.headers["location"]))["personen"] == 2
 
 
 async def test_fg_28_what_a_rule_refuses_is_on_the_record(here: Here) -> None:

@@ -48,6 +48,10 @@ _PLACES: Final[Mapping[str, str]] = {
 }
 """Field of the pages' form -> place in a message; another is about the whole."""
 
+_PERSONS: Final = "/personen"
+_OF_PERSONS: Final = frozenset({"personen", "persoonsgegevens", "motivering-persoon"})
+"""Rules about the persons together, which the form shows elsewhere."""
+
 Say = Callable[..., str]
 
 
@@ -94,7 +98,8 @@ def refusal_of(refusal: RefusedError, say: Say) -> Problem:
     """What a rule says, with the field that it is about."""
     draft = Draft()
     note_refusal(draft, refusal, say)
-    places = [Fault(_place(field), refusal.reason) for field in draft.faults if field]
+    (field,) = draft.faults
+    places = [Fault(_PERSONS if refusal.rule in _OF_PERSONS else _place(field), refusal.reason)] if field else []
     return Problem(RULE, refusal.reason, rule=refusal.rule, faults=places)
 
 
