@@ -36,11 +36,12 @@ from bekend_node.alarm_cli import alarm_line
 from bekend_node.config import NodeConfig, load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import enrol_file, make_executor, shield_persons
+from bekend_node.enrol.dry_run import dry_run
 from bekend_node.enrol.lists import Wanted, size_of
-from bekend_node.enrol.plan import LeftOut, Report
+from bekend_node.enrol_view import dry_facts, dry_lines, facts_of, lines_of
 from bekend_node.keys import NodeKeys
 from bekend_node.setup import configuration, draw_canary, for_partner, make_draft
-from bekend_node.terminal import AsJson, Config, faults, read_persons, say
+from bekend_node.terminal import REFUSED, AsJson, Config, faults, read_persons, say
 
 NOT_GOOD: Final = FAILED
 
@@ -201,6 +202,9 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
     mapping: Annotated[
         str | None, typer.Option(metavar="HASH", help="Stop unless the mapping has this hash: for timers.")
     ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, say what would be enrolled, send and write nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import a register: pseudonyms come in, the file's numbers go nowhere.
@@ -218,10 +222,14 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
             confirm_shrink=confirm_shrink,
             pinned=mapping,
         )
+        if dry:
+            done = dry_run(settings, wanted, SystemClock())
+            say(as_json, dry_facts(done), *dry_lines(done))
+            raise typer.Exit(REFUSED if done.stopped else 0)
         # Before anything else: the workers are forked from a process with one thread.
         with make_executor(settings, size_of(settings, wanted)) as executor, _bars() as bars:
             report = asyncio.run(enrol_file(settings, wanted, SystemClock(), executor, bars))
-        say(as_json, _facts(register, report), *_report_lines(register, report))
+        say(as_json, facts_of(register, report), *lines_of(register, report))
 
 
 @app.command()
@@ -362,45 +370,6 @@ def doctor(
 
 # Its name before it looked at the machine too.
 app.command("check", hidden=True)(doctor)
-
-
-_WHY_LEFT_OUT = {
-    LeftOut.ENDED: "the registration has ended",
-    LeftOut.MARKED: "the person is marked as shielded",
-    LeftOut.NO_LABEL: "the row names no ground, and the covenant asks for one",
-    LeftOut.OTHER_LABEL: "the covenant does not let this node load persons with this label",
-    LeftOut.INCOMPLETE: "the data do not make a combination",
-    LeftOut.OTHER_KIND: "no number of a kind that the covenant admits here",
-}
-
-
-def _facts(register: str, report: Report) -> dict[str, Any]:
-    return {
-        "register": register,
-        "rows": report.rows,
-        "persons": report.persons,
-        "merged": report.merged,
-        "refused": report.refused,
-        "numbers": dict(sorted(report.numbers.items())),
-        "left_out": {str(why): report.left_out[why] for why in LeftOut},
-        "refusals": [{"line": one.line, "reason": one.reason} for one in report.lines],
-    }
-
-
-def _report_lines(register: str, report: Report) -> Iterator[str]:
-    yield f"{register}: {report.rows} rows read, {report.persons} persons enrolled"
-    if report.merged:
-        yield f"  {report.merged} rows merged: the same person more than once"
-    if len(report.numbers) > 1:
-        yield "  by " + ", ".join(f"{kind}: {count}" for kind, count in sorted(report.numbers.items()))
-    for why, count in report.left_out.most_common():
-        if count:
-            yield f"  {count} rows left out: {_WHY_LEFT_OUT[why]}"
-    for reason, count in report.reasons.most_common():
-        yield f"  {count} rows refused: {reason}"
-    for one in report.lines:
-        yield f"    line {one.line}: {one.reason}"
-    yield "In service from the next switch (the first one of a quarter: at once)."
 
 
 def _purpose_lines(purpose: str, facts: dict[str, Any]) -> Iterator[str]:

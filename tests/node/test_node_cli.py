@@ -16,6 +16,7 @@ import typer
 import yaml
 from bekend_broker.app import Broker
 from bekend_deploy.partners import POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
+from bekend_deploy.postgres_server import PostgresServer
 from bekend_node.cli import app
 from bekend_node.terminal import faults
 from bekend_policy.manifest import parse_manifest
@@ -120,8 +121,8 @@ async def test_enrol_reports_and_stops_with_the_codes_that_help_names(shell: She
     assert "Traceback" not in errors
     code, _, errors = await shell.run("enrol", "--register", "nazorg", "--file", str(path))
     assert (code, "has no register 'nazorg'" in errors) == (4, True)
-    code, _, _ = await shell.run("enrol", "--register", REGISTER)
-    assert code == 2
+    code, _, errors = await shell.run("enrol", "--register", REGISTER)
+    assert (code, "names no database: give --file" in errors) == (4, True)
 
 
 async def test_the_inbox_takes_every_list_and_leaves_what_a_guard_stopped(shell: Shell) -> None:
@@ -145,6 +146,36 @@ async def test_the_inbox_takes_every_list_and_leaves_what_a_guard_stopped(shell:
     assert "the file is removed" in output
     code, output, _ = await shell.run("inbox", str(folder))
     assert (code, "no list" in output) == (0, True)
+
+
+async def test_the_inbox_asks_databases_for_what_is_imported_nightly(shell: Shell, postgres: PostgresServer) -> None:
+    home, folder = shell.home, shell.home.folder / "inbox"
+    folder.mkdir()
+    with postgres.admin() as connection:
+        connection.execute("CREATE DATABASE nachtelijk")
+    with postgres.admin("nachtelijk") as connection:
+        connection.execute("CREATE TABLE zaken (bsn text, mutatie text, op date)")
+        for person in PEOPLE[:3]:
+            connection.execute("INSERT INTO zaken VALUES (%s, '+', current_date)", (person.value,))
+    database = {
+        "kind": "postgresql", "host": str(postgres.folder), "port": str(postgres.port), "name": "nachtelijk",
+        "user": "postgres", "query": "select * from zaken order by bsn",
+        "changes": "select * from zaken where op >= :since order by bsn",
+    }  # fmt: skip
+    home.write_mapping(REGISTER, columns={"identifier": "bsn", "change": "mutatie"}, database=database)
+    registers = home.tree(shell.broker.port)["registers"]
+    registers[REGISTER]["nightly"] = "changes"
+    home.settings["registers"] = registers
+    home.config(shell.broker.port)
+
+    code, output, errors = await shell.run("inbox", str(folder), "--json")
+    name = f"{REGISTER} (database)"
+    assert (code, list(json.loads(output)["stopped"])) == (4, [name]), errors
+    code, _, errors = await shell.run("enrol", "--register", REGISTER)
+    assert code == 0, errors
+    code, output, errors = await shell.run("inbox", str(folder), "--json")
+    assert (code, json.loads(output)) == (0, {"imported": {name: 3}, "stopped": {}}), errors
+    assert not any(person.value in output + errors for person in PEOPLE)
 
 
 async def test_leaving_destroys_what_pseudonyms_are_made_with_and_keeps_the_accounts(shell: Shell) -> None:

@@ -349,6 +349,19 @@ def list_source(
     listing: Listing, rules: RowRules, mapping_digest: str, keys: NodeKeys, canaries: bytes, *, now: datetime
 ) -> Source:
     """A list as the source of an import. Raises ImportFaultError when it cannot be read."""
+    month = month_number(month_of(now))
+    # Everything that fixes what is sent: another file, mapping, date or canary is another import.
+    settings = f"{mapping_digest} {rules.changes} {rules.as_of} {month} {rules.registration_months}".encode()
+    key = crypto.fingerprint_key(keys.state, settings + canaries)
+    again = partial(listing.fingerprint, key)
+    labelled = rules.mapping.columns.label is not None
+    return Source(reading(listing, rules, now), again(), rules.changes, rules.mapping.kinds, labelled, again)
+
+
+def reading(
+    listing: Listing, rules: RowRules, now: datetime
+) -> Callable[[plan.Report, plan.Selection], Iterator[plan.Window]]:
+    """Reads a list into windows, each time from its beginning."""
     this_month = month_number(month_of(now))
 
     def read(report: plan.Report, selection: plan.Selection) -> Iterator[plan.Window]:
@@ -358,12 +371,7 @@ def list_source(
         else:
             yield from plan.windows(rows, report, selection, ended_before=this_month)
 
-    # Everything that fixes what is sent: another file, mapping, date or canary is another import.
-    settings = f"{mapping_digest} {rules.changes} {rules.as_of} {this_month} {rules.registration_months}".encode()
-    key = crypto.fingerprint_key(keys.state, settings + canaries)
-    again = partial(listing.fingerprint, key)
-    labelled = rules.mapping.columns.label is not None
-    return Source(read, again(), rules.changes, rules.mapping.kinds, labelled, again)
+    return read
 
 
 def check_as_of(as_of: date, now: datetime) -> date:
