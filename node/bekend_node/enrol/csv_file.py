@@ -6,13 +6,9 @@ that does not fit. Delimiter: semicolon, comma or tab, whichever makes the mappi
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from pathlib import Path
 
-from bekend_proto.clock import day_of
-
-from bekend_node.enrol.listing import FIRST_LINE, Fields, ImportFaultError, file_fingerprint
+from bekend_node.enrol.listing import FIRST_LINE, Fields, FileList, ImportFaultError
 from bekend_node.enrol.mapping import Mapping
 from bekend_node.enrol.rows import shown
 
@@ -23,31 +19,8 @@ _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True)
-class CsvFile:
+class CsvFile(FileList):
     """A CSV as its mapping describes it. A `Listing`."""
-
-    path: Path
-    mapping: Mapping
-
-    @property
-    def name(self) -> str:
-        """Its path."""
-        return str(self.path)
-
-    @property
-    def made(self) -> date:
-        """The day of its last change."""
-        return day_of_file(self.path)
-
-    @property
-    def size(self) -> int:
-        """Its size."""
-        return self.path.stat().st_size
-
-    def fingerprint(self, key: bytes) -> bytes:
-        """Of its bytes."""
-        return file_fingerprint(self.path, key)
 
     def rows(self) -> Iterator[tuple[int, Fields]]:
         """Line by line: quoted line breaks have no place in a list of numbers and dates."""
@@ -62,11 +35,6 @@ class CsvFile:
             if line.strip():
                 fields = _fields(line, delimiter)
                 yield lines.number, "a quote is not closed on the same line" if fields is None else fields
-
-
-def day_of_file(path: Path) -> date:
-    """The day of a file's last change."""
-    return day_of(datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
 
 class _Lines:

@@ -67,7 +67,6 @@ class DatabaseList:
         self._asked = asked
         self._connection = connection
         self._known: bytes | None = None
-        self.size = 0
         self.made = asked.made
         self.name = connection.name
 

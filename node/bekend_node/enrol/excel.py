@@ -11,8 +11,6 @@ Dates are dates and numbers are digits (`cells.py`).
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import IO, Any, Final
 from xml.parsers import expat
@@ -20,9 +18,7 @@ from xml.parsers import expat
 from bekend_proto.errors import KeysError
 
 from bekend_node.enrol.cells import NoTextError, text_of
-from bekend_node.enrol.csv_file import day_of_file
-from bekend_node.enrol.listing import FIRST_LINE, Fields, ImportFaultError, file_fingerprint
-from bekend_node.enrol.mapping import Mapping
+from bekend_node.enrol.listing import FIRST_LINE, Fields, FileList, ImportFaultError
 
 MIB: Final = 1 << 20
 MOST_PARTS: Final = 1_000
@@ -54,31 +50,8 @@ def is_workbook(path: Path) -> bool:
     return path.suffix.lower() in {".xlsx", *_OTHER_FORMATS}
 
 
-@dataclass(frozen=True)
-class Workbook:
+class Workbook(FileList):
     """A sheet of a workbook as its mapping describes it. A `Listing`."""
-
-    path: Path
-    mapping: Mapping
-
-    @property
-    def name(self) -> str:
-        """Its path."""
-        return str(self.path)
-
-    @property
-    def made(self) -> date:
-        """The day of its last change."""
-        return day_of_file(self.path)
-
-    @property
-    def size(self) -> int:
-        """Its size, as if it were not compressed."""
-        return 8 * self.path.stat().st_size
-
-    def fingerprint(self, key: bytes) -> bytes:
-        """Of its bytes."""
-        return file_fingerprint(self.path, key)
 
     def rows(self) -> Iterator[tuple[int, Fields]]:
         """Row by row, empty ones left out. Only what the mapping names is looked at; other columns come out empty."""

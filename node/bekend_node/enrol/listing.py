@@ -1,13 +1,17 @@
 """What an import reads: a list in rows, from whatever it comes, that can be read again and is the same each time."""
 
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
+from bekend_proto.clock import day_of
 from bekend_proto.errors import MalformedError
+
+from bekend_node.enrol.mapping import Mapping
 
 FIRST_LINE: Final = "Export the register again, with a first line of column names."
 Fields: TypeAlias = list[str] | str
@@ -36,11 +40,6 @@ class Listing(Protocol):
         """The day that it is of, unless somebody says otherwise."""
         ...
 
-    @property
-    def size(self) -> int:
-        """Octets, about: whether worker processes are worth their start."""
-        ...
-
     def rows(self) -> Iterator[tuple[int, Fields]]:
         """The names of the columns, then row by row with its number, in bounded memory.
 
@@ -57,13 +56,30 @@ keyed_hash = partial(blake2b, digest_size=32, person=b"bekend1-import")
 """Of a fingerprint: to be called with `key`."""
 
 
-def file_fingerprint(path: Path, key: bytes) -> bytes:
-    """Keyed hash of a file's bytes. Raises ImportFaultError."""
-    digest = keyed_hash(key=key)
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    except OSError as fault:
-        raise ImportFaultError(path, 0, f"cannot be read ({fault.strerror})", "Check the path.") from fault
-    return digest.digest()
+@dataclass(frozen=True)
+class FileList:
+    """What every list in a file has."""
+
+    path: Path
+    mapping: Mapping
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.path)
+
+    @property
+    def made(self) -> date:
+        """The day of its last change."""
+        return day_of(datetime.fromtimestamp(self.path.stat().st_mtime, UTC))
+
+    def fingerprint(self, key: bytes) -> bytes:
+        """Of its bytes. Raises ImportFaultError."""
+        digest = keyed_hash(key=key)
+        try:
+            with self.path.open("rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        except OSError as fault:
+            raise ImportFaultError(self.path, 0, f"cannot be read ({fault.strerror})", "Check the path.") from fault
+        return digest.digest()

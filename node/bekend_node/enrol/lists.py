@@ -21,6 +21,8 @@ from bekend_node.enrol.survey import GuardError
 from bekend_node.password_file import read_password
 from bekend_node.store_registers import Generation
 
+UNPACKED = 8
+"""So much larger is a workbook than its file."""
 OVERLAP = timedelta(days=1)
 """Changes are asked from so long before the list in service: what changed on its own day may not be in it."""
 
@@ -44,7 +46,8 @@ class Wanted:
 def size_of(config: NodeConfig, wanted: Wanted) -> int:
     """Octets of the list, about: whether worker processes are worth their start. Of a database by the stated size."""
     if wanted.file is not None:
-        return wanted.file.stat().st_size if wanted.file.is_file() else 0
+        size = wanted.file.stat().st_size if wanted.file.is_file() else 0
+        return size * UNPACKED if is_workbook(wanted.file) else size
     register = config.registers.get(wanted.register)
     return 0 if register is None or wanted.changes else 20 * register.size
 
