@@ -17,7 +17,9 @@ EPILOG = """
 
     bekend bench                          a quarter of an hour on two cores
 
-    bekend bench --only rebuild           one part, beside the floor
+    bekend bench --only rebuild           one part, beside the floor; many, broker and attached only when named
+
+    bekend bench --only attached --attached-minutes 10      400 nodes on one broker for ten minutes
 
     bekend bench --json > bench.json      one object, for scripts and plots
 
@@ -42,9 +44,11 @@ class Part(StrEnum):
     PAGE = "page"
     PEERS = "peers"
     MANY = "many"
+    BROKER = "broker"
+    ATTACHED = "attached"
 
 
-BY_NAME = frozenset({Part.MANY})
+BY_NAME = frozenset({Part.MANY, Part.BROKER, Part.ATTACHED})
 """Measured only when they are named: each takes minutes."""
 
 
@@ -59,6 +63,9 @@ def bench(
         Path | None, typer.Option(metavar="FILE", help="A report of before (--json): print before and after.")
     ] = None,
     only: Annotated[list[Part] | None, typer.Option(help="Measure this part alone; may be repeated.")] = None,
+    attached_minutes: Annotated[
+        float, typer.Option(min=0.05, max=120, help="How long all nodes of the part `attached` stay.")
+    ] = 1.0,
 ) -> None:
     """Measure this machine against the floor of the protocol: enrolment, filters, lookups, storage, release, pages.
 
@@ -82,7 +89,9 @@ def bench(
         sys.stderr.write(f"{time.monotonic() - began:6.1f} s  {what}\n")
 
     try:
-        report = run([part.value for part in only or set(Part) - BY_NAME], say, full=full)
+        report = run(
+            [part.value for part in only or set(Part) - BY_NAME], say, full=full, attached_minutes=attached_minutes
+        )
     except Failed as fault:
         sys.stderr.write(f"bekend bench: {fault}\n")
         raise typer.Exit(1) from None

@@ -79,10 +79,10 @@ class Ground:
         if wanted and REQUESTER.oin in self.federation.nodes:
             self.await_filters(wanted)
 
-    def await_filters(self, wanted: Sequence[str]) -> None:
-        """Open the purpose at the requester until it holds the filters of these sources. Raises ProcessFailed."""
+    def await_filters(self, wanted: Sequence[str], requester: Partner = REQUESTER) -> None:
+        """Open the purpose at a requester until it holds the filters of these sources. Raises ProcessFailed."""
         deadline = time.monotonic() + READY_SECONDS
-        with ControlClient(self.federation.built.nodes[REQUESTER.oin].socket) as client:
+        with ControlClient(self.federation.built.nodes[requester.oin].socket) as client:
             while wanted:
                 if time.monotonic() > deadline:
                     raise ProcessFailed(f"no filter after {READY_SECONDS:.0f} s: {wanted}")
@@ -129,8 +129,11 @@ class Layout:
     placed: Mapping[int, Sequence[Partner]]
 
 
-def layout(groups: Mapping[int, int], now: datetime, *, registers: bool) -> Layout:
-    """A federation with so many sources (values) of so many pseudonyms (keys), as `ground` builds it."""
+def layout(groups: Mapping[int, int], now: datetime, *, registers: bool, further: Sequence[Partner] = ()) -> Layout:
+    """A federation with so many sources (values) of so many pseudonyms (keys), as `ground` builds it.
+
+    `further`: who takes part besides, and is no source.
+    """
     count = sum(groups.values())
     every = partners(len(SEVEN) + max(0, count - 2))
     # The weighing names its coordinator and Haarlem, so these are always there; it is never asked here.
@@ -142,7 +145,7 @@ def layout(groups: Mapping[int, int], now: datetime, *, registers: bool) -> Layo
     population = Population("test", (), {**held, (OM.oin, OM.registers[0]): []}, _NOBODY, now.date())
     pairs = [Pair(PURPOSE, one.oin, "standaardbesluit", (REGISTER,)) for one in municipal]
     pairs.append(Pair(ZVH_WEIGHING, OM.oin, "handmatig", OM.registers))
-    return Layout([OM, ZVH, *municipal], pairs, population, placed)
+    return Layout([OM, *further, ZVH, *municipal], pairs, population, placed)
 
 
 def populate(field: Ground, clock: Clock, *, enrol: bool) -> None:

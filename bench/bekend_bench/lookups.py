@@ -10,7 +10,7 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,8 @@ class Effort:
 class Officer:
     """One officer at the asking node, with a connection of their own."""
 
-    def __init__(self, federation: Federation) -> None:
-        self._client = ControlClient(federation.built.nodes[REQUESTER.oin].socket)
+    def __init__(self, federation: Federation, requester: Partner = REQUESTER) -> None:
+        self._client = ControlClient(federation.built.nodes[requester.oin].socket)
         self._draw = random.Random()  # noqa: S311 - persons, not keys
 
     def ask(self, sources: Sequence[Partner]) -> float:
@@ -137,24 +137,24 @@ def _one_by_one(field: Ground, sources: Sequence[Partner], times: int) -> list[f
     return found
 
 
-def at_once(
-    field: Ground, sources: Sequence[Partner], duration: float, askers: int = ASKERS
-) -> tuple[float, dict[str, float]]:
-    """Lookups per second of many officers, and the processor time that one lookup takes, by party."""
-    federation = field.federation
-    assert federation.broker is not None
-    parties = {
-        "the requester": {federation.nodes[REQUESTER.oin].pid},
-        "the broker": {federation.broker.pid},
-        SOURCE: field.pids(sources),
-    }
-    begin = threading.Barrier(askers + 1)
+def press(
+    officers: Sequence[Callable[[], Officer]],
+    sources: Sequence[Partner],
+    duration: float,
+    parties: Mapping[str, Collection[int]],
+) -> tuple[int, float, dict[str, float]]:
+    """Let all of these officers ask at once, one lookup after another each, for so many seconds.
+
+    Returns how many lookups that were, how long it took, and the processor time of each party's processes. Raises
+    WrongOutcomeError.
+    """
+    begin = threading.Barrier(len(officers) + 1)
     done: list[int] = []
     faults: list[BaseException] = []
 
-    def work() -> None:
+    def work(make: Callable[[], Officer]) -> None:
         try:
-            officer = Officer(federation)
+            officer = make()
             officer.ask(sources)
             begin.wait()
             deadline, count = time.perf_counter() + duration, 0
@@ -167,7 +167,7 @@ def at_once(
             faults.append(fault)
             begin.abort()
 
-    threads = [threading.Thread(target=work) for _ in range(askers)]
+    threads = [threading.Thread(target=work, args=(make,)) for make in officers]
     for thread in threads:
         thread.start()
     with contextlib.suppress(threading.BrokenBarrierError):
@@ -179,7 +179,22 @@ def at_once(
     if faults:
         raise faults[0]
     used = {who: sum(map(cpu_seconds, pids)) - before[who] for who, pids in parties.items()}
-    total = sum(done)
+    return sum(done), passed, used
+
+
+def at_once(
+    field: Ground, sources: Sequence[Partner], duration: float, askers: int = ASKERS
+) -> tuple[float, dict[str, float]]:
+    """Lookups per second of many officers, and the processor time that one lookup takes, by party."""
+    federation = field.federation
+    assert federation.broker is not None
+    parties = {
+        "the requester": {federation.nodes[REQUESTER.oin].pid},
+        "the broker": {federation.broker.pid},
+        SOURCE: field.pids(sources),
+    }
+    officers = [lambda: Officer(federation)] * askers
+    total, passed, used = press(officers, sources, duration, parties)
     return total / passed, {who: cost / total / (len(sources) if who == SOURCE else 1) for who, cost in used.items()}
 
 

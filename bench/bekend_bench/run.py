@@ -10,6 +10,7 @@ from bekend_deploy.processes import ProcessFailed
 from bekend_proto.clock import Clock, SystemClock
 
 from bekend_bench import (
+    attached,
     enrolment,
     floor,
     formats,
@@ -22,6 +23,7 @@ from bekend_bench import (
     records,
     recovery,
     release,
+    replicas,
     storage,
     switching,
     tags,
@@ -43,6 +45,8 @@ PARTS = (
     page.PART,
     peers.PART,
     many.PART,
+    replicas.PART,
+    attached.PART,
 )
 """What can be measured beside the floor, which always is."""
 ENROLLED, ENROLLED_MANY = 50_000, 200_000
@@ -65,6 +69,7 @@ class Run:
     base: Floor
     say: Say
     others: dict[str, float]
+    attached_minutes: float = 1.0
     clock: Clock = field(default_factory=SystemClock)
     cores: int = os.cpu_count() or 1
 
@@ -80,12 +85,12 @@ class Run:
             yield found
 
 
-def run(parts: Collection[str], say: Say, *, full: bool) -> Report:
+def run(parts: Collection[str], say: Say, *, full: bool, attached_minutes: float = 1.0) -> Report:
     """Measure these parts. With `full`, a million persons are enrolled where else stores are filled."""
     began, others = time.monotonic(), dict[str, float]()
     with _stage("floor", say, others):
         base = floor.measure()
-    work = Run(frozenset(parts), full, base, say, others)
+    work = Run(frozenset(parts), full, base, say, others, attached_minutes)
     report = Report(work.clock.now(), machine.describe(), full, base, others=others)
     for name, needed, measure in STAGES:
         if needed & work.parts:
@@ -167,6 +172,16 @@ def _many(work: Run) -> Iterator[Figure]:
         yield from many.measure(field, work.floor(), work.cores, many.SIZES, work.say)
 
 
+def _broker(work: Run) -> Iterator[Figure]:
+    yield from replicas.measure(replicas.Load(), work.clock, work.cores, work.say)
+
+
+def _attached(work: Run) -> Iterator[Figure]:
+    stay = attached.Stay(minutes=work.attached_minutes)
+    with work.ground({FEW: max(stay.counts) - 1}) as field:
+        yield from attached.measure(field, stay, work.say)
+
+
 STAGES: tuple[tuple[str, frozenset[str], Callable[[Run], Iterator[Figure]]], ...] = (
     ("rebuild", frozenset({rebuild.PART}), _rebuild),
     ("enrolment", frozenset({enrolment.PART}), _enrolment),
@@ -180,5 +195,7 @@ STAGES: tuple[tuple[str, frozenset[str], Callable[[Run], Iterator[Figure]]], ...
     ("recovery", frozenset({recovery.PART}), _recovery),
     ("peers", frozenset({peers.PART}), _peers),
     ("many partners", frozenset({many.PART}), _many),
+    ("broker", frozenset({replicas.PART}), _broker),
+    ("attached", frozenset({attached.PART}), _attached),
 )
 """Name, the parts that need it, and what it measures: in this order."""

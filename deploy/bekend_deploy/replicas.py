@@ -1,16 +1,16 @@
-"""A federation with two replicas of the broker on one PostgreSQL database, each under a host name of its own.
+"""A federation with replicas of the broker on one PostgreSQL database, each under a host name of its own.
 
     with PostgresServer.running(binaries()) as server, Federation.build(folder, ...) as federation:
         replicas = configure(federation.built, server)
         for one in replicas:
             one.start()
 
-Keys, covenant and manifest are the same files for both, every node is told of both, and the manifest names the keys of
-both certificates. For tests and drills: everything is on this machine.
+Keys, covenant and manifest are the same files for all, every node is told of all, and the manifest names the keys of
+all certificates. For tests and drills: everything is on this machine.
 """
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -77,11 +77,11 @@ class Replica:
         return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def configure(built: Built, server: PostgresServer) -> list[Replica]:
-    """Two replicas in the place of the one broker of a federation that was built and not started."""
+def configure(built: Built, server: PostgresServer, names: Sequence[str] = NAMES) -> list[Replica]:
+    """Replicas, two of them unless named, in the place of the one broker of a federation that was not started."""
     database = server.database()
-    ports = iter(free_ports(2 * len(NAMES)))
-    found = [_replica(built, name, port=next(ports), metrics=next(ports)) for name in NAMES]
+    ports = iter(free_ports(2 * len(names)))
+    found = [_replica(built, name, port=next(ports), metrics=next(ports)) for name in names]
     note = built.folder / "broker" / "manifest.note"
     manifest = parse_manifest(parse_note(note.read_bytes()).text)
     pinned = replace(manifest, tls_keys=pinned_keys([one.tls.certificate for one in found]))
