@@ -37,6 +37,7 @@ from bekend_bench.federations import (
 from bekend_bench.figures import number
 from bekend_bench.plots import Series, draw
 from bekend_bench.report import table
+from bekend_bench.unit_costs import BROKER as BROKER_PART
 from bekend_bench.unit_costs import Line, UnitCosts, unit_costs
 
 IDENTIFIERS = (10**4, 10**5, 10**6, 10**7)
@@ -61,7 +62,7 @@ def page(found: results.Results) -> str:
             f"Measured {found.began:%Y-%m-%d} on one machine: {facts}.",
             "",
             *_unit_costs(costs),
-            *_growth(costs),
+            *_growth(costs, found),
             *_assumed(),
             *_federations(costs),
         )
@@ -169,7 +170,7 @@ def _line(what: str, line: Line) -> tuple[str, str, str, str]:
     return what, number(line.fixed), number(line.each), points
 
 
-def _growth(costs: UnitCosts) -> Iterator[str]:
+def _growth(costs: UnitCosts, found: results.Results) -> Iterator[str]:
     yield from ("## How cost grows", "", "### With identifiers per node", "")
     yield from (f"![minutes against identifiers]({PLOTS}/identifiers.svg)", "")
     yield from table(
@@ -202,9 +203,15 @@ def _growth(costs: UnitCosts) -> Iterator[str]:
     if costs.replicas:
         yield from ("### With replicas of the broker", "")
         yield from (f"![questions per second against replicas]({PLOTS}/replicas.svg)", "")
-        rows = [(f"{count}", number(rate)) for count, rate in costs.replicas]
+        alone = found.figures.get((BROKER_PART, "1 broker, SQLite, questions"))
+        rows = [("1, with SQLite", number(alone.value))] if alone is not None else []
+        rows += [(f"{count}, on PostgreSQL", number(rate)) for count, rate in costs.replicas]
         yield from (*table(("replicas", "questions per second"), rows), "")
-        yield from ("All on one machine: above its two cores they share what there is.", "")
+        yield from (
+            "A question here is about one person to one source: a lookup at 6 partners counts six times. All on one "
+            f"machine, replicas, PostgreSQL and nodes, so they share its {found.machine['cores']} cores.",
+            "",
+        )
 
 
 def _import_memory(costs: UnitCosts) -> Iterator[str]:

@@ -11,7 +11,7 @@ from bekend_bench import enrolment, lookups, rebuild, storage
 from bekend_bench.figures import Figure
 from bekend_bench.results import NotMeasuredError, Results
 
-MANY, BROKER, LARGE = "many", "broker", "large"
+MANY, BROKER, ATTACHED, LARGE = "many", "broker", "attached", "large"
 PARTIES = ("the requester", "the broker", lookups.SOURCE)
 _PARTNERS = re.compile(r"^([\d,]+) partners?, (.+)$")
 _PERSONS = re.compile(r"^([\d,]+) (persons, node and broker together|pseudonyms)$")
@@ -80,6 +80,7 @@ class UnitCosts:
     source_octets: Line | None
     wire_tag: Cost | None
     replicas: tuple[tuple[int, float], ...]
+    """How many, and the questions a second that they carried: a question is about one person to one source."""
     import_memory: tuple[tuple[str, int, float], ...]
     """Which process of an import, with how many persons, the most MB that it held."""
 
@@ -102,8 +103,8 @@ def unit_costs(results: Results) -> UnitCosts:
         question={who: _processor(who, by_partners(results, f"processor time of {who}")) for who in PARTIES},
         disk=_first(results, storage.PART, "disk at 100,000"),
         node_memory=_first(results, storage.PART, "resident memory of a node with 1,000,000"),
-        attached_memory=_maybe(results, BROKER, "memory per attached node"),
-        broker_memory=_maybe(results, BROKER, "memory without nodes"),
+        attached_memory=_attached(results),
+        broker_memory=_maybe(results, ATTACHED, "memory of the broker, nobody attached"),
         requester_octets=_octets(results, "the requester"),
         source_octets=_octets(results, lookups.SOURCE),
         wire_tag=_wire(results),
@@ -183,10 +184,16 @@ def _wire(results: Results) -> Cost | None:
     return next((Cost.of(one) for one in results.of(storage.PART) if one.unit == "octets/tag"), None)
 
 
+def _attached(results: Results) -> Cost | None:
+    """What the broker holds for each node, by the largest number that was attached."""
+    name = "memory of the broker for each of "
+    found = {int(one.what.removeprefix(name)): one for one in results.of(ATTACHED) if one.what.startswith(name)}
+    return Cost.of(found[max(found)]) if found else None
+
+
 def _replicas(results: Results) -> Iterator[tuple[int, float]]:
     for one in results.of(BROKER):
-        match = re.match(r"^(\d+) (?:replicas?|process(?:es)?)\b", one.what)
-        if match and one.unit.endswith("/s"):
+        if match := re.match(r"^(\d+) replicas?, PostgreSQL, questions$", one.what):
             yield int(match[1]), one.value
 
 

@@ -116,8 +116,13 @@ def test_what_was_not_measured_is_left_out_or_said(found: Results) -> None:
 def test_what_other_parts_measure_of_broker_and_wire_is_taken_in(found: Results) -> None:
     more = put(
         found,
-        Figure("broker", "1 replica, questions per second", 40, "questions/s"),
-        Figure("broker", "2 replicas, questions per second", 60, "questions/s"),
+        Figure("broker", "1 broker, SQLite, questions", 90, "questions/s"),
+        Figure("broker", "1 replica, PostgreSQL, questions", 40, "questions/s"),
+        Figure("broker", "2 replicas, PostgreSQL, questions", 60, "questions/s"),
+        Figure("broker", "2 replicas, PostgreSQL, a broker with a core of its own", 70, "questions/s"),
+        Figure("attached", "memory of the broker, nobody attached", 80, "MB"),
+        Figure("attached", "memory of the broker for each of 100", 70, "KB/node"),
+        Figure("attached", "memory of the broker for each of 400", 60, "KB/node"),
         Figure("storage", "filter of 1,048,576 tags on the wire", 8.5, "octets/tag"),
         Figure("many", "342 partners, p50", 900, "ms"),
         Figure("large", "10,000,000 persons, peak memory of the command", 180, "MB"),
@@ -131,6 +136,8 @@ def test_what_other_parts_measure_of_broker_and_wire_is_taken_in(found: Results)
     assert costs.latency.points[-1] == (342, 900)
     assert question_octets(FEDERATIONS[-1].asking[0], costs) == pytest.approx(13 * (150 + 400))
     page = sizing.page(more)
+    assert re.search(r"\| 1, with SQLite +\| 90\.0", page)
+    assert "80.0 MB + 381 x 60.0 KB/node" in page
     assert "questions per second against replicas" in page
     assert "the line of each source" in page
     assert re.search(r"\| the command +\| 10,000,000 +\| 180 MB", page)
