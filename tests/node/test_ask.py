@@ -21,7 +21,18 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.public import SealedBox
 
 from tests.support.asking import CANARY, OTHER, PERSON, THIRD, Line, Stage, unreachable, weighing, zsm
-from tests.support.covenants import HAARLEM, OM, POLITIE, RECLASSERING, VEILIG_THUIS, VELSEN, ZSM, ZVH, ZVH_WEIGHING
+from tests.support.covenants import (
+    HAARLEM,
+    OM,
+    POLITIE,
+    RECLASSERING,
+    VEILIG_THUIS,
+    VELSEN,
+    ZSM,
+    ZVH,
+    ZVH_WEIGHING,
+    edit,
+)
 
 BOTH = (POLITIE, RECLASSERING)
 
@@ -370,3 +381,21 @@ def _open_record(stage: Stage, kind: str) -> dict[str, Any]:
     (kept,) = stage.store.own_records(kind)
     found: dict[str, Any] = json.loads(SealedBox(stage.own.officer).decrypt(kept.sealed))
     return found
+
+
+async def test_a_partner_that_the_covenant_lets_be_asked_by_another_number_is_not_asked(tmp_path: Path) -> None:
+    def other_number(folder: Path) -> None:
+        edit(
+            folder / "doelen" / "zsm-context.yaml",
+            r"registers: \[clienten\]",
+            "registers: [clienten]\n    identificatie: [test]",
+        )
+
+    stage = Stage(tmp_path, other_number)
+    outcome = await stage.outcome_of(zsm(BOTH), RECLASSERING)
+    assert outcome.outcome is OutcomeKind.NOT_ASKED
+    assert "wordt onder dit doel niet gevraagd met 'bsn' (regel identificatie)" in outcome.reason
+    assert outcome.reason.endswith("Ander nummer nodig: gebruik test.")
+    assert stage.sources[RECLASSERING].asked == []
+    assert len(stage.sources[POLITIE].asked) == 1
+    await stage.close()

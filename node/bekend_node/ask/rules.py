@@ -28,6 +28,8 @@ NO_CONSENT = "Deze partner vraagt u alleen met toestemming, en bij deze zaak sta
 RECORD_IT = "Leg haar vast met: bekend toestemming vastleggen."
 ONE_PERSON = "Toestemming geldt voor een persoon: vraag per persoon, onder een eigen zaaknummer."
 LONGEST_JUSTIFICATION = 4000
+_WITH_REMEDY = frozenset({CONSENT_RULE, "identificatie"})
+"""Rules about one partner of which the officer can mend the cause at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +333,7 @@ def _refuse_whole(decisions: Mapping[str, Decision], chosen: Sequence[str]) -> N
 
 def _why_not(oin: str, decision: Decision, chosen: Sequence[str]) -> str | None:
     if not decision.allowed:
-        remedy = f" {decision.remedy}" if decision.rule == CONSENT_RULE else ""
+        remedy = f" {decision.remedy}" if decision.rule in _WITH_REMEDY else ""
         return f"{decision.reason} (regel {decision.rule}).{remedy}"
     return None if oin in chosen else NOT_CHOSEN
 
