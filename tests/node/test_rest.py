@@ -14,7 +14,7 @@ from bekend_node.ask.four_eyes import WAITS
 from bekend_node.rest.app import check_safe
 from bekend_node.store_decisions import Decisions
 from bekend_proto.clock import milliseconds
-from bekend_proto.errors import KeysError
+from bekend_proto.errors import KeysError, StorageError
 from joserfc.jwk import RSAKey
 
 from tests.support.asking import DIRECTOR, OTHER, PERSON, ZVH_CASE, Stage
@@ -316,6 +316,31 @@ async def test_nothing_of_a_person_or_a_case_is_in_the_log(here: Here, capsys: p
     assert "rest-refused" in said.err
     for text in (PERSON.value, "999990018", ZVH_CASE, "trappenhuis", system.token):
         assert text not in said.out + said.err
+
+
+async def test_a_fault_here_asks_nothing_and_says_nothing_of_it(
+    here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError(f"no room for {PERSON.value}")
+
+    monkeypatch.setattr(here.stage.store.team, "signed_in", full)
+    refused(await here.post(here.system()), 500, "storing")
+    assert here.stage.line.begins == []
+    said = capsys.readouterr().err
+    assert "rest-failed" in said
+    assert PERSON.value not in said
+
+
+async def test_what_was_sent_from_the_pages_is_gone_here(eyes: Here) -> None:
+    system, held = eyes.system(), eyes.stage.asker.four_eyes
+    address = await waiting(eyes, system)
+    (prepared,) = held.others(SECOND)
+    held.look(prepared.id, SECOND)
+    held.agree(prepared.id, SECOND)
+    assert [one async for one in eyes.stage.asker.ask_agreed(prepared.id, FIRST)]
+    refused(await system.ask("POST", f"{address}/verzending"), 410, "vervallen")
+    assert len(eyes.stage.line.begins) == 1
 
 
 def sandbox(folder: Path) -> Path:

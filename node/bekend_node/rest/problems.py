@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bekend_proto.errors import RefusedError
 from starlette.responses import JSONResponse
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -91,8 +90,3 @@ class Problem(Exception):  # noqa: N818 - an answer, and no fault of ours
     def response(self) -> JSONResponse:
         """The reply."""
         return JSONResponse(self.to_json(), self.kind.status, self.headers, MEDIA_TYPE)
-
-
-def refused(refusal: RefusedError, kind: Kind = RULE) -> Problem:
-    """What a rule of the covenant or of the node says, and which it is."""
-    return Problem(kind, refusal.reason, rule=refusal.rule)
