@@ -38,9 +38,11 @@ from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import enrol_file, make_executor, shield_persons
 from bekend_node.enrol.dry_run import dry_run
 from bekend_node.enrol.lists import Wanted, size_of
+from bekend_node.enrol.shield import still_found_by
 from bekend_node.enrol_view import dry_facts, dry_lines, facts_of, lines_of
 from bekend_node.keys import NodeKeys
 from bekend_node.setup import configuration, draw_canary, for_partner, make_draft
+from bekend_node.store_registers import Registers
 from bekend_node.terminal import REFUSED, AsJson, Config, faults, read_persons, say
 
 NOT_GOOD: Final = FAILED
@@ -260,10 +262,12 @@ def shield(  # noqa: PLR0917 - options have names on the command line
         # Once more: a filter that was being built meanwhile may not know of it.
         until = _halt(settings, now or [], reason)
         what = "no longer shielded" if lift else "shielded"
+        others = [] if lift else still_found_by(Registers.peek(settings.data), {one.kind for one in persons})
         say(
             as_json,
-            {"persons": len(persons), "epochs": epochs, "lifted": lift, "halted": until},
+            {"persons": len(persons), "epochs": epochs, "lifted": lift, "halted": until, "still_found_by": others},
             f"{len(persons)} person(s) {what} in {', '.join(epochs)}, from the next switch (see bekend node status).",
+            *(f"STILL FOUND by {one}: this node is asked by it too, and it was not given." for one in others),
             *(f"{purpose} answers nothing until {moment or 'its first filter'}." for purpose, moment in until.items()),
         )
 

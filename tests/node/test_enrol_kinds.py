@@ -15,6 +15,7 @@ from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.enrol import plan
 from bekend_node.enrol.command import shield_persons
 from bekend_node.enrol.rows import Person, Refused
+from bekend_node.enrol.shield import still_found_by
 from bekend_node.enrol.survey import GuardError
 from bekend_node.readiness import inputs_of
 from bekend_node.rules import load_rules
@@ -161,6 +162,10 @@ async def test_fg_36_nobody_is_asked_by_a_kind_that_afgeschermd_does_not_hold(tw
     await two.shield(people(1)[0], other(100), whole=True)
     assert two.kinds_served() == {"bsn", "test"}
     assert {kind: len(found) for kind, found in two.stored(ZSM_CONTEXT, "afgeschermd").items()} == {"bsn": 1, "test": 1}
+    # Who is shielded by one of them from here on is found by the other, and that is told.
+    in_service = Registers.peek(two.home.data)
+    assert still_found_by(in_service, {"bsn"}) == ["test"]
+    assert still_found_by(in_service, {"bsn", "test"}) == []
     # A list by one kind that is imported whole takes the place of those by all.
     two.home.write_mapping("afgeschermd", columns={"identifier": "nummer"}, identifier_kind="test")
     await two.enrol(ROWS[:1], register="afgeschermd")

@@ -5,13 +5,15 @@ They are enrolled as changes, padded to sixteen, and hold from the next fixed sw
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from bekend_proto.identifiers import Identifier
 
+from bekend_node.config import SHIELDED
 from bekend_node.enrol import plan
 from bekend_node.enrol.survey import Source
 from bekend_node.pseudonym_file import NEVER_ENDS
+from bekend_node.store_registers import Generation
 
 
 def shield_source(persons: Sequence[Identifier], *, lift: bool) -> Source:
@@ -27,3 +29,12 @@ def shield_source(persons: Sequence[Identifier], *, lift: bool) -> Source:
 
     # A fresh fingerprint: an interrupted shielding is typed again, nothing of it is kept to go on with.
     return Source(read, secrets.token_bytes(32), changes=True, kinds=frozenset(person.kind for person in persons))
+
+
+def still_found_by(in_service: Sequence[Generation], given: Collection[str]) -> list[str]:
+    """Kinds of identifier by which persons are found here that were shielded by these kinds alone.
+
+    By a kind that `afgeschermd` lacks nobody is asked about.
+    """
+    held = [{one.kind for one in in_service if (one.register == SHIELDED) is shielded} for shielded in (True, False)]
+    return sorted(set.intersection(*held).difference(given))
