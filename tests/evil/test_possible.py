@@ -111,11 +111,19 @@ class Setting:
 
     async def switched(self) -> None:
         """What was due at the moments that passed is in service."""
-        for node in (self.police, self.reclassering):
-            await node.filters.tick()
-            # What the node itself began to build has ended by now: then the next one is waited for too.
-            for _ in range(3):
-                await node.filters.settle()
+        async with asyncio.timeout(60):
+            for node, kind_class in ((self.police, CERTAIN), (self.police, POSSIBLE), (self.reclassering, CERTAIN)):
+                # What the node itself began to build meanwhile comes first, and may be over when it is ready.
+                while not self._serves(node, kind_class):
+                    await node.filters.tick()
+                    await node.filters.settle()
+
+    def _serves(self, node: Node, kind_class: "signed_pb2.KindClass.ValueType") -> bool:
+        try:
+            serving = node.filters.serving(ZSM_CONTEXT, kind_class=kind_class)
+        except NotReadyError:
+            return False
+        return serving.end > self.world.clock.now().timestamp()
 
     async def late(self) -> list[Outcome]:
         return [one for it in await self.om.asker.late_answers(lambda _: True) for one in it.outcomes]
