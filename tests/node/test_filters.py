@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -212,10 +212,21 @@ async def test_must_14_a_filter_that_misses_the_canary_is_never_published(
         assert list((scene.home.data / "filters").glob("*.tags")) == []
 
 
-async def test_a_pseudonym_file_that_lost_persons_makes_no_filter(scene: Scene) -> None:
+def lose_a_person(file: Path) -> None:
+    os.truncate(file, 2 * RECORD)
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [lose_a_person, flip_a_bit])
+async def test_a_pseudonym_file_that_is_damaged_makes_no_filter(scene: Scene, damage: Callable[[Path], None]) -> None:
     await scene.home.enrol_all(scene.port, [KNOWN, UNKNOWN])
     for file in (scene.home.data / "pseudonyms").iterdir():
-        os.truncate(file, 2 * RECORD)
+        damage(file)
     async with scene.home.node(scene.port) as node:
         await node.filters.settle()
         assert "is being built" in not_ready(node)
