@@ -165,9 +165,10 @@ async def setting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set
 
 async def test_a_lookup_costs_what_the_protocol_prescribes_and_no_operation_more(setting: Setting) -> None:
     for sources in (1, 2, 4):
-        found, _ = await setting.cost(sources)
+        # What nodes do by the minute may fall into one lookup, not into two.
+        found = [(await setting.cost(sources))[0] for _ in range(2)]
         prescribed = lookup(sources)
-        assert found == {name: prescribed[name] for name in _COUNTED.values()}
+        assert {name: prescribed[name] for name in _COUNTED.values()} in found, found
 
 
 async def test_a_lookup_is_three_messages_and_three_more_per_source_each_of_one_length(setting: Setting) -> None:
