@@ -1,8 +1,9 @@
-"""Where the work of a lookup goes: `python -m bekend_bench.profile [--partners 6] [--lookups 20] [--stacks FOLDER]`.
+"""Where the work of a lookup goes: `python -m bekend_bench.profile [--partners 6] [--stacks FOLDER]`.
 
 Counted are instructions, by library, that the asking node, the broker and one source carry out for one lookup, under
 valgrind's callgrind. Unlike times they hardly depend on what else the machine does, so that two versions can be
-compared. What each does every second by itself is counted apart, over a while without lookups, and taken off.
+compared. Each party is counted for a minute of lookups, and for a minute without: what it does by the second and by the
+minute is taken off. What the system's kernel does is not counted.
 
 With `--stacks` py-spy also samples the same processes, without valgrind, while officers ask one after another; its
 folded stacks go into that folder, and the share of each function, with what it calls, of the event loop's thread is
@@ -38,9 +39,14 @@ PARTIES = (ASKER, BROKER, SOURCE)
 START_SECONDS = 600.0
 """How long a process may take to serve under valgrind."""
 WARM = 3
+COUNTED_SECONDS = 60.0
+"""What a party does by itself, it does by the minute or oftener."""
 SAMPLES_A_SECOND = 400
 _SAMPLED_SECONDS = 15
+RARE = 1000
+"""Stacks of fewer samples than one in so many are not kept."""
 
+_OURS = "(bekend_"
 _LIBRARIES = {
     "libsodium": "libsodium, ristretto255",
     "_sodium": "libsodium in PyNaCl",
@@ -70,12 +76,12 @@ class Counted:
         return sum(self.lookup.values())
 
 
-def count(partners: int, lookups: int) -> list[Counted]:
+def count(partners: int) -> list[Counted]:
     """Instructions of each party of a lookup at so many partners."""
-    return [_count_one(party, partners, lookups) for party in PARTIES]
+    return [_count_one(party, partners) for party in PARTIES]
 
 
-def _count_one(party: str, partners: int, lookups: int) -> Counted:
+def _count_one(party: str, partners: int) -> Counted:
     # One party at a time: under valgrind it takes fifty times as long, and the others must not wait for each other.
     with _field(partners) as field:
         sources = field.sources
@@ -85,10 +91,10 @@ def _count_one(party: str, partners: int, lookups: int) -> Counted:
             officer.ask(sources)
         out = field.federation.built.folder / "callgrind.out"
         _control(pid, "--instr=on")
-        began = time.perf_counter()
-        for _ in range(lookups):
+        began, lookups = time.perf_counter(), 0
+        while (passed := time.perf_counter() - began) < COUNTED_SECONDS:
             officer.ask(sources)
-        passed = time.perf_counter() - began
+            lookups += 1
         asked = _dumped(pid, out, 1)
         time.sleep(passed)
         idle = _dumped(pid, out, 2)
@@ -213,13 +219,15 @@ def sample(partners: int, folder: Path) -> dict[str, dict[str, float]]:
     shares = {}
     for party, file in files.items():
         stacks = folded(file.read_text(encoding="utf-8"))
-        file.write_text("".join(f"{stack} {times}\n" for stack, times in stacks.most_common()), encoding="utf-8")
+        least = stacks.total() / RARE
+        kept = [f"{stack} {times}\n" for stack, times in stacks.most_common() if times >= least]
+        file.write_text("".join(kept), encoding="utf-8")
         shares[party] = shares_of(stacks)
     return shares
 
 
 def folded(raw: str) -> Counter[str]:
-    """Stacks of the event loop's thread, without lines and without what stands above the loop; waiting left out."""
+    """Stacks of the event loop's thread at work: the functions of this project, and the innermost, without lines."""
     found: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, times = line.rpartition(" ")
@@ -227,7 +235,8 @@ def folded(raw: str) -> Counter[str]:
         if not any("_run_once" in frame for frame in frames) or "select (selectors" in frames[-1]:
             continue
         inside = next(at for at, frame in enumerate(frames) if "_run_once" in frame)
-        found[";".join(frames[inside + 1 :]) or frames[inside]] += int(times)
+        ours = [frame for frame in frames[inside:-1] if _OURS in frame]
+        found[";".join([*ours, frames[-1]])] += int(times)
     return found
 
 
@@ -236,7 +245,7 @@ def shares_of(stacks: Mapping[str, int], most: int = 40) -> dict[str, float]:
     total = sum(stacks.values()) or 1
     found: Counter[str] = Counter()
     for stack, times in stacks.items():
-        for frame in {one for one in stack.split(";") if "(bekend_" in one}:
+        for frame in {one for one in stack.split(";") if _OURS in one}:
             found[frame] += times
     return {frame: round(times / total, 3) for frame, times in found.most_common(most)}
 
@@ -259,7 +268,6 @@ def main(words: Sequence[str]) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bekend_bench.profile")
     parser.add_argument("--partners", type=int, default=GROUP)
-    parser.add_argument("--lookups", type=int, default=20)
     parser.add_argument("--stacks", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
@@ -267,7 +275,7 @@ def main(words: Sequence[str]) -> int:
     if (missing := _missing(*needed)) is not None:
         sys.stderr.write(f"{missing} is not installed\n")
         return 1
-    found = count(options.partners, options.lookups)
+    found = count(options.partners)
     shares = sample(options.partners, options.stacks) if options.stacks else {}
     if options.json:
         counted = [{**asdict(one), "total": one.total} for one in found]

@@ -43,8 +43,8 @@ def test_own_instructions_count_for_their_library_and_those_of_what_it_calls_do_
     assert by_library(DUMP) == {"libsodium, ristretto255": 1200, "Python": 57, "other": 5}
 
 
-def test_stacks_are_those_of_the_event_loop_at_work_without_lines() -> None:
+def test_stacks_are_the_own_functions_of_the_event_loop_at_work_without_lines() -> None:
     stacks = folded(RAW)
-    top = "_run (asyncio/events.py);ask (bekend_node/ask/lookup.py)"
+    top = "ask (bekend_node/ask/lookup.py)"
     assert stacks == {f"{top};multiply (bekend_proto/group.py)": 6, top: 2}
     assert shares_of(stacks) == {"ask (bekend_node/ask/lookup.py)": 1.0, "multiply (bekend_proto/group.py)": 0.75}
