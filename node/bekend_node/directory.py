@@ -186,8 +186,9 @@ class Directory:
             self._attached[link.address] = frozenset(entry.oin for entry in entries if entry.attached)
         for reply in replies:
             await self._take(self._covenant().broker_oin, reply.broker_manifest)
-            for entry in reply.entries:
-                await self._take(entry.oin, entry.manifest)
+            # Together: of hundreds that are new to this node, many share a commit. Each OIN once, in one order.
+            notes = {entry.oin: entry.manifest for entry in reply.entries}
+            await asyncio.gather(*(self._take(oin, note) for oin, note in notes.items()))
         if self._exchange is not None:
             for link, result in zip(self._links, results, strict=True):
                 if isinstance(result, broker_pb2.GetDirectoryResponse):
