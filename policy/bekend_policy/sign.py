@@ -139,7 +139,7 @@ def _count(covenant: Covenant, oin: str, note: Note, found: _Found) -> bool:
     needed = participant.keys if participant is not None else (covenant.operator_key,)
     former = participant.former_keys if participant is not None else ()
     valid = {vkey for vkey in (*needed, *former) if verify_note(note, vkey)}
-    if not valid or any(_is_false(note, vkey) for vkey in (*needed, *former)):
+    if not valid or any(_is_false(note, vkey) for vkey in {*needed, *former} - valid):
         return False
     if valid.issuperset(needed):
         found.full.add(oin)
