@@ -1,11 +1,11 @@
-"""The plots of the sizing page: lines and points as SVG, readable in black and white, the same for the same numbers.
+"""The plots of pages: lines, points and bars as SVG, readable in black and white, the same for the same numbers.
 
 Written here and not with a library of plots: those bring numpy, which sqlite-utils loads wherever it is installed, so
 that every process of the bench would grow by what draws it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -103,3 +103,36 @@ def _text(left: float, top: float, words: str, anchor: str, more: str = "") -> I
 
 def _shown(number: float) -> str:
     return f"{number:,.9f}".rstrip("0").rstrip(".")
+
+
+def bars(path: Path, names: Sequence[str], groups: Mapping[str, Sequence[float]], *, title: str, x: str) -> None:
+    """Write a plot of bars that lie: a value per name in each group."""
+    path.write_text("\n".join(_bars(names, groups, title, x)) + "\n", encoding="utf-8")
+
+
+def _bars(names: Sequence[str], groups: Mapping[str, Sequence[float]], title: str, x: str) -> Iterator[str]:
+    left, row = 210, 18 * len(groups) + 10
+    bottom = _TOP + row * len(names) + 18 * len(groups)
+    across = Axis.over([value for values in groups.values() for value in values], log=False, start=left, end=_RIGHT)
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 60}" role="img" font-size="12"'
+    yield f' font-family="sans-serif" fill="#222222"><title>{escape(title)}</title>'
+    yield f'<rect width="{WIDTH}" height="{bottom + 60}" fill="#ffffff"/>'
+    yield from _text(WIDTH / 2, 24, title, "middle", ' font-size="14"')
+    for number in across.ticks:
+        yield _line(across.place(number), bottom, across.place(number), _TOP)
+        yield from _text(across.place(number), bottom + 18, _shown(number), "middle")
+    yield from _text((left + _RIGHT) / 2, bottom + 42, x, "middle")
+    for number, (group, values) in enumerate(groups.items()):
+        colour = _STYLES[number % len(_STYLES)][0]
+        yield _bar(left, _TOP + 18 * number, 24, colour)
+        yield from _text(left + 32, _TOP + 18 * number + 12, group, "start")
+        for place, value in enumerate(values):
+            top = _TOP + 18 * len(groups) + place * row + 18 * number
+            yield _bar(left, top, across.place(value) - left, colour)
+    for place, name in enumerate(names):
+        yield from _text(left - 8, _TOP + 18 * len(groups) + place * row + 9 * len(groups) + 4, name, "end")
+    yield "</svg>"
+
+
+def _bar(left: float, top: float, width: float, colour: str) -> str:
+    return f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="15" fill="{colour}"/>'
