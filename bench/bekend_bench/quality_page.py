@@ -6,6 +6,7 @@ from typing import Any
 
 from bekend_proto.identifiers import NAME_BIRTH, NAME_BIRTH_POSTCODE, NAME_POSTCODE, POSSIBLE_KINDS
 
+from bekend_bench.plots import Series, bars, draw
 from bekend_bench.report import table
 from bekend_bench.twice_written import RATES
 
@@ -116,6 +117,7 @@ def _volume(tree: Tree) -> list[str]:
 def _chosen(tree: Tree) -> list[str]:
     allowed = " and ".join(f"`{kind}`" for kind in tree["allowed"]) or "no combination"
     birth, with_new_year = _rate(tree, NAME_BIRTH), _rate(tree, f"{NAME_BIRTH}, 1 January too")
+    least = min(recall[NAME_BIRTH_POSTCODE] for recall in tree["recall_by_origin"].values())
     better = with_new_year["per_question"] / birth["per_question"] if birth["per_question"] else float("inf")
     return [
         "## The chosen set",
@@ -124,7 +126,8 @@ def _chosen(tree: Tree) -> list[str]:
         "year for the whole country. A test holds the shipped covenant to it.",
         "",
         f"- `{NAME_POSTCODE}` finds most people with an address, and nearly all it gets wrong are **twins** under one "
-        "roof: they share everything in it. No volume makes that rare. Adding the given name ends it.",
+        "roof: they share everything in it. The table says how few questions that allows. Adding the given name ends "
+        "it.",
         f"- `{NAME_BIRTH}` is for people without an address, but namesakes with one birthday exist, most of all among "
         "people whose names come from few given names. Registers give **1 January** to whoever does not know the day: "
         f"with those birthdays there would be {better:.0f} times as many wrong hits, so a key without an address is "
@@ -132,8 +135,8 @@ def _chosen(tree: Tree) -> list[str]:
         "volume of all its partners stays below the number in the table.",
         "- `naam-dagmaand` finds in addition whoever has day and month swapped, at the price in the table. It replaces "
         f"`{NAME_BIRTH}`; asking by both adds their wrong hits.",
-        f"- `{NAME_BIRTH_POSTCODE}` misses whoever moved, and everybody without an address. That is most of this group "
-        "in some origins. No combination that is safe finds them; a V-nummer does.",
+        f"- `{NAME_BIRTH_POSTCODE}` misses whoever moved, and everybody without an address: of one origin it finds no "
+        f"more than {least:.0%}. No combination that is safe finds the others; a V-nummer does.",
         "",
     ]
 
@@ -183,8 +186,17 @@ def _found(tree: Tree) -> list[str]:
     ]
     lines += ["", "Recall by origin:", "", *table(("origin", *kinds), by_origin), ""]
     lines += [f"![Recall by origin]({_FOLDER}/recall-by-origin.svg)", ""]
-    missed = [(what, f"{share:.1%}") for what, share in tree["missed"]]
-    lines += [f"What the missed have, by `{NAME_BIRTH}`:", "", *table(("difference", "of all persons"), missed), ""]
+    # An address is no part of this key.
+    missed = [(what, f"{share:.1%}") for what, share in tree["missed"] if not what.startswith("moved")]
+    lines += [
+        f"Differences that persons have who are missed by `{NAME_BIRTH}`; several can come together, and one that the "
+        "rules repair by itself stands here when it came with another:",
+        "",
+        *table(("difference", "of all persons"), missed),
+        "",
+        "Made-up names are in no table of spellings, so for origins that are romanised this recall is a lower bound.",
+        "",
+    ]
     return lines
 
 
@@ -259,8 +271,6 @@ def _assumed() -> list[str]:
 
 def plots(tree: Tree, folder: Path) -> list[Path]:
     """Draw what the page shows; gives the files."""
-    from bekend_bench.plots import Series, bars, draw  # noqa: PLC0415 - drawing is an extra; the text needs none of it
-
     folder.mkdir(parents=True, exist_ok=True)
     questions = tree["volume"]["questions"]
     kinds = [one for one in tree["rates"] if one["what"] in POSSIBLE_KINDS]
