@@ -7,7 +7,7 @@ and every message crosses as bytes. `Stage.changes` holds the lies: functions th
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,30 @@ class Source:
     asked: list[broker_pb2.EvaluatedQuestion] = field(default_factory=list)
     by_hand: bool = False
     """Whether a colleague decides now: then the header stands alone."""
+    kinds: tuple[str, ...] = ("bsn",)
+    kind_class: int = 0
+    combined: "Source | None" = None
+    """What it answers a question by a combination with: a filter of its own."""
+
+    def of(self, kind_class: int) -> "Source":
+        """What answers a question, or stands in a filter, of this class."""
+        if kind_class != signed_pb2.KIND_CLASS_POSSIBLE:
+            return self
+        if self.combined is None:
+            self.hold_names(())
+        assert self.combined is not None
+        return self.combined
+
+    def hold_names(self, known: Sequence[Identifier], *kinds: str) -> None:
+        """From now on it can be asked by these combinations too."""
+        self.combined = replace(
+            self,
+            m=group.random_scalar(),
+            known=tuple(known),
+            by_hand=True,
+            kinds=tuple(sorted(kinds)),
+            kind_class=signed_pb2.KIND_CLASS_POSSIBLE,
+        )
 
     def manifest(self) -> KeyManifest:
         return KeyManifest(
@@ -105,7 +129,8 @@ class Source:
             "version": self.version,
             "m": self.big_m,
             "as_of": "2026-12-01",
-            "kinds": ["bsn"],
+            "kinds": list(self.kinds),
+            "kind_class": self.kind_class,
             "end": self.end,
             "tags": len(body) // 8,
             "body_hash": body_hash(body),
@@ -370,7 +395,7 @@ class Stage:
             )
             for ratio, first, element in zip(routed.ratios, begin.elements, question.elements, strict=True):
                 assert group.multiply(ratio, first) == element
-            source = self.sources[question.source]
+            source = self.sources[question.source].of(question.kind_class)
             evaluated = [group.multiply(source.b, element) for element in question.elements]
             onward = broker_pb2.EvaluatedQuestion(
                 question=routed.question, sealed_records=routed.sealed_records, evaluated=evaluated
@@ -406,7 +431,7 @@ class Stage:
     def _defer(
         self, source: Source, question: signed_pb2.Question, fields: dict[str, Any], opened: channel.OpenChannel
     ) -> None:
-        term = self.covenant.sources(question.purpose)[source.oin].reply_term
+        term = self.covenant.sources(question.purpose)[source.oin].term_of(question.kind_class)
         assert term is not None
         self.exchanges[question.question_id] = Exchange(
             question=question,
@@ -426,7 +451,7 @@ class Stage:
         )
         line.orders.append(order)
         assert abs(order.time - milliseconds(self.clock.now())) <= 60_000
-        source = self.sources[order.source]
+        source = self.sources[order.source].of(order.kind_class)
         opened, x25519, ciphertext = channel.respond(
             order.requester, source.oin, order.fetch_id, order.x25519, order.mlkem
         )

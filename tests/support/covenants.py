@@ -76,6 +76,17 @@ def signed(folder: Path, change: Callable[[Path], object] = lambda _: None) -> C
     return verify_covenant(load_covenant(sign_all(folder)), key_of(OM).vkey, NOW)
 
 
+def with_combinations(folder: Path) -> None:
+    """The weighing may be asked by a name and date of birth too, and by surname, date of birth and address."""
+    kinds = "naam-geboortedatum, naam-postcode"
+    edit(folder / "afspraken.yaml", r"\Z", f"combinaties: [{kinds}]\n")
+    edit(
+        folder / "doelen" / "zvh-weging-betrokkenheid.yaml",
+        r"identificatie: \[bsn, test\]\n",
+        f"identificatie: [bsn, test, {kinds}]\nmogelijk: {{reactietermijn: PT24H, levensduur: PT48H}}\n",
+    )
+
+
 def with_consent(folder: Path) -> None:
     """Veilig Thuis is asked with consent under the weighing."""
     edit(
