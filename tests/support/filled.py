@@ -4,7 +4,7 @@ A real import costs a process, the broker and a thousand padded elements a purpo
 holds both halves of a key; no party does. The nodes must not run yet.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from bekend_broker import keys as broker_keys
 from bekend_deploy.federation import Federation
@@ -24,15 +24,15 @@ MONTHS = 24
 """How long a registration without an end stays (`registration_months` of node.yaml)."""
 
 
-def fill(federation: Federation) -> None:
-    """Put every register of every node into service, as of today."""
+def fill(federation: Federation, by_name: Sequence[Identifier] = ()) -> None:
+    """Put every register of every node into service, as of today; these combinations are known to everybody."""
     covenant = load_covenant(federation.built.covenant)
     for oin, node in federation.built.nodes.items():
         config = load_config(node.config)
         store = Registers.open(config.data)
         for register in node.imports:
             purposes = [one for one in covenant.purposes if register in _registers(covenant, one, oin)]
-            _switch(federation, config, store, register, purposes)
+            _switch(federation, config, store, register, purposes, by_name)
         store.close()
 
 
@@ -42,24 +42,31 @@ def _registers(covenant: Covenant, purpose: str, oin: str) -> tuple[str, ...]:
 
 
 def _switch(
-    federation: Federation, config: NodeConfig, store: Registers, register: str, purposes: Iterable[str]
+    federation: Federation,
+    config: NodeConfig,
+    store: Registers,
+    register: str,
+    purposes: Iterable[str],
+    by_name: Sequence[Identifier],
 ) -> None:
-    """One import: a generation per purpose, and the canary's pseudonyms."""
+    """One import: a generation per purpose and kind, and the canary's pseudonyms."""
     now, kind = SystemClock().now(), federation.population.kind
     last = month_number(day_of(now).isoformat()[:7]) + MONTHS
     rows = [
         (parse_identifier(kind, row.identifier), last if row.end is None else month_number(row.end.isoformat()[:7]))
         for row in federation.population.registers[config.oin, register]
-    ]
+    ] + [(one, last) for one in by_name]
     generations, canaries = [], {}
     for purpose in purposes:
         pseudonym = _pseudonyms(federation, config, purpose, epoch_of(now))
-        records = sorted(pseudonym_file.record(pseudonym(person), month) for person, month in rows)
-        number = store.next_file()
-        count = pseudonym_file.write(store.file(number), pseudonym_file.merge_sorted(records))
-        generations.append(
-            Generation(number, register, purpose, epoch_of(now), day_of(now), int(now.timestamp()), count, kind)
-        )
+        for held in dict.fromkeys([kind, *(one.kind for one in by_name)]):
+            found = [(person, month) for person, month in rows if person.kind == held]
+            records = sorted(pseudonym_file.record(pseudonym(person), month) for person, month in found)
+            number = store.next_file()
+            count = pseudonym_file.write(store.file(number), pseudonym_file.merge_sorted(records))
+            generations.append(
+                Generation(number, register, purpose, epoch_of(now), day_of(now), int(now.timestamp()), count, held)
+            )
         canaries[purpose] = pseudonym(config.canary_identifier)
     store.switch(register, epoch_of(now), generations, canaries, None)
 

@@ -2,16 +2,21 @@
 
 import re
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from bekend_deploy.covenant import Settings
 from bekend_deploy.federation import Answered, Federation
-from bekend_deploy.partners import HAARLEM, OM, VEILIG_THUIS, ZSM_CONTEXT, ZSM_LOCAL
+from bekend_deploy.partners import HAARLEM, OM, POLITIE, VEILIG_THUIS, ZSM_CONTEXT, ZSM_LOCAL
 from bekend_policy.standing import parse_standing
 from bekend_policy.suspension import What, parse_suspension
+from bekend_proto.identifiers import NAME_BIRTH
+from bekend_proto.names import PersonData, combine
 from playwright.sync_api import Page, Request
 
+from tests.support.filled import fill
 from tests.web.conftest import NewPage
 from tests.web.keyboard import tab_to
 from tests.web.looks import assert_looks_right_everywhere
@@ -19,6 +24,22 @@ from tests.web.looks import assert_looks_right_everywhere
 COLLEAGUE, DEPUTY = "Demo-medewerker", "Demo-plaatsvervanger"
 WAITS = 60.0
 """Seconds that a comparison may take on a busy machine."""
+
+
+CLIENT = PersonData("Jansen", "van den", "Fatima Maria", "29-02-1980")
+CASE, GROUND = "01/234567-26", "De verdachte is aangehouden, een nummer is er niet."
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """As that of the other pages, and one person is known to everybody by name."""
+    settings = Settings(combinations=(NAME_BIRTH,))
+    folder = tmp_path_factory.mktemp("pages")
+    with Federation.build(folder, persons=60, seed=7, pages=True, settings=settings) as made:
+        fill(made, [combine(NAME_BIRTH, CLIENT)])
+        made.start()
+        made.wait_for_filters()
+        yield made
 
 
 @pytest.fixture
@@ -33,8 +54,8 @@ def ask(federation: Federation, *persons: str) -> Answered:
     return asked
 
 
-def desk(new_page: NewPage, name: str = COLLEAGUE, *, script: bool = True) -> Page:
-    page = new_page(node=VEILIG_THUIS.oin, script=script)
+def desk(new_page: NewPage, name: str = COLLEAGUE, *, script: bool = True, node: str = VEILIG_THUIS.oin) -> Page:
+    page = new_page(node=node, script=script)
     page.click(f"button:has-text('Inloggen als {name}')")
     page.click("nav a:has-text('Loket')")
     page.wait_for_selector("h1:has-text('Het loket')")
@@ -230,6 +251,43 @@ def test_every_page_of_the_desk_can_be_read_and_used(
     page.request.post(f"{page.url}/ongedaan", headers={"origin": page.url.split("/loket")[0]})
     page.click("button:has-text('Maak het besluit ongedaan')")
     looked_at("desk-geweigerd")
+
+
+def test_fg_24_whoever_is_asked_about_by_name_is_compared_before_anything_is_released(
+    new_page: NewPage, pictures: Path
+) -> None:
+    """The police answer this purpose by machine; without a number a colleague there decides, whatever the mode."""
+    officer = new_page(path=f"/bevragen/{ZSM_CONTEXT}")
+    officer.click(f"button:has-text('Inloggen als {COLLEAGUE}')")
+    officer.goto(f"{officer.url.split('/bevragen')[0]}/bevragen/{ZSM_CONTEXT}")
+    officer.fill("#zaak", CASE)
+    officer.check(f"input[value={NAME_BIRTH}]")
+    officer.fill("#geslachtsnaam-1", "van den JANSEN")
+    officer.fill("#voornamen-1", "f\u00e1tima")
+    officer.fill("#geboortedatum-1", "29-02-1980")
+    officer.check("input[name=voorwaarde-verdachte]")
+    officer.fill("[id='motivering-']", GROUND)
+    officer.check(f"input[value='{POLITIE.oin}']")
+    officer.click("button:has-text('Vraag het de partners')")
+    officer.wait_for_selector(".uitkomst-in_behandeling")
+    page = desk(new_page, node=POLITIE.oin)
+    looked_at = partial(assert_looks_right_everywhere, page, pictures)
+    item = newest(page)
+    assert "Gevraagd met een naam" in page.inner_text("main")
+    assert "JANSEN" not in page.content()
+    looked_at("desk-loket-naam")
+    at_person(page, item)
+    shown = page.inner_text("main")
+    assert "van den JANSEN" in shown
+    assert "29-02-1980" in shown
+    assert "van meer mensen" in shown
+    looked_at("desk-vergelijken")
+    page.check("form[action$='/vrijgeven'] input[value=nodig]")
+    page.click("button:has-text('Geef vrij')")
+    assert "Vergelijk eerst" in page.inner_text("form[action$='/vrijgeven'] [role=alert]")
+    page.check("form[action$='/vrijgeven'] input[name=vergeleken]")
+    page.click("button:has-text('Geef vrij')")
+    assert "vrijgegeven" in state_of(page, item)
 
 
 def test_a_standing_decision_is_drafted_and_withdrawn_for_who_signs(
