@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from bekend_proto.errors import MalformedError
 from bekend_proto.shape import MAX_PERSONS, MAX_SOURCES
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from bekend_node.described import LONGEST
 
@@ -66,6 +66,12 @@ class AskRequest(_Request):
         list[Annotated[str, StringConstraints(max_length=4000)]], Field(max_length=MAX_PERSONS, repr=False)
     ] = []
     on_behalf_of: Oin | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "AskRequest":
+        if bool(self.identifiers) == bool(self.described):
+            raise ValueError("numbers, or what is said of each person: one of the two")
+        return self
 
 
 class RaiseRequest(_Request):
