@@ -147,6 +147,8 @@ def _of_epoch(here: _Enrolled, source: Source, kind_class: KindClass, now: datet
     for register in needed:
         if not here.of(register):
             raise NotReadyError(f"the register {register} was not imported in {here.epoch}: run `bekend node enrol`")
+        for generation in here.of(register):
+            _check_not_restored(generation)
     held = [{g.kind for g in here.of(register)} for register in needed]
     # A question by a kind that one register lacks would find nobody of it: a silent miss.
     kinds = source.kinds_of(kind_class).intersection(*held)
@@ -160,8 +162,6 @@ def _of_epoch(here: _Enrolled, source: Source, kind_class: KindClass, now: datet
     shielded = tuple(g for g in used if g.register == SHIELDED)
     # No combination is enrolled: a header that says so, about the lists as they are.
     dated = named or tuple(g for g in here.generations if g.register in source.registers)
-    for generation in (*dated, *shielded):
-        _check_not_restored(generation)
     for generation in dated:
         if _is_old(generation.as_of, source, now):
             raise NotReadyError(
