@@ -19,8 +19,10 @@ from bekend_node.config import load_config
 from bekend_proto import logs
 from bekend_proto.clock import SystemClock
 
-AT_ONCE = 8
-"""Nodes that start together: one waits for the broker while another reads its covenant."""
+AT_ONCE = 2
+"""Nodes that start together. While one reads its covenant nobody else in the process is served: with more of them, what
+the others wait for from the broker would come too late.
+"""
 
 
 async def host(configs: Sequence[Path]) -> None:
