@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -136,10 +137,11 @@ def name_another(file: Path) -> None:
     """A dishonest requester: the blind fits, the person is another."""
     honest = releasing._named
 
-    def named(inquiry: Any, person: Any, *rest: Any) -> Any:
+    def named(inquiry: Any, *rest: Any) -> Any:
         if file.exists():
-            person = parse_identifier(person.kind, file.read_text(encoding="ascii"))
-        return honest(inquiry, person, *rest)
+            number = file.read_text(encoding="ascii")
+            inquiry = replace(inquiry, persons=tuple(parse_identifier(one.kind, number) for one in inquiry.persons))
+        return honest(inquiry, *rest)
 
     releasing._named = named  # type: ignore[assignment]
 
