@@ -29,6 +29,7 @@ from bekend_policy.load import load_covenant
 from bekend_policy.model import Mode
 from bekend_proto.clock import day_of
 from bekend_proto.identifiers import parse_identifier
+from bekend_proto.note import add_signature, parse_note, sign_note
 from bekend_proto.v1 import signed_pb2
 
 from tests.support.clocks import SteeredClock
@@ -54,6 +55,17 @@ def write_catalogue(folder: Path, _members: Any, _pairs: Any, **keys: Any) -> No
     text = re.sub(r"(?m)^  sleutel: .*$", f'  sleutel: "{keys["operator"]}"', agreement.read_text(encoding="utf-8"))
     text = re.sub(r'(?m)^  oin: "00000099000000009000"', f'  oin: "{BROKER_OIN}"', text)
     agreement.write_text(re.sub(r"(?m)^geldig_vanaf: .*$", f"geldig_vanaf: {keys['today']}", text), encoding="utf-8")
+
+
+def with_labels(node: building.NodeFiles, label: str) -> None:
+    """Every row labelled, in mappings that say where: the shipped covenant lets the police load nobody else (FG-39)."""
+    first, second = node.off_line.approvers
+    for register, path in node.imports.items():
+        names, *rows = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("\n".join([f"{names};grond", *(f"{row};{label}" for row in rows)]) + "\n", encoding="utf-8")
+        mapping = node.folder / "mappings" / f"{register}.note"
+        text = parse_note(mapping.read_bytes()).text + "  label: grond\n"
+        mapping.write_bytes(add_signature(sign_note(text, first.name, first.seed), second.name, second.seed))
 
 
 @dataclass
@@ -85,6 +97,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     folder = tmp_path / "federation"
     folder.mkdir()
     built = building.build(folder, members, pairs, population, Settings(), now=now, write=write_catalogue)
+    with_labels(built.nodes[POLITIE], "wpg-8")
     config = load_broker(built.broker_config).model_copy(update={"listen": "127.0.0.1:0", "metrics": None})
     async with AsyncExitStack() as stack:
         broker = await start_broker(config, clock)
