@@ -62,7 +62,10 @@ def draw(path: Path, series: Sequence[Series], *, title: str, x: str, y: str, lo
 def _lines(series: Sequence[Series], title: str, x: str, y: str, log: tuple[bool, bool]) -> Iterator[str]:
     points = [point for one in series for point in one.points]
     across = Axis.over([at for at, _ in points], log=log[0], start=_LEFT, end=_RIGHT)
-    up = Axis.over([at for _, at in points], log=log[1], start=_BOTTOM, end=_TOP)
+    heights = [at for _, at in points]
+    # The key stands above what is drawn; by powers of ten lines rise, and leave it its corner.
+    above = [] if log[1] else [max(heights) * 1.2]
+    up = Axis.over([*heights, *above], log=log[1], start=_BOTTOM, end=_TOP)
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-size="12"'
     yield f' font-family="sans-serif" fill="#222222"><title>{escape(title)}</title>'
     yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
