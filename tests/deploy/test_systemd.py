@@ -160,7 +160,8 @@ if __name__ == "__main__":
     print(own.execute("PRAGMA journal_mode=WAL").fetchone()[0], own.execute("create table t (a)").rowcount)
     print(sodium.scalarmult_base((5).to_bytes(32, "little")) is not None, len(RequesterChannel().mlkem))
     with get_context("fork").Pool(2) as pool:
-        print(*pool.map(os.nice, [10, 10], 1))
+        stepped = min(19, os.nice(0) + 10)
+        print(*(nice == stepped for nice in pool.map(os.nice, [10, 10], 1)))
     print(asyncio.run(child()))
 """
 
@@ -180,4 +181,4 @@ def test_what_the_program_needs_works_under_it(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(UNITS.parents[1])},
     )
     # The child starts, and ends with a fault for an empty order.
-    assert done.stdout.split() == ["wal", "-1", "True", "1184", "10", "10", "1"], done.stderr
+    assert done.stdout.split() == ["wal", "-1", "True", "1184", "True", "True", "1"], done.stderr
