@@ -5,15 +5,17 @@
       |<------------------------ Begun
       | Ask{Question_i, E_i, s_i} --> (6) check each, log all, evaluate b ----> EvaluatedQuestion
       |<--- SealedAnswer or Failure per question, as they come, unread <------- SealedAnswer, Failure
+      | Ask{...} -------------------> (6) the same, while the sources of the first are at work
 
 What is not in the log is not evaluated and not forwarded. Every question ends: with a sealed answer, or with a Failure
 that says why there is none.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
-from dataclasses import replace
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
 
@@ -22,7 +24,7 @@ from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, Code, MalformedError, StorageError, UnreachableError, code_name
 from bekend_proto.v1.broker_pb2 import Ask, Failure, LookupRequest, LookupResponse
 from bekend_proto.v1.errors_pb2 import ERROR_CODE_DEADLINE, ERROR_CODE_UNREACHABLE
-from bekend_proto.v1.signed_pb2 import Begin, PromisedEntry, Signed
+from bekend_proto.v1.signed_pb2 import Begin, Signed
 from google.protobuf.message import DecodeError
 
 from bekend_broker import decisions
@@ -30,11 +32,31 @@ from bekend_broker.begins import Opened, admit_begin, check_begin, evaluate_begi
 from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
-from bekend_broker.metrics import ANSWERED, Metrics
-from bekend_broker.questions import Checked, Refused, Verdict, admit, check_ask, evaluate
-from bekend_broker.register import Attachment, Register, Reply
+from bekend_broker.metrics import ANSWERED, UNREACHABLE, Metrics
+from bekend_broker.questions import Bundle, Checked, Refused, Verdict, admit, check_ask, evaluate
+from bekend_broker.register import Attachment, Register
 from bekend_broker.store import Store, keep_decision
 from bekend_broker.streams import first_message, next_message
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A lookup whose questions are at their sources."""
+
+    bundle: Bundle
+    replies: "asyncio.Queue[LookupResponse | None]" = field(default_factory=asyncio.Queue)
+    """What is to be passed on; None when all Asks have been taken."""
+    waiting: dict[bytes, Attachment] = field(default_factory=dict)
+    """The questions without a reply, and the streams over which they went."""
+    promises: deque[Signed] = field(default_factory=deque)
+    """Those still owed: each goes with a reply, no message of its own for it."""
+    began: float | None = None
+    """`perf_counter` when the first Ask came of which a question was admitted."""
+
+    def forget(self) -> None:
+        """Replies that come later go nowhere."""
+        for question_id, attachment in self.waiting.items():
+            attachment.forget(question_id)
 
 
 class Lookups:
@@ -82,24 +104,21 @@ class Lookups:
             if first.WhichOneof("kind") != "begin":
                 raise MalformedError("the first message of a lookup is Begin")
             opened, begun = await self._begin(caller, first.begin)
-            admitted: list[Checked] = []
+            lookup = _UnderWay(Bundle(opened, self._clock.now()))
+            asking = asyncio.create_task(self._take_asks(caller, lookup, requests))
             try:
                 yield begun
-                ask = await self._ask(requests)
-                start = perf_counter()
-                admitted, refused, promise = await self._admit(caller, opened, ask)
+                async for reply in self._replies(lookup, asking):
+                    yield reply
             finally:
-                if not admitted:
+                asking.cancel()
+                with contextlib.suppress(asyncio.CancelledError, BekendError):
+                    await asking
+                lookup.forget()
+                if lookup.began is None:
                     self._report_unasked(opened)
-            for one in refused:
-                yield _owing(self._refuse(opened, one), promise)
-                promise = None
-            if admitted:
-                async with aclosing(self._forward(opened, admitted)) as replies:
-                    async for reply in replies:
-                        yield _owing(reply, promise)
-                        promise = None
-                self._metrics.lookup(opened.begin.purpose, perf_counter() - start)
+            if lookup.began is not None:
+                self._metrics.lookup(opened.begin.purpose, perf_counter() - lookup.began)
         finally:
             self._count(-1)
 
@@ -118,7 +137,7 @@ class Lookups:
             await self._keep_refusal(signed, fault, now)
             raise
         self._metrics.begin(opened.begin.purpose, None)
-        return opened, LookupResponse(begun=begun)
+        return opened, LookupResponse(begun=begun, takes_several=True)
 
     async def _keep_refusal(self, signed: Signed, fault: BekendError, now: datetime) -> None:
         """Put a Begin that covenant or note refused on the record: its signature was verified before that."""
@@ -127,74 +146,104 @@ class Lookups:
         row = decisions.of_refused_begin(self._directory.present, Begin.FromString(signed.payload), fault, now).row()
         await self._store.write(lambda c: keep_decision(c, row))
 
-    async def _ask(self, requests: AsyncIterator[LookupRequest]) -> Ask:
-        message = await next_message(requests, self._limits.ask_seconds, "Ask")
-        if message is None:
-            return Ask()
-        if message.WhichOneof("kind") != "ask":
-            raise MalformedError("the second message of a lookup is Ask")
-        return message.ask
+    async def _take_asks(self, caller: str, lookup: _UnderWay, requests: AsyncIterator[LookupRequest]) -> None:
+        """Take one Ask after another, each to its sources before the next.
+
+        Raises the BekendError that ends the lookup.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+            until = loop.time() + self._limits.ask_seconds
+            more = True
+            while more:
+                message = await next_message(requests, max(0.0, until - loop.time()), "Ask")
+                if message is None and not lookup.bundle.names:
+                    return
+                if message is None or message.WhichOneof("kind") != "ask":
+                    raise MalformedError("after Begin a lookup holds Asks, up to the one that says that no more follow")
+                start, more = perf_counter(), message.ask.more
+                if more and not message.ask.questions:
+                    raise MalformedError("an Ask without questions, and more to follow")
+                admitted = await self._admit(caller, lookup, message.ask)
+                if admitted and lookup.began is None:
+                    lookup.began = start
+                await self._forward(lookup, admitted)
+        finally:
+            lookup.replies.put_nowait(None)
 
     # (6): ratio, covenant, records; log entry durable before anything is evaluated or forwarded.
-    async def _admit(self, caller: str, opened: Opened, ask: Ask) -> tuple[list[Checked], list[Refused], Signed | None]:
-        now = self._clock.now()
+    async def _admit(self, caller: str, lookup: _UnderWay, ask: Ask) -> list[Checked]:
+        """The questions of an Ask that are in the log; of those that are refused a reply is under way."""
+        now, bundle, opened = self._clock.now(), lookup.bundle, lookup.bundle.opened
         verdicts: list[Verdict] = []
-        for verdict in check_ask(self._directory, caller, opened, ask.questions, now):
+        for verdict in check_ask(self._directory, caller, bundle, ask.questions, now):
             verdicts.append(self._reachable(verdict))
             await _let_others()
-        refused = [verdict for verdict in verdicts if isinstance(verdict, Refused)]
-        checked = [verdict for verdict in verdicts if isinstance(verdict, Checked)]
         if not verdicts:
-            return [], [], None
+            return []
+        refused = [verdict for verdict in verdicts if isinstance(verdict, Refused)]
         covenant = self._directory.present.under(opened.begin.covenant_hash)
         asked = tuple(verdicts)
-        promised: list[PromisedEntry] = []
         try:
-            verdicts, promised = await self._store.write(lambda c: admit(c, opened, asked, covenant=covenant, now=now))
+            done = await self._store.write(lambda c: admit(c, bundle, asked, more=ask.more, covenant=covenant, now=now))
         except StorageError as fault:
             # No log, no answer.
             self._note_fault(fault)
-            verdicts = [Refused(one.question_id, one.source, fault) for one in checked]
-        refused += [verdict for verdict in verdicts if isinstance(verdict, Refused)]
-        admitted = [verdict for verdict in verdicts if isinstance(verdict, Checked)]
-        promise = self._checkpoints.promise(opened.begin.requester, promised, now) if promised else None
-        return admitted, refused, promise
+            verdicts = [Refused(one.question_id, one.source, fault) for one in asked if isinstance(one, Checked)]
+        else:
+            verdicts, bundle.judged = done.verdicts, done.judged
+            if done.promised:
+                lookup.promises.append(self._checkpoints.promise(opened.begin.requester, done.promised, now))
+        for one in (*refused, *(verdict for verdict in verdicts if isinstance(verdict, Refused))):
+            lookup.replies.put_nowait(self._refuse(opened, one))
+        return [verdict for verdict in verdicts if isinstance(verdict, Checked)]
 
-    async def _forward(self, opened: Opened, admitted: Sequence[Checked]) -> AsyncGenerator[LookupResponse, None]:
-        """(6): evaluate and send each question to its source, and pass on what comes back until the deadline."""
-        replies: asyncio.Queue[LookupResponse] = asyncio.Queue()
-        waiting: dict[bytes, Attachment] = {}
-        sources = {one.question_id: one.source for one in admitted}
-        try:
-            for one in admitted:
-                # Sent as soon as it is evaluated: its source works while the next one is evaluated here.
-                self._send(one, waiting, replies.put_nowait)
-                self._metrics.question(opened.begin.purpose, None)
-                await _let_others()
-            deadline = asyncio.get_running_loop().time() + self._limits.reply_seconds
-            ended = 0
-            while ended < len(admitted) and (reply := await _before(deadline, replies)) is not None:
-                ended += 1
-                question_id, end = _end_of(reply)
-                waiting.pop(question_id, None)
-                self._metrics.reply(sources[question_id], end)
-                yield reply
-            for question_id in waiting:
-                self._metrics.reply(sources[question_id], "deadline")
-                yield _failure(question_id, ERROR_CODE_DEADLINE)
-        finally:
-            for question_id, attachment in waiting.items():
-                attachment.forget(question_id)
+    async def _forward(self, lookup: _UnderWay, admitted: Sequence[Checked]) -> None:
+        """(6): evaluate and send each question to its source."""
+        for one in admitted:
+            # Sent as soon as it is evaluated: its source works while the next one is evaluated here.
+            self._send(one, lookup)
+            self._metrics.question(lookup.bundle.opened.begin.purpose, None)
+            await _let_others()
 
-    def _send(self, one: Checked, waiting: dict[bytes, Attachment], reply: Reply) -> None:
+    def _send(self, one: Checked, lookup: _UnderWay) -> None:
         """Evaluate and forward one question; when its source is gone since, that is the reply."""
         try:
             attachment = self._register.find(one.source)
-            attachment.ask(one.question_id, evaluate(one), reply)
+            attachment.ask(one.question_id, evaluate(one), lookup.replies.put_nowait)
         except UnreachableError:
-            reply(_failure(one.question_id, ERROR_CODE_UNREACHABLE))
+            self._metrics.reply(one.source, UNREACHABLE)
+            lookup.replies.put_nowait(_failure(one.question_id, ERROR_CODE_UNREACHABLE))
         else:
-            waiting[one.question_id] = attachment
+            lookup.waiting[one.question_id] = attachment
+
+    async def _replies(self, lookup: _UnderWay, asking: "asyncio.Task[None]") -> AsyncIterator[LookupResponse]:
+        """Pass on what comes back, until every question has its reply or the deadline after the last Ask passes.
+
+        Raises the BekendError that ended the Asks.
+        """
+        replies = lookup.replies
+        while (reply := await replies.get()) is not None:
+            yield self._passed_on(reply, lookup)
+        asking.result()
+        deadline = asyncio.get_running_loop().time() + self._limits.reply_seconds
+        while lookup.waiting or not replies.empty():
+            if (reply := await _before(deadline, replies)) is None:
+                break
+            yield self._passed_on(reply, lookup)
+        for question_id, attachment in lookup.waiting.items():
+            self._metrics.reply(attachment.oin, "deadline")
+            yield _failure(question_id, ERROR_CODE_DEADLINE)
+
+    def _passed_on(self, reply: LookupResponse, lookup: _UnderWay) -> LookupResponse:
+        """The reply, counted; with a promise where one is still owed."""
+        question_id, end = _end_of(reply)
+        attachment = lookup.waiting.pop(question_id, None)
+        if attachment is not None:
+            self._metrics.reply(attachment.oin, end)
+        if lookup.promises:
+            reply.promise.CopyFrom(lookup.promises.popleft())
+        return reply
 
     def _reachable(self, verdict: Verdict) -> Verdict:
         """The verdict, or UNREACHABLE for a good question to a source that is not attached: it is not logged."""
@@ -246,7 +295,7 @@ def _end_of(reply: LookupResponse) -> tuple[bytes, str]:
     if reply.WhichOneof("kind") == "answer":
         return reply.answer.question_id, ANSWERED
     gone = reply.failure.code == ERROR_CODE_UNREACHABLE
-    return reply.failure.question_id, "unreachable" if gone else "failed"
+    return reply.failure.question_id, UNREACHABLE if gone else "failed"
 
 
 async def _let_others() -> None:
@@ -258,7 +307,7 @@ async def _let_others() -> None:
     await asyncio.sleep(0)
 
 
-async def _before(deadline: float, replies: asyncio.Queue[LookupResponse]) -> LookupResponse | None:
+async def _before(deadline: float, replies: "asyncio.Queue[LookupResponse | None]") -> LookupResponse | None:
     """The next reply, or None when the deadline comes first."""
     if not replies.empty():
         return replies.get_nowait()
@@ -267,13 +316,6 @@ async def _before(deadline: float, replies: asyncio.Queue[LookupResponse]) -> Lo
             return await replies.get()
     except TimeoutError:
         return None
-
-
-def _owing(reply: LookupResponse, promise: Signed | None) -> LookupResponse:
-    """The reply, with the promise where one is still owed: no message of its own for it."""
-    if promise is not None:
-        reply.promise.CopyFrom(promise)
-    return reply
 
 
 def _failure(question_id: bytes, code: Code) -> LookupResponse:

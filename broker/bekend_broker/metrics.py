@@ -24,7 +24,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 ADMITTED: Final = "admitted"
 ANSWERED: Final = "answered"
-REPLIES: Final = (ANSWERED, "failed", "unreachable", "deadline")
+UNREACHABLE: Final = "unreachable"
+REPLIES: Final = (ANSWERED, "failed", UNREACHABLE, "deadline")
 """How a question that was forwarded ended: with a sealed answer (of unknown content), or without one."""
 
 RELEASE: Final = "release"

@@ -11,6 +11,7 @@ from typing import Final
 from bekend_policy.decided import Judged
 from bekend_policy.model import Covenant
 from bekend_proto import log_table
+from bekend_proto.decision_table import replace_decision
 from bekend_proto.dleq import prove
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RatioError, RecordError, StaleError
 from bekend_proto.group import decode_scalar, multiply
@@ -63,54 +64,88 @@ class Refused:
     question_id: bytes
     source: str
     fault: BekendError
-    kind_class: "KindClass.ValueType" = KIND_CLASS_UNSPECIFIED
 
 
 Verdict = Checked | Refused
 
 
+@dataclass(slots=True)
+class Bundle:
+    """The questions of one lookup, as one Ask after another brings them: what holds for all of them together."""
+
+    opened: Opened
+    since: datetime
+    """The moment of its record."""
+    names: set[bytes] = field(default_factory=set)
+    sources: "dict[str, KindClass.ValueType]" = field(default_factory=dict)
+    """Who was asked; with the class, where the question passed."""
+    kind_class: "KindClass.ValueType" = KIND_CLASS_UNSPECIFIED
+    """The one class, as far as any question could be believed."""
+    judged: tuple[Judged, ...] = ()
+    """What was decided and is on the record."""
+
+
 def check_ask(
-    directory: Directory, caller: str, opened: Opened, questions: Sequence[RoutedQuestion], now: datetime
+    directory: Directory, caller: str, bundle: Bundle, questions: Sequence[RoutedQuestion], now: datetime
 ) -> Iterator[Verdict]:
-    """(6): a verdict on each question of an Ask, in order, worked out as it is taken.
+    """(6): a verdict on each question of an Ask, in order, worked out as it is taken. `bundle`: those before, and it.
 
     Raises MalformedError when questions cannot be told apart: too many, an id unreadable or twice.
     """
-    if len(questions) > MAX_SOURCES:
-        raise MalformedError(f"an Ask holds at most {MAX_SOURCES} questions")
-    if len(questions) * opened.persons > MAX_ASKED:
-        raise MalformedError(f"an Ask is about at most {MAX_ASKED} persons, each counted once per source")
-    names = [_name(routed) for routed in questions]
-    if len(set(names)) != len(names):
-        raise MalformedError("two questions of one Ask have the same id")
-    sources: dict[str, KindClass.ValueType] = {}
+    opened, names = bundle.opened, [_name(routed) for routed in questions]
+    total = len(bundle.names) + len(names)
+    if total > MAX_SOURCES:
+        raise MalformedError(f"a lookup holds at most {MAX_SOURCES} questions")
+    if total * opened.persons > MAX_ASKED:
+        raise MalformedError(f"a lookup is about at most {MAX_ASKED} persons, each counted once per source")
+    bundle.names.update(names)
+    if len(bundle.names) != total:
+        raise MalformedError("two questions of one lookup have the same id")
+    sources = bundle.sources
     for name, routed in zip(names, questions, strict=True):
-        source, kind_class = "", KIND_CLASS_UNSPECIFIED
+        source = ""
         try:
             question = open_from(directory, caller, Question, routed.question, now)
-            source, kind_class = question.source, question.kind_class
+            source = question.source
+            bundle.kind_class = bundle.kind_class or question.kind_class
             _check_alike(question, sources)
             sources[source] = KIND_CLASS_UNSPECIFIED
-            asked = replace(asked_of(opened.begin, source, question.kind_class), sources=len(questions))
+            asked = replace(asked_of(opened.begin, source, question.kind_class), sources=total)
             rule = decided(directory.present, asked, now).rule
             key = _check(directory, opened, question, routed, now)
             late = _open(directory.present.under(question.covenant_hash), question)
         except BekendError as fault:
-            yield Refused(name, source, fault, kind_class)
+            yield Refused(name, source, fault)
         else:
-            sources[source] = kind_class
+            sources[source] = question.kind_class
             yield Checked(name, source, question, routed, key, rule, late)
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What came of an Ask: a verdict per question that was not refused before, and where those admitted are logged."""
+
+    verdicts: list[Verdict]
+    promised: list[PromisedEntry]
+    judged: tuple[Judged, ...]
+    """What is on the record of the lookup now."""
+
+
 def admit(
-    connection: Connection, opened: Opened, asked: Sequence[Verdict], *, covenant: Covenant, now: datetime
-) -> tuple[list[Verdict], list[PromisedEntry]]:
+    connection: Connection,
+    bundle: Bundle,
+    asked: Sequence[Verdict],
+    *,
+    more: bool,
+    covenant: Covenant,
+    now: datetime,
+) -> Admitted:
     """(6): replay, the canary's budget, the log, and what was decided, for all questions of an Ask in one transaction.
 
-    `asked`: the verdict on each so far. Gives a verdict per question that was not refused yet, and where those that
-    are admitted stand in the log; what is refused is not logged.
+    `asked`: the verdict on each so far; `more`: whether another Ask follows. What is refused is not logged.
     """
-    checked, alone = [one for one in asked if isinstance(one, Checked)], len(asked) == 1
+    opened, alone = bundle.opened, len(bundle.names) == 1 and not more
+    checked = [one for one in asked if isinstance(one, Checked)]
     verdicts, promised = _log(connection, opened, checked, alone=alone, now=now)
     passed = {one.question_id for one in verdicts if isinstance(one, Checked)}
     judged = [
@@ -119,21 +154,17 @@ def admit(
     refused = [(one, decisions.rule_of(one.fault)) for one in asked if isinstance(one, Refused)]
     judged += [Judged(one.source, False, rule) for one, rule in refused if rule is not None]
     if judged:
-        found = decisions.of_begin(covenant, opened.begin, judged, now, _class_of(asked))
-        store.keep_decision(connection, found.row())
-    return verdicts, promised
-
-
-def _class_of(asked: Sequence[Verdict]) -> "KindClass.ValueType":
-    """The one class of the questions of an Ask, as far as any could be believed."""
-    found = (one.question.kind_class if isinstance(one, Checked) else one.kind_class for one in asked)
-    return next((one for one in found if one != KIND_CLASS_UNSPECIFIED), KIND_CLASS_CERTAIN)
+        kind_class = bundle.kind_class or KIND_CLASS_CERTAIN
+        found = decisions.of_begin(covenant, opened.begin, [*bundle.judged, *judged], bundle.since, kind_class)
+        keep = replace_decision if bundle.judged else store.keep_decision
+        keep(connection, found.row())
+    return Admitted(verdicts, promised, (*bundle.judged, *judged))
 
 
 def _log(
     connection: Connection, opened: Opened, checked: Sequence[Checked], *, alone: bool, now: datetime
 ) -> tuple[list[Verdict], list[PromisedEntry]]:
-    """(6): replay, the canary's budget, the log and what stays open. `alone`: whether these are all of the Ask."""
+    """(6): replay, the canary's budget, the log and what stays open. `alone`: whether the lookup is one question."""
     begin = opened.begin
     verdicts: list[Verdict] = []
     entries: list[Entry] = []

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 from bekend_policy.raising import Raise
 from bekend_proto import log_table
 from bekend_proto.clock import milliseconds
-from bekend_proto.decision_table import DecisionRow, append_decision
+from bekend_proto.decision_table import DecisionRow, append_decision, replace_decision
 from bekend_proto.durable import Database, append_log
 from bekend_proto.errors import BudgetError, StaleError
 from bekend_proto.log_table import Entry
@@ -28,7 +28,7 @@ from bekend_proto.v1.signed_pb2 import Signed
 
 from bekend_node.store_consent import Consents
 from bekend_node.store_filters import KeptFilters, empty_wal
-from bekend_node.store_own import OwnRecord, keep_own_records
+from bekend_node.store_own import OwnRecord, keep_own_records, replace_own_records
 from bekend_node.store_pending import PendingQuestions
 from bekend_node.store_schema import MIGRATIONS
 from bekend_node.store_team import TeamStore
@@ -154,26 +154,29 @@ class Store:
 
     async def admit_asking(
         self, *, spends: Sequence[Spend] = (), log: Iterable[Entry] = (), records: Iterable[OwnRecord] = (),
-        decisions: Iterable[DecisionRow] = (), promise: Signed | None = None, at: datetime,
+        decisions: Iterable[DecisionRow] = (), promises: Iterable[Signed] = (), again: bool = False, at: datetime,
     ) -> None:  # fmt: skip
-        """The requester's side: budgets, log entries, own records, decisions, a promise in one durable transaction.
+        """The requester's side: budgets, log entries, own records, decisions, promises in one durable transaction.
 
-        Raises BudgetError, StorageError; then nothing was written.
+        `again`: the records and decisions are there, and are written anew. Raises BudgetError, StorageError; then
+        nothing was written.
         """
-        entries, kept, decided = list(log), list(records), list(decisions)
+        entries, kept, decided, owed = list(log), list(records), list(decisions), list(promises)
 
         def write(conn: Connection) -> None:
             _spend(conn, spends)
             if entries:
                 log_table.append(conn, entries)
-            if promise is not None:
-                conn.execute(
-                    "INSERT INTO promise (at, payload, signature) VALUES (?, ?, ?)",
-                    (milliseconds(at), promise.payload, promise.signature),
-                )
-            keep_own_records(conn, kept, at)
+            conn.executemany(
+                "INSERT INTO promise (at, payload, signature) VALUES (?, ?, ?)",
+                [(milliseconds(at), promise.payload, promise.signature) for promise in owed],
+            )
+            if again:
+                replace_own_records(conn, kept)
+            else:
+                keep_own_records(conn, kept, at)
             for row in decided:
-                append_decision(conn, row)
+                (replace_decision if again else append_decision)(conn, row)
 
         await self._database.write(write)
 

@@ -23,3 +23,11 @@ def keep_own_records(conn: Connection, records: Iterable[OwnRecord], at: datetim
         "INSERT INTO own_record VALUES (?, ?, ?, ?)",
         [(record.id, milliseconds(at), record.kind, record.sealed) for record in records],
     )
+
+
+def replace_own_records(conn: Connection, records: Iterable[OwnRecord]) -> None:
+    """Write records anew that are there, in the transaction under way."""
+    conn.executemany(
+        "UPDATE own_record SET sealed = ? WHERE id = ? AND kind = ?",
+        [(record.sealed, record.id, record.kind) for record in records],
+    )

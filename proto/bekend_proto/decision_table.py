@@ -64,6 +64,19 @@ def append_decision(connection: Connection, row: DecisionRow) -> bool:
     return True
 
 
+def replace_decision(connection: Connection, row: DecisionRow) -> None:
+    """Write the row of a lookup anew, now that more of its questions are decided; keep it where none was kept.
+
+    `at` and `trace` are those of the row that was appended before.
+    """
+    changed = connection.execute(
+        "UPDATE decision SET refused = ?, facts = ? WHERE at = ? AND trace = ?",
+        (row.refused, row.facts, row.at, row.trace),
+    ).rowcount
+    if not changed:
+        append_decision(connection, row)
+
+
 def decisions_between(connection: Connection, first: int, until: int) -> Iterator[DecisionRow]:
     """The rows of a span of time (milliseconds), oldest first."""
     for at, trace, requester, purpose, refused, facts in connection.execute(

@@ -116,6 +116,16 @@ async def test_a_canary_beside_other_questions_is_charged_on_both(tight: Federat
         assert await begins(haarlem, ZVH_WEIGHING, 33) == 9 + 23
 
 
+async def test_a_canary_to_which_another_ask_is_announced_is_charged_on_both(tight: Federation) -> None:
+    haarlem, om = tight.parties[HAARLEM.oin], tight.parties[OM.oin]
+    async with tight.broker(), haarlem.attached(), om.attached():
+        lookup = await haarlem.lookup(ZVH_WEIGHING).begin()
+        await lookup.ask(lookup.question(haarlem.oin), more=True)
+        await lookup.ask(lookup.question(om.oin))
+        assert set(await lookup.replies()) == {haarlem.oin, om.oin}
+        assert await begins(haarlem, ZVH_WEIGHING, 33) == 9 + 23
+
+
 async def test_fg_19_an_enumeration_stops_at_the_budget_and_shows(
     tight: Federation, capsys: pytest.CaptureFixture[str]
 ) -> None:

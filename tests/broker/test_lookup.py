@@ -5,9 +5,12 @@ from datetime import timedelta
 
 import pytest
 from bekend_deploy.partners import HAARLEM, RECLASSERING, VELSEN, ZSM_CONTEXT, ZVH, ZVH_WEIGHING
+from bekend_policy.decided import Decided
 from bekend_proto.clock import FRESHNESS, epoch_of, epoch_start, next_epoch
+from bekend_proto.decision_table import decisions_between
 from bekend_proto.errors import Code, DeadlineError, MalformedError, UnreachableError
 from bekend_proto.v1 import broker_pb2, errors_pb2, signed_pb2
+from bekend_proto.v1.signed_pb2 import InclusionPromise
 
 from tests.support.federation import PEOPLE, Federation, Party, honest_answer, metric, no_answer, until
 
@@ -222,6 +225,82 @@ async def test_a_second_begin_is_refused(federation: Federation, om: Party) -> N
         await lookup.call.write(broker_pb2.LookupRequest(begin=om.sign(lookup.make_begin())))
         with pytest.raises(MalformedError):
             await lookup.read()
+
+
+async def test_questions_may_come_in_several_asks(
+    federation: Federation, om: Party, politie: Party, reclassering: Party
+) -> None:
+    async with federation.broker() as broker, politie.attached(), reclassering.attached():
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(politie.oin), more=True)
+        await lookup.ask(lookup.question(reclassering.oin))
+        messages = [message async for message in lookup.messages()]
+        assert {lookup.asked[message.answer.question_id][0] for message in messages} == {politie.oin, reclassering.oin}
+        # Each Ask has its own promise, and together they name every Question.
+        promises = [InclusionPromise.FromString(message.promise.payload) for message in messages]
+        assert [len(promise.promised) for promise in promises] == [1, 1]
+        assert {entry.source for promise in promises for entry in promise.promised} == {politie.oin, reclassering.oin}
+        (decided,) = broker.store.read(lambda connection: list(decisions_between(connection, 0, 1 << 60)))
+        assert {one.source: bool(one.question_id) for one in Decided.of(decided).judged} == {
+            politie.oin: True,
+            reclassering.oin: True,
+        }
+
+
+async def test_the_first_ask_is_answered_while_others_are_to_come(
+    federation: Federation, om: Party, politie: Party, reclassering: Party
+) -> None:
+    async with federation.broker(), politie.attached(), reclassering.attached():
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(politie.oin), more=True)
+        first = await lookup.read()
+        assert first is not None
+        assert lookup.asked[first.answer.question_id][0] == politie.oin
+        await lookup.ask(lookup.question(reclassering.oin))
+        assert set(await lookup.replies()) == {reclassering.oin}
+
+
+async def test_must_19_a_source_is_asked_once_over_all_asks(
+    federation: Federation, om: Party, politie: Party, reclassering: Party
+) -> None:
+    async with federation.broker(), politie.attached() as source, reclassering.attached():
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(politie.oin), more=True)
+        assert isinstance((await lookup.read()).answer, broker_pb2.SealedAnswer)  # type: ignore[union-attr]
+        await lookup.ask(lookup.question(politie.oin), lookup.question(reclassering.oin))
+        replies = await lookup.replies()
+        assert replies[politie.oin] == "ratio"
+        assert isinstance(replies[reclassering.oin], broker_pb2.SealedAnswer)
+        assert source.questions.qsize() == 1
+
+
+async def test_an_id_of_an_ask_before_is_refused(federation: Federation, om: Party, politie: Party) -> None:
+    async with federation.broker(), politie.attached():
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        question = lookup.question(politie.oin)
+        await lookup.ask(question, more=True)
+        await lookup.ask(question)
+        with pytest.raises(MalformedError):
+            await lookup.replies()
+
+
+async def test_an_ask_without_questions_ends_what_more_should_follow(
+    federation: Federation, om: Party, politie: Party
+) -> None:
+    async with federation.broker(), politie.attached():
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(more=True)
+        with pytest.raises(MalformedError):
+            await lookup.replies()
+
+
+async def test_asks_that_never_end_do_not_keep_a_lookup_open(federation: Federation, om: Party, politie: Party) -> None:
+    async with federation.broker(ask_seconds=0.2) as broker, politie.attached():
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(politie.oin), more=True)
+        with pytest.raises(DeadlineError):
+            await lookup.replies()
+        await until(lambda: metric(broker, "bekend_broker_lookups_running") == 0)
 
 
 async def test_the_previous_epoch_is_served_for_seven_days(federation: Federation, om: Party, politie: Party) -> None:

@@ -14,8 +14,8 @@ from unittest.mock import patch
 from bekend_broker import app
 from bekend_broker.app import Broker
 from bekend_broker.begins import Opened
-from bekend_broker.lookup import Lookups
-from bekend_broker.questions import Checked, Refused
+from bekend_broker.lookup import Lookups, _UnderWay
+from bekend_broker.questions import Checked
 from bekend_broker.service import BrokerService
 from bekend_broker.transfer import Transfers
 from bekend_proto.clock import day_of
@@ -211,8 +211,8 @@ class BlindLookups(Lookups):
         evaluated = [multiply(pair.secret, element) for element in begin.elements]
         return opened, LookupResponse(begun=Begun(evaluated=evaluated, proof=bytes(64)))
 
-    async def _admit(self, caller: str, opened: Opened, ask: Ask) -> tuple[list[Checked], list[Refused], Signed | None]:
-        return [self._unchecked(routed) for routed in ask.questions], [], None
+    async def _admit(self, caller: str, lookup: _UnderWay, ask: Ask) -> list[Checked]:
+        return [self._unchecked(routed) for routed in ask.questions]
 
     def _unchecked(self, routed: Any) -> Checked:
         question = Question.FromString(routed.question.payload)

@@ -241,7 +241,7 @@ async def owe(stage: Stage, index: int, *, at: int | None = None, key: SigningKe
         promised=[PromisedEntry(question_hash=b"h" * 32, source=POLITIE.oin, index=index)],
     )  # fmt: skip
     signed = channel.sign_message(key or stage.key, channel.LABEL_PROMISE, promise)
-    await stage.om.store.admit_asking(promise=signed, at=moment)
+    await stage.om.store.admit_asking(promises=[signed], at=moment)
 
 
 async def test_fg_29_a_promise_that_is_not_kept_is_an_alarm_that_stops_nothing(stage: Stage) -> None:

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bekend_node.ask import blinds, lookup
-from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind
+from bekend_node.ask import asks, blinds, lookup
+from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
+from bekend_node.ask.rules import Inquiry
 from bekend_node.classes import CERTAIN, FilterId
+from bekend_node.store_decisions import Decisions
 from bekend_proto import records
-from bekend_proto.errors import BudgetError, RefusedError, UnreachableError
+from bekend_proto.errors import BudgetError, RefusedError, StorageError, UnreachableError
 from bekend_proto.identifiers import parse_identifier
 from bekend_proto.v1 import broker_pb2, signed_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 from nacl.public import SealedBox
 
 from tests.support.asking import CANARY, OTHER, PERSON, THIRD, Line, Stage, unreachable, weighing, zsm
@@ -399,3 +403,65 @@ async def test_a_partner_that_the_covenant_lets_be_asked_by_another_number_is_no
     assert stage.sources[RECLASSERING].asked == []
     assert len(stage.sources[POLITIE].asked) == 1
     await stage.close()
+
+
+async def _in_several(stage: Stage, monkeypatch: pytest.MonkeyPatch, inquiry: Inquiry) -> list[Outcome]:
+    stage.takes_several = True
+    monkeypatch.setattr(asks, "FIRST", 1)
+    return (await stage.ask(inquiry))[0]
+
+
+async def test_questions_in_several_asks_come_to_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = (HAARLEM, VELSEN, RECLASSERING)
+    before = {one.oin: one.outcome for one in (await stage.ask(weighing(chosen, (PERSON,))))[0]}
+    assert [len(ask.questions) for ask in stage.line.asks] == [3]
+    found = await _in_several(stage, monkeypatch, weighing(chosen, (PERSON,)))
+    assert {one.oin: one.outcome for one in found} == before
+    assert [(len(ask.questions), ask.more) for ask in stage.line.asks[1:]] == [(1, True), (2, False)]
+    assert stage.heads.unpromised == 0
+
+
+async def test_the_own_record_holds_the_questions_of_every_ask(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await _in_several(stage, monkeypatch, weighing((HAARLEM, VELSEN, RECLASSERING), (PERSON,)))
+    sent = [signed_pb2.Question.FromString(one.question.payload) for ask in stage.line.asks for one in ask.questions]
+    record = _open_record(stage, KIND_LOOKUP)
+    assert [one["question_id"] for one in record["questions"]] == [one.question_id.hex() for one in sent]
+    (decided,) = Decisions(stage.store.database).own(0, 1 << 60)
+    judged = {one.source: one.question_id for one in decided[0].judged if one.question_id}
+    assert judged == {one.source: one.question_id for one in sent}
+
+
+async def test_must_07_what_the_own_disk_does_not_take_does_not_leave(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = stage.store.admit_asking
+
+    async def full(**what: Any) -> None:
+        if what.get("again"):
+            raise StorageError("the disk is full")
+        await keep(**what)
+
+    monkeypatch.setattr(stage.store, "admit_asking", full)
+    chosen = (HAARLEM, VELSEN, RECLASSERING)
+    found = await _in_several(stage, monkeypatch, weighing(chosen, (PERSON,)))
+    told = {one.oin: one for one in found if one.oin in chosen}
+    assert [len(ask.questions) for ask in stage.line.asks] == [1]
+    assert {told[oin].outcome for oin in chosen[1:]} == {OutcomeKind.NO_ANSWER}
+    assert {told[oin].reason for oin in chosen[1:]} == {reason_for(StorageError.code, "Deze node")}
+
+
+async def test_an_answer_without_its_promise_is_noticed_whatever_was_promised(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.unpromised = {VELSEN}
+    await _in_several(stage, monkeypatch, weighing((HAARLEM, VELSEN, RECLASSERING), (PERSON,)))
+    assert stage.heads.unpromised == 1
+
+
+@given(st.integers(1, 400), st.booleans())
+def test_no_question_is_left_out_of_its_asks(number: int, several: bool) -> None:
+    found = asks.sizes(number, several=several)
+    assert sum(found) == number
+    assert min(found) >= 1
+    assert len(found) == 1 or (several and found[0] == asks.FIRST and found[-1] >= found[-2])
+    assert max(found) < 2 * asks.MOST or not several

@@ -259,7 +259,8 @@ class Call:
             self._line.begins.append(self._begin)
             if self._line.hangs:
                 return
-            self._replies.put_nowait(_over_the_wire(broker_pb2.LookupResponse(begun=stage.begun(self._begin))))
+            begun = broker_pb2.LookupResponse(begun=stage.begun(self._begin), takes_several=stage.takes_several)
+            self._replies.put_nowait(_over_the_wire(begun))
             return
         assert self._begin is not None
         self._line.asks.append(received.ask)
@@ -298,6 +299,9 @@ class Stage:
         self.heads = Heads()
         self.case_key = group.random_scalar()
         self.hang_up = False
+        self.takes_several = False
+        self.unpromised: set[str] = set()
+        """Sources whose Questions stand in no promise."""
         self.silent_after: int | None = None
         self.came = 0
         self.broker_manifest = KeyManifest(
@@ -388,7 +392,7 @@ class Stage:
         return self.changes.begun(broker_pb2.Begun(evaluated=evaluated, proof=proof))
 
     def replies(self, begin: signed_pb2.Begin, ask: broker_pb2.Ask) -> list[broker_pb2.LookupResponse]:
-        found = []
+        found, promised = [], []
         for routed in ask.questions:
             question = channel.open_signed(
                 signed_pb2.Question, routed.question, channel.LABEL_QUESTION, self.own.manifest().signing_keys
@@ -401,6 +405,10 @@ class Stage:
                 question=routed.question, sealed_records=routed.sealed_records, evaluated=evaluated
             )
             found.append(broker_pb2.LookupResponse(answer=self.answer(source, onward)))
+            if question.source not in self.unpromised:
+                promised.append(signed_pb2.PromisedEntry(question_hash=channel.question_hash(routed.question)))
+        promise = signed_pb2.InclusionPromise(promised=promised)
+        found[0].promise.payload = promise.SerializeToString(deterministic=True)
         return self.changes.replies(found)
 
     # --- the sources ------------------------------------------------------------------------------

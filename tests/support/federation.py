@@ -586,17 +586,22 @@ class Lookup:
             for j in range(len(self.persons))
         ]
 
-    async def ask(self, *questions: broker_pb2.RoutedQuestion) -> None:
-        await said(self.call, broker_pb2.LookupRequest(ask=broker_pb2.Ask(questions=questions)))
+    async def ask(self, *questions: broker_pb2.RoutedQuestion, more: bool = False) -> None:
+        await said(self.call, broker_pb2.LookupRequest(ask=broker_pb2.Ask(questions=questions, more=more)))
 
     async def read(self) -> broker_pb2.LookupResponse | None:
         message = await told(self.call.read())
         return None if message is grpc.aio.EOF else message
 
+    async def messages(self) -> AsyncIterator[broker_pb2.LookupResponse]:
+        """Every message until the end."""
+        while (message := await self.read()) is not None:
+            yield message
+
     async def replies(self) -> dict[str, "broker_pb2.SealedAnswer | str"]:
         """Every reply until the end: by source, the sealed answer or the name of the failure's code."""
         found: dict[str, broker_pb2.SealedAnswer | str] = {}
-        while (message := await self.read()) is not None:
+        async for message in self.messages():
             if message.WhichOneof("kind") == "answer":
                 found[self.asked[message.answer.question_id][0]] = message.answer
             else:

@@ -3,7 +3,7 @@
     (1)  own rules, filters at hand                                rules.py, filters_held.py
     (2)  Begin{purpose, r0*x}, signed                              messages.py, blinds.py
     (4)  U = Finalize(x, u*x), the broker's proof verified         messages.py, blinds.py
-    (5)  per source: own blind, sealed record E_i, Question        messages.py, own_record.py
+    (5)  per source: own blind, sealed record E_i, Question        asks.py, messages.py, own_record.py
     (10) verify signature, proof, version; unblind, tag, look up   answers.py
          or, where a colleague at the source decides, name the     release.py, collector.py
          persons to it, and collect later
@@ -16,7 +16,7 @@ a miss; a retry is a new lookup.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
@@ -40,15 +40,18 @@ from bekend_proto.errors import (
 )
 from bekend_proto.log_table import Entry
 from bekend_proto.v1 import broker_pb2, signed_pb2
+from google.protobuf.message import DecodeError
 
 from bekend_node import receipt
 from bekend_node.ask import answers, blinds, decisions, messages, own_record
 from bekend_node.ask.asking import Asking
+from bekend_node.ask.asks import Ask, Drafts, Outgoing, Ready
 from bekend_node.ask.broker_line import BrokerLine, LookupCall
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
 from bekend_node.ask.outcomes import (
     BROKER,
     OTHER_NUMBER,
+    OWN,
     PARTNER,
     Outcome,
     inconclusive,
@@ -61,7 +64,7 @@ from bekend_node.ask.outcomes import (
 from bekend_node.ask.release import Naming, name_persons
 from bekend_node.ask.rules import Inquiry, Plan
 from bekend_node.classes import FilterId
-from bekend_node.store import ASKED, TOLD, Spend
+from bekend_node.store import TOLD, Spend
 
 T = TypeVar("T")
 
@@ -75,8 +78,6 @@ MARGIN_SECONDS: Final = 1.0
 
 
 Emit = Callable[[Outcome], None]
-Ready = tuple[KeyManifest, HeldFilter]
-"""A source that can be asked: its manifest and the filter at hand."""
 
 
 class Lookup:
@@ -106,7 +107,9 @@ class Lookup:
         self._hashes: dict[str, bytes] = {}
         self._traces: dict[str, bytes] = {}
         self._answered: set[str] = set()
-        self._promise: signed_pb2.Signed | None = None
+        self._promises: list[signed_pb2.Signed] = []
+        self._more = False
+        self._own_fault: BekendError | None = None
         self._begin_id: bytes | None = None
         self._decided_at = asking.clock.now()
 
@@ -178,82 +181,100 @@ class Lookup:
         await asyncio.sleep(0)  # lets the write begin
         secret = blinds.draw(self._inquiry.persons, [manifest.oin for manifest, _ in ready])
         begin = messages.make_begin(asking.key, facts, begin_id, secret)
-        drafts: list[messages.Draft] = []
-        drafting = _drafting(ready, secret, drafts)
-        await _meanwhile(drafting, spent)
+        drafts = Drafts(ready, secret)
+        await _meanwhile(drafts.steps, spent)
         try:
             call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS, begin_id)
         except BekendError as error:
             # The line went between `ready` and now.
             raise _BeginFailedError(error) from None
         try:
-            begun = await _begin(call, begin, patience, drafting)
-            for _ in drafting:
-                await asyncio.sleep(0)
+            reply = await _begin(call, begin, patience, drafts.steps)
             # (4): the proof first: a U under another key would make records that nobody can open.
-            record_keys = _finalize(facts, secret, begun)
-            # (5): every Question signed, the own record and the log entries durable, and only then sent.
-            pending = [messages.make_question(asking.key, facts, record_keys, one) for one in drafts]
-            record = own_record.lookup_record(
-                box,
-                begin_id,
+            outgoing = Outgoing(
+                asking,
+                self._inquiry,
                 facts,
-                inquiry=self._inquiry,
-                secret=secret,
-                exchanged=(begin, begun),
-                pending=pending,
+                begin_id,
+                secret,
+                exchanged=(begin, reply.begun),
+                record_keys=_finalize(facts, secret, reply.begun),
+                box=box,
                 consents=self._plan.consents,
+                decided=self._decided,
             )
-            at = milliseconds(facts.time)
-            entries = [Entry(ASKED, one.question_hash, at, asking.oin, one.source.oin) for one in pending]
-            decided = self._decided(begin_id, {one.source.oin: one.question_id for one in pending})
-            await asking.store.admit_asking(log=entries, records=[record], decisions=[decided], at=facts.time)
-            logs.log(
-                logs.LOOKUP_ASKED,
-                trace=begin_id.hex(),
-                purpose=facts.purpose,
-                sources=len(pending),
-                persons=len(self._inquiry.persons),
-            )
-            self._begin_id = begin_id
-            self._traces = {one.source.oin: one.question_id for one in pending}
-            self._hashes = {one.source.oin: one.question_hash for one in pending}
-            self._pending = {one.question_id: one for one in pending}
-            self._line = line
-            ask = broker_pb2.Ask(questions=[one.routed for one in pending])
-            await self._collect(call, broker_pb2.LookupRequest(ask=ask))
+            # (5): every Question signed, the own record and the log entries durable, and only then sent.
+            async with contextlib.aclosing(outgoing.asks(drafts, len(ready), several=reply.takes_several)) as asks:
+                first = await anext(asks)
+                logs.log(
+                    logs.LOOKUP_ASKED,
+                    trace=begin_id.hex(),
+                    purpose=facts.purpose,
+                    sources=len(ready),
+                    persons=len(self._inquiry.persons),
+                )
+                self._begin_id = begin_id
+                self._line = line
+                await self._collect(call, first, asks, [manifest.oin for manifest, _ in ready])
         finally:
             await call.close()
 
-    async def _collect(self, call: LookupCall, ask: broker_pb2.LookupRequest) -> None:
-        """Send the Questions and take replies until each has one or the deadline passes."""
+    async def _collect(self, call: LookupCall, first: Ask, asks: AsyncIterator[Ask], sources: Collection[str]) -> None:
+        """Send the Questions and take replies until each has one or the deadline passes. `sources`: all to be asked."""
+        sending: asyncio.Task[None] | None = None
         try:
-            async with asyncio.timeout(REPLY_SECONDS + MARGIN_SECONDS):
-                await self._replies(call, ask)
+            async with asyncio.timeout(REPLY_SECONDS + MARGIN_SECONDS) as patience:
+                try:
+                    await self._send(call, first)
+                    if self._more:
+                        sending = asyncio.create_task(self._send_rest(call, asks, patience))
+                    await self._replies(call)
+                except BekendError as error:
+                    self._give_up(error, self._waiting(sources))
                 if self._following:
                     await asyncio.wait(self._following)
         except TimeoutError:
-            self._give_up(DeadlineError("no reply within the deadline"), self._waiting(), PARTNER)
+            late = DeadlineError("no reply within the deadline")
+            self._give_up(self._own_fault or late, self._waiting(sources), OWN if self._own_fault else PARTNER)
         finally:
-            for task in tuple(self._following):
+            for task in (*self._following, *([sending] if sending else [])):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    async def _replies(self, call: LookupCall, ask: broker_pb2.LookupRequest) -> None:
+    async def _send_rest(self, call: LookupCall, asks: AsyncIterator[Ask], patience: asyncio.Timeout) -> None:
+        """Ask after Ask, while replies to the first come in. The deadline counts from the last."""
+        loop = asyncio.get_running_loop()
         try:
-            await call.write(ask)
-            while self._pending:
-                reply = await call.read()
-                if reply is None:
-                    raise UnreachableError("the broker ended the lookup")
-                self._take(reply)
-        except BekendError as error:
-            self._give_up(error, self._waiting())
+            async for ask in asks:
+                with contextlib.suppress(BekendError):  # whoever reads the replies meets it too
+                    await self._send(call, ask)
+                if not patience.expired():
+                    patience.reschedule(loop.time() + REPLY_SECONDS + MARGIN_SECONDS)
+        except Exception as error:
+            # Nothing more leaves, and what did is waited for no longer.
+            self._own_fault = _foreseen(error)
+            if not patience.expired():
+                patience.reschedule(loop.time())
+
+    async def _send(self, call: LookupCall, ask: Ask) -> None:
+        pending, self._more = ask
+        self._traces |= {one.source.oin: one.question_id for one in pending}
+        self._hashes |= {one.source.oin: one.question_hash for one in pending}
+        self._pending |= {one.question_id: one for one in pending}
+        questions = [one.routed for one in pending]
+        await call.write(broker_pb2.LookupRequest(ask=broker_pb2.Ask(questions=questions, more=self._more)))
+
+    async def _replies(self, call: LookupCall) -> None:
+        while self._pending or self._more:
+            reply = await call.read()
+            if reply is None:
+                raise UnreachableError("the broker ended the lookup")
+            self._take(reply)
 
     def _take(self, reply: broker_pb2.LookupResponse) -> None:
         if reply.HasField("promise"):
-            self._promise = reply.promise
+            self._promises.append(reply.promise)
         kind = reply.WhichOneof("kind")
         if kind == "answer":
             pending = self._pending.pop(reply.answer.question_id, None)
@@ -326,7 +347,7 @@ class Lookup:
         if self._begin_id is not None:
             record = own_record.outcomes_record(box, self._begin_id, expires, self._outcomes)
             now = asking.clock.now()
-            if self._answered and self._promise is None:
+            if not _promised(self._promises).issuperset(self._hashes[oin] for oin in self._answered):
                 asking.heads.unpromised += 1
             told = [
                 Entry(TOLD, self._hashes[oin], milliseconds(now), asking.oin, oin)
@@ -334,7 +355,7 @@ class Lookup:
                 if oin in self._answered
             ]
             kept = asyncio.create_task(
-                asking.store.admit_asking(records=[record], log=told, promise=self._promise, at=now)
+                asking.store.admit_asking(records=[record], log=told, promises=self._promises, at=now)
             )
         else:
             decided = self._decided(secrets.token_bytes(16), {})
@@ -420,8 +441,10 @@ class Lookup:
     def _suspended(self, oin: str, reason: str) -> None:
         self._each(oin, lambda person: suspended(person, oin, self._name(oin), reason))
 
-    def _waiting(self) -> list[str]:
-        return [pending.source.oin for pending in self._pending.values()]
+    def _waiting(self, sources: Iterable[str]) -> list[str]:
+        """Those of these without a reply, and those to which no Question left."""
+        waiting = {pending.source.oin for pending in self._pending.values()}
+        return [oin for oin in sources if oin in waiting or oin not in self._hashes]
 
     def _each(self, oin: str, make: Callable[[int], Outcome]) -> None:
         for person in range(len(self._inquiry.persons)):
@@ -451,13 +474,6 @@ class _BeginFailedError(Exception):
         self.cause = cause
 
 
-def _drafting(ready: Iterable[Ready], secret: blinds.Blinds, drafts: list[messages.Draft]) -> Iterator[None]:
-    """All of the Questions that does not depend on the broker, one a step, into `drafts`."""
-    for manifest, held in ready:
-        drafts.append(messages.draft(manifest, held, secret))
-        yield
-
-
 async def _meanwhile(work: Iterator[None], awaited: "asyncio.Task[T]") -> T:
     """What is awaited comes first: nothing of it waits for more than one step of the work."""
     try:
@@ -474,7 +490,7 @@ async def _meanwhile(work: Iterator[None], awaited: "asyncio.Task[T]") -> T:
 
 async def _begin(
     call: LookupCall, begin: signed_pb2.Signed, patience: float, meanwhile: Iterator[None]
-) -> broker_pb2.Begun:
+) -> broker_pb2.LookupResponse:
     """Send Begin, go on with other work, and wait for its reply, so many seconds in all. Raises _BeginFailedError."""
     try:
         async with asyncio.timeout(patience):
@@ -490,7 +506,16 @@ async def _begin(
         raise _BeginFailedError(DeadlineError("no reply to Begin")) from None
     except BekendError as error:
         raise _BeginFailedError(error) from None
-    return reply.begun
+    return reply
+
+
+def _promised(promises: Iterable[signed_pb2.Signed]) -> set[bytes]:
+    """The hashes of the Questions that these promises name. Whether they are promises, the witness finds out."""
+    found: set[bytes] = set()
+    for promise in promises:
+        with contextlib.suppress(DecodeError):
+            found |= {one.question_hash for one in signed_pb2.InclusionPromise.FromString(promise.payload).promised}
+    return found
 
 
 def _foreseen(error: Exception) -> BekendError:

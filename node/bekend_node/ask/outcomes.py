@@ -84,6 +84,7 @@ RELEASED: Final = frozenset({OutcomeKind.KNOWN, OutcomeKind.POSSIBLE})
 
 PARTNER: Final = "De partner"
 BROKER: Final = "De centrale"
+OWN: Final = "Deze node"
 _NOTHING_SAID: Final = " Dit zegt niets over de persoon. Vraag het later opnieuw."
 
 _REASONS: dict[Code, str] = {
@@ -110,7 +111,7 @@ _REASONS: dict[Code, str] = {
 
 
 def reason_for(code: Code, who: str = PARTNER) -> str:
-    """The Dutch reason of a `geen antwoord` with this code, by `who`: PARTNER or BROKER."""
+    """The Dutch reason of a `geen antwoord` with this code, by `who`: PARTNER, BROKER or OWN."""
     text = _REASONS.get(code, _REASONS[codes.ERROR_CODE_INTERNAL])
     if not text.startswith("{who}"):
         who = who[0].lower() + who[1:]

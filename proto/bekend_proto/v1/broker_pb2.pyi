@@ -558,7 +558,7 @@ class LookupRequest(_message.Message):
 
     @_builtins.property
     def ask(self) -> Global___Ask:
-        """Second message: the questions."""
+        """Then the questions, in one or several messages."""
 
     def __init__(
         self,
@@ -578,11 +578,14 @@ Global___LookupRequest: _TypeAlias = LookupRequest  # noqa: Y015
 
 @_typing.final
 class Ask(_message.Message):
-    """Ask holds one question per source."""
+    """Ask holds one question per source, for some of the sources or all of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     QUESTIONS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether another Ask of this lookup follows; only to a broker that takes several."""
     @_builtins.property
     def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutedQuestion]:
         """The questions."""
@@ -591,10 +594,11 @@ class Ask(_message.Message):
         self,
         *,
         questions: _abc.Iterable[Global___RoutedQuestion] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "questions", b"questions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -646,6 +650,9 @@ class LookupResponse(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     PROMISE_FIELD_NUMBER: _builtins.int
+    TAKES_SEVERAL_FIELD_NUMBER: _builtins.int
+    takes_several: _builtins.bool
+    """With Begun: the questions may come in several Asks."""
     @_builtins.property
     def begun(self) -> Global___Begun:
         """Reply to Begin."""
@@ -660,7 +667,7 @@ class LookupResponse(_message.Message):
 
     @_builtins.property
     def promise(self) -> _signed_pb2.Signed:
-        """A signed InclusionPromise for the questions that were admitted; with the first reply after Ask, once."""
+        """A signed InclusionPromise for the questions of an Ask that were admitted; with the first reply after it, once per Ask."""
 
     def __init__(
         self,
@@ -669,10 +676,11 @@ class LookupResponse(_message.Message):
         answer: Global___SealedAnswer | None = ...,
         failure: Global___Failure | None = ...,
         promise: _signed_pb2.Signed | None = ...,
+        takes_several: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "begun", b"begun", "failure", b"failure", "kind", b"kind", "promise", b"promise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "begun", b"begun", "failure", b"failure", "kind", b"kind", "promise", b"promise"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "begun", b"begun", "failure", b"failure", "kind", b"kind", "promise", b"promise", "takes_several", b"takes_several"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["begun", "answer", "failure"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015

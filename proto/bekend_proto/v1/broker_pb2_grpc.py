@@ -162,7 +162,7 @@ class BrokerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Lookup(self, request_iterator, context):
-        """Lookup is one lookup: Begin, Begun, Ask, then a reply per question.
+        """Lookup is one lookup: Begin, Begun, one Ask or several, a reply per question.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class BrokerServiceStub:
     Attach: _grpc.StreamStreamMultiCallable[_broker_pb2.AttachRequest, _broker_pb2.AttachResponse]
     """Attach is the long-lived stream over which a source receives questions and answers them."""
     Lookup: _grpc.StreamStreamMultiCallable[_broker_pb2.LookupRequest, _broker_pb2.LookupResponse]
-    """Lookup is one lookup: Begin, Begun, Ask, then a reply per question."""
+    """Lookup is one lookup: Begin, Begun, one Ask or several, a reply per question."""
     Fetch: _grpc.UnaryStreamMultiCallable[_broker_pb2.FetchRequest, _broker_pb2.FetchResponse]
     """Fetch brings a source's closed filter to a requester, sealed end to end."""
     Push: _grpc.StreamUnaryMultiCallable[_broker_pb2.PushRequest, _broker_pb2.PushResponse]
@@ -84,7 +84,7 @@ class BrokerServiceAsyncStub(BrokerServiceStub):
     Attach: _aio.StreamStreamMultiCallable[_broker_pb2.AttachRequest, _broker_pb2.AttachResponse]  # type: ignore[assignment]
     """Attach is the long-lived stream over which a source receives questions and answers them."""
     Lookup: _aio.StreamStreamMultiCallable[_broker_pb2.LookupRequest, _broker_pb2.LookupResponse]  # type: ignore[assignment]
-    """Lookup is one lookup: Begin, Begun, Ask, then a reply per question."""
+    """Lookup is one lookup: Begin, Begun, one Ask or several, a reply per question."""
     Fetch: _aio.UnaryStreamMultiCallable[_broker_pb2.FetchRequest, _broker_pb2.FetchResponse]  # type: ignore[assignment]
     """Fetch brings a source's closed filter to a requester, sealed end to end."""
     Push: _aio.StreamUnaryMultiCallable[_broker_pb2.PushRequest, _broker_pb2.PushResponse]  # type: ignore[assignment]
@@ -157,7 +157,7 @@ class BrokerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_broker_pb2.LookupRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_broker_pb2.LookupResponse], _abc.AsyncIterator[_broker_pb2.LookupResponse]]:
-        """Lookup is one lookup: Begin, Begun, Ask, then a reply per question."""
+        """Lookup is one lookup: Begin, Begun, one Ask or several, a reply per question."""
 
     @_abc_1.abstractmethod
     def Fetch(
