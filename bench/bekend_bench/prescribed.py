@@ -33,6 +33,9 @@ BEGIN: Counter[str] = (
 )
 """Once per lookup."""
 
+FURTHER_ASK = Counter(message=1, seal=1, durable_insert=2, sign=1)
+"""Once per Ask after the first: requesters choose how many. Its record and entries durable at both ends, a promise."""
+
 PER_SOURCE: Counter[str] = (
     # (5) blind, record, channel keys, signature
     Counter(multiply=1, exchange_keypair=1, exchange=1, box=1, kem_keypair=1, sign=1)
@@ -69,9 +72,13 @@ PER_TAG = Counter(multiply=1, blake2b=1)
 """Once per pseudonym in a rebuilt filter."""
 
 
-def lookup(sources: int) -> Counter[str]:
-    """Operations of one lookup about one person at so many sources."""
-    return BEGIN + Counter({name: count * sources for name, count in PER_SOURCE.items()})
+def lookup(sources: int, asks: int = 1) -> Counter[str]:
+    """Operations of one lookup about one person at so many sources, whose Questions leave in so many Asks."""
+    return BEGIN + _times(FURTHER_ASK, asks - 1) + _times(PER_SOURCE, sources)
+
+
+def _times(operations: Counter[str], times: int) -> Counter[str]:
+    return Counter({name: count * times for name, count in operations.items()})
 
 
 def seconds(operations: Counter[str], floor: Floor) -> float:

@@ -20,6 +20,7 @@ import pytest_asyncio
 from bekend_bench.prescribed import PER_ENROLLED, lookup
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, ZVH, ZVH_WEIGHING
 from bekend_node.app import Node
+from bekend_node.ask import asks
 from bekend_proto import sodium
 from bekend_proto.identifiers import parse_identifier
 from bekend_proto.v1.broker_pb2 import Ask, AttachRequest, AttachResponse, Begun, LookupResponse
@@ -40,8 +41,10 @@ M = TypeVar("M", bound=Message)
 SOURCES = (OM, RECLASSERING, HAARLEM, VELSEN)
 ASK = {1: 1_787, 2: 3_574, 4: 7_148}
 """Octets of the message with all Questions, by their number."""
-PROMISE = {1: 206, 2: 273, 4: 407}
-"""Octets of the broker's promise, which the first reply carries: it names every Question of the lookup."""
+MORE = 2
+"""Octets that say that another Ask follows."""
+PROMISE = {1: 206, 2: 273, 3: 340, 4: 407}
+"""Octets of the broker's promise, which the first reply carries: it names every Question of the Ask."""
 _COUNTED = {
     (sodium, "_scalarmult"): "multiply",
     (sodium, "_scalarmult_base"): "multiply_base",
@@ -179,6 +182,24 @@ async def test_a_lookup_is_three_messages_and_three_more_per_source_each_of_one_
         assert (begin, begun, ask_octets) == (260, 100, ASK[sources])
         assert passing.octets["question"] == [1_853] * sources
         assert passing.octets["answer"] == [*others, first - PROMISE[sources]] == [1_599] * sources
+
+
+async def test_a_further_ask_costs_a_message_and_a_promise(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asks, "FIRST", 1)
+    found = []
+    for _ in range(2):
+        before = setting.rows()
+        operations, passing = await setting.cost(4)
+        after = setting.rows()
+        found.append(operations)
+        assert passing.octets["ask"] == [ASK[1] + MORE, 3 * ASK[1]]
+        assert sorted(passing.octets["reply"]) == sorted([1_599 + PROMISE[1], 1_599, 1_599, 1_599 + PROMISE[3]])
+        # One row of decisions and one own record, as if there had been one Ask.
+        left = {who: after[who] - before[who] for who in before}
+        assert (left["broker"]["decision"], left["broker"]["log"]) == (1, 5)
+        assert [left["requester"][table] for table in ("decision", "own_record", "promise", "log")] == [1, 2, 2, 8]
+    prescribed = lookup(4, asks=2)
+    assert {name: prescribed[name] for name in _COUNTED.values()} in found, found
 
 
 async def test_a_lookup_leaves_these_rows_and_no_others(setting: Setting) -> None:

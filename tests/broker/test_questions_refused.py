@@ -273,6 +273,19 @@ async def test_more_persons_at_more_sources_than_one_ask_is_about_end_the_lookup
         assert broker.log_entries() == 1
 
 
+async def test_the_limits_hold_over_all_asks_of_a_lookup(federation: Federation, haarlem: Party, om: Party) -> None:
+    async with federation.broker() as broker, om.attached() as source:
+        lookup = await haarlem.lookup(ZVH_WEIGHING, PEOPLE[:4]).begin()
+        first, *rest = _copies(lookup, om.oin, MAX_ASKED // 4 + 1)
+        await lookup.ask(first, more=True)
+        await lookup.ask(*rest)
+        with pytest.raises(MalformedError):
+            [message async for message in lookup.messages()]
+        # Begin, and what came before the limit.
+        assert broker.log_entries() == 2
+        assert source.questions.qsize() == 1
+
+
 def _copies(lookup: Lookup, source: str, count: int) -> Iterator[broker_pb2.RoutedQuestion]:
     """One Question under so many ids, each signed: made in less time than a broker waits for an Ask."""
     routed = lookup.question(source)

@@ -174,7 +174,8 @@ class _Wrapped(BrokerService):
         async for response in self._lookups.run(current_caller(), said()):
             if response.HasField("begun"):
                 begin = Begin.FromString(begins[0].payload)
-                yield LookupResponse(begun=self._stage.do("begun", begin, response.begun))
+                begun = self._stage.do("begun", begin, response.begun)
+                yield LookupResponse(begun=begun, takes_several=response.takes_several)
                 continue
             for passed in self._stage.do("to_requester", response):
                 yield passed

@@ -84,6 +84,7 @@ class Outgoing:
             for one in await drafts.take(len(out), size):
                 made.append(make_question(self.asking.key, self.facts, self.record_keys, one))
                 await asyncio.sleep(0)
+            # (5): the own record and the log entries are durable before any of these leaves.
             earlier, out = bool(out), out + made
             await self._keep(made, out, again=earlier)
             yield made, len(out) < number

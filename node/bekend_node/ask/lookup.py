@@ -203,7 +203,7 @@ class Lookup:
                 consents=self._plan.consents,
                 decided=self._decided,
             )
-            # (5): every Question signed, the own record and the log entries durable, and only then sent.
+            # (5): every Question signed, on the record and in the log, and only then sent.
             async with contextlib.aclosing(outgoing.asks(drafts, len(ready), several=reply.takes_several)) as asks:
                 first = await anext(asks)
                 logs.log(
