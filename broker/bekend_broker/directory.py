@@ -7,7 +7,8 @@ refused, also after a restart, so that a revoked key cannot come back. The same 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -188,6 +189,8 @@ class Directory:
         self._manifests: dict[str, tuple[KeyManifest, bytes]] = {}
         self._superseded: dict[str, tuple[int, datetime]] = {}
         self._looked_at: set[bytes] = set()
+        self._told: _Told | None = None
+        self._whole = GetDirectoryResponse()
         self.own_number_elsewhere = 0
         """The number of the own manifest that the newest replica serves."""
         self._incarnations = database.read(store.incarnations)
@@ -401,22 +404,48 @@ class Directory:
         if number != newest and not (number == previous and until is not None and self._clock.now() <= until):
             raise KeysError(f"the message goes by manifest {number} of {oin}, not {newest}: fetch the directory again")
 
-    def response(self, is_attached: Callable[[str], bool]) -> GetDirectoryResponse:
-        """The directory as it travels: signed notes only, and who is attached to this replica."""
-        return GetDirectoryResponse(
-            protocol_versions=sorted(PROTOCOL_VERSIONS),
-            broker_manifest=self.present.note,
-            entries=[
-                DirectoryEntry(oin=oin, manifest=note, attached=is_attached(oin))
-                for oin, (_, note) in sorted(self._manifests.items())
-            ],
-            covenant_hashes=[covenant.hash for covenant in self.present.covenants],
-            suspensions=self._suspensions.notes(),
-        )
+    def response(self, is_attached: Callable[[str], bool], have: bytes = b"") -> GetDirectoryResponse:
+        """The directory as it travels: signed notes only, and who is attached to this replica.
+
+        `have`: digest of what the caller took in before; when that is all there is, it is not sent again: every node
+        asks every minute.
+        """
+        notes = tuple((oin, note) for oin, (_, note) in sorted(self._manifests.items()))
+        hashes = tuple(covenant.hash for covenant in self.present.covenants)
+        told = (self.present.note, notes, hashes, tuple(self._suspensions.notes()))
+        if told != self._told:
+            self._told, self._whole = told, _whole(*told)
+        if have == self._whole.digest:
+            attached = [oin for oin, _ in notes if is_attached(oin)]
+            return GetDirectoryResponse(digest=have, unchanged=True, attached=attached)
+        response = GetDirectoryResponse()
+        response.CopyFrom(self._whole)
+        for entry in response.entries:
+            entry.attached = is_attached(entry.oin)
+        return response
 
     def _supersede(self, old: KeyManifest, new: KeyManifest) -> None:
         if old.number < new.number:
             self._superseded[new.oin] = old.number, self._clock.now() + SUPERSEDED_GRACE
+
+
+_Told = tuple[bytes, tuple[tuple[str, bytes], ...], tuple[bytes, ...], tuple[bytes, ...]]
+"""The broker's own note, those of the partners by OIN, the hashes of the covenants in service, the suspensions."""
+
+
+def _whole(
+    own: bytes, notes: Sequence[tuple[str, bytes]], hashes: Sequence[bytes], suspensions: Sequence[bytes]
+) -> GetDirectoryResponse:
+    """The directory without who is attached, and its digest."""
+    response = GetDirectoryResponse(
+        protocol_versions=sorted(PROTOCOL_VERSIONS),
+        broker_manifest=own,
+        entries=[DirectoryEntry(oin=oin, manifest=note) for oin, note in notes],
+        covenant_hashes=hashes,
+        suspensions=suspensions,
+    )
+    response.digest = hashlib.sha256(response.SerializeToString(deterministic=True)).digest()
+    return response
 
 
 def _remember_present(connection: Connection, present: Present) -> None:

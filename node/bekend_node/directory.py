@@ -43,6 +43,14 @@ class _Seen:
     since: datetime | None = None
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """What a replica sent and this node took in to the last note: it need not come again while it is the same."""
+
+    digest: bytes
+    suspensions: tuple[bytes, ...]
+
+
 class Directory:
     """The verified key manifests of partners and broker.
 
@@ -68,6 +76,7 @@ class Directory:
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
         self._attached: dict[str, frozenset[str]] = {}
+        self._whole: dict[str, _Whole] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed = asyncio.Event()
 
@@ -82,6 +91,7 @@ class Directory:
 
         A key that was taken out because it was stolen must not live on in what it signed before.
         """
+        self._whole.clear()
         for oin, seen in tuple(self._seen.items()):
             try:
                 self._open(oin, seen.note)
@@ -178,28 +188,43 @@ class Directory:
 
     async def _refresh(self) -> None:
         results = await asyncio.gather(*(self._ask(link) for link in self._links), return_exceptions=True)
-        replies = [result for result in results if isinstance(result, broker_pb2.GetDirectoryResponse)]
+        replies = [
+            (link, result)
+            for link, result in zip(self._links, results, strict=True)
+            if isinstance(result, broker_pb2.GetDirectoryResponse)
+        ]
         if not replies:
             raise next((r for r in results if isinstance(r, BekendError)), UnreachableError("no broker answered"))
-        for link, result in zip(self._links, results, strict=True):
-            entries = result.entries if isinstance(result, broker_pb2.GetDirectoryResponse) else ()
-            self._attached[link.address] = frozenset(entry.oin for entry in entries if entry.attached)
-        for reply in replies:
-            await self._take(self._covenant().broker_oin, reply.broker_manifest)
-            # Together: of hundreds that are new to this node, many share a commit. Each OIN once, in one order.
-            notes = {entry.oin: entry.manifest for entry in reply.entries}
-            await asyncio.gather(*(self._take(oin, note) for oin, note in notes.items()))
+        self._attached = {}
+        for link, reply in replies:
+            attached = reply.attached if reply.unchanged else (one.oin for one in reply.entries if one.attached)
+            self._attached[link.address] = frozenset(attached)
+            if not reply.unchanged:
+                await self._take_all(link, reply)
         if self._exchange is not None:
-            for link, result in zip(self._links, results, strict=True):
-                if isinstance(result, broker_pb2.GetDirectoryResponse):
-                    await self._exchange(link, result.suspensions)
+            for link, reply in replies:
+                known = self._whole.get(link.address) if reply.unchanged else None
+                await self._exchange(link, known.suspensions if known else reply.suspensions)
         self._refreshed.set()
 
     async def _ask(self, link: BrokerLink) -> broker_pb2.GetDirectoryResponse:
+        known = self._whole.get(link.address)
+        request = broker_pb2.GetDirectoryRequest(have=known.digest if known else b"")
         try:
-            return await link.stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=CALL_SECONDS)
+            return await link.stub.GetDirectory(request, timeout=CALL_SECONDS)
         except grpc.RpcError as fault:
             raise from_rpc_error(fault) from fault
+
+    async def _take_all(self, link: BrokerLink, reply: broker_pb2.GetDirectoryResponse) -> None:
+        self._whole.pop(link.address, None)
+        # Each OIN once, in one order.
+        notes = {entry.oin: entry.manifest for entry in reply.entries}
+        notes[self._covenant().broker_oin] = reply.broker_manifest
+        # Together: of hundreds that are new to this node, many share a commit.
+        await asyncio.gather(*(self._take(oin, note) for oin, note in notes.items()))
+        # A note that does not hold now may hold later: until all do, all come every time.
+        if reply.digest and all((seen := self._seen.get(oin)) and seen.note == note for oin, note in notes.items()):
+            self._whole[link.address] = _Whole(reply.digest, tuple(reply.suspensions))
 
     async def _take(self, oin: str, note: bytes) -> None:
         """Take in one note if it verifies and is newer; else it changes nothing."""

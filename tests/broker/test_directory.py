@@ -8,10 +8,12 @@ from bekend_policy.manifest import open_manifest
 from bekend_proto.errors import BekendError, KeysError, MalformedError, SignatureError, StaleError, UnknownPartnerError
 from bekend_proto.identity import TlsFiles, pinned_keys
 from bekend_proto.note import note_name, sign_note
-from bekend_proto.v1.broker_pb2 import PublishManifestRequest
+from bekend_proto.v1.broker_pb2 import GetDirectoryResponse, PublishManifestRequest
 from nacl.signing import SigningKey
 
+from tests.broker.test_suspensions import publish
 from tests.support.federation import Federation, Party, told
+from tests.support.suspensions import signed, suspension
 
 
 async def test_the_directory_holds_signed_notes_that_anyone_can_verify(federation: Federation, om: Party) -> None:
@@ -25,6 +27,25 @@ async def test_the_directory_holds_signed_notes_that_anyone_can_verify(federatio
     assert [entry.oin for entry in response.entries] == sorted(federation.parties)
     for entry in response.entries:
         assert open_manifest(entry.manifest, federation.parties[entry.oin].signer_vkey, now).oin == entry.oin
+
+
+async def test_what_a_node_has_is_not_sent_again_until_something_changes(
+    federation: Federation, om: Party, politie: Party
+) -> None:
+    async with federation.broker():
+        first = await om.directory()
+        async with politie.attached():
+            again = await om.directory(first.digest)
+            assert again == GetDirectoryResponse(digest=first.digest, unchanged=True, attached=[politie.oin])
+        assert not (await om.directory(b"?" * 32)).unchanged
+        om.renew_manifest()
+        await om.publish()
+        second = await om.directory(first.digest)
+        assert om.note in {entry.manifest for entry in second.entries}
+        await publish(om, signed(federation, suspension(federation, "doel", ZSM_CONTEXT)))
+        third = await om.directory(second.digest)
+        assert len(third.suspensions) == 1
+        assert (await om.directory(third.digest)).unchanged
 
 
 async def test_must_03_a_manifest_that_its_ondertekenaar_did_not_sign_is_refused(

@@ -1,12 +1,12 @@
 """Whose keys are believed: what the owner's ondertekenaar signed, never an older number, never the broker's word."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE
@@ -30,14 +30,24 @@ class Replica:
     asked: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     address: str = "replica"
+    digest: bytes = b""
+    """Of what it says now; empty as long as it sends everything every time."""
+    unchanged: int = 0
+    """How often it said that the caller has it all."""
+    suspensions: tuple[bytes, ...] = ()
 
     @property
     def stub(self) -> "Replica":
         return self
 
-    async def GetDirectory(self, _: Any, timeout: float) -> broker_pb2.GetDirectoryResponse:
+    async def GetDirectory(
+        self, request: broker_pb2.GetDirectoryRequest, timeout: float
+    ) -> broker_pb2.GetDirectoryResponse:
         self.asked += 1
         await self.gate.wait()
+        if self.digest and request.have == self.digest:
+            self.unchanged += 1
+            return broker_pb2.GetDirectoryResponse(digest=self.digest, unchanged=True, attached=[POLITIE.oin])
         return broker_pb2.GetDirectoryResponse(
             broker_manifest=self.notes[BROKER_OIN],
             entries=[
@@ -45,6 +55,8 @@ class Replica:
                 for oin, note in self.notes.items()
                 if oin != BROKER_OIN
             ],
+            digest=self.digest,
+            suspensions=self.suspensions,
         )
 
 
@@ -52,7 +64,7 @@ class Replica:
 class Scene:
     federation: Federation
     replica: Replica
-    open: Callable[[], Directory]
+    open: Callable[..., Directory]
 
 
 @pytest.fixture
@@ -66,7 +78,9 @@ async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
         yield Scene(
             federation,
             replica,
-            lambda: Directory(lambda: federation.covenant, store, [cast(BrokerLink, replica)], federation.clock),
+            lambda **more: Directory(
+                lambda: federation.covenant, store, [cast(BrokerLink, replica)], federation.clock, **more
+            ),
         )
 
 
@@ -84,6 +98,57 @@ async def test_manifests_of_all_parties_are_there_after_a_refresh(scene: Scene) 
     await directory.refresh()
     assert directory.get(OM.oin).oin == OM.oin
     assert directory.broker().number == scene.federation.manifest_number
+
+
+async def test_what_a_replica_sent_before_is_not_sent_again(scene: Scene) -> None:
+    directory, link = scene.open(), cast(BrokerLink, scene.replica)
+    scene.replica.digest = b"1" * 32
+    await directory.refresh()
+    assert directory.attached_to(link) == frozenset()
+    await directory.refresh()
+    assert scene.replica.unchanged == 1
+    assert directory.get(OM.oin).oin == OM.oin
+    assert directory.attached_to(link) == {POLITIE.oin}
+    # Something changed: another digest, and everything comes.
+    own = scene.federation.parties[OM.oin]
+    own.number += 1
+    scene.replica.notes[OM.oin] = own.make_manifest()
+    scene.replica.digest = b"2" * 32
+    await directory.refresh()
+    assert directory.get(OM.oin).number == own.number
+    assert scene.replica.unchanged == 1
+    # After another covenant came into force, all is looked at again.
+    directory.recheck()
+    await directory.refresh()
+    assert scene.replica.unchanged == 1
+
+
+async def test_suspensions_are_exchanged_as_they_were_when_nothing_changed(scene: Scene) -> None:
+    heard: list[list[bytes]] = []
+
+    async def exchange(_: BrokerLink, notes: Sequence[bytes]) -> None:
+        heard.append(list(notes))
+
+    directory = scene.open(exchange=exchange)
+    scene.replica.digest, scene.replica.suspensions = b"1" * 32, (b"one", b"two")
+    await directory.refresh()
+    await directory.refresh()
+    assert scene.replica.unchanged == 1
+    assert heard == [[b"one", b"two"]] * 2
+
+
+async def test_a_note_that_does_not_hold_yet_comes_again_every_time(scene: Scene) -> None:
+    directory = scene.open()
+    scene.replica.digest = b"1" * 32
+    own, real = scene.federation.parties[OM.oin], scene.replica.notes[OM.oin]
+    own.signer, signer = SigningKey.generate(), own.signer
+    scene.replica.notes[OM.oin] = own.make_manifest()
+    own.signer = signer
+    await directory.refresh()
+    scene.replica.notes[OM.oin] = real
+    await directory.refresh()
+    assert scene.replica.unchanged == 0
+    assert directory.get(OM.oin).oin == OM.oin
 
 
 async def test_must_03_a_note_of_another_signer_or_party_is_not_believed(scene: Scene) -> None:

@@ -26,12 +26,17 @@ class GetDirectoryRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    HAVE_FIELD_NUMBER: _builtins.int
+    have: _builtins.bytes
+    """Digest of the directory that the caller took in whole from this replica; empty: none."""
     def __init__(
         self,
+        *,
+        have: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["have", b"have"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -48,8 +53,15 @@ class GetDirectoryResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     COVENANT_HASHES_FIELD_NUMBER: _builtins.int
     SUSPENSIONS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    ATTACHED_FIELD_NUMBER: _builtins.int
     broker_manifest: _builtins.bytes
     """The broker's key manifest, a signed note."""
+    digest: _builtins.bytes
+    """Digest of all above but who is attached."""
+    unchanged: _builtins.bool
+    """The caller has them: they are left out."""
     @_builtins.property
     def protocol_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Protocol versions that this broker speaks."""
@@ -66,6 +78,10 @@ class GetDirectoryResponse(_message.Message):
     def suspensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """What is suspended, and what was lifted: the newest signed note of each signer about each thing."""
 
+    @_builtins.property
+    def attached(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Then, the OINs of the partners that are attached to this replica now."""
+
     def __init__(
         self,
         *,
@@ -74,10 +90,13 @@ class GetDirectoryResponse(_message.Message):
         entries: _abc.Iterable[Global___DirectoryEntry] | None = ...,
         covenant_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
         suspensions: _abc.Iterable[_builtins.bytes] | None = ...,
+        digest: _builtins.bytes = ...,
+        unchanged: _builtins.bool = ...,
+        attached: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_manifest", b"broker_manifest", "covenant_hashes", b"covenant_hashes", "entries", b"entries", "protocol_versions", b"protocol_versions", "suspensions", b"suspensions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "broker_manifest", b"broker_manifest", "covenant_hashes", b"covenant_hashes", "digest", b"digest", "entries", b"entries", "protocol_versions", b"protocol_versions", "suspensions", b"suspensions", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
