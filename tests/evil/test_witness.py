@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -257,7 +258,14 @@ async def test_fg_29_a_broker_that_promises_nothing_is_found(stage: Stage, monke
     await stage.lookup()
     await stage.look()
     assert stage.alarms() == []
-    monkeypatch.setattr(stage.broker._checkpoints, "promise", lambda *_: None)
+    pass_on = stage.broker._lookups._passed_on
+
+    def without_promise(*what: Any) -> broker_pb2.LookupResponse:
+        reply = pass_on(*what)
+        reply.ClearField("promise")
+        return reply
+
+    monkeypatch.setattr(stage.broker._lookups, "_passed_on", without_promise)
     assert await stage.lookup() == ["bekend"]
     await stage.look()
     assert stage.alarms() == [("promise", False)]
