@@ -281,8 +281,9 @@ class Rest(StrictModel):
     """The facade for case systems: where it listens, what it is called, and whose tokens it takes.
 
     Without a certificate it listens on loopback alone, behind a proxy of the own organisation that has one.
-    `client_authorities` sign the certificates that case systems show (RFC 8705). `sandbox` names the test persons
-    about whom alone is asked, under a demo covenant.
+    `client_authorities` sign the certificates that case systems show (RFC 8705), and `client_crl` holds their lists of
+    revoked ones, `client_crl_max_age` hours old at most. `sandbox` names the test persons about whom alone is asked,
+    under a demo covenant.
     """
 
     listen: Address
@@ -290,6 +291,8 @@ class Rest(StrictModel):
     certificate: Path | None = None
     key: Path | None = None
     client_authorities: Path | None = None
+    client_crl: Path | None = None
+    client_crl_max_age: Annotated[Whole, Field(ge=1, le=720)] = 72
     sandbox: Path | None = None
     tokens: AccessTokens
 
@@ -433,7 +436,7 @@ def _web_at(web: Web, at: Callable[[Path], Path]) -> Web:
 
 
 def _rest_at(rest: Rest, at: Callable[[Path], Path]) -> Rest:
-    found = _paths_at(rest, ("certificate", "key", "client_authorities", "sandbox"), at)
+    found = _paths_at(rest, ("certificate", "key", "client_authorities", "client_crl", "sandbox"), at)
     found["tokens"] = rest.tokens.model_copy(update=_paths_at(rest.tokens, ("authorities",), at))
     return rest.model_copy(update=found)
 

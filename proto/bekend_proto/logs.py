@@ -98,6 +98,7 @@ CASE_CORRECTED = _event("case-corrected", "warning", "by", "source", "number", "
 SIGNED_IN = _event("signed-in", "info", "user", "roles")
 SIGN_IN_REFUSED = _event("sign-in-refused", "warning", "reason", "code")
 REST_FAILED = _event("rest-failed", "error", "exception", "place")
+REST_CERTIFICATE_REFUSED = _event("rest-certificate-refused", "warning", "detail")
 REST_REFUSED = _event("rest-refused", "warning", "status", "problem", "code")
 LOG_READ = _event("log-read", "warning", "user", "form", "used_for")
 ACCESS_RELAYED = _event("access-relayed", "info", "broker", "months")

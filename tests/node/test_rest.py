@@ -370,6 +370,7 @@ async def test_in_a_sandbox_only_test_persons_are_asked_about(make: Make, tmp_pa
         ({"listen": "0.0.0.0:8481"}, "without TLS"),
         ({"certificate": "x.pem"}, "belong together"),
         ({"client_authorities": "x.pem"}, "needs `certificate`"),
+        ({"client_crl": "x.pem"}, "needs `client_authorities`"),
         ({"sandbox": "x.yaml"}, "demo covenant"),
     ],
     ids=str,

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -58,6 +58,8 @@ class Served(Here):
     own: TlsFiles = field(default_factory=lambda: TlsFiles(Path(), Path(), Path()))
     other: TlsFiles = field(default_factory=lambda: TlsFiles(Path(), Path(), Path()))
     stranger: TlsFiles = field(default_factory=lambda: TlsFiles(Path(), Path(), Path()))
+    revoke: Callable[..., Path] = lambda *_, **__: Path()
+    """A new list of the case systems' authority, as old as `age`."""
 
     def bound_to(self, files: TlsFiles) -> str:
         """The token of an officer, bound to the certificate of a case system."""
@@ -83,16 +85,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
     with provider_of(RSAKey.generate_key(2048), audience=origin) as provider:
-        stage, server = _work(loop, _start(folder, provider, port, tls, systems.path))
+        own = systems.issue("00000099000000001000", name="own", **lasts)
+        lists = systems.revoke(since=-far)
+        stage, server = _work(loop, _start(folder, provider, port, tls, (systems.path, lists)))
         here = Served(
             stage,
             provider,
             None,
             origin,
             authority.path,
-            systems.issue("00000099000000001000", name="own", **lasts),
+            own,
             systems.issue("00000099000000001000", name="other", **lasts),
             Authority(folder / "elsewhere").issue("00000099000000001000", **lasts),
+            lambda *files, age=timedelta(): systems.revoke(*files, since=age - far),
         )
         yield here
         _work(loop, _end(stage, server))
@@ -105,7 +110,9 @@ def _work(loop: asyncio.AbstractEventLoop, work: Any) -> Any:
     return asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
 
-async def _start(folder: Path, provider: TestProvider, port: int, tls: TlsFiles, systems: Path) -> tuple[Stage, Any]:
+async def _start(
+    folder: Path, provider: TestProvider, port: int, tls: TlsFiles, systems: tuple[Path, Path]
+) -> tuple[Stage, Any]:
     stage = Stage(folder)
     provider.now = lambda: stage.clock.now().timestamp()
     config = config_of(
@@ -114,7 +121,8 @@ async def _start(folder: Path, provider: TestProvider, port: int, tls: TlsFiles,
         origin=provider.audience,
         certificate=tls.certificate,
         key=tls.key,
-        client_authorities=systems,
+        client_authorities=systems[0],
+        client_crl=systems[1],
     )
     server = facade_of(
         config,
@@ -140,6 +148,27 @@ def test_a_token_that_is_bound_to_a_certificate_opens_with_it_alone(served: Serv
         assert (reply.status_code, reply.json()["type"]) == (401, "urn:bekend:probleem:geen-bewijs")
     with pytest.raises(requests.exceptions.ConnectionError):
         served.get(token, served.stranger)
+
+
+def test_a_certificate_that_its_authority_revoked_opens_nothing(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    token = served.bound_to(served.own)
+    try:
+        # Of another system: nothing changes for this one.
+        served.revoke(served.other)
+        assert served.get(token, served.own).status_code == 200
+        for lists in ([served.own], []):
+            # Named in a list, and then not in it any more, but that list is too old.
+            served.revoke(*lists, age=timedelta(hours=0 if lists else 73))
+            reply = served.get(token, served.own)
+            assert (reply.status_code, reply.json()["type"]) == (401, "urn:bekend:probleem:geen-bewijs")
+            assert "certificaat" in reply.json()["detail"]
+    finally:
+        served.revoke()
+    said = [line for line in capfd.readouterr().err.splitlines() if "rest-certificate-refused" in line]
+    assert ["was revoked" in line for line in said] == [True, False]
+    assert served.get(token, served.own).status_code == 200
 
 
 def test_a_certificate_in_a_header_is_no_certificate(served: Served) -> None:

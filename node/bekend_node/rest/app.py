@@ -1,12 +1,14 @@
 """The composition of the facade: its application, with what every reply goes out with, on a listener of its own."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from bekend_policy.model import Covenant
 from bekend_policy.strict_yaml import load_yaml
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, KeysError
+from bekend_proto.revocation import RevocationLists
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -86,7 +88,7 @@ def facade_of(config: Rest, *, asker: Asker, team: Team, covenant: Callable[[], 
 
 def application(config: Rest, *, asker: Asker, team: Team, covenant: Callable[[], Covenant], clock: Clock) -> ASGIApp:
     """The facade as an ASGI application."""
-    say, proofs = Texts("nl"), Proofs(config.origin, clock)
+    say, proofs = Texts("nl"), Proofs(config.origin, clock, _revocation(config, clock))
     facade = Facade(
         Tokens(config.tokens, proofs, Issuer(config.tokens, clock), clock),
         Questions(asker, covenant, clock, say),
@@ -105,6 +107,13 @@ def application(config: Rest, *, asker: Asker, team: Team, covenant: Callable[[]
     return Edge(app, proofs.nonces)
 
 
+def _revocation(config: Rest, clock: Clock) -> RevocationLists | None:
+    if config.client_crl is None or config.client_authorities is None:
+        return None
+    longest = timedelta(hours=config.client_crl_max_age)
+    return RevocationLists(config.client_crl, config.client_authorities, clock, longest)
+
+
 def check_safe(config: Rest, host: str, *, demo: bool) -> None:
     """Refuse a facade that would travel in the open, or take real persons for test persons. Raises KeysError."""
     if not config.origin.startswith("https://"):
@@ -113,6 +122,8 @@ def check_safe(config: Rest, host: str, *, demo: bool) -> None:
         raise KeysError("`certificate` and `key` under `rest` belong together: give both, or none")
     if config.certificate is None and config.client_authorities is not None:
         raise KeysError("`client_authorities` under `rest` needs `certificate` and `key`: a proxy ends the TLS before")
+    if config.client_crl is not None and config.client_authorities is None:
+        raise KeysError("`client_crl` under `rest` needs `client_authorities`: it says which of theirs were revoked")
     if config.certificate is None and not is_loopback(host):
         raise KeysError(
             f"the facade would travel without TLS at {config.listen}: give `certificate` and `key` under `rest`, or "

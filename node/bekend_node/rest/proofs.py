@@ -16,7 +16,9 @@ from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from bekend_proto import logs
 from bekend_proto.clock import Clock
+from bekend_proto.revocation import RevocationError, RevocationLists
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
@@ -31,6 +33,7 @@ NONCE_SECONDS: Final = 60
 """After this a new nonce is given out; the one before holds as long again."""
 
 _LONGEST_JTI: Final = 200
+_REVOKED: Final = "Het certificaat van dit systeem geldt niet meer. Meld dit aan uw beheerder: het logboek zegt waarom."
 
 
 class Nonces:
@@ -72,8 +75,10 @@ class Nonces:
 class Proofs:
     """Checks what a request shows of the key that its token is bound to. `origin` is what others call this site."""
 
-    def __init__(self, origin: str, clock: Clock) -> None:
+    def __init__(self, origin: str, clock: Clock, revocation: RevocationLists | None = None) -> None:
+        """`revocation`: what the certificate of a connection is held against, where lists are kept."""
         self._origin = origin
+        self._revocation = revocation
         self.nonces = Nonces(clock)
 
     def check(self, request: Request, scheme: str, token: str, bound: Mapping[str, Any]) -> str:
@@ -83,12 +88,22 @@ class Proofs:
             raise unproved("invalid_token", "not-bound", "Het token hoort bij geen sleutel.")
         if isinstance(x5t, str) and not secrets.compare_digest(x5t, certificate_of(request) or ""):
             raise unproved("invalid_token", "certificate", "Het token hoort bij een ander certificaat.")
+        if isinstance(x5t, str) and self._revocation is not None:
+            self._check_revocation(self._revocation, request)
         if not isinstance(jkt, str):
             return str(x5t)
         if scheme != "dpop":
             raise unproved("invalid_token", "scheme", "Dit token hoort bij een sleutel: stuur het mee als DPoP.")
         self._check_proof(request, token, jkt)
         return jkt
+
+    @staticmethod
+    def _check_revocation(lists: RevocationLists, request: Request) -> None:
+        try:
+            lists.check([_shown(request).encode()])
+        except RevocationError as fault:
+            logs.log(logs.REST_CERTIFICATE_REFUSED, detail=fault.detail)
+            raise unproved("invalid_token", "revoked", _REVOKED) from None
 
     def _check_proof(self, request: Request, token: str, jkt: str) -> None:
         proofs = request.headers.getlist("dpop")
@@ -117,11 +132,17 @@ class Proofs:
 
 def certificate_of(request: Request) -> str | None:
     """The SHA-256 thumbprint (RFC 8705) of the certificate that the connection's other end showed, if it did."""
-    chain = request.scope.get("extensions", {}).get("tls", {}).get("client_cert_chain") or ()
-    if not chain:
+    shown = _shown(request)
+    if not shown:
         return None
-    digest = sha256(ssl.PEM_cert_to_DER_cert(chain[0])).digest()
+    digest = sha256(ssl.PEM_cert_to_DER_cert(shown)).digest()
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _shown(request: Request) -> str:
+    """The certificate of the connection's other end, as PEM; empty when it showed none."""
+    chain = request.scope.get("extensions", {}).get("tls", {}).get("client_cert_chain") or ("",)
+    return str(chain[0])
 
 
 def unproved(error: str, code: str, detail: str) -> Problem:
