@@ -48,6 +48,7 @@ def check_all(config: NodeConfig, clock: Clock, *, canary: bool) -> Iterator[Fin
     now = clock.now()
     yield from machine.time_service()
     yield from machine.certificate(config.tls_files, config.oin, clock)
+    yield from _sites(config, clock)
     yield from machine.folders(config.keys, config.data)
     yield machine.disk(config.data)
     yield from _databases(config)
@@ -66,6 +67,15 @@ def check_all(config: NodeConfig, clock: Clock, *, canary: bool) -> Iterator[Fin
         yield from _decided(config, one, now)
     yield from asyncio.run(_brokers(config, clock))
     yield from _running(config, canary=canary)
+
+
+def _sites(config: NodeConfig, clock: Clock) -> Iterator[Finding]:
+    """What browsers and case systems see, and whom of the latter is believed."""
+    for what, one in (("pages", config.web), ("facade for case systems", config.rest)):
+        if one is not None and one.certificate is not None and one.key is not None:
+            yield machine.site(f"certificate of the {what}", one.certificate, one.key, clock)
+    if config.rest is not None and (lists := config.rest.revocation(clock)) is not None:
+        yield machine.revoked("list of revoked certificates of case systems", lists, clock)
 
 
 def _databases(config: NodeConfig) -> Iterator[Finding]:

@@ -16,9 +16,11 @@ from bekend_policy.manifest import is_one_line
 from bekend_policy.scalars import Oin, TrueFalse, Whole, rule_fault
 from bekend_policy.strict_yaml import StrictModel, load_yaml
 from bekend_proto.checkpoint import NODE_LOG
+from bekend_proto.clock import Clock
 from bekend_proto.credentials import credential
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.identity import TlsFiles
+from bekend_proto.revocation import RevocationLists
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
@@ -295,6 +297,13 @@ class Rest(StrictModel):
     client_crl_max_age: Annotated[Whole, Field(ge=1, le=720)] = 72
     sandbox: Path | None = None
     tokens: AccessTokens
+
+    def revocation(self, clock: Clock) -> RevocationLists | None:
+        """What the certificates of case systems are held against, if there is a list."""
+        if self.client_crl is None or self.client_authorities is None:
+            return None
+        longest = timedelta(hours=self.client_crl_max_age)
+        return RevocationLists(self.client_crl, self.client_authorities, clock, longest)
 
 
 class Web(StrictModel):

@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from cryptography.x509.verification import (
 from bekend_proto.backup import last_success
 from bekend_proto.clock import FRESHNESS, Clock
 from bekend_proto.findings import Finding, fail, look, ok, warn
-from bekend_proto.identity import TlsFiles, TlsFilesError, read_tls
+from bekend_proto.identity import TlsFiles, TlsFilesError, read_pair, read_tls
 from bekend_proto.revocation import RevocationLists, chain_of
 from bekend_proto.telemetry import free_bytes
 
@@ -89,13 +90,20 @@ def _certificate(files: TlsFiles, oin: str, clock: Clock) -> Finding | str:
         raise TlsFilesError(
             f"{files.certificate} names {material.oin}, the configuration {oin}: use the own certificate"
         )
-    end = x509.load_pem_x509_certificate(material.certificate).not_valid_after_utc
-    told = f"names {oin}, until {end:%Y-%m-%d}"
+    return _lasts("certificate", f"names {oin}, ", files.certificate, material.certificate, clock)
+
+
+def site(what: str, certificate: Path, key: Path, clock: Clock) -> Finding:
+    """The certificate of a site of the own node, which browsers or case systems see: usable, and how long."""
+    return look(what, lambda: _lasts(what, "", certificate, read_pair(certificate, key, clock)[0], clock))
+
+
+def _lasts(what: str, named: str, path: Path, chain: bytes, clock: Clock) -> Finding | str:
+    end = x509.load_pem_x509_certificate(chain).not_valid_after_utc
+    told = f"{named}until {end:%Y-%m-%d}"
     if end - clock.now() < CERTIFICATE_SOON:
-        remedy = (
-            f"Ask the authority for a new one, put it in the place of {files.certificate} with its key: no restart."
-        )
-        return warn("certificate", told, remedy)
+        remedy = f"Ask the authority for a new one, put it in the place of {path} with its key: no restart."
+        return warn(what, told, remedy)
     return told
 
 
@@ -126,13 +134,20 @@ def _chain(files: TlsFiles, clock: Clock) -> Finding | str:
 def _revocation(files: TlsFiles, lists: RevocationLists, clock: Clock) -> Finding | str:
     # Raises what is wrong with the lists, and whether the own certificate stands in one.
     lists.check(chain_of(files.certificate.read_bytes()))
+    found = revoked("list of revoked certificates", lists, clock)
+    return replace(found, detail=f"{found.detail}; the own certificate is not in it")
+
+
+def revoked(what: str, lists: RevocationLists, clock: Clock) -> Finding:
+    """Until when lists of revoked certificates count."""
     until = lists.next_update()
-    assert until is not None
-    told = f"counts until {until:%Y-%m-%d %H:%M} UTC; the own certificate is not in it"
-    if until - clock.now() < LIST_SOON:
-        remedy = f"Look at the timer that fetches it to {files.crl}: once it is over nobody is believed."
-        return warn("list of revoked certificates", told, remedy)
-    return told
+    if until is None:
+        return fail(what, f"{lists.file} holds no list that can be used", "Put the authorities' lists there (PEM).")
+    told = f"counts until {until:%Y-%m-%d %H:%M} UTC"
+    remedy = f"Look at the timer that fetches it to {lists.file}: once it is over nobody is believed."
+    if until <= clock.now():
+        return fail(what, told, remedy)
+    return warn(what, told, remedy) if until - clock.now() < LIST_SOON else ok(what, told)
 
 
 def backup(age_of: Path, clock: Clock) -> Finding:

@@ -41,7 +41,7 @@ class RevocationLists:
     """
 
     def __init__(self, file: Path, authorities: Path, clock: Clock, max_age: timedelta = DEFAULT_MAX_AGE) -> None:
-        self._file = file
+        self.file = file
         self._authorities = authorities
         self._clock = clock
         self._max_age = max_age
@@ -73,7 +73,7 @@ class RevocationLists:
             self._good[name] = held = _Good(self._look(chain, now))
         if now >= held.until:
             del self._good[name]
-            raise RevocationError(f"{self._file}: a list of revoked certificates is too old: have it refreshed")
+            raise RevocationError(f"{self.file}: a list of revoked certificates is too old: have it refreshed")
 
     def _look(self, chain: Sequence[bytes], now: datetime) -> datetime:
         certificates = [x509.load_pem_x509_certificate(pem) for pem in chain]
@@ -102,7 +102,7 @@ class RevocationLists:
         ]
         if not found:
             raise RevocationError(
-                f"{self._file} holds no list of {issuer.subject.rfc4514_string()}: add that authority's list"
+                f"{self.file} holds no list of {issuer.subject.rfc4514_string()}: add that authority's list"
             )
         return max(found, key=lambda one: one.last_update_utc)
 
@@ -112,17 +112,17 @@ class RevocationLists:
 
     def _read(self) -> None:
         try:
-            now = tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (self._file.stat(), self._authorities.stat()))
+            now = tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in (self.file.stat(), self._authorities.stat()))
             if now == self._seen:
                 return
-            lists = tuple(_lists_in(self._file.read_bytes()))
+            lists = tuple(_lists_in(self.file.read_bytes()))
             trusted = tuple(x509.load_pem_x509_certificates(self._authorities.read_bytes()))
         except OSError as error:
             raise RevocationError(
                 f"{error.filename}: the list of revoked certificates cannot be checked ({error.strerror})"
             ) from None
         except ValueError:
-            raise RevocationError(f"{self._file} holds no list of revoked certificates that can be used") from None
+            raise RevocationError(f"{self.file} holds no list of revoked certificates that can be used") from None
         self._lists, self._trusted, self._seen = lists, trusted, now
         self._good.clear()
 

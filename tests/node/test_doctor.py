@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from tests.support.between import inspector
 from tests.support.clocks import SteeredClock
 from tests.support.federation import PEOPLE, Federation, until
 from tests.support.nodes import NodeHome
-from tests.support.pki import Authority
+from tests.support.pki import DAY, Authority
 
 REGISTER = POLITIE.registers[0]
 
@@ -75,6 +75,31 @@ async def test_a_node_in_service_is_all_right_up_to_its_canary(patient: Patient)
     assert found["running node"].good
     assert found[f"canary under {ZSM_CONTEXT}, over the broker"].good
     assert found[f"lists for {ZSM_CONTEXT}"].good
+
+
+async def test_what_pages_and_facade_show_and_whom_the_facade_believes(patient: Patient, tmp_path: Path) -> None:
+    systems = Authority(tmp_path / "systems", "Systems CA")
+    far = patient.home.federation.clock.now() - datetime.now(UTC)
+    lasts: dict[str, Any] = {"starts": min(far, timedelta()) - DAY, "ends": max(far, timedelta()) + 20 * DAY}
+    shown = systems.issue(POLITIE.oin, **lasts)
+    site = {"origin": "https://bekend.example", "certificate": str(shown.certificate), "key": str(shown.key)}
+    tokens = {"issuer": "https://login.example", "audience": "https://bekend.example", "clients": ["gcos"]}
+    who = {"roles": {"officier": ["officier"]}, "acr": ["mfa"]}
+    lists = {"client_authorities": str(systems.path), "client_crl": str(systems.revoke(since=-far))}
+
+    def write(tree: dict[str, Any]) -> None:
+        tree["rest"] = {"listen": "127.0.0.1:8481", **site, **lists, "tokens": tokens | who}
+
+    patient.write(write)
+    found = await patient.look()
+    certificate = found["certificate of the facade for case systems"]
+    assert (certificate.state, "no restart" in certificate.remedy) == (State.WARN, True)
+    assert found["list of revoked certificates of case systems"].good
+    systems.revoke(since=timedelta(hours=73) - far)
+    stale = (await patient.look())["list of revoked certificates of case systems"]
+    assert (stale.state, "timer" in stale.remedy) == (State.FAIL, True)
+    shown.key.chmod(0o644)
+    assert (await patient.look())["certificate of the facade for case systems"].state is State.FAIL
 
 
 async def test_a_node_that_does_not_run_is_looked_at_all_the_same(patient: Patient) -> None:

@@ -1,14 +1,12 @@
 """The composition of the facade: its application, with what every reply goes out with, on a listener of its own."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from bekend_policy.model import Covenant
 from bekend_policy.strict_yaml import load_yaml
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, KeysError
-from bekend_proto.revocation import RevocationLists
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -88,7 +86,7 @@ def facade_of(config: Rest, *, asker: Asker, team: Team, covenant: Callable[[], 
 
 def application(config: Rest, *, asker: Asker, team: Team, covenant: Callable[[], Covenant], clock: Clock) -> ASGIApp:
     """The facade as an ASGI application."""
-    say, proofs = Texts("nl"), Proofs(config.origin, clock, _revocation(config, clock))
+    say, proofs = Texts("nl"), Proofs(config.origin, clock, config.revocation(clock))
     facade = Facade(
         Tokens(config.tokens, proofs, Issuer(config.tokens, clock), clock),
         Questions(asker, covenant, clock, say),
@@ -105,13 +103,6 @@ def application(config: Rest, *, asker: Asker, team: Team, covenant: Callable[[]
     )
     app.router.redirect_slashes = False
     return Edge(app, proofs.nonces)
-
-
-def _revocation(config: Rest, clock: Clock) -> RevocationLists | None:
-    if config.client_crl is None or config.client_authorities is None:
-        return None
-    longest = timedelta(hours=config.client_crl_max_age)
-    return RevocationLists(config.client_crl, config.client_authorities, clock, longest)
 
 
 def check_safe(config: Rest, host: str, *, demo: bool) -> None:
