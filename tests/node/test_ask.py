@@ -450,6 +450,19 @@ async def test_must_07_what_the_own_disk_does_not_take_does_not_leave(
     assert {told[oin].reason for oin in chosen[1:]} == {reason_for(StorageError.code, "Deze node")}
 
 
+async def test_the_other_asks_do_not_wait_for_a_first_one_that_stays_away(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "REPLY_SECONDS", 0.1)
+    monkeypatch.setattr(lookup, "MARGIN_SECONDS", 0.1)
+    stage.changes.replies = lambda found: found if len(found) > 1 else []
+    chosen = (HAARLEM, VELSEN, RECLASSERING)
+    found = await _in_several(stage, monkeypatch, weighing(chosen, (PERSON,)))
+    told = {one.oin: one.outcome for one in found if one.oin in chosen}
+    assert [len(ask.questions) for ask in stage.line.asks] == [1, 2]
+    assert sorted(told.values()) == [OutcomeKind.NO_ANSWER, OutcomeKind.INCONCLUSIVE, OutcomeKind.INCONCLUSIVE]
+
+
 async def test_an_answer_without_its_promise_is_noticed_whatever_was_promised(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,8 @@ T = TypeVar("T")
 BEGIN_SECONDS: Final = 5.0
 FAILOVER_SECONDS: Final = 1.0
 """The same, of a replica while another stands."""
+FIRST_SECONDS: Final = 0.02
+"""How long the second Ask waits for a reply to the first."""
 REPLY_SECONDS: Final = 5.0
 """The reply deadline (protocol, parameters)."""
 MARGIN_SECONDS: Final = 1.0
@@ -109,6 +111,7 @@ class Lookup:
         self._answered: set[str] = set()
         self._promises: list[signed_pb2.Signed] = []
         self._more = False
+        self._came = asyncio.Event()
         self._own_fault: BekendError | None = None
         self._begin_id: bytes | None = None
         self._decided_at = asking.clock.now()
@@ -246,6 +249,9 @@ class Lookup:
         """Ask after Ask, while replies to the first come in. The deadline counts from the last."""
         loop = asyncio.get_running_loop()
         try:
+            # What the officer waits for comes first: the first Ask is answered before the next is made.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._came.wait(), FIRST_SECONDS)
             async for ask in asks:
                 with contextlib.suppress(BekendError):  # whoever reads the replies meets it too
                     await self._send(call, ask)
@@ -271,6 +277,7 @@ class Lookup:
             if reply is None:
                 raise UnreachableError("the broker ended the lookup")
             self._take(reply)
+            self._came.set()
 
     def _take(self, reply: broker_pb2.LookupResponse) -> None:
         if reply.HasField("promise"):
