@@ -25,7 +25,7 @@ from bekend_node import client_file, pseudonym_file
 
 RANGES = 128
 """Ranges of the first byte: an encoded element begins with an even byte."""
-NICENESS = 5
+NICENESS = 10
 """Questions come first."""
 
 

@@ -232,12 +232,13 @@ def check_given(covenant: Covenant, given: Given, today: date) -> None:
 
 def consent_partners(covenant: Covenant, purpose: Purpose) -> frozenset[str]:
     """The sources of a purpose that are asked with consent only: by their mode, or by a condition on asking them."""
-    sources = covenant.sources(purpose.id).values()
+    # Hundreds of sources are not looked through for a condition that the purpose does not have.
+    by_condition = any(one.form is ConditionForm.CONSENT for one in purpose.conditions)
     return frozenset(
         one.oin
-        for one in sources
-        if one.mode is not Mode.NEVER
-        and (one.mode is Mode.CONSENT or consent_conditions(purpose, attested_by(purpose, one)))
+        for one in covenant.sources(purpose.id).values()
+        if one.mode is Mode.CONSENT
+        or (by_condition and one.mode is not Mode.NEVER and consent_conditions(purpose, attested_by(purpose, one)))
     )
 
 

@@ -71,8 +71,6 @@ T = TypeVar("T")
 BEGIN_SECONDS: Final = 5.0
 FAILOVER_SECONDS: Final = 1.0
 """The same, of a replica while another stands."""
-FIRST_SECONDS: Final = 0.02
-"""How long the second Ask waits for a reply to the first."""
 REPLY_SECONDS: Final = 5.0
 """The reply deadline (protocol, parameters)."""
 MARGIN_SECONDS: Final = 1.0
@@ -111,7 +109,7 @@ class Lookup:
         self._answered: set[str] = set()
         self._promises: list[signed_pb2.Signed] = []
         self._more = False
-        self._came = asyncio.Event()
+        self._unasked_told = False
         self._own_fault: BekendError | None = None
         self._begin_id: bytes | None = None
         self._decided_at = asking.clock.now()
@@ -124,16 +122,23 @@ class Lookup:
         """
         started = self._asking.clock.now()
         box = own_record.officer_box(self._asking.manifest)
-        for oin, reason in self._plan.not_asked.items():
-            self._not_asked(oin, reason)
-        for oin, reason in self._plan.suspended.items():
-            self._suspended(oin, reason)
         # (1): the filters at hand; what has ended since the purpose was opened is fetched again.
         found = await asyncio.gather(*(self._one_filter(oin) for oin in self._plan.ask))
         ready = [one for one in found if one is not None]
         if ready:
             await self._ask(lines, ready, box)
+        self._tell_unasked()
         return await self._finish(started, box)
+
+    def _tell_unasked(self) -> None:
+        """Why the others are not asked, once: not before the first Questions left, since they may be hundreds."""
+        if self._unasked_told:
+            return
+        self._unasked_told = True
+        for oin, reason in self._plan.not_asked.items():
+            self._not_asked(oin, reason)
+        for oin, reason in self._plan.suspended.items():
+            self._suspended(oin, reason)
 
     async def _one_filter(self, oin: str) -> Ready | None:
         try:
@@ -229,6 +234,7 @@ class Lookup:
             async with asyncio.timeout(REPLY_SECONDS + MARGIN_SECONDS) as patience:
                 try:
                     await self._send(call, first)
+                    self._tell_unasked()
                     if self._more:
                         sending = asyncio.create_task(self._send_rest(call, asks, patience))
                     await self._replies(call)
@@ -249,9 +255,6 @@ class Lookup:
         """Ask after Ask, while replies to the first come in. The deadline counts from the last."""
         loop = asyncio.get_running_loop()
         try:
-            # What the officer waits for comes first: the first Ask is answered before the next is made.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._came.wait(), FIRST_SECONDS)
             async for ask in asks:
                 with contextlib.suppress(BekendError):  # whoever reads the replies meets it too
                     await self._send(call, ask)
@@ -277,7 +280,6 @@ class Lookup:
             if reply is None:
                 raise UnreachableError("the broker ended the lookup")
             self._take(reply)
-            self._came.set()
 
     def _take(self, reply: broker_pb2.LookupResponse) -> None:
         if reply.HasField("promise"):

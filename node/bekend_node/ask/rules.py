@@ -5,7 +5,7 @@ knows: role, kind of identifier, case reference, what the officer attested, whic
 case or mandate that fits no source at all is refused as a whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -130,10 +130,8 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, consents
     # (1): role, purpose, case and the own rules, for each source.
     _check_choice(covenant, own, purpose, inquiry)
     sources = [oin for oin in covenant.sources(purpose.id) if oin != own]
-    decisions = {
-        oin: _decide(covenant, own, oin, inquiry, now=now, consents=consents)
-        for oin in dict.fromkeys([*sources, *inquiry.sources])
-    }
+    decide_on = _decider(covenant, own, inquiry, now=now, consents=consents)
+    decisions = {oin: decide_on(oin) for oin in dict.fromkeys([*sources, *inquiry.sources])}
     _refuse_whole(decisions, inquiry.sources)
     reasons = {oin: _why_not(oin, decision, inquiry.sources) for oin, decision in decisions.items()}
     return Plan(
@@ -150,7 +148,7 @@ def judge(
     covenant: Covenant, own: str, source: str, inquiry: Inquiry, *, now: datetime, consents: Mapping[str, Consent]
 ) -> Judged:
     """The decision about one source, for the record of a refusal."""
-    return judged(source, _decide(covenant, own, source, inquiry, now=now, consents=consents))
+    return judged(source, _decider(covenant, own, inquiry, now=now, consents=consents)(source))
 
 
 def plan_canary(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, kind_class: KindClass) -> Plan:
@@ -269,17 +267,22 @@ def _check_described(inquiry: Inquiry) -> None:
             raise RefusedError("persoonsgegevens", "De gegevens van een persoon passen niet bij wat gevraagd wordt.")
 
 
-def _decide(
-    covenant: Covenant, own: str, source: str, inquiry: Inquiry, *, now: datetime, consents: Mapping[str, Consent]
-) -> Decision:
-    # A consent is one person's.
-    consent = consents.get(source) if len(inquiry.persons) == 1 else None
+def _decider(
+    covenant: Covenant, own: str, inquiry: Inquiry, *, now: datetime, consents: Mapping[str, Consent]
+) -> Callable[[str], Decision]:
+    """Decides about one source after another; what is the same for hundreds of them is worked out once."""
     purpose = covenant.purposes.get(inquiry.purpose)
-    stated = _on_record(purpose, inquiry, consent) if purpose is not None else inquiry
-    decision = decide(covenant, _asked(covenant, own, source, stated), now)
-    if purpose is None or consent is not None:
-        return decision
-    return _without_consent(purpose, inquiry, decision)
+    plain = _asked(covenant, own, own, _on_record(purpose, inquiry, None) if purpose is not None else inquiry)
+
+    def decide_on(source: str) -> Decision:
+        # A consent is one person's.
+        consent = consents.get(source) if len(inquiry.persons) == 1 else None
+        if purpose is None or consent is None:
+            decision = decide(covenant, replace(plain, source=source), now)
+            return decision if purpose is None else _without_consent(purpose, inquiry, decision)
+        return decide(covenant, _asked(covenant, own, source, _on_record(purpose, inquiry, consent)), now)
+
+    return decide_on
 
 
 def _on_record(purpose: Purpose, inquiry: Inquiry, consent: Consent | None) -> Inquiry:
