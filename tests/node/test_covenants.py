@@ -205,8 +205,8 @@ async def test_fg_05_an_older_version_that_is_offered_again_is_refused(
     shutil.rmtree(shelf / first.covenant.hash.hex())
     honest = BrokerDirectory.response
 
-    def lying(self: BrokerDirectory, is_attached: object) -> object:
-        reply = honest(self, is_attached)  # type: ignore[arg-type]
+    def lying(self: BrokerDirectory, is_attached: object, have: bytes = b"") -> object:
+        reply = honest(self, is_attached, have)  # type: ignore[arg-type]
         reply.covenant_hashes[:] = [first.covenant.hash]
         return reply
 
@@ -277,8 +277,8 @@ async def test_what_a_broker_sends_under_another_hash_is_not_kept(
 ) -> None:
     honest = BrokerDirectory.response
 
-    def lying(self: BrokerDirectory, is_attached: object) -> object:
-        reply = honest(self, is_attached)  # type: ignore[arg-type]
+    def lying(self: BrokerDirectory, is_attached: object, have: bytes = b"") -> object:
+        reply = honest(self, is_attached, have)  # type: ignore[arg-type]
         reply.covenant_hashes[:] = [bytes(32)]
         return reply
 

@@ -151,8 +151,8 @@ async def test_a_broker_cannot_suspend_lift_or_bring_back(
     ]
     honest = BrokerDirectory.response
 
-    def lying(self: BrokerDirectory, is_attached: object) -> object:
-        reply = honest(self, is_attached)  # type: ignore[arg-type]
+    def lying(self: BrokerDirectory, is_attached: object, have: bytes = b"") -> object:
+        reply = honest(self, is_attached, have)  # type: ignore[arg-type]
         del reply.suspensions[:]
         reply.suspensions.extend(bad)
         return reply
