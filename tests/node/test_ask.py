@@ -463,6 +463,26 @@ async def test_the_other_asks_do_not_wait_for_a_first_one_that_stays_away(
     assert sorted(told.values()) == [OutcomeKind.NO_ANSWER, OutcomeKind.INCONCLUSIVE, OutcomeKind.INCONCLUSIVE]
 
 
+async def test_nothing_more_is_put_on_the_record_once_the_line_takes_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "REPLY_SECONDS", 0.1)
+    monkeypatch.setattr(lookup, "MARGIN_SECONDS", 0.1)
+    monkeypatch.setattr(asks, "MOST", 1)
+
+    def break_off(found: list[broker_pb2.LookupResponse]) -> list[broker_pb2.LookupResponse]:
+        stage.line.fails_at["ask"] = UnreachableError("the line broke")
+        return found
+
+    stage.changes.replies = break_off
+    chosen = (HAARLEM, VELSEN, RECLASSERING)
+    found = await _in_several(stage, monkeypatch, weighing(chosen, (PERSON,)))
+    told = [one.outcome for one in found if one.oin in chosen]
+    assert sorted(told) == [OutcomeKind.NO_ANSWER, OutcomeKind.NO_ANSWER, OutcomeKind.INCONCLUSIVE]
+    # The first, and the one whose Ask met the broken line.
+    assert len(_open_record(stage, KIND_LOOKUP)["questions"]) == 2
+
+
 async def test_an_answer_without_its_promise_is_noticed_whatever_was_promised(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

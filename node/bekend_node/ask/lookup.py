@@ -239,6 +239,8 @@ class Lookup:
                         sending = asyncio.create_task(self._send_rest(call, asks, patience))
                     await self._replies(call)
                 except BekendError as error:
+                    if sending is not None:
+                        sending.cancel()
                     self._give_up(error, self._waiting(sources))
                 if self._following:
                     await asyncio.wait(self._following)
@@ -256,8 +258,10 @@ class Lookup:
         loop = asyncio.get_running_loop()
         try:
             async for ask in asks:
-                with contextlib.suppress(BekendError):  # whoever reads the replies meets it too
+                try:
                     await self._send(call, ask)
+                except BekendError:
+                    return  # whoever reads the replies meets it too
                 if not patience.expired():
                     patience.reschedule(loop.time() + REPLY_SECONDS + MARGIN_SECONDS)
         except Exception as error:
