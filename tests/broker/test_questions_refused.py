@@ -10,7 +10,7 @@ from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, Z
 from bekend_proto import group
 from bekend_proto.channel import LABEL_BEGIN, sign
 from bekend_proto.clock import add_months, milliseconds, month_of, previous_epoch
-from bekend_proto.errors import MalformedError
+from bekend_proto.errors import MalformedError, code_name
 from bekend_proto.identity import MAX_MESSAGE
 from bekend_proto.shape import MAX_ASKED, MAX_SOURCES, check_shape
 from bekend_proto.v1 import broker_pb2, signed_pb2
@@ -284,6 +284,21 @@ async def test_the_limits_hold_over_all_asks_of_a_lookup(federation: Federation,
         # Begin, and what came before the limit.
         assert broker.log_entries() == 2
         assert source.questions.qsize() == 1
+
+
+async def test_more_sources_than_the_purpose_allows_are_refused_over_all_asks(
+    federation: Federation, om: Party, politie: Party, reclassering: Party
+) -> None:
+    most = federation.covenant.purposes[ZSM_CONTEXT].max_sources
+    async with federation.broker(), politie.attached(), reclassering.attached() as source:
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(politie.oin), more=True)
+        last = lookup.question(reclassering.oin)
+        await lookup.ask(last, *_copies(lookup, politie.oin, most - 1))
+        ended = {one.failure.question_id: one.failure.code async for one in lookup.messages()}
+        name = signed_pb2.Question.FromString(last.question.payload).question_id
+        assert code_name(ended[name]) == "refused"
+        assert source.questions.empty()
 
 
 def _copies(lookup: Lookup, source: str, count: int) -> Iterator[broker_pb2.RoutedQuestion]:
