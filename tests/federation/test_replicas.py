@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from bekend_deploy.partners import POLITIE, VEILIG_THUIS
+from bekend_deploy.partners import OM, POLITIE, RADICAL, VEILIG_THUIS
 from bekend_deploy.postgres_server import PostgresServer
 
 from tests.federation.fixtures_replicas import (
@@ -17,6 +17,7 @@ from tests.federation.fixtures_replicas import (
     replicated,
     wait_for,
 )
+from tests.federation.fixtures_small import SOURCES
 
 PENDING, HIT = "in_behandeling", "bekend"
 
@@ -59,15 +60,18 @@ def test_a_replica_that_is_killed_costs_what_was_under_way_and_nothing_else(made
 
 
 def test_a_replica_that_hangs_is_left_for_another(made: Replicas) -> None:
-    for name in made.replicas:
+    """For a question, and for a filter that is not at hand: nobody opened this purpose before."""
+    for name, source in zip(made.replicas, SOURCES, strict=True):
         process = made.replicas[name].running
         process.signal(signal.SIGSTOP)
         try:
+            opened = made.federation.call(OM, op="open", purpose=RADICAL, sources=[source])["filters"]
             told = [made.ask_about(made.somebody), made.ask_about(made.nobody)]
         finally:
             process.signal(signal.SIGCONT)
         judged(made, told)
         assert all(one.whole for one in told)
+        assert opened == {source: "ok"}
     made.wait_for_nodes()
 
 

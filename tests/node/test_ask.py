@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bekend_node.ask import asks, blinds, lookup
+from bekend_node.ask import asks, blinds, broker_line, lookup
 from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
 from bekend_node.ask.rules import Inquiry
@@ -311,7 +311,7 @@ async def test_the_next_replica_is_asked_when_one_does_not_stand(stage: Stage) -
 async def test_a_replica_that_lets_a_begin_wait_is_left_for_another_and_comes_last_from_then_on(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "FAILOVER_SECONDS", 0.05)
+    monkeypatch.setattr(broker_line, "FAILOVER_SECONDS", 0.05)
     hangs = Line(stage)
     hangs.hangs = True
     await stage.asker.open_purpose(ZSM, BOTH)
@@ -321,6 +321,17 @@ async def test_a_replica_that_lets_a_begin_wait_is_left_for_another_and_comes_la
     assert len(hangs.begins) == 1
     assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
     assert len(hangs.begins) == 1
+
+
+async def test_a_filter_that_a_hanging_replica_does_not_bring_comes_over_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_line, "FAILOVER_SECONDS", 0.05)
+    hangs = Line(stage)
+    hangs.hangs = True
+    stage.lines.insert(0, hangs)
+    stage.asker = stage.make_asker()
+    assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
 
 
 async def test_no_replica_at_all_is_geen_antwoord_and_costs_nothing(stage: Stage) -> None:

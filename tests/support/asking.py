@@ -185,7 +185,7 @@ class Line:
         self.stands = True
         self.avoided = False
         self.hangs = False
-        """Takes a Begin and says nothing."""
+        """Takes a Begin or an order for a filter and says nothing."""
         self.begins: list[signed_pb2.Begin] = []
         self.asks: list[broker_pb2.Ask] = []
         self.orders: list[signed_pb2.FetchOrder] = []
@@ -214,6 +214,8 @@ class Line:
         assert seconds > 0
         if "fetch" in self.fails_at:
             raise self.fails_at["fetch"]
+        if self.hangs:
+            await asyncio.Event().wait()
         for piece in self.stage.pieces(self, _over_the_wire(request)):
             await asyncio.sleep(0)
             yield _over_the_wire(piece)

@@ -19,8 +19,8 @@ _Response = TypeVar("_Response")
 
 READY_WITHIN = 1.0
 """Seconds that a replica gets to stand ready before the next one is tried."""
-
-
+FAILOVER_SECONDS = 1.0
+"""How long a replica may say nothing while another stands."""
 AVOIDED_SECONDS = 30.0
 """How long a replica that let a Begin wait comes after the others."""
 

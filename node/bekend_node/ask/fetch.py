@@ -21,7 +21,7 @@ from bekend_proto.channel import (
     sign_message,
 )
 from bekend_proto.clock import milliseconds
-from bekend_proto.errors import MalformedError
+from bekend_proto.errors import DeadlineError, MalformedError
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.signing import SigningKey
 
@@ -31,6 +31,10 @@ from bekend_node.classes import on_wire
 FETCH_SECONDS: Final = 15.0
 PIECE_LIMIT: Final = 1 << 16
 PROTOCOL_VERSION: Final = 1
+
+
+class NothingCameError(DeadlineError):
+    """Replica or source said nothing: over another replica it may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,18 @@ async def receive(
     source_keys: tuple[bytes, ...],
     expected: Expected,
     now: datetime,
+    patience: float = FETCH_SECONDS,
 ) -> HeldFilter:
     """Open, verify and join what comes back. Raises BekendError for everything that is not this source's own filter.
 
-    `source_keys` are the signing keys of the source's manifest.
+    `source_keys` are the signing keys of the source's manifest. Raises NothingCameError when the first piece is not
+    there within `patience` seconds.
     """
-    first = await anext(pieces, None)
+    try:
+        async with asyncio.timeout(patience):
+            first = await anext(pieces, None)
+    except TimeoutError:
+        raise NothingCameError("nothing of the filter came in time") from None
     if first is None:
         raise MalformedError("a filter without its first piece")
     channel = order.channel.open(order.requester, order.source, order.fetch_id, first.x25519, first.mlkem)

@@ -10,7 +10,7 @@ from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, RefusedError, UnreachableError
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.ask import fetch
+from bekend_node.ask import broker_line, fetch
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.filters_held import Expected, HeldFilter
@@ -47,7 +47,8 @@ class Fetching:
         )
         manifest = await asking.manifest_of(source)
         last: BekendError = UnreachableError("no replica of the broker can be reached")
-        for line in self.in_order([source]):
+        lines = self.in_order([source])
+        for number, line in enumerate(lines, start=1):
             if not await line.ready():
                 continue
             order = fetch.make_order(
@@ -59,9 +60,11 @@ class Fetching:
                 now=self.clock.now(),
             )
             pieces = line.fetch(broker_pb2.FetchRequest(order=order.signed), fetch.FETCH_SECONDS)
+            others = any(other.standing() for other in lines[number:])
+            patience = broker_line.FAILOVER_SECONDS if others else fetch.FETCH_SECONDS
             try:
-                held = await fetch.receive(pieces, order, manifest.signing_keys, expected, self.clock.now())
-            except UnreachableError as error:
+                held = await fetch.receive(pieces, order, manifest.signing_keys, expected, self.clock.now(), patience)
+            except (UnreachableError, fetch.NothingCameError) as error:
                 last = error
                 continue
             tags = len(held.tags) if held.tags is not None else 0

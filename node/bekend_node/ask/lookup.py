@@ -43,7 +43,7 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from google.protobuf.message import DecodeError
 
 from bekend_node import receipt
-from bekend_node.ask import answers, blinds, decisions, messages, own_record
+from bekend_node.ask import answers, blinds, broker_line, decisions, messages, own_record
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.asks import Ask, Drafts, Outgoing, Ready
 from bekend_node.ask.broker_line import BrokerLine, LookupCall
@@ -69,8 +69,6 @@ from bekend_node.store import TOLD, Spend
 T = TypeVar("T")
 
 BEGIN_SECONDS: Final = 5.0
-FAILOVER_SECONDS: Final = 1.0
-"""The same, of a replica while another stands."""
 REPLY_SECONDS: Final = 5.0
 """The reply deadline (protocol, parameters)."""
 MARGIN_SECONDS: Final = 1.0
@@ -163,7 +161,7 @@ class Lookup:
             # A replica that does not stand costs the officer nothing: nothing left yet.
             if not await line.ready():
                 continue
-            patience = FAILOVER_SECONDS if any(other.standing() for other in lines[number:]) else BEGIN_SECONDS
+            patience = broker_line.FAILOVER_SECONDS if any(other.standing() for other in lines[number:]) else BEGIN_SECONDS
             try:
                 await self._ask_over(line, ready, box, patience)
             except _BeginFailedError as error:
