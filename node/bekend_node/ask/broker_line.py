@@ -4,7 +4,7 @@ Only this file knows gRPC on the asking side; the flow talks to the two protocol
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -77,6 +77,11 @@ class BrokerLine(Protocol):
     async def collect(self, request: broker_pb2.CollectRequest, seconds: float) -> broker_pb2.CollectResponse:
         """Ask such a source what was decided. Raises BekendError."""
         ...
+
+
+def patience_beside(others: Iterable[BrokerLine], seconds: float) -> float:
+    """How long a replica may say nothing: so many seconds, or FAILOVER_SECONDS while another stands."""
+    return FAILOVER_SECONDS if any(other.standing() for other in others) else seconds
 
 
 class GrpcLookupCall:

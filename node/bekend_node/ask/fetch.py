@@ -82,16 +82,17 @@ async def receive(
     order: Order,
     source_keys: tuple[bytes, ...],
     expected: Expected,
+    *,
     now: datetime,
-    patience: float = FETCH_SECONDS,
+    first_within: float = FETCH_SECONDS,
 ) -> HeldFilter:
     """Open, verify and join what comes back. Raises BekendError for everything that is not this source's own filter.
 
     `source_keys` are the signing keys of the source's manifest. Raises NothingCameError when the first piece is not
-    there within `patience` seconds.
+    there within `first_within` seconds.
     """
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(first_within):
             first = await anext(pieces, None)
     except TimeoutError:
         raise NothingCameError("nothing of the filter came in time") from None

@@ -10,9 +10,9 @@ from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, RefusedError, UnreachableError
 from bekend_proto.v1 import broker_pb2
 
-from bekend_node.ask import broker_line, fetch
+from bekend_node.ask import fetch
 from bekend_node.ask.asking import Asking
-from bekend_node.ask.broker_line import BrokerLine
+from bekend_node.ask.broker_line import BrokerLine, patience_beside
 from bekend_node.ask.filters_held import Expected, HeldFilter
 from bekend_node.classes import FilterId, name_of
 
@@ -60,10 +60,11 @@ class Fetching:
                 now=self.clock.now(),
             )
             pieces = line.fetch(broker_pb2.FetchRequest(order=order.signed), fetch.FETCH_SECONDS)
-            others = any(other.standing() for other in lines[number:])
-            patience = broker_line.FAILOVER_SECONDS if others else fetch.FETCH_SECONDS
+            first_within = patience_beside(lines[number:], fetch.FETCH_SECONDS)
             try:
-                held = await fetch.receive(pieces, order, manifest.signing_keys, expected, self.clock.now(), patience)
+                held = await fetch.receive(
+                    pieces, order, manifest.signing_keys, expected, now=self.clock.now(), first_within=first_within
+                )
             except (UnreachableError, fetch.NothingCameError) as error:
                 last = error
                 continue

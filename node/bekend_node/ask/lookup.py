@@ -43,10 +43,10 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 from google.protobuf.message import DecodeError
 
 from bekend_node import receipt
-from bekend_node.ask import answers, blinds, broker_line, decisions, messages, own_record
+from bekend_node.ask import answers, blinds, decisions, messages, own_record
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.asks import Ask, Drafts, Outgoing, Ready
-from bekend_node.ask.broker_line import BrokerLine, LookupCall
+from bekend_node.ask.broker_line import BrokerLine, LookupCall, patience_beside
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
 from bekend_node.ask.outcomes import (
     BROKER,
@@ -161,9 +161,8 @@ class Lookup:
             # A replica that does not stand costs the officer nothing: nothing left yet.
             if not await line.ready():
                 continue
-            patience = broker_line.FAILOVER_SECONDS if any(other.standing() for other in lines[number:]) else BEGIN_SECONDS
             try:
-                await self._ask_over(line, ready, box, patience)
+                await self._ask_over(line, ready, box, patience_beside(lines[number:], BEGIN_SECONDS))
             except _BeginFailedError as error:
                 last = error.cause
                 if isinstance(last, DeadlineError):
