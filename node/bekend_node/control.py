@@ -502,11 +502,12 @@ class _Connection:
 
     async def send(self, *replies: Reply) -> None:
         """Replies, one a line, in one piece."""
-        lines = [json.dumps(reply, ensure_ascii=False, separators=(",", ":")) + "\n" for reply in replies]
+        lines = [_encode(reply) + "\n" for reply in replies]
         self._writer.write("".join(lines).encode())
         await self._writer.drain()
 
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _BUDGET_REASON: Final = "U hebt vandaag het hoogste aantal vragen voor dit doel of in totaal gesteld. Vraag het morgen."
 _INTERNAL_REASON: Final = "Er ging iets mis in de node. Uw beheerder ziet de plaats in het logboek."
 

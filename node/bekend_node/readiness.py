@@ -123,7 +123,7 @@ def _check_mode(serving: Serving, source: Source, rules: Rules, now: datetime) -
 
 
 def _source(id_: FilterId, rules: Rules) -> Source:
-    source = rules.filters().get(id_)
+    source = rules.source_of(id_)
     if source is None:
         raise NotReadyError(f"{id_} is not answered by this node under this covenant")
     return source

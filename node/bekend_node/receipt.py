@@ -125,10 +125,13 @@ def issue(
         expires=facts.expires,
         persons=facts.persons,
     )
+    ordered = sorted(outcomes, key=lambda one: (one.oin, one.person))
+    random = secrets.token_bytes(SALT_LENGTH * len(ordered))
     openings = []
     lines: dict[str, signed_pb2.ReceiptLine] = {}
-    for outcome in sorted(outcomes, key=lambda one: (one.oin, one.person)):
-        opening = Opening(outcome.oin, outcome.person, outcome.outcome.value, secrets.token_bytes(SALT_LENGTH))
+    for start, outcome in zip(range(0, len(random), SALT_LENGTH), ordered, strict=True):
+        salt = random[start : start + SALT_LENGTH]
+        opening = Opening(outcome.oin, outcome.person, outcome.outcome.value, salt)
         openings.append(opening)
         line = lines.setdefault(outcome.oin, signed_pb2.ReceiptLine(source=outcome.oin))
         line.question_hash = question_hashes.get(outcome.oin, b"")

@@ -65,6 +65,13 @@ class Rules:
             if source.kinds_of(kind_class)
         }
 
+    def source_of(self, id_: FilterId) -> Source | None:
+        """One of these; None for what this node has no filter for."""
+        source = self.covenant.sources(id_.purpose).get(self.oin)
+        if source is None or source.mode is Mode.NEVER or not source.kinds_of(id_.kind_class):
+            return None
+        return source
+
     def by_machine(self, source: Source, id_: FilterId, now: datetime) -> bool:
         """Whether this source answers by machine now: where the mode asks a standing decision, with a valid one.
 

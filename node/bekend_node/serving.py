@@ -4,6 +4,7 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from bekend_policy.manifest import KeyManifest
@@ -36,7 +37,7 @@ class Serving:
         """The purpose that it answers."""
         return self.header.purpose
 
-    @property
+    @cached_property
     def id(self) -> FilterId:
         """The purpose that it answers, and questions by which class of identifier."""
         return FilterId(self.purpose, class_of_filter(self.header))
@@ -61,7 +62,7 @@ class Serving:
         """Seconds since 1970-01-01 UTC of the next switch."""
         return self.header.end
 
-    @property
+    @cached_property
     def as_of(self) -> date:
         """Date of the oldest register behind it."""
         return date.fromisoformat(self.header.as_of)
@@ -71,7 +72,7 @@ class Serving:
         """M = m * k * G."""
         return self.header.m
 
-    @property
+    @cached_property
     def m_hash(self) -> bytes:
         """BLAKE2b-256 of M, as the Answer names it."""
         return m_hash(self.header.m)

@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -127,29 +128,69 @@ _patterns: dict[str, re.Pattern[str]] = {}
 
 def decide(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
     """Decide by this covenant. `now` is aware. Never raises for what a peer may send."""
-    if asked.covenant_hash != covenant.hash:
-        return _OTHER_COVENANT
-    if not covenant.valid_from <= now < covenant.valid_until:
-        return _NOT_IN_FORCE
-    if asked.requester == asked.source:
-        return _canary(covenant, asked)
-    key = (asked.purpose, asked.requester, asked.source, asked.on_behalf_of or None)
-    routes = _routes.setdefault(covenant, {})
-    route = routes.get(key)
-    if route is None:
-        route = _route(covenant, asked)
-        # Only what the covenant itself names is remembered: a peer cannot fill the memory with inventions.
-        if asked.purpose in covenant.purposes and covenant.participants.keys() >= set(_named(asked)):
-            routes[key] = route
-    if not route.allowed:
+    return Decider(covenant, asked, now).about(asked.source)
+
+
+class Decider:
+    """Decides about one question to hundreds of sources, one by one: what is the same for all is worked out once."""
+
+    def __init__(self, covenant: Covenant, asked: Asked, now: datetime) -> None:
+        """`asked`: the question, whichever source it names; the rest as `decide`."""
+        self._covenant = covenant
+        self._asked = asked
+        self._now = now
+        self._today = day_of(now)
+        self._own: dict[tuple[str, ...], Decision | None] = {}
+
+    def about(self, source: str) -> Decision:
+        """The decision about asking this source."""
+        covenant, asked = self._covenant, self._asked
+        if asked.covenant_hash != covenant.hash:
+            return _OTHER_COVENANT
+        if not covenant.valid_from <= self._now < covenant.valid_until:
+            return _NOT_IN_FORCE
+        if asked.requester == source:
+            return _canary(covenant, asked, source)
+        route = self._route(source)
+        return self._by(route, source) if route.allowed else route
+
+    def _route(self, source: str) -> Decision:
+        """Steps 3 to 5, remembered."""
+        covenant, asked = self._covenant, self._asked
+        key = (asked.purpose, asked.requester, source, asked.on_behalf_of or None)
+        routes = _routes.setdefault(covenant, {})
+        route = routes.get(key)
+        if route is None:
+            one = replace(asked, source=source)
+            route = _route(covenant, one)
+            # Only what the covenant itself names is remembered: a peer cannot fill the memory with inventions.
+            if asked.purpose in covenant.purposes and covenant.participants.keys() >= set(_named(one)):
+                routes[key] = route
         return route
-    purpose, today = covenant.purposes[asked.purpose], day_of(now)
-    return _dates(purpose, asked, today) or _question(covenant, asked, route, today)
+
+    def _by(self, route: Decision, source: str) -> Decision:
+        """Steps 6 to 8, where the covenant lets the source be asked."""
+        if self._alike is not None:
+            return self._alike
+        asked, purpose = self._asked, self._covenant.purposes[self._asked.purpose]
+        named = _identified(self._covenant, asked, route, source)
+        if not named.allowed:
+            return named
+        # What a source demands of the question are the conditions that it names, and these are mostly the same.
+        if route.attests not in self._own:
+            self._own[route.attests] = _own_question(purpose, asked, route.attests, self._today)
+        return self._own[route.attests] or named
+
+    @cached_property
+    def _alike(self) -> Decision | None:
+        """Why the question goes to no source: of a purpose that the covenant has."""
+        purpose = self._covenant.purposes[self._asked.purpose]
+        return _dates(purpose, self._asked, self._today) or _numbers(purpose, self._asked)
 
 
-def _canary(covenant: Covenant, asked: Asked) -> Decision:
+def _canary(covenant: Covenant, asked: Asked, own: str) -> Decision:
     """Step 2: a node asks itself, about one person; its own code admits only its canary (protocol section 7)."""
-    source = covenant.sources(asked.purpose).get(asked.source)
+    source = covenant.sources(asked.purpose).get(own)
     is_source = source is not None and source.mode is not Mode.NEVER and source.kinds_of(asked.kind_class)
     if source is None or not is_source or asked.persons != 1 or asked.on_behalf_of:
         return _deny(
@@ -334,9 +375,8 @@ def attested_by(purpose: Purpose, source: Source) -> tuple[str, ...]:
     return tuple(attests)
 
 
-def _question(covenant: Covenant, asked: Asked, route: Decision, today: date) -> Decision:
-    """Steps 7 and 8: what differs from question to question."""
-    purpose = covenant.purposes[asked.purpose]
+def _numbers(purpose: Purpose, asked: Asked) -> Decision | None:
+    """Step 7: how many persons and partners."""
     if not 1 <= asked.persons <= purpose.max_persons:
         return _deny(
             "personen",
@@ -345,16 +385,15 @@ def _question(covenant: Covenant, asked: Asked, route: Decision, today: date) ->
         )
     if asked.sources is not None and not 1 <= asked.sources <= purpose.max_sources:
         return _deny("bronnen", f"U kiest ten hoogste {purpose.max_sources} partners per vraag", "Kies er minder.")
-    named = _identified(covenant, asked, route)
-    return _own_question(purpose, asked, named, today) if named.allowed else named
+    return None
 
 
-def _identified(covenant: Covenant, asked: Asked, route: Decision) -> Decision:
+def _identified(covenant: Covenant, asked: Asked, route: Decision, oin: str) -> Decision:
     """Step 7: by a kind of identifier that the covenant lists for this source; a combination goes by hand."""
-    purpose, source = covenant.purposes[asked.purpose], covenant.sources(asked.purpose)[asked.source]
+    purpose, source = covenant.purposes[asked.purpose], covenant.sources(asked.purpose)[oin]
     kinds = source.kinds_of(asked.kind_class)
     if not kinds or (asked.kind is not None and asked.kind not in kinds):
-        return _other_identifier(covenant, asked, source)
+        return _other_identifier(asked, source, covenant.participants[oin].name)
     if asked.kind_class == signed_pb2.KIND_CLASS_CERTAIN or purpose.possible is None:
         return route
     mode = source.mode_of(asked.kind_class)
@@ -362,14 +401,14 @@ def _identified(covenant: Covenant, asked: Asked, route: Decision) -> Decision:
         route,
         mode=mode,
         rule=f"{purpose.id}:{mode}",
-        reason=_by_hand(covenant, asked.source, mode),
+        reason=_by_hand(covenant, oin, mode),
         reply_term=source.possible_term,
         lifetime=purpose.possible.lifetime,
     )
 
 
-def _other_identifier(covenant: Covenant, asked: Asked, source: Source) -> Decision:
-    name, kinds = covenant.participants[asked.source].name, sorted(source.kinds)
+def _other_identifier(asked: Asked, source: Source, name: str) -> Decision:
+    kinds = sorted(source.kinds)
     if asked.kind is not None:
         reason = f"{name} wordt onder dit doel niet gevraagd met '{asked.kind}'"
     elif asked.kind_class == signed_pb2.KIND_CLASS_POSSIBLE:
@@ -379,8 +418,8 @@ def _other_identifier(covenant: Covenant, asked: Asked, source: Source) -> Decis
     return _deny("identificatie", reason, f"Ander nummer nodig: gebruik {' of '.join(kinds)}.")
 
 
-def _own_question(purpose: Purpose, asked: Asked, route: Decision, today: date) -> Decision:
-    """Step 8: at the requester."""
+def _own_question(purpose: Purpose, asked: Asked, attests: tuple[str, ...], today: date) -> Decision | None:
+    """Step 8, at the requester; `attests`: the conditions that it has to meet."""
     if asked.role is not None and asked.role not in purpose.asker.roles:
         return _deny(
             "rol",
@@ -394,8 +433,8 @@ def _own_question(purpose: Purpose, asked: Asked, route: Decision, today: date) 
             "Neem het nummer over uit het dossier.",
         )
     if asked.attested is None:
-        return route
-    return _justified(purpose, asked) or _conditions(purpose, asked.attested, route, today) or route
+        return None
+    return _justified(purpose, asked) or _conditions(purpose, asked.attested, attests, today)
 
 
 def _justified(purpose: Purpose, asked: Asked) -> Decision | None:
@@ -406,11 +445,11 @@ def _justified(purpose: Purpose, asked: Asked) -> Decision | None:
     return None if fault is None else _deny(*fault, article="AVG 5(1)(c), 6")
 
 
-def _conditions(purpose: Purpose, attested: frozenset[str], route: Decision, today: date) -> Decision | None:
+def _conditions(purpose: Purpose, attested: frozenset[str], attests: tuple[str, ...], today: date) -> Decision | None:
     statements, conditions = stated(attested), {it.id: it for it in purpose.conditions}
     failing = [
         (id_, why)
-        for id_ in route.attests
+        for id_ in attests
         if (why := _condition_fails(conditions.get(id_), id_, statements, today)) is not None
     ]
     if not failing:

@@ -6,6 +6,7 @@ most. Without a valid one the source does not answer by machine (protocol sectio
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 
 from bekend_proto.clock import AMSTERDAM
 from bekend_proto.errors import KeysError
@@ -34,12 +35,12 @@ class StandingDecision:
     decision: str
     """Where the decision itself is kept, and why it was taken."""
 
-    @property
+    @cached_property
     def valid_from(self) -> datetime:
         """First moment (UTC) at which it holds."""
         return datetime.combine(self.first_day, time(0), AMSTERDAM).astimezone(UTC)
 
-    @property
+    @cached_property
     def valid_until(self) -> datetime:
         """First moment (UTC) at which it holds no more."""
         return datetime.combine(self.last_day + timedelta(days=1), time(0), AMSTERDAM).astimezone(UTC)

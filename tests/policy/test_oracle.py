@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bekend_policy import directions
-from bekend_policy.decide import Asked, decide
+from bekend_policy.decide import Asked, Decider, decide
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.routes import noon
@@ -27,8 +27,14 @@ TODAY = date(2026, 12, 1)
 
 def by_decide(given: Covenant, one: Put) -> str | None:
     """The mode of the answer by `decide`, or None."""
+    decision = decide(given, asked_of(given, one), noon(one.day))
+    return str(decision.mode) if decision.allowed else None
+
+
+def asked_of(given: Covenant, one: Put) -> Asked:
+    """The question as `decide` takes it."""
     certain, possible = signed_pb2.KIND_CLASS_CERTAIN, signed_pb2.KIND_CLASS_POSSIBLE
-    asked = Asked(
+    return Asked(
         requester=one.requester,
         source=one.source,
         purpose=one.purpose,
@@ -46,8 +52,6 @@ def by_decide(given: Covenant, one: Put) -> str | None:
         justification=WEIGHED if one.weighed else None,
         reasons=tuple(f"persoon {place} hoort erbij" for place in range(one.persons)) if one.reasoned else (),
     )
-    decision = decide(given, asked, noon(one.day))
-    return str(decision.mode) if decision.allowed else None
 
 
 def disagreements(given: Covenant, oracle: Oracle, questions: list[Put]) -> list[tuple[Put, str | None, str | None]]:
@@ -144,6 +148,21 @@ def every_question(given: Covenant) -> list[Put]:
         found += [replace(good, kind=kind, certain=certain) for kind in kinds for certain in (True, False)]
         found += [replace(good, day=day) for day in DAYS]
     return found
+
+
+def test_one_decider_for_all_sources_says_of_each_what_decide_says() -> None:
+    loaded = load_covenant(CATALOGUE)
+    given = replace(loaded, signed_by=frozenset(loaded.participants))
+    questions = every_question(given)
+    rules = set()
+    for one in questions[:: max(1, len(questions) // 400)]:
+        asked, now = asked_of(given, one), noon(one.day)
+        decider = Decider(given, asked, now)
+        for source in [*given.participants, *reversed(list(given.participants))]:
+            decision = decider.about(source)
+            rules.add(decision.rule if not decision.allowed else "")
+            assert decision == decide(given, replace(asked, source=source), now)
+    assert rules > {"", "eigen-proef", "geen-bron", "identificatie", "personen", "rol", "voorwaarde", "zaaknummer"}
 
 
 @pytest.mark.parametrize("folder", [EXAMPLE, CATALOGUE], ids=["example", "catalogue"])

@@ -5,11 +5,11 @@ knows: role, kind of identifier, case reference, what the officer attested, whic
 case or mandate that fits no source at all is refused as a whole.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bekend_policy.decide import JUSTIFICATION, Asked, Decision, decide
+from bekend_policy.decide import JUSTIFICATION, Asked, Decider, Decision, decide
 from bekend_policy.decided import Judged, judged
 from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant, Purpose
@@ -133,7 +133,8 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, consents
     decide_on = _decider(covenant, own, inquiry, now=now, consents=consents)
     decisions = {oin: decide_on(oin) for oin in dict.fromkeys([*sources, *inquiry.sources])}
     _refuse_whole(decisions, inquiry.sources)
-    reasons = {oin: _why_not(oin, decision, inquiry.sources) for oin, decision in decisions.items()}
+    chosen = frozenset(inquiry.sources)
+    reasons = {oin: _why_not(oin, decision, chosen) for oin, decision in decisions.items()}
     return Plan(
         purpose,
         ask=tuple(oin for oin, reason in reasons.items() if reason is None),
@@ -272,31 +273,33 @@ def _decider(
 ) -> Callable[[str], Decision]:
     """Decides about one source after another; what is the same for hundreds of them is worked out once."""
     purpose = covenant.purposes.get(inquiry.purpose)
-    plain = _asked(covenant, own, own, _on_record(purpose, inquiry, None) if purpose is not None else inquiry)
+    forms = _consent_forms(purpose) if purpose is not None else ()
+    plain = Decider(covenant, _asked(covenant, own, own, _on_record(inquiry, forms, None)), now)
 
     def decide_on(source: str) -> Decision:
         # A consent is one person's.
         consent = consents.get(source) if len(inquiry.persons) == 1 else None
-        if purpose is None or consent is None:
-            decision = decide(covenant, replace(plain, source=source), now)
-            return decision if purpose is None else _without_consent(purpose, inquiry, decision)
-        return decide(covenant, _asked(covenant, own, source, _on_record(purpose, inquiry, consent)), now)
+        if consent is None:
+            return _without_consent(inquiry, forms, plain.about(source))
+        return decide(covenant, _asked(covenant, own, source, _on_record(inquiry, forms, consent)), now)
 
     return decide_on
 
 
-def _on_record(purpose: Purpose, inquiry: Inquiry, consent: Consent | None) -> Inquiry:
-    """FG-10: what rests on consent rests on the record of it, and not on what an officer types."""
-    forms = _consent_forms(purpose)
+def _on_record(inquiry: Inquiry, forms: Collection[str], consent: Consent | None) -> Inquiry:
+    """FG-10: what rests on consent rests on the record of it, and not on what an officer types.
+
+    `forms`: the purpose's conditions that a consent fulfils.
+    """
     typed = {one for one in inquiry.attested if one.partition("=")[0] in forms}
     recorded = {f"{id_}={consent.day}" for id_ in forms} if consent is not None else set()
     return replace(inquiry, attested=inquiry.attested - typed | recorded)
 
 
-def _without_consent(purpose: Purpose, inquiry: Inquiry, decision: Decision) -> Decision:
+def _without_consent(inquiry: Inquiry, forms: Collection[str], decision: Decision) -> Decision:
     """The decision about a source for which no consent stands on record."""
     by_mode = decision.allowed and decision.mode is Mode.CONSENT
-    if not by_mode and decision.condition not in _consent_forms(purpose):
+    if not by_mode and decision.condition not in forms:
         return decision
     several = f" {ONE_PERSON}" if len(inquiry.persons) > 1 else ""
     return replace(decision, allowed=False, rule=CONSENT_RULE, reason=NO_CONSENT, remedy=f"{RECORD_IT}{several}")
@@ -334,7 +337,7 @@ def _refuse_whole(decisions: Mapping[str, Decision], chosen: Sequence[str]) -> N
     raise _refused(decisions[chosen[0]])
 
 
-def _why_not(oin: str, decision: Decision, chosen: Sequence[str]) -> str | None:
+def _why_not(oin: str, decision: Decision, chosen: Collection[str]) -> str | None:
     if not decision.allowed:
         remedy = f" {decision.remedy}" if decision.rule in _WITH_REMEDY else ""
         return f"{decision.reason} (regel {decision.rule}).{remedy}"
