@@ -42,6 +42,10 @@ class Signal:
     last: int
 
 
+Found = tuple[str, str, str, date]
+"""What was noticed: kind, officer, case (or empty) and day."""
+
+
 class SignalStore:
     """The signals of one node. `key` hashes case references, `state` seals them."""
 
@@ -50,14 +54,23 @@ class SignalStore:
         self._key = key
         self._state = state
 
-    async def add(self, found: Sequence[tuple[str, str, str, date]], at: datetime) -> None:
-        """Keep signals: kind, officer, case (or empty) and day. One that is there already is counted."""
+    async def add(self, found: Sequence[Found], at: datetime, asked: tuple[str, str] | None = None) -> None:
+        """Keep signals. One that is there already is counted.
+
+        `asked`: officer and case of the lookup at which they were noticed; a second one, whoever asks, is use of it.
+        """
         rows = [
             (day.isoformat(), kind, officer, case_tag(self._key, case), self._seal(case) if case else None)
             for kind, officer, case, day in found
         ]
 
+        lookup = (case_tag(self._key, asked[1]), asked[0], milliseconds(at), self._seal(asked[1])) if asked else None
+
         def write(conn: Connection) -> None:
+            if lookup is not None:
+                conn.execute(
+                    "INSERT INTO case_asked VALUES (?, ?, ?, ?, 0) ON CONFLICT (tag) DO UPDATE SET used = 1", lookup
+                )
             conn.executemany(
                 "INSERT INTO signal (day, kind, officer, tag, sealed, times, last) VALUES (?, ?, ?, ?, ?, 1, ?)"
                 " ON CONFLICT (day, kind, officer, tag) DO UPDATE SET times = times + 1, last = excluded.last",
@@ -79,15 +92,6 @@ class SignalStore:
             Signal(number, date.fromisoformat(day), kind, officer, self._open(sealed), times, at)
             for number, day, kind, officer, sealed, times, at in rows
         ]
-
-    async def case_asked(self, officer: str, case: str, at: datetime) -> None:
-        """A lookup for a case: the second one, whoever asks, is use of it."""
-        row = (case_tag(self._key, case), officer, milliseconds(at), self._seal(case))
-        await self._database.write(
-            lambda conn: conn.execute(
-                "INSERT INTO case_asked VALUES (?, ?, ?, ?, 0) ON CONFLICT (tag) DO UPDATE SET used = 1", row
-            )
-        )
 
     async def case_used(self, case: str) -> None:
         """Something else was done for a case."""

@@ -65,7 +65,7 @@ class House:
         self, *persons: Identifier, case: str | None = None, user: str = "jansen", after: timedelta = timedelta(hours=1)
     ) -> None:
         who = OfficerRef(user, "J. Jansen", "officier")
-        self.signals.asked(Inquiry(ZSM, persons or (FAR[0],), (POLITIE,), who, case))
+        self.signals.asked(Inquiry(ZSM, persons or (FAR[0],), (POLITIE,), who, case), asyncio.sleep(0))
         await self.signals.settle()
         self.clock.advance(after)
 
@@ -94,6 +94,19 @@ async def test_fg_19_a_lookup_outside_the_usual_hours(house: House, hour: int, o
     assert [(one.kind, one.officer, one.case, one.times) for one in house.found()] == (
         [("odd-hours", "jansen", "15/234567-26", 1)] if odd else []
     )
+
+
+async def test_what_is_noticed_is_written_when_the_lookup_has_ended(house: House) -> None:
+    house.clock.set(NOON.astimezone(AMSTERDAM).replace(hour=3).astimezone(UTC))
+    ended, who = asyncio.Event(), OfficerRef("jansen", "J. Jansen", "officier")
+    house.signals.asked(Inquiry(ZSM, (FAR[0],), (POLITIE,), who, ZSM_CASE), ended.wait())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await house.database.database.write(lambda _: None)  # whatever was handed in before is written now
+    assert house.found() == []
+    ended.set()
+    await house.signals.settle()
+    assert [one.kind for one in house.found()] == ["odd-hours"]
 
 
 async def test_fg_19_many_lookups_within_ten_minutes(house: House) -> None:

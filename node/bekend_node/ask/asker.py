@@ -227,10 +227,11 @@ class Asker:
 
     def _go(self, inquiry: Inquiry, checked: _Checked) -> Outcomes:
         asking = checked.asking
-        if self._signals is not None:
-            self._signals.asked(inquiry)
         spends = officer_spends(asking.store, asking.covenant, inquiry, checked.at)
-        return self._start(asking, inquiry, checked.plan, spends, self._measures)
+        outcomes = self._start(asking, inquiry, checked.plan, spends, self._measures)
+        if self._signals is not None:
+            self._signals.asked(inquiry, outcomes.ended())
+        return outcomes
 
     def _alert(self, kind: Kind, officer: str, case: str | None) -> None:
         if self._signals is not None:

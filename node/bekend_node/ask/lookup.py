@@ -180,20 +180,21 @@ class Lookup:
         asking = self._asking
         facts = await self._facts()
         begin_id = secrets.token_bytes(16)
-        # (2): what needs no reply is computed while budget and Begin are under way; nothing leaves before the budget
-        # is on the disk.
-        spent = asyncio.create_task(asking.store.admit_asking(spends=self._spends, at=facts.time))
-        await asyncio.sleep(0)  # lets the write begin
-        secret = blinds.draw(self._inquiry.persons, [manifest.oin for manifest, _ in ready])
-        begin = messages.make_begin(asking.key, facts, begin_id, secret)
-        drafts = Drafts(ready, secret)
-        await _meanwhile(drafts.steps, spent)
         try:
+            # Opened first: the broker makes ready for it while the budget reaches the disk.
             call = line.lookup(BEGIN_SECONDS + REPLY_SECONDS + 2 * MARGIN_SECONDS, begin_id)
         except BekendError as error:
             # The line went between `ready` and now.
             raise _BeginFailedError(error) from None
         try:
+            # (2): what needs no reply is computed while budget and Begin are under way; no Begin leaves before the
+            # budget is on the disk.
+            spent = asyncio.create_task(asking.store.admit_asking(spends=self._spends, at=facts.time))
+            await asyncio.sleep(0)  # lets the write begin
+            secret = blinds.draw(self._inquiry.persons, [manifest.oin for manifest, _ in ready])
+            begin = messages.make_begin(asking.key, facts, begin_id, secret)
+            drafts = Drafts(ready, secret)
+            await _meanwhile(drafts.steps, spent)
             reply = await _begin(call, begin, patience, drafts.steps)
             # (4): the proof first: a U under another key would make records that nobody can open.
             outgoing = Outgoing(

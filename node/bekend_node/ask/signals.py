@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
@@ -108,11 +108,12 @@ class Signals:
         self._seen: dict[str, _Seen] = {}
         self._writing: set[asyncio.Task[None]] = set()
 
-    def asked(self, inquiry: Inquiry) -> None:
-        """A lookup begins. What is noticed is written in the background."""
+    def asked(self, inquiry: Inquiry, ended: Awaitable[object]) -> None:
+        """A lookup begins. What is noticed is written when it has `ended`: its own writes wait for no other."""
         now = self._clock.now()
         case = (inquiry.case_reference or "").strip()
-        task = asyncio.create_task(self._keep(inquiry.officer.user, case, list(self._look(inquiry, case, now)), now))
+        found = self._look(inquiry, case, now)
+        task = asyncio.create_task(self._keep(inquiry.officer.user, case, found, now, ended))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
@@ -163,12 +164,13 @@ class Signals:
         }
         return [Noticed(kind, user, today, case) for kind, is_so in noticed.items() if is_so]
 
-    async def _keep(self, officer: str, case: str, found: list[Noticed], now: datetime) -> None:
+    async def _keep(
+        self, officer: str, case: str, found: list[Noticed], now: datetime, ended: Awaitable[object]
+    ) -> None:
+        await ended
         # A disk that fails stops the lookup by itself: its own record has to be durable.
         with contextlib.suppress(BekendError):
-            if case:
-                await self._store.case_asked(officer, case, now)
-            await self._write(found, now)
+            await self._write(found, now, (officer, case) if case else None)
 
     async def _tell(self, one: Noticed, now: datetime) -> None:
         with contextlib.suppress(BekendError):
@@ -178,10 +180,10 @@ class Signals:
         with contextlib.suppress(BekendError):
             await self._store.case_used(case)
 
-    async def _write(self, found: list[Noticed], now: datetime) -> None:
-        if not found:
+    async def _write(self, found: list[Noticed], now: datetime, asked: tuple[str, str] | None = None) -> None:
+        if not found and asked is None:
             return
-        await self._store.add([(one.kind.value, one.officer, one.case, one.day) for one in found], now)
+        await self._store.add([(one.kind.value, one.officer, one.case, one.day) for one in found], now, asked)
         for kind in {one.kind for one in found}:
             logs.log(logs.MISUSE_SIGNAL, kind=kind.value)
             self._noticed(kind.value)

@@ -51,6 +51,11 @@ class Outcomes(AsyncIterator[Outcome]):
             found.append(outcome)
         return found
 
+    async def ended(self) -> None:
+        """Return when the lookup, which has begun, is at its end, whatever that is."""
+        assert self._task is not None
+        await asyncio.wait([self._task])
+
     def start(
         self, lookup: Callable[[Callable[[Outcome], None]], Lookup], lines: Sequence[BrokerLine]
     ) -> "asyncio.Task[None]":
