@@ -24,6 +24,7 @@ from bekend_bench.filling import PURPOSE
 from bekend_bench.floor import Floor
 from bekend_bench.ground import GROUP, LARGE, MEDIUM, REQUESTER, SMALL, SOURCES, Ground, a_person
 from bekend_bench.machine import cpu_seconds
+from bekend_bench.placing import one_core_each
 from bekend_bench.prescribed import bulk_seconds, lookup, seconds, work_seconds
 
 PART = "lookups"
@@ -119,6 +120,10 @@ def _warm(field: Ground, sources: Sequence[Partner], floor: Floor, cores: int, e
     bars = (at_most(60), at_most(150), at_least(0.35)) if count == GROUP else (None, None, None)
     yield Figure(PART, f"{name}, p50", median(times) * 1e3, "ms", alone / median(times), bars[0])
     yield Figure(PART, f"{name}, p99", percentile(times, 0.99) * 1e3, "ms", None, bars[1])
+    if count == GROUP:
+        with one_core_each(_processes(field, sources)):
+            held = median(_one_by_one(field, sources, effort.sequential))
+        yield Figure(PART, f"{name}, each party kept on one core, p50", held * 1e3, "ms", alone / held, at_most(25))
     rate, costs = at_once(field, sources, effort.concurrent)
     yield Figure(PART, f"{name}, at once", rate, "lookups/s", bulk_seconds(lookup(count), floor, cores) * rate, bars[2])
     every = sum(cost * (count if who == SOURCE else 1) for who, cost in costs.items())
@@ -135,6 +140,13 @@ def _one_by_one(field: Ground, sources: Sequence[Partner], times: int) -> list[f
     found = [officer.ask(sources) for _ in range(times)]
     officer.close()
     return found
+
+
+def _processes(field: Ground, sources: Sequence[Partner]) -> list[int]:
+    """The asking node, the broker and the partners, by the ids of their processes."""
+    federation = field.federation
+    assert federation.broker is not None
+    return [federation.nodes[REQUESTER.oin].pid, federation.broker.pid, *sorted(field.pids(sources))]
 
 
 def press(

@@ -37,7 +37,6 @@ reply but to a colleague who decides about it; results are not stored.
 
 import asyncio
 import contextlib
-import json
 import os
 import pwd
 import socket
@@ -55,6 +54,7 @@ from bekend_proto import logs
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RefusedError, code_name
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.names import PersonData, combine
+from pydantic_core import to_json
 
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
@@ -502,12 +502,10 @@ class _Connection:
 
     async def send(self, *replies: Reply) -> None:
         """Replies, one a line, in one piece."""
-        lines = [_encode(reply) + "\n" for reply in replies]
-        self._writer.write("".join(lines).encode())
+        self._writer.write(b"".join(to_json(reply) + b"\n" for reply in replies))
         await self._writer.drain()
 
 
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _BUDGET_REASON: Final = "U hebt vandaag het hoogste aantal vragen voor dit doel of in totaal gesteld. Vraag het morgen."
 _INTERNAL_REASON: Final = "Er ging iets mis in de node. Uw beheerder ziet de plaats in het logboek."
 

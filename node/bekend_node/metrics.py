@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +39,11 @@ class NodeMetrics:
     """The node's metrics, on one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._answered = Counter(
+        answered = Counter(
             "bekend_node_answers_total", "Questions of partners that were answered.", ["purpose"], registry=registry
         )
+        # Series are kept at hand: finding one by its labels takes a lock, hundreds of times in a lookup.
+        self._answered = cache(answered.labels)
         self._refused = Counter(
             "bekend_node_refusals_total", "Questions of partners that got no answer.", ["code"], registry=registry
         )
@@ -59,19 +62,21 @@ class NodeMetrics:
         )
         for rule in (*RULES, SUSPENDED, OTHER):
             self._rules.labels(rule)
-        self._answering = Histogram(
+        answering = Histogram(
             "bekend_node_answer_seconds",
             "From a question of a partner to its sealed answer.",
             ["purpose"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._asked = Counter(
+        self._answering = cache(answering.labels)
+        asked = Counter(
             "bekend_node_asked_total",
             "Partners asked, by how that ended: answered, pending, none, not_asked. Never what was answered.",
             ["purpose", "end"],
             registry=registry,
         )
+        self._asked = cache(asked.labels)
         self._asking = Histogram(
             "bekend_node_lookup_seconds",
             "From an officer's question to the receipt, without what is still pending.",
@@ -221,8 +226,8 @@ class NodeMetrics:
 
     def answered(self, purpose: str, seconds: float) -> None:
         """One more question was answered."""
-        self._answered.labels(purpose).inc()
-        self._answering.labels(purpose).observe(seconds)
+        self._answered(purpose).inc()
+        self._answering(purpose).observe(seconds)
 
     def canary_watched(self, purpose: str) -> None:
         """A purpose under which the canary is asked about: from nought, so that one that is never found shows."""
@@ -257,7 +262,7 @@ class NodeMetrics:
 
     def asked(self, purpose: str, outcome: Outcome) -> None:
         """One more partner was asked, about one person."""
-        self._asked.labels(purpose, ENDS[outcome.outcome]).inc()
+        self._asked(purpose, ENDS[outcome.outcome]).inc()
 
     def looked_up(self, purpose: str, seconds: float) -> None:
         """A lookup came to its receipt."""
@@ -286,11 +291,11 @@ class NodeMetrics:
         self._covenant_info.clear()
         self._covenant_info.labels(covenant.id, str(covenant.version), covenant.hash.hex()).set(1)
         for purpose in covenant.purposes:
-            self._answered.labels(purpose)
-            self._answering.labels(purpose)
+            self._answered(purpose)
+            self._answering(purpose)
             self._asking.labels(purpose)
             for end in ENDS.values():
-                self._asked.labels(purpose, end)
+                self._asked(purpose, end)
 
     def watch_disk(self, folder: Path) -> None:
         """Tell of the space left where the node keeps its data, and when that was last backed up."""
