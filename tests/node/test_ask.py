@@ -279,7 +279,10 @@ async def test_must_18_one_budget_per_officer_over_all_purposes(stage: Stage) ->
         await stage.ask(weighing((HAARLEM,), (PERSON,)))
     with pytest.raises(BudgetError):
         await stage.ask(weighing((HAARLEM,), (PERSON,)))
+    # The stream that stood ready for it holds no Begin, and is closed.
+    assert len(stage.line.calls) == 11
     assert len(stage.line.begins) == 10
+    assert all(call.closed for call in stage.line.calls)
     day = stage.clock.now().date()
     assert stage.store.used("officer", "devries", "", day) == 10
     # Another officer, and the next day, have budgets of their own.

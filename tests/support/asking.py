@@ -186,6 +186,7 @@ class Line:
         self.avoided = False
         self.hangs = False
         """Takes a Begin or an order for a filter and says nothing."""
+        self.calls: list[Call] = []
         self.begins: list[signed_pb2.Begin] = []
         self.asks: list[broker_pb2.Ask] = []
         self.orders: list[signed_pb2.FetchOrder] = []
@@ -208,7 +209,8 @@ class Line:
     def lookup(self, seconds: float, begin_id: bytes) -> "Call":
         assert seconds > 0
         assert len(begin_id) == 16
-        return Call(self)
+        self.calls.append(Call(self))
+        return self.calls[-1]
 
     async def fetch(self, request: broker_pb2.FetchRequest, seconds: float) -> AsyncIterator[broker_pb2.FilterPiece]:
         assert seconds > 0
