@@ -223,6 +223,21 @@ async def test_fg_19_five_cases_without_use_are_a_signal_once(house: House) -> N
     assert house.found() == []
 
 
+async def test_a_case_that_is_used_before_its_lookup_has_ended_counts_as_used(house: House) -> None:
+    for number in range(4):
+        await house.ask(FAR[number], case=f"z{number}")
+    ended, who = asyncio.Event(), OfficerRef("jansen", "J. Jansen", "officier")
+    house.signals.asked(Inquiry(ZSM, (FAR[4],), (POLITIE,), who, "z4"), ended.wait())
+    house.signals.used("z4")
+    await asyncio.sleep(0)
+    ended.set()
+    await house.signals.settle()
+    house.clock.advance(timedelta(days=29))
+    await house.signals.tidy()
+    # Four are left, and it takes five.
+    assert house.found() == []
+
+
 async def test_a_figure_of_nought_asks_for_no_signal(tmp_path: Path) -> None:
     house = House(tmp_path / "data", burst="0", repeats="0", neighbours="0", unused_cases="0")
     row = numbers(999_990_000)

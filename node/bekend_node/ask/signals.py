@@ -126,7 +126,7 @@ class Signals:
 
     def used(self, case: str) -> None:
         """A case turned up again by something else than a lookup."""
-        task = asyncio.create_task(self._use(case.strip()))
+        task = asyncio.create_task(self._use(case.strip(), set(self._writing)))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
@@ -176,7 +176,10 @@ class Signals:
         with contextlib.suppress(BekendError):
             await self._write([one], now)
 
-    async def _use(self, case: str) -> None:
+    async def _use(self, case: str, before: Collection[asyncio.Task[None]]) -> None:
+        # The lookup that is used may not have ended, and then is not written yet.
+        if before:
+            await asyncio.wait(before)
         with contextlib.suppress(BekendError):
             await self._store.case_used(case)
 
