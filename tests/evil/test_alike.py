@@ -86,6 +86,9 @@ class Setting:
         watching = Watching(self.world)
         self.stage.take(watching)
         found = await ask(node, self.world, ZVH_WEIGHING, persons, [RECLASSERING.oin], namens)
+        # What the asking node notices of its officer is written, and logged, after the lookup.
+        assert node.asker._signals is not None
+        await node.asker._signals.settle()
         return watching, [str(one.outcome) for one in found]
 
 
