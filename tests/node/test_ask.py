@@ -314,12 +314,8 @@ async def test_the_next_replica_is_asked_when_one_does_not_stand(stage: Stage) -
 async def test_a_replica_that_lets_a_begin_wait_is_left_for_another_and_comes_last_from_then_on(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_line, "FAILOVER_SECONDS", 0.05)
-    hangs = Line(stage)
-    hangs.hangs = True
     await stage.asker.open_purpose(ZSM, BOTH)
-    stage.lines.insert(0, hangs)
-    stage.asker._lines = tuple(stage.lines)
+    hangs = _hanging(stage, monkeypatch)
     assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
     assert len(hangs.begins) == 1
     assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
@@ -329,12 +325,18 @@ async def test_a_replica_that_lets_a_begin_wait_is_left_for_another_and_comes_la
 async def test_a_filter_that_a_hanging_replica_does_not_bring_comes_over_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _hanging(stage, monkeypatch)
+    assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
+
+
+def _hanging(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Line:
+    """A replica in front of the other, that takes everything and says nothing."""
     monkeypatch.setattr(broker_line, "FAILOVER_SECONDS", 0.05)
     hangs = Line(stage)
     hangs.hangs = True
     stage.lines.insert(0, hangs)
-    stage.asker = stage.make_asker()
-    assert (await stage.outcome_of(zsm((POLITIE,)), POLITIE)).outcome is OutcomeKind.KNOWN
+    stage.asker._lines = tuple(stage.lines)
+    return hangs
 
 
 async def test_no_replica_at_all_is_geen_antwoord_and_costs_nothing(stage: Stage) -> None:
