@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 
 from bekend_bench.figures import Figure, number
-from bekend_bench.report import circumstances, floor_table, table
+from bekend_bench.provenance import floor, parts_table
+from bekend_bench.report import table
 from bekend_bench.results import Results
 
 PEERS = "peers"
@@ -26,17 +27,9 @@ def rows(before: Mapping[tuple[str, str], Figure], after: Results) -> list[tuple
 
 
 def markdown(before: Results, after: Results) -> str:
-    """The whole table, what it was measured on, and the floor."""
-    return "\n".join(
-        (
-            *circumstances(after.began, after.seconds, after.machine, after.others),
-            "",
-            *table(HEAD, rows(before.figures, after)),
-            "",
-            *floor_table(after.floor_us),
-            "",
-        )
-    )
+    """The whole table, when and on what each part was measured, and the floor."""
+    compared = table(HEAD, rows(before.figures, after))
+    return "\n".join((*parts_table(after), "", *compared, "", *floor(after.newest), ""))
 
 
 def rises(unit: str) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from bekend_bench import compare, lookups, peers, rebuild, storage
 from bekend_bench.figures import Figure, number
-from bekend_bench.report import circumstances, floor_table, table
+from bekend_bench.provenance import floor, parts_table
+from bekend_bench.report import table
 from bekend_bench.results import NotMeasuredError, Results
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -35,22 +36,27 @@ on all cores at once, p50 of a single lookup against the floor's sum on one core
 Everything ran on one machine: the asking node, the broker and every partner as a process of its own, mutual TLS between
 them, and the command that asks. *Best peer* is the fastest of the [other ways to do the same job](peers.md), the unsafe
 one included; it is empty where no peer does that job.
+
+Several runs made these figures; of one that was measured twice the newest counts. The tables by part say when the run
+of a part began, how long that whole run took, the load (the system's mean over one minute, at the moment that the
+report noted its machine, the bench itself included), and the share of all cores that other processes had during the
+floor and the stages that measure the part. A part that several runs measured has a row for each, with the figures that
+are its own.
 """
 
 
 def page(before: Results, after: Results) -> str:
     """docs/performance.md: what is measured now, beside what was measured before."""
-    if after.began == before.began:
+    measured_before = [*parts_table(before), ""]
+    if after.newest.began == before.newest.began:
         figures = [*before.figures.values()]
-        parts = [_INTRODUCTION, *circumstances(before.began, before.seconds, before.machine, before.others), ""]
-        return "\n".join([*parts, *_plain(figures), "", *floor_table(before.floor_us), ""])
+        return "\n".join([_INTRODUCTION, *measured_before, *_plain(figures), "", *floor(before.newest), ""])
     known = set(after.figures)
     gone = [one for name, one in before.figures.items() if name not in known]
-    parts = [_INTRODUCTION, "## Now", "", compare.markdown(before, after), "## Before", ""]
-    parts += [*circumstances(before.began, before.seconds, before.machine, before.others), ""]
+    parts = [_INTRODUCTION, "## Now", "", compare.markdown(before, after), "## Before", "", *measured_before]
     if gone:
         parts += ["Measured then, and not in the newest reports:", "", *_plain(gone), ""]
-    return "\n".join([*parts, *floor_table(before.floor_us), ""])
+    return "\n".join([*parts, *floor(before.newest), ""])
 
 
 def first_page(found: Results) -> str:
@@ -61,7 +67,10 @@ def first_page(found: Results) -> str:
         if one is not None:
             share = f"; {one.ratio:.0%} of the floor" if one.ratio is not None else ""
             rows.append((name, f"{number(one.value)} {one.unit}{share}"))
-    facts = f"{found.machine['cores']} cores of a virtual machine, {found.began:%Y-%m-%d}"
+    runs = {found.runs[part, what] for _, part, what in SHOWN if (part, what) in found.runs}
+    cores = " or ".join(sorted({f"{run.machine['cores']}" for run in runs}))
+    days = " and ".join(sorted({f"{run.began:%Y-%m-%d}" for run in runs}))
+    facts = f"{cores} cores of a virtual machine, {days}"
     head = f"{facts}, everything on it: broker, asking node and partners, each a process."
     return "\n".join((head, "", *table(("what", "measured"), rows), ""))
 
@@ -77,9 +86,7 @@ def peers_table(found: Results) -> str:
         ways.setdefault(way, {})[job] = one
     jobs = list(next(iter(ways.values())))
     rows = [(way, *(_cell(done.get(job)) for job in jobs)) for way, done in ways.items()]
-    return "\n".join(
-        (*circumstances(found.began, found.seconds, found.machine, {})[:1], "", *table(("way", *jobs), rows), "")
-    )
+    return "\n".join((*parts_table(found, {peers.PART}), "", *table(("way", *jobs), rows), ""))
 
 
 def replaced(text: str, part: str) -> str:

@@ -56,7 +56,7 @@ class Report:
         ]
         return "\n".join(
             (
-                *circumstances(self.began, self.seconds, self.machine, self.others),
+                *self._circumstances(),
                 "",
                 *table(("part", "what", "measured", "of floor", "bar", ""), figures),
                 "",
@@ -65,17 +65,14 @@ class Report:
             )
         )
 
-
-def circumstances(
-    began: datetime, seconds: float, machine: Mapping[str, str | int | float], others: Mapping[str, float]
-) -> list[str]:
-    """When, on what, and beside what else, as lines."""
-    facts = ", ".join(f"{name} {value}" for name, value in machine.items())
-    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in others.items())
-    return [
-        f"Measured {began:%Y-%m-%d %H:%M} UTC in {seconds:.0f} s: {facts}.",
-        f"Share of the cores that other processes had meanwhile: {shares}.",
-    ]
+    def _circumstances(self) -> list[str]:
+        """When, on what, and beside what else, as lines."""
+        facts = ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        shares = ", ".join(f"{stage} {share:.0%}" for stage, share in self.others.items())
+        return [
+            f"Measured {self.began:%Y-%m-%d %H:%M} UTC in {self.seconds:.0f} s: {facts}.",
+            f"Share of the cores that other processes had meanwhile: {shares}.",
+        ]
 
 
 def floor_table(costs: Mapping[str, float]) -> list[str]:

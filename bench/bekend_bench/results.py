@@ -18,16 +18,27 @@ class NotMeasuredError(LookupError):
     """A figure that is asked for is in no report."""
 
 
-@dataclass(frozen=True)
-class Results:
-    """The figures of one or more runs, and where and when they were measured. Times of the floor in microseconds."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """When figures were measured, how long that took, on what, and beside what else: as in a Report.
+
+    Times of the floor in microseconds.
+    """
 
     began: datetime
     seconds: float
     machine: Mapping[str, str | int | float]
     others: Mapping[str, float]
     floor_us: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The figures of one or more runs by part and name, the run that measured each, and the newest run."""
+
+    newest: Run
     figures: Mapping[tuple[str, str], Figure]
+    runs: Mapping[tuple[str, str], Run]
 
     def figure(self, part: str, what: str) -> Figure:
         """One figure. Raises NotMeasuredError."""
@@ -64,18 +75,14 @@ def newest(folder: Path = FOLDER) -> Results:
 
 
 def joined(reports: Iterable[Results]) -> Results:
-    """Several reports as one; machine and moment are those of the newest. Raises ValueError for none."""
-    by_age = sorted(reports, key=lambda report: report.began)
+    """Several reports as one. Raises ValueError for none."""
+    by_age = sorted(reports, key=lambda report: report.newest.began)
     if not by_age:
         raise ValueError("there is no report: run `bekend bench --json > bench/results/bench.json`")
-    last = by_age[-1]
     return Results(
-        last.began,
-        sum(report.seconds for report in by_age),
-        last.machine,
-        {stage: share for report in by_age for stage, share in report.others.items()},
-        last.floor_us,
+        by_age[-1].newest,
         {name: figure for report in by_age for name, figure in report.figures.items()},
+        {name: run for report in by_age for name, run in report.runs.items()},
     )
 
 
@@ -85,15 +92,10 @@ def of_report(report: Report) -> Results:
 
 
 def _results(tree: dict[str, Any]) -> Results:
-    figures = [_figure(one) for one in tree["figures"]]
-    return Results(
-        datetime.fromisoformat(tree["began"]),
-        tree["seconds"],
-        tree["machine"],
-        tree["others"],
-        tree["floor_us"],
-        {(one.part, one.what): one for one in figures},
-    )
+    began = datetime.fromisoformat(tree["began"])
+    run = Run(began, tree["seconds"], tree["machine"], tree["others"], tree["floor_us"])
+    figures = {(one.part, one.what): one for one in map(_figure, tree["figures"])}
+    return Results(run, figures, dict.fromkeys(figures, run))
 
 
 def _figure(tree: dict[str, Any]) -> Figure:

@@ -36,9 +36,10 @@ from bekend_bench.federations import (
 )
 from bekend_bench.figures import number
 from bekend_bench.plots import Series, draw
+from bekend_bench.provenance import parts_table
 from bekend_bench.report import table
 from bekend_bench.unit_costs import BROKER as BROKER_PART
-from bekend_bench.unit_costs import Line, UnitCosts, unit_costs
+from bekend_bench.unit_costs import PARTS, Line, UnitCosts, unit_costs
 
 IDENTIFIERS = (10**4, 10**5, 10**6, 10**7)
 PARTNERS = (1, 6, 35, 100, 342)
@@ -49,7 +50,6 @@ PLOTS = "sizing"
 def page(found: results.Results) -> str:
     """The whole page. Raises NotMeasuredError when a figure is missing that it cannot do without."""
     costs = unit_costs(found)
-    facts = ", ".join(f"{name} {value}" for name, value in found.machine.items())
     return "\n".join(
         (
             "# Sizing: what a federation takes",
@@ -59,7 +59,7 @@ def page(found: results.Results) -> str:
             "[performance.md](performance.md). Every number below is a measured unit cost, an assumption with a name, "
             "or arithmetic that is shown.",
             "",
-            f"Measured {found.began:%Y-%m-%d} on one machine: {facts}.",
+            *parts_table(found, PARTS),
             "",
             *_unit_costs(costs),
             *_growth(costs, found),
@@ -209,7 +209,7 @@ def _growth(costs: UnitCosts, found: results.Results) -> Iterator[str]:
         yield from (*table(("replicas", "questions per second"), rows), "")
         yield from (
             "A question here is about one person to one source: a lookup at 6 partners counts six times. All on one "
-            f"machine, replicas, PostgreSQL and nodes, so they share its {found.machine['cores']} cores.",
+            "machine, replicas, PostgreSQL and nodes, so they share its cores.",
             "",
         )
 

@@ -12,6 +12,8 @@ from bekend_bench.figures import Figure
 from bekend_bench.results import NotMeasuredError, Results
 
 MANY, BROKER, ATTACHED, LARGE = "many", "broker", "attached", "large"
+PARTS = (enrolment.PART, rebuild.PART, lookups.PART, storage.PART, MANY, BROKER, ATTACHED, LARGE)
+"""The parts of the bench that unit costs are read from."""
 PARTIES = ("the requester", "the broker", lookups.SOURCE)
 _PARTNERS = re.compile(r"^([\d,]+) partners?, (.+)$")
 _PERSONS = re.compile(r"^([\d,]+) (persons, node and broker together|pseudonyms)$")

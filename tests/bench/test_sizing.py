@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from bekend_bench import compare, performance, results, sizing
+from bekend_bench import compare, peers, performance, results, sizing
 from bekend_bench.federations import (
     ASSUMPTIONS,
     BROKER,
@@ -22,7 +22,7 @@ from bekend_bench.federations import (
 from bekend_bench.figures import Figure, at_most
 from bekend_bench.plots import Axis, Series, draw
 from bekend_bench.results import NotMeasuredError, Results
-from bekend_bench.unit_costs import Cost, Line, unit_costs
+from bekend_bench.unit_costs import PARTS, Cost, Line, unit_costs
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench" / "results"
@@ -40,13 +40,39 @@ def put(found: Results, *figures: Figure) -> Results:
     return replace(found, figures={**found.figures, **{(one.part, one.what): one for one in figures}})
 
 
-def write(folder: Path, name: str, began: str, *figures: dict[str, Any]) -> None:
-    tree = {"began": began, "seconds": 1.0, "machine": {"cores": 2}, "others": {}, "floor_us": {}, "figures": figures}
-    (folder / name).write_text(json.dumps(tree), encoding="utf-8")
+def write(folder: Path, name: str, began: str, *figures: dict[str, Any], **facts: object) -> None:
+    empty = {"seconds": 1.0, "machine": {"cores": 2}, "others": {}, "floor_us": {"seal": 1.0}}
+    (folder / name).write_text(json.dumps({**empty, **facts, "began": began, "figures": figures}), encoding="utf-8")
 
 
-def figure(value: float) -> dict[str, Any]:
-    return {"part": "p", "what": "w", "value": value, "unit": "s", "ratio": None, "bar": None}
+def figure(value: float, part: str = "p", what: str = "w") -> dict[str, Any]:
+    return {"part": part, "what": what, "value": value, "unit": "s", "ratio": None, "bar": None}
+
+
+def rows(text: str, part: str) -> list[list[str]]:
+    """The rows of the first table of a page that are about a part, without what aligns them."""
+    table = re.search(r"^\|.*?\n(?!\|)", text, re.MULTILINE | re.DOTALL)
+    assert table
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()]
+    return [row for row in found if row[0] == part]
+
+
+def two_runs(folder: Path, machine: dict[str, str | int]) -> Results:
+    """A run of two parts, and a later one on this machine that measured some of one of them again."""
+    lookups = ("1 partner, p50", "1 partner, p99", "6 partners, p50", "6 partners, p99")
+    first = [figure(1, "rebuild", "a"), *(figure(1, "lookups", what) for what in lookups)]
+    facts = {"cores": 2, "python": "3.11.7", "load": 2.5}
+    others = {"floor": 0.004, "rebuild": 0.029, "lookups, few partners": 0.0}
+    write(folder, "a.json", "2026-11-26T10:00:00+00:00", *first, seconds=1200.4, machine=facts, others=others)
+    again = figure(2, "lookups", "6 partners, p99")
+    write(folder, "b.json", "2026-11-27T09:30:00+00:00", again, seconds=60.0, machine={**machine, "load": 7.0})
+    return results.newest(folder)
+
+
+def earlier(folder: Path) -> Results:
+    """What was measured before, without what the others say of their machine."""
+    write(folder, results.BEFORE, "2026-11-20T08:00:00+00:00", figure(3, "rebuild", "a"), seconds=181)
+    return results.load(folder / results.BEFORE)
 
 
 def test_every_page_is_what_the_committed_reports_make_of_it() -> None:
@@ -173,7 +199,7 @@ def test_of_a_figure_that_was_measured_twice_the_newest_counts(tmp_path: Path) -
     write(tmp_path, results.BEFORE, "2026-11-28T00:00:00+00:00", figure(9))
     found = results.newest(tmp_path)
     assert (found.value("p", "w"), found.value("p", "x")) == (2, 7)
-    assert found.began.day == 27
+    assert found.newest.began.day == 27
     with pytest.raises(NotMeasuredError, match="p: z"):
         found.value("p", "z")
 
@@ -183,6 +209,53 @@ def test_what_was_measured_before_counts_only_alone(tmp_path: Path) -> None:
         results.newest(tmp_path)
     write(tmp_path, results.BEFORE, "2026-11-26T00:00:00+00:00", figure(9))
     assert results.newest(tmp_path).value("p", "w") == 9
+
+
+def test_of_each_part_stands_when_and_beside_what_else_it_was_measured(tmp_path: Path) -> None:
+    page = performance.page(earlier(tmp_path), two_runs(tmp_path, {"cores": 2, "python": "3.11.7"}))
+    then = ["2026-11-26 10:00", "1,200 s", "2.5"]
+    assert rows(page, "rebuild") == [["rebuild", "all", *then, "floor 0.4%; rebuild 2.9%"]]
+    assert rows(page, "lookups") == [
+        ["lookups", "1 partner; 6 partners, p50", *then, "floor 0.4%; lookups, few partners 0%"],
+        ["lookups", "6 partners, p99", "2026-11-27 09:30", "60 s", "7.0", "not measured"],
+    ]
+    now, _, then_before = page.partition("## Before")
+    assert now.count("Machine: cores 2, python 3.11.7.") == 1
+    assert "The floor, as the run of 2026-11-27 09:30 UTC measured it" in now
+    assert rows(then_before, "rebuild") == [["rebuild", "all", "2026-11-20 08:00", "181 s", "", "not measured"]]
+    assert "The floor, as the run of 2026-11-20 08:00 UTC measured it" in then_before
+
+
+def test_a_page_names_the_machine_of_each_run_when_they_differ(tmp_path: Path) -> None:
+    found = two_runs(tmp_path, {"cores": 8, "python": "3.11.7"})
+    page = performance.page(earlier(tmp_path), found)
+    assert [row[-1] for row in rows(page, "lookups")] == ["cores 2, python 3.11.7", "cores 8, python 3.11.7"]
+    assert "Machine:" not in page.partition("## Before")[0]
+
+
+def test_a_page_about_some_parts_says_only_of_those_when_they_were_measured(found: Results) -> None:
+    for page, parts in ((sizing.page(found), PARTS), (performance.peers_table(found), (peers.PART,))):
+        assert {part for part, _ in found.figures if rows(page, part)} == set(parts)
+
+
+def test_the_sizing_is_made_of_the_parts_that_its_page_names(found: Results) -> None:
+    those = {name: one for name, one in found.figures.items() if one.part in PARTS}
+    assert sizing.page(replace(found, figures=those)) == sizing.page(found)
+
+
+def test_the_first_page_names_every_day_on_which_its_figures_were_measured(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", "2026-11-26T10:00:00+00:00", figure(1, "lookups", "6 partners, p50"))
+    write(tmp_path, "b.json", "2026-11-27T10:00:00+00:00", figure(1, "many", "342 partners, p50"))
+    write(tmp_path, "c.json", "2026-11-28T10:00:00+00:00", figure(1, "peers", "not shown"))
+    first = performance.first_page(results.newest(tmp_path))
+    assert first.startswith("2 cores of a virtual machine, 2026-11-26 and 2026-11-27, everything on it")
+
+
+def test_no_share_of_the_cores_that_a_report_has_is_left_out(found: Results) -> None:
+    stages = {stage for run in found.runs.values() for stage in run.others}
+    assert stages
+    page = performance.page(found, found)
+    assert not [stage for stage in stages if not re.search(rf"\b{re.escape(stage)} [\d.]+%", page)]
 
 
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
