@@ -118,7 +118,7 @@ class Store:
 
         def write(conn: Connection) -> None:
             try:
-                conn.execute(
+                number = conn.execute(
                     "INSERT INTO answered (question_id, at, requester, purpose, record_month, payload, signature, rule)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
@@ -131,7 +131,7 @@ class Store:
                         question.signature,
                         question.rule,
                     ),
-                )
+                ).lastrowid
             except IntegrityError as fault:
                 raise StaleError("this question id was answered before") from fault
             _spend(conn, spends)
@@ -145,7 +145,7 @@ class Store:
             )
             conn.executemany(
                 "INSERT INTO sealed VALUES (?, ?, ?)",
-                [(question.question_id, person, sealed) for person, sealed in enumerate(question.sealed)],
+                [(number, person, sealed) for person, sealed in enumerate(question.sealed)],
             )
             if question.awaiting is not None:
                 conn.execute("INSERT INTO awaiting VALUES (?, ?, ?)", astuple(question.awaiting))
@@ -374,12 +374,13 @@ class Store:
 
         def read(conn: Connection) -> tuple[bytes, bytes, list[bytes]] | None:
             row = conn.execute(
-                "SELECT payload, signature FROM answered WHERE question_id = ?", (question_id,)
+                "SELECT number, payload, signature FROM answered WHERE question_id = ?", (question_id,)
             ).fetchone()
             if row is None:
                 return None
-            sealed = conn.execute("SELECT sealed FROM sealed WHERE question_id = ? ORDER BY person", (question_id,))
-            return row[0], row[1], [record[0] for record in sealed]
+            number, payload, signature = row
+            sealed = conn.execute("SELECT sealed FROM sealed WHERE number = ? ORDER BY person", (number,))
+            return payload, signature, [record[0] for record in sealed]
 
         return self._database.read(read)
 
@@ -400,7 +401,7 @@ class Store:
         def read(conn: Connection) -> list[tuple[bytes, bytes, list[bytes]]]:
             found: dict[bytes, tuple[bytes, bytes, list[bytes]]] = {}
             for name, payload, signature, sealed in conn.execute(
-                "SELECT question_id, payload, signature, sealed FROM answered JOIN sealed USING (question_id)"
+                "SELECT question_id, payload, signature, sealed FROM answered JOIN sealed USING (number)"
                 " WHERE at >= ? AND at < ? ORDER BY at, question_id, person",
                 (first, until),
             ):

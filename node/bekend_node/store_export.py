@@ -94,16 +94,16 @@ def write_export(store: Store, path: Path, meta: dict[str, bytes], progress: Pro
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, progress: Progress) -> None:
     total = int(source.execute("SELECT count(*) FROM answered").fetchone()[0])
     done = 0
-    questions = source.execute("SELECT question_id, payload, signature FROM answered ORDER BY at, question_id")
+    questions = source.execute("SELECT number, question_id, payload, signature FROM answered ORDER BY at, question_id")
     while rows := questions.fetchmany(BATCH):
-        for id_, payload, signature in rows:
+        for number, id_, payload, signature in rows:
             done += 1
             target.execute("INSERT INTO question VALUES (?, ?, ?, ?)", (done, id_, payload, signature))
             target.executemany(
                 "INSERT INTO sealed VALUES (?, ?, ?)",
                 [
                     (done, *row)
-                    for row in source.execute("SELECT person, sealed FROM sealed WHERE question_id = ?", (id_,))
+                    for row in source.execute("SELECT person, sealed FROM sealed WHERE number = ?", (number,))
                 ],
             )
         progress(done, total)

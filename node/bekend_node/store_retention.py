@@ -62,8 +62,8 @@ class RetentionStore:
 
         def write(conn: Connection) -> int:
             old = (requester, purpose, before)
-            which = "SELECT question_id FROM answered WHERE requester = ? AND purpose = ? AND at < ?"
-            gone = conn.execute(f"DELETE FROM sealed WHERE question_id IN ({which})", old).rowcount  # noqa: S608
+            which = "SELECT number FROM answered WHERE requester = ? AND purpose = ? AND at < ?"
+            gone = conn.execute(f"DELETE FROM sealed WHERE number IN ({which})", old).rowcount  # noqa: S608
             gone += conn.execute("DELETE FROM answered WHERE requester = ? AND purpose = ? AND at < ?", old).rowcount
             gone += conn.execute(
                 "DELETE FROM own_record WHERE id IN"

@@ -1,6 +1,7 @@
 """The tables of `node.db`, and the numbered steps by which a file of an earlier release comes to have them.
 
-answered     one row per question id that this node answered (as source); also the replay memory
+answered     one row per question id that this node answered (as source), in the order in which they came; also the
+             replay memory
 sealed       E_ij of each answered question (protocol section 8)
 budget       persons used per day: per requester and purpose, per requester in all, per officer, own canary
 log, tree    append-only hashes of signed Questions, before they are acted on, and the tree over them (section 10);
@@ -143,6 +144,37 @@ CREATE TABLE halt (
   reason TEXT NOT NULL
 );
 """
+# Numbered as they come: a table in the order of random ids is written at a random page per row, and 2 kB do not fit in
+# its pages.
+_AS_THEY_COME = """
+DROP INDEX answered_at;
+DROP INDEX awaiting_until;
+ALTER TABLE answered RENAME TO answered_before;
+ALTER TABLE sealed RENAME TO sealed_before;
+ALTER TABLE awaiting RENAME TO awaiting_before;
+CREATE TABLE answered (
+  number INTEGER PRIMARY KEY, question_id BLOB UNIQUE NOT NULL, at INTEGER NOT NULL, requester TEXT NOT NULL,
+  purpose TEXT NOT NULL, record_month TEXT NOT NULL, rule TEXT NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL
+);
+CREATE INDEX answered_at ON answered (at);
+CREATE TABLE sealed (
+  number INTEGER NOT NULL REFERENCES answered, person INTEGER NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (number, person)
+) WITHOUT ROWID;
+CREATE TABLE awaiting (
+  question_id BLOB PRIMARY KEY REFERENCES answered (question_id), until INTEGER NOT NULL, sealed BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX awaiting_until ON awaiting (until);
+INSERT INTO answered (question_id, at, requester, purpose, record_month, rule, payload, signature)
+SELECT question_id, at, requester, purpose, record_month, rule, payload, signature FROM answered_before
+ORDER BY at, question_id;
+INSERT INTO sealed SELECT number, person, sealed FROM answered JOIN sealed_before USING (question_id)
+ORDER BY number, person;
+INSERT INTO awaiting SELECT * FROM awaiting_before;
+DROP TABLE awaiting_before;
+DROP TABLE sealed_before;
+DROP TABLE answered_before;
+"""
 _DESTROYED_BEFORE = "CREATE TABLE destroyed_before (before INTEGER NOT NULL);" + "".join(
     _GOES_AT_ITS_TERM.replace("NAME", name) for name in ("raised", "deferral", "deferral_step", "consent")
 )
@@ -170,4 +202,5 @@ MIGRATIONS: Final = (
     Migration(21, "logs closed by a restore", log_table.CLOSED_DDL),
     Migration(22, "audits to answer", store_audits.DDL),
     Migration(23, "a filter per class of identifier", store_filters.DDL),
+    Migration(24, "answered questions as they come", _AS_THEY_COME),
 )

@@ -3,15 +3,18 @@
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from bekend_node.classes import CERTAIN, FilterId
-from bekend_node.store import AnsweredQuestion, Spend, Store
+from bekend_node.store import AnsweredQuestion, Awaiting, Spend, Store
 from bekend_node.store_filters import FilterRow
 from bekend_node.store_own import OwnRecord
+from bekend_node.store_schema import MIGRATIONS
+from bekend_proto.clock import milliseconds
+from bekend_proto.durable import Database
 from bekend_proto.errors import BudgetError, StaleError
 from bekend_proto.log_table import Entry
 
@@ -67,6 +70,40 @@ async def test_must_05_an_id_is_answered_once_also_in_a_race_and_after_a_restart
         await again.admit_answer(asked, [], NOW)
     assert again.used("source", REQUESTER, "demo/een", DAY) == 1
     again.close()
+
+
+async def test_must_05_questions_that_were_kept_in_the_order_of_their_ids_stay_answered(tmp_path: Path) -> None:
+    asked = [question(persons=persons) for persons in (1, 2, 8)]
+    times = [NOW + timedelta(seconds=second) for second in (2, 1, 3)]
+    with Database.open(tmp_path / "node.db", MIGRATIONS[:23]) as before:
+        before.write_sync(lambda conn: keep_by_id(conn, zip(asked, times, strict=True)))
+    store = Store.open(tmp_path)
+    assert store.database.check() == "node.db"
+    first, second = milliseconds(times[1]), milliseconds(times[0])
+    assert store.answered_records(first, second + 1) == [
+        (one.payload, one.signature, list(one.sealed)) for one in (asked[1], asked[0])
+    ]
+    for one in asked:
+        assert store.answered(one.question_id) == (one.payload, one.signature, list(one.sealed))
+        assert store.awaiting(one.question_id) == Awaiting(one.question_id, 7, b"later")
+        with pytest.raises(StaleError):
+            await store.admit_answer(one, [], NOW)
+    assert store.counts() == {"answered": 3, "sealed": 11, "log": 0, "own_record": 0}
+    rules = store.read(lambda conn: conn.execute("SELECT rule FROM answered ORDER BY number").fetchall())
+    assert rules == [("rule 2",), ("rule 1",), ("rule 8",)]
+    store.close()
+
+
+def keep_by_id(conn: sqlite3.Connection, kept: Iterable[tuple[AnsweredQuestion, datetime]]) -> None:
+    """As it was done before questions were numbered."""
+    for one, at in kept:
+        rule = f"rule {len(one.sealed)}"
+        facts = (milliseconds(at), one.requester, one.purpose, one.record_month, one.payload, one.signature, rule)
+        conn.execute("INSERT INTO answered VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (one.question_id, *facts))
+        conn.executemany(
+            "INSERT INTO sealed VALUES (?, ?, ?)", [(one.question_id, *record) for record in enumerate(one.sealed)]
+        )
+        conn.execute("INSERT INTO awaiting VALUES (?, ?, ?)", (one.question_id, 7, b"later"))
 
 
 async def test_a_budget_that_is_used_up_leaves_nothing_behind(store: Store) -> None:

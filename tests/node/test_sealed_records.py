@@ -23,6 +23,7 @@ from tests.support.covenants import HAARLEM, NOW, OM, POLITIE, RECLASSERING, ZSM
 from tests.support.sealed import ANN, BEN, CAS, Archive, quiet, value_of
 
 HIT, MISS, NONE = OutcomeKind.KNOWN, OutcomeKind.INCONCLUSIVE, OutcomeKind.NO_ANSWER
+OF_QUESTION = "number = (SELECT number FROM answered WHERE question_id = ?)"
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_must_15_a_record_moved_before_its_own_question_is_blamed_on_the_copy(ar
 def test_must_15_a_record_that_differs_from_the_logged_question_is_found(archive: Archive) -> None:
     one, other = archive.question([ANN]), archive.question([BEN])
     with sqlite3.connect(archive.folder / "data" / "node.db") as connection:
-        connection.execute("UPDATE sealed SET sealed = ? WHERE question_id = ?", (other.sealed[0], one.question_id))
+        connection.execute(f"UPDATE sealed SET sealed = ? WHERE {OF_QUESTION}", (other.sealed[0], one.question_id))
     found = opened(archive)
     assert set(whats(found)) == {Breach.OTHER_RECORD, Breach.TRANSPLANTED}
     assert found.matches == []
@@ -129,7 +130,7 @@ def test_a_question_that_was_altered_or_added_is_not_in_the_log(archive: Archive
 def test_a_question_that_was_taken_away_is_missed_within_the_term_only(archive: Archive) -> None:
     made = archive.question([ANN])
     with sqlite3.connect(archive.folder / "data" / "node.db") as connection:
-        connection.execute("DELETE FROM sealed WHERE question_id = ?", (made.question_id,))
+        connection.execute(f"DELETE FROM sealed WHERE {OF_QUESTION}", (made.question_id,))
         connection.execute("DELETE FROM answered WHERE question_id = ?", (made.question_id,))
     found = opened(archive)
     assert [(one.what, one.question) for one in found.faults] == [(Breach.GONE, made.question_hash.hex())]
@@ -139,7 +140,7 @@ def test_a_question_that_was_taken_away_is_missed_within_the_term_only(archive: 
 def test_records_that_are_missing_or_too_many_are_found(archive: Archive) -> None:
     made = archive.question([ANN, BEN])
     with sqlite3.connect(archive.folder / "data" / "node.db") as connection:
-        connection.execute("DELETE FROM sealed WHERE question_id = ? AND person = 1", (made.question_id,))
+        connection.execute(f"DELETE FROM sealed WHERE {OF_QUESTION} AND person = 1", (made.question_id,))
     assert whats(opened(archive)) == [Breach.MISSING]
 
 
