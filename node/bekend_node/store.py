@@ -438,11 +438,11 @@ class Store:
 
 def _spend(conn: Connection, spends: Iterable[Spend]) -> None:
     for spend in spends:
-        row = conn.execute(
+        changed = conn.execute(
             "INSERT INTO budget VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET used = used + excluded.used"
-            " RETURNING used",
-            (spend.day.isoformat(), spend.scope, spend.subject, spend.purpose, spend.amount),
-        ).fetchone()
-        if row[0] > spend.limit:
+            " WHERE used + excluded.used <= ?",
+            (spend.day.isoformat(), spend.scope, spend.subject, spend.purpose, spend.amount, spend.limit),
+        ).rowcount
+        if not changed or spend.amount > spend.limit:
             what = spend.purpose or "all purposes"
             raise BudgetError(f"the budget of today is used up: {spend.scope}, {what}, {spend.limit} persons")
