@@ -20,7 +20,7 @@ class OwnRecord:
 def keep_own_records(conn: Connection, records: Iterable[OwnRecord], at: datetime) -> None:
     """Write them in the transaction under way."""
     conn.executemany(
-        "INSERT INTO own_record VALUES (?, ?, ?, ?)",
+        "INSERT INTO own_record (id, at, kind, sealed) VALUES (?, ?, ?, ?)",
         [(record.id, milliseconds(at), record.kind, record.sealed) for record in records],
     )
 

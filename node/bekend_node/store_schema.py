@@ -15,7 +15,7 @@ filter_before  filters for answering by hand that were replaced, for ten minutes
 halt         who stopped a purpose until its next switch, and why; filters up to that version answer nothing
 awaiting     questions answered by hand whose term runs: what a later message about them needs, sealed likewise
 desk_record  what a colleague at the desk did, sealed to the own privacy officer; each row's hash is in `log` too
-own_record   the requester's own sealed records (protocol section 8)
+own_record   the requester's own sealed records (protocol section 8), likewise in the order in which they came
 audit_request, audit_result  see store_audits.py
 correction   see store_corrections.py
 decision     what was decided about a lookup before anything left, or about a message that was refused
@@ -175,6 +175,17 @@ DROP TABLE awaiting_before;
 DROP TABLE sealed_before;
 DROP TABLE answered_before;
 """
+_OWN_AS_THEY_COME = """
+DROP INDEX own_record_at;
+ALTER TABLE own_record RENAME TO own_record_before;
+CREATE TABLE own_record (
+  number INTEGER PRIMARY KEY, id BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL,
+  UNIQUE (id, kind)
+);
+CREATE INDEX own_record_at ON own_record (at);
+INSERT INTO own_record (id, at, kind, sealed) SELECT id, at, kind, sealed FROM own_record_before ORDER BY at, id, kind;
+DROP TABLE own_record_before;
+"""
 _DESTROYED_BEFORE = "CREATE TABLE destroyed_before (before INTEGER NOT NULL);" + "".join(
     _GOES_AT_ITS_TERM.replace("NAME", name) for name in ("raised", "deferral", "deferral_step", "consent")
 )
@@ -203,4 +214,5 @@ MIGRATIONS: Final = (
     Migration(22, "audits to answer", store_audits.DDL),
     Migration(23, "a filter per class of identifier", store_filters.DDL),
     Migration(24, "answered questions as they come", _AS_THEY_COME),
+    Migration(25, "own records as they come", _OWN_AS_THEY_COME),
 )

@@ -106,6 +106,19 @@ def keep_by_id(conn: sqlite3.Connection, kept: Iterable[tuple[AnsweredQuestion, 
         conn.execute("INSERT INTO awaiting VALUES (?, ?, ?)", (one.question_id, 7, b"later"))
 
 
+async def test_own_records_that_were_kept_in_the_order_of_their_ids_are_kept_once(tmp_path: Path) -> None:
+    records = [OwnRecord(secrets.token_bytes(16), kind, secrets.token_bytes(2_000)) for kind in ("lookup", "late") * 3]
+    rows = [(one.id, second, one.kind, one.sealed) for second, one in enumerate(records)]
+    with Database.open(tmp_path / "node.db", MIGRATIONS[:24]) as before:
+        before.write_sync(lambda conn: conn.executemany("INSERT INTO own_record VALUES (?, ?, ?, ?)", rows))
+    store = Store.open(tmp_path)
+    assert store.database.check() == "node.db"
+    assert [store.own_records(kind) for kind in ("lookup", "late")] == [records[::2], records[1::2]]
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.admit_asking(records=records[:1], at=NOW)
+    store.close()
+
+
 async def test_a_budget_that_is_used_up_leaves_nothing_behind(store: Store) -> None:
     for _ in range(3):
         await store.admit_answer(question(), [spend(), spend("", 10)], NOW)
