@@ -145,10 +145,9 @@ CREATE TABLE halt (
 );
 """
 # Numbered as they come: a table in the order of random ids is written at a random page per row, and 2 kB do not fit in
-# its pages.
+# its pages. Each copy reads along an index, and a table is emptied before it is dropped: sorting all rows, or dropping
+# them (which can be undone by itself, as emptying a table cannot), takes memory for all of them.
 _AS_THEY_COME = """
-DROP INDEX answered_at;
-DROP INDEX awaiting_until;
 ALTER TABLE answered RENAME TO answered_before;
 ALTER TABLE sealed RENAME TO sealed_before;
 ALTER TABLE awaiting RENAME TO awaiting_before;
@@ -156,7 +155,6 @@ CREATE TABLE answered (
   number INTEGER PRIMARY KEY, question_id BLOB UNIQUE NOT NULL, at INTEGER NOT NULL, requester TEXT NOT NULL,
   purpose TEXT NOT NULL, record_month TEXT NOT NULL, rule TEXT NOT NULL, payload BLOB NOT NULL, signature BLOB NOT NULL
 );
-CREATE INDEX answered_at ON answered (at);
 CREATE TABLE sealed (
   number INTEGER NOT NULL REFERENCES answered, person INTEGER NOT NULL, sealed BLOB NOT NULL,
   PRIMARY KEY (number, person)
@@ -164,27 +162,30 @@ CREATE TABLE sealed (
 CREATE TABLE awaiting (
   question_id BLOB PRIMARY KEY REFERENCES answered (question_id), until INTEGER NOT NULL, sealed BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX awaiting_until ON awaiting (until);
 INSERT INTO answered (question_id, at, requester, purpose, record_month, rule, payload, signature)
 SELECT question_id, at, requester, purpose, record_month, rule, payload, signature FROM answered_before
 ORDER BY at, question_id;
-INSERT INTO sealed SELECT number, person, sealed FROM answered JOIN sealed_before USING (question_id)
+INSERT INTO sealed SELECT number, person, sealed FROM answered CROSS JOIN sealed_before USING (question_id)
 ORDER BY number, person;
 INSERT INTO awaiting SELECT * FROM awaiting_before;
 DROP TABLE awaiting_before;
+DELETE FROM sealed_before;
 DROP TABLE sealed_before;
+DELETE FROM answered_before;
 DROP TABLE answered_before;
+CREATE INDEX answered_at ON answered (at);
+CREATE INDEX awaiting_until ON awaiting (until);
 """
 _OWN_AS_THEY_COME = """
-DROP INDEX own_record_at;
 ALTER TABLE own_record RENAME TO own_record_before;
 CREATE TABLE own_record (
   number INTEGER PRIMARY KEY, id BLOB NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL,
   UNIQUE (id, kind)
 );
-CREATE INDEX own_record_at ON own_record (at);
 INSERT INTO own_record (id, at, kind, sealed) SELECT id, at, kind, sealed FROM own_record_before ORDER BY at, id, kind;
+DELETE FROM own_record_before;
 DROP TABLE own_record_before;
+CREATE INDEX own_record_at ON own_record (at);
 """
 _DESTROYED_BEFORE = "CREATE TABLE destroyed_before (before INTEGER NOT NULL);" + "".join(
     _GOES_AT_ITS_TERM.replace("NAME", name) for name in ("raised", "deferral", "deferral_step", "consent")
