@@ -301,6 +301,9 @@ class Filters:
         """Begin to build the next version when its moment is near; at once an epoch's first, where nothing serves."""
         seconds = int(now.timestamp())
         interval = interval_of(shelf.tags, self._rules.covenant().interval_of(id_.purpose))
+        is_near = seconds >= shelf.next_switch - min(shelf.lead, interval.total_seconds() / 2)
+        if shelf.serving is not None and not is_near:
+            return
         try:
             inputs = inputs_of(id_, self._rules.now, self._registers, self._keys, now)
         except NotReadyError:
@@ -311,7 +314,7 @@ class Filters:
         if shelf.serving is None and (not shelf.epoch or age_of(inputs.epoch) > age_of(shelf.epoch)):
             # Requesters hold nothing that would end at a moment.
             moment = seconds
-        elif seconds >= shelf.next_switch - min(shelf.lead, interval.total_seconds() / 2):
+        elif is_near:
             moment = max(shelf.next_switch, seconds)
         else:
             return

@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bekend_proto.errors import BekendError
@@ -49,12 +50,12 @@ class Shown:
         """The server's own."""
         return self.chain[0]
 
-    @property
+    @cached_property
     def oin(self) -> str:
         """The organisation that it names. Raises UnknownPartnerError."""
         return oin_of_certificate(self.certificate)
 
-    @property
+    @cached_property
     def key(self) -> bytes:
         """The hash of its public key. Raises UnknownPartnerError."""
         return public_key_hash(self.certificate)

@@ -289,10 +289,10 @@ class Store:
 
     async def forget_awaiting(self, before: datetime) -> None:
         """Destroy what is kept of questions whose term ended before a moment: their channels are gone with it."""
-        limit = milliseconds(before)
-        if await self._database.write(
-            lambda conn: conn.execute("DELETE FROM awaiting WHERE until < ?", (limit,)).rowcount
-        ):
+        limit = (milliseconds(before),)
+        over = "FROM awaiting WHERE until < ?"
+        if self._database.read(lambda conn: conn.execute(f"SELECT 1 {over} LIMIT 1", limit).fetchone()):
+            await self._database.write(lambda conn: conn.execute(f"DELETE {over}", limit))
             await empty_wal(self._database)
 
     async def keep_desk_record(self, sealed: bytes, at: datetime, *, name: bytes | None = None) -> None:

@@ -8,6 +8,7 @@ names it until an hour after the term, and only what is sealed in it changes: ro
 replaced is overwritten (secure_delete), and gone from the -wal file when that was emptied.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -156,19 +157,20 @@ class DeskStore:
 
     async def forget(self, before: int) -> int:
         """Remove exchanges whose term ended before a moment (milliseconds since 1970); how many there were."""
-        gone = await self._database.write(
-            lambda conn: conn.execute("DELETE FROM exchange WHERE until < ?", (before,)).rowcount
-        )
+        over = "FROM exchange WHERE until < ?"
+        if not self._database.read(lambda conn: conn.execute(f"SELECT 1 {over} LIMIT 1", (before,)).fetchone()):
+            return 0
+        gone = await self._database.write(lambda conn: conn.execute(f"DELETE {over}", (before,)).rowcount)
         self._is_dirty = self._is_dirty or gone > 0
         return int(gone)
 
-    def erase(self) -> None:
-        """Empty the -wal file, where older copies of what was changed still stand. Blocks; does nothing when clean."""
+    async def erase(self) -> None:
+        """Empty the -wal file, where older copies of what was changed still stand; does nothing when clean."""
         if not self._is_dirty:
             return
         self._is_dirty = False
         try:
-            self._database.truncate_wal()
+            await asyncio.to_thread(self._database.truncate_wal)
         except StorageError:
             # A reader in the way: the next time empties it.
             self._is_dirty = True

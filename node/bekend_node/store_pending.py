@@ -98,6 +98,10 @@ class PendingQuestions:
             lambda conn: conn.execute("DELETE FROM pending WHERE question_id = ?", [question_id])
         )
 
+    def any(self) -> bool:
+        """Whether there is a row at all."""
+        return self._database.read(lambda conn: conn.execute("SELECT 1 FROM pending LIMIT 1").fetchone()) is not None
+
     def due(self, now: int, most: int) -> list[PendingRow]:
         """Rows to be looked at now (seconds), the longest waiting first."""
         return self._rows("due <= ? ORDER BY due LIMIT ?", (now, most))

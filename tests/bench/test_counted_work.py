@@ -22,6 +22,7 @@ from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, Z
 from bekend_node.app import Node
 from bekend_node.ask import asks
 from bekend_proto import sodium
+from bekend_proto.durable import Database
 from bekend_proto.identifiers import parse_identifier
 from bekend_proto.v1.broker_pb2 import Ask, AttachRequest, AttachResponse, Begun, LookupResponse
 from bekend_proto.v1.signed_pb2 import Begin, Signed
@@ -124,6 +125,8 @@ class Setting:
     world: World
     stage: Stage
     requester: Node
+    source: Node
+    """Every purpose that it answers has a filter in service."""
     folder: Path
 
     async def cost(self, sources: int) -> tuple[Counter[str], Passing]:
@@ -160,10 +163,14 @@ async def setting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set
     stage = Stage(world)
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(hostile_broker(stage, folder / "broker"))
-        for one in SOURCES:
-            await stack.enter_async_context(real_node(world, one.oin, folder / one.oin, broker.port, [ZVH_WEIGHING]))
+        nodes = {
+            one: await stack.enter_async_context(
+                real_node(world, one.oin, folder / one.oin, broker.port, [ZVH_WEIGHING])
+            )
+            for one in SOURCES
+        }
         requester = await stack.enter_async_context(real_node(world, ZVH.oin, folder / ZVH.oin, broker.port))
-        yield Setting(world, stage, requester, folder)
+        yield Setting(world, stage, requester, nodes[OM], folder)
 
 
 async def test_a_lookup_costs_what_the_protocol_prescribes_and_no_operation_more(setting: Setting) -> None:
@@ -230,6 +237,23 @@ def _open(sources: int) -> dict[str, int]:
 def _signals(left: dict[str, dict[str, int]]) -> dict[str, int]:
     """What the hour and the repeats of this test make the node tell its privacy officer."""
     return {"signal": left["requester"]["signal"]} if "signal" in left["requester"] else {}
+
+
+async def test_a_second_without_questions_costs_four_short_reads_and_wakes_no_writer(setting: Setting) -> None:
+    node, work, real = setting.source, Counter[str](), Database.read
+
+    def read(self: Database, statement: Any) -> Any:
+        work["read"] += 1
+        return real(self, statement)
+
+    async def write(self: Database, statement: Any) -> Any:
+        raise AssertionError("a node that nobody asks writes")
+
+    with patch.object(Database, "read", read), patch.object(Database, "write", write):
+        await node.filters.tick()
+        await node.asker.collector.tick()
+        await node.keeping.tick()
+    assert work == {"read": 4}
 
 
 async def test_an_enrolled_person_costs_what_the_protocol_prescribes(tmp_path: Path, authority: Authority) -> None:

@@ -108,8 +108,10 @@ class Collector:
 
     async def tick(self) -> None:
         """Withdraw what is to be withdrawn, and begin the collects that are due. Raises StorageError."""
-        await self.withdraw()
         asking = self._asking()
+        if not asking.store.pending.any():
+            return
+        await self.withdraw()
         now = asking.clock.now()
         due = asking.store.pending.due(int(now.timestamp()), TAKEN)
         found = [(row, open_pending(asking.state, row)) for row in due if row.question_id not in self._busy]

@@ -42,7 +42,7 @@ class Keeping:
                 await self._desk.change(exchange.question_id, self._end)
                 self._ended.add(exchange.question_id)
         await self._forget(now - KEPT_LONGER)
-        await asyncio.to_thread(self._desk.erase)
+        await self._desk.erase()
 
     def _end(self, exchange: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
         box = self._keys.desk_box
