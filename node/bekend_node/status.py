@@ -7,6 +7,7 @@ from typing import Any
 from bekend_policy.deferring import Deferral
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
+from bekend_proto import log_table
 from bekend_proto.clock import day_of, epoch_start, from_milliseconds
 from bekend_proto.errors import NotReadyError
 
@@ -149,7 +150,7 @@ def measure(
         )
     metrics.covenant(rules.covenant)
     metrics.quotas(_shares(store.used_on(day_of(now), "officer"), rules.covenant))
-    metrics.log_entries(store.counts()["log"])
+    metrics.log_entries(store.read(log_table.log_size))
     metrics.ends(rules.manifest.valid_until.timestamp(), rules.covenant.valid_until.timestamp())
 
 

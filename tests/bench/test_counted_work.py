@@ -21,6 +21,7 @@ from bekend_bench.prescribed import PER_ENROLLED, lookup
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, ZVH, ZVH_WEIGHING
 from bekend_node.app import Node
 from bekend_node.ask import asks
+from bekend_node.status import measure
 from bekend_proto import sodium
 from bekend_proto.durable import Database
 from bekend_proto.identifiers import parse_identifier
@@ -254,6 +255,37 @@ async def test_a_second_without_questions_costs_four_short_reads_and_wakes_no_wr
         await node.asker.collector.tick()
         await node.keeping.tick()
     assert work == {"read": 4}
+
+
+async def test_looking_at_itself_a_node_walks_through_no_table_that_grows(setting: Setting) -> None:
+    node, real = setting.source, Database.read
+    plans: list[str] = []
+
+    def read(self: Database, statement: Callable[[sqlite3.Connection], Any]) -> Any:
+        def planned(connection: sqlite3.Connection) -> Any:
+            said: list[str] = []
+            connection.set_trace_callback(said.append)
+            try:
+                return statement(connection)
+            finally:
+                connection.set_trace_callback(None)
+                for words in said:
+                    plans.extend(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {words}"))
+
+        return real(self, planned)
+
+    with patch.object(Database, "read", read):
+        measure(
+            node.rules.now,
+            node.filters,
+            node.registers,
+            store=node.store,
+            metrics=node.metrics,
+            now=node.clock.now(),
+        )
+    assert "SEARCH log" in plans
+    walked = {plan.split()[1] for plan in plans if plan.startswith("SCAN")}
+    assert not walked & {"answered", "sealed", "log", "own_record", "decision", "promise", "tree"}, plans
 
 
 async def test_an_enrolled_person_costs_what_the_protocol_prescribes(tmp_path: Path, authority: Authority) -> None:
