@@ -28,6 +28,7 @@ MAX_SIGNATURES = 1000
 """Signature lines that a note may have: on a checkpoint one of each of 400 partners, two while its key is renewed."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+_NAME = re.compile(r"[^\s+]+")
 _VKEY = re.compile(r"(?P<name>[^+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/]+={0,2})")
 
 
@@ -179,7 +180,7 @@ def _parse_line(line: str) -> NoteSignature:
 
 
 def _check_name(name: str) -> None:
-    if not name or "+" in name or any(character.isspace() for character in name) or not name.isprintable():
+    if _NAME.fullmatch(name) is None or not name.isprintable():
         raise MalformedError("the name of a key is not empty and holds no white space and no plus sign")
 
 
