@@ -102,7 +102,7 @@ class Comparing:
                 each = iter(group)
                 while batch := list(islice(each, AT_ONCE)):
                     done &= await self._batch(id_, version, batch)
-            await asyncio.to_thread(self._desk.erase)
+            await self._desk.erase()
             return done
 
     async def _batch(self, id_: FilterId, version: int, batch: Sequence[Exchange]) -> bool:
