@@ -31,6 +31,11 @@ from bekend_bench.watching import Watch
 PART = "switching"
 PURPOSES = 6
 ALONE = 30
+PACES = (("", 0.0), (", one a second", 1.0))
+"""How officers ask meanwhile, and the seconds from one question to the next: one of them without pause, who leaves the
+builders what a lookup to six leaves of the cores; or more than all officers of the country in their busiest second
+(docs/sizing.md).
+"""
 
 
 def measure(field: Ground, floor: Floor, cores: int, persons: int = MEDIUM) -> Iterator[Figure]:
@@ -40,21 +45,23 @@ def measure(field: Ground, floor: Floor, cores: int, persons: int = MEDIUM) -> I
     officer = Officer(field.federation)
     alone = [officer.ask(sources) for _ in range(ALONE)]
     officer.close()
-    with tempfile.TemporaryDirectory(prefix="bekend-") as name:
-        orders = _orders(Path(name), persons, cores)
-        with Watch(_builder) as watch, _asking(field) as times:
-            began = time.perf_counter()
-            asyncio.run(_all(orders))
-            passed = time.perf_counter() - began
     interval = interval_of(size_class(persons + 1), None).total_seconds()
-    ratio = bulk_seconds(PER_TAG, floor, cores) * persons * PURPOSES / passed
-    what = f"{PURPOSES} purposes of {persons:,}"
-    yield Figure(PART, f"{what}, beside questions", passed, "s", ratio, at_most(interval / 10))
-    yield Figure(PART, f"{what}, of the time between switches", 100 * passed / interval, "%")
-    yield Figure(PART, f"{what}, peak memory of a builder's process", watch.peaks["builder"] / 1e6, "MB")
+    what, peak = f"{PURPOSES} purposes of {persons:,}", 0.0
+    for pace, pause in PACES:
+        with tempfile.TemporaryDirectory(prefix="bekend-") as name:
+            orders = _orders(Path(name), persons, cores)
+            with Watch(_builder) as watch, _asking(field, pause) as times:
+                began = time.perf_counter()
+                asyncio.run(_all(orders))
+                passed = time.perf_counter() - began
+        peak = max(peak, watch.peaks["builder"])
+        ratio = bulk_seconds(PER_TAG, floor, cores) * persons * PURPOSES / passed
+        yield Figure(PART, f"{what}, beside questions{pace}", passed, "s", ratio, at_most(interval / 10))
+        yield Figure(PART, f"{what}, of the time between switches{pace}", 100 * passed / interval, "%")
+        yield Figure(PART, f"{GROUP} partners, while building{pace}, p50", median(times) * 1e3, "ms")
+        yield Figure(PART, f"{GROUP} partners, while building{pace}, p99", percentile(times, 0.99) * 1e3, "ms")
+    yield Figure(PART, f"{what}, peak memory of a builder's process", peak / 1e6, "MB")
     yield Figure(PART, f"{GROUP} partners, nothing built, p50", median(alone) * 1e3, "ms")
-    yield Figure(PART, f"{GROUP} partners, while building, p50", median(times) * 1e3, "ms")
-    yield Figure(PART, f"{GROUP} partners, while building, p99", percentile(times, 0.99) * 1e3, "ms")
 
 
 def _orders(folder: Path, persons: int, cores: int) -> list[Order]:
@@ -83,13 +90,13 @@ async def _all(orders: Sequence[Order]) -> None:
 
 
 @contextlib.contextmanager
-def _asking(field: Ground) -> Iterator[list[float]]:
-    """One officer asks on in the background; gives the seconds of each lookup when it ends."""
+def _asking(field: Ground, pause: float) -> Iterator[list[float]]:
+    """One officer asks on in the background, every `pause` seconds; gives the seconds of each lookup when it ends."""
     over, times = threading.Event(), list[float]()
 
     def work() -> None:
         officer = Officer(field.federation)
-        while not over.is_set():
+        while not over.wait(max(0.0, pause - times[-1]) if times else 0.0):
             times.append(officer.ask(field.sources[:GROUP]))
         officer.close()
 
