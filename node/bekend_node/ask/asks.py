@@ -28,7 +28,7 @@ from bekend_node.ask.rules import Inquiry
 from bekend_node.store import ASKED
 
 FIRST: Final = 4
-MOST: Final = 32
+MOST: Final = 128
 """Questions in the first of several Asks, and in one that is not the last."""
 
 Ready = tuple[KeyManifest, HeldFilter]
@@ -110,13 +110,13 @@ class Outgoing:
 
 
 def sizes(number: int, *, several: bool) -> list[int]:
-    """How many Questions each Ask holds: all in one, or FIRST, and then twice as many as the one before, up to MOST.
+    """How many Questions each Ask holds: all in one; or FIRST, then four times as many as the one before, up to MOST.
 
-    What would be left for a last one of less than that goes with the one before.
+    A last one of less than FIRST goes with the one before.
     """
     found: list[int] = []
     size = FIRST
-    while several and number - sum(found) >= 2 * size:
+    while several and number - sum(found) >= size + FIRST:
         found.append(size)
-        size = min(2 * size, MOST)
+        size = min(4 * size, MOST)
     return [*found, number - sum(found)]
