@@ -477,6 +477,7 @@ class Node:
             manifest_note=rules.manifest_note,
             covenant=rules.covenant,
             manifest_of=self.directory.require,
+            manifest_at_hand=self.directory.at_hand,
             store=self.store,
             clock=self.clock,
             case_key=case_key(self.keys.state),

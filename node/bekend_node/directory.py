@@ -114,6 +114,13 @@ class Directory:
             return _alive(previous, now)
         raise KeysError(f"manifest {number} of {oin} is not the one in force ({seen.manifest.number})")
 
+    def at_hand(self, oin: str) -> KeyManifest | None:
+        """The newest manifest of a party; None when it is unknown or has ended."""
+        try:
+            return self.get(oin)
+        except KeysError:
+            return None
+
     async def require(self, oin: str, number: int | None = None) -> KeyManifest:
         """As `get`, but asks the broker once (shared by all who wait) for a number that is not known yet."""
         try:

@@ -356,6 +356,7 @@ class Stage:
             manifest_note=sign_note(manifest.text(), key.name, key.seed),
             covenant=self.covenant,
             manifest_of=self.manifest_of,
+            manifest_at_hand=self.manifests.get,
             store=self.store,
             clock=self.clock,
             case_key=self.case_key,

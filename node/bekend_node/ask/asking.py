@@ -27,6 +27,8 @@ class Asking:
     covenant: Covenant
     manifest_of: Callable[[str], Awaitable[KeyManifest]]
     """The newest verified manifest of a party. Raises KeysError."""
+    manifest_at_hand: Callable[[str], KeyManifest | None]
+    """The same without asking the broker; None where it is not known, or has ended."""
     case_key: bytes = field(repr=False)
     """Under which case references are hashed for the record; this node's own."""
     store: Store

@@ -10,6 +10,7 @@ Nothing here is ever logged, and no object here shows its content.
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bekend_proto import group, oprf, records
 from bekend_proto.identifiers import Identifier
@@ -25,34 +26,50 @@ class SourceBlinds:
     inverses: tuple[bytes, ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Blinds:
     """The secrets of one lookup. Person j stands at index j everywhere."""
 
     seed: bytes = field(repr=False)
     identifiers: tuple[Identifier, ...] = field(repr=False)
+    sources: tuple[str, ...]
     begin_elements: tuple[bytes, ...] = field(repr=False)
-    begin_inverses: tuple[bytes, ...] = field(repr=False)
+    _begin_blinds: tuple[bytes, ...] = field(repr=False)
     _points: tuple[bytes, ...] = field(repr=False)
-    _scalars: dict[str, list[tuple[bytes, bytes]]] = field(repr=False)
-    """`r_ij` and `1 / r_ij`, by source."""
+
+    @cached_property
+    def _scalars(self) -> dict[str, tuple[tuple[bytes, bytes], ...]]:
+        """`r_ij` and `1 / r_ij` by source, and those of Begin.
+
+        All inversions happen at once, and after Begin left: one costs as much as half a multiplication.
+        """
+        persons = range(len(self.identifiers))
+        own = {oin: tuple(oprf.lookup_blind(self.seed, oin, j) for j in persons) for oin in self.sources}
+        own[oprf.TARGET_BEGIN] = self._begin_blinds
+        inverses = iter(group.batch_invert([blind for blinds in own.values() for blind in blinds]))
+        return {target: tuple((blind, next(inverses)) for blind in blinds) for target, blinds in own.items()}
 
     def finalize(self, evaluated: Sequence[bytes]) -> tuple[bytes, ...]:
         """`U_j = Finalize(identifier, u * x)` (RFC 9497 section 3.3.2), 64 bytes each, from `u * A0_j`."""
         return tuple(
             oprf.finalize(identifier.canonical, oprf.unblind_with_inverse(inverse, element))
-            for identifier, inverse, element in zip(self.identifiers, self.begin_inverses, evaluated, strict=True)
+            for identifier, (_, inverse), element in zip(
+                self.identifiers, self._scalars[oprf.TARGET_BEGIN], evaluated, strict=True
+            )
         )
 
     def source(self, oin: str) -> SourceBlinds:
-        """What belongs to this source; computed when it is asked for, since Begin does not wait for it."""
+        """What belongs to this source; computed when it is asked for, since Begin does not wait for it.
+
+        Raises InternalError as `derive` does.
+        """
         scalars = self._scalars[oin]
         return SourceBlinds(
             blinds=tuple(blind for blind, _ in scalars),
             elements=tuple(oprf.blind(point, blind) for point, (blind, _) in zip(self._points, scalars, strict=True)),
             ratios=tuple(
                 group.scalar_multiply(blind, inverse)
-                for (blind, _), inverse in zip(scalars, self.begin_inverses, strict=True)
+                for (blind, _), (_, inverse) in zip(scalars, self._scalars[oprf.TARGET_BEGIN], strict=True)
             ),
             inverses=tuple(inverse for _, inverse in scalars),
         )
@@ -100,21 +117,14 @@ def draw(identifiers: Sequence[Identifier], sources: Iterable[str]) -> Blinds:
 
 
 def derive(seed: bytes, identifiers: Sequence[Identifier], sources: Iterable[str]) -> Blinds:
-    """All that follows from a seed. Raises InternalError when a blind is zero (one seed in 2^252): draw another.
-
-    All inversions happen at once: one costs as much as half a multiplication.
-    """
-    targets = tuple(sources)
-    persons = range(len(identifiers))
+    """All that follows from a seed. Raises InternalError when a blind is zero (one seed in 2^252): draw another."""
     points = tuple(oprf.hash_identifier(identifier) for identifier in identifiers)
-    begin = [oprf.lookup_blind(seed, oprf.TARGET_BEGIN, j) for j in persons]
-    own = {target: [oprf.lookup_blind(seed, target, j) for j in persons] for target in targets}
-    inverses = iter(group.batch_invert(begin + [blind for target in targets for blind in own[target]]))
+    begin = tuple(oprf.lookup_blind(seed, oprf.TARGET_BEGIN, j) for j in range(len(identifiers)))
     return Blinds(
         seed=seed,
         identifiers=tuple(identifiers),
+        sources=tuple(sources),
         begin_elements=tuple(oprf.blind(point, blind) for point, blind in zip(points, begin, strict=True)),
-        begin_inverses=tuple(next(inverses) for _ in persons),
+        _begin_blinds=begin,
         _points=points,
-        _scalars={target: [(blind, next(inverses)) for blind in own[target]] for target in targets},
     )

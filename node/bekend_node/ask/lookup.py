@@ -121,8 +121,10 @@ class Lookup:
         started = self._asking.clock.now()
         box = own_record.officer_box(self._asking.manifest)
         # (1): the filters at hand; what has ended since the purpose was opened is fetched again.
-        found = await asyncio.gather(*(self._one_filter(oin) for oin in self._plan.ask))
-        ready = [one for one in found if one is not None]
+        found = {oin: self._at_hand(oin) for oin in self._plan.ask}
+        missing = [oin for oin, one in found.items() if one is None]
+        found |= zip(missing, await asyncio.gather(*map(self._fetched, missing)), strict=True)
+        ready = [one for oin, one in found.items() if one is not None and self._may_be_asked(oin, *one)]
         if ready:
             await self._ask(lines, ready, box)
         self._tell_unasked()
@@ -138,20 +140,31 @@ class Lookup:
         for oin, reason in self._plan.suspended.items():
             self._suspended(oin, reason)
 
-    async def _one_filter(self, oin: str) -> Ready | None:
+    def _at_hand(self, oin: str) -> Ready | None:
+        """Manifest and filter of a source, where nothing has to be fetched: so it is for hundreds, most of the time."""
+        held = self._shelf.at_hand(self._filter, oin)
+        manifest = self._asking.manifest_at_hand(oin)
+        return None if held is None or manifest is None else (manifest, held)
+
+    async def _fetched(self, oin: str) -> Ready | None:
         try:
-            manifest = _speaking(await self._asking.manifest_of(oin))
-            if manifest.privacy_officer is None:
-                raise KeysError("the source's manifest names no privacy officer: nothing could be recorded for it")
-            held = await self._shelf.current(self._filter, oin, self._inquiry.on_behalf_of)
+            manifest = _askable(await self._asking.manifest_of(oin))
+            return manifest, await self._shelf.current(self._filter, oin, self._inquiry.on_behalf_of)
         except BekendError as error:
             self._fault(oin, error)
             return None
+
+    def _may_be_asked(self, oin: str, manifest: KeyManifest, held: HeldFilter) -> bool:
+        try:
+            _askable(manifest)
+        except BekendError as error:
+            self._fault(oin, error)
+            return False
         # The source signed which kinds it enrolled: by another one everybody would be missed. The own canary has none.
         if self._inquiry.persons[0].kind not in held.kinds and oin != self._asking.oin:
             self._not_asked(oin, OTHER_NUMBER)
-            return None
-        return manifest, held
+            return False
+        return True
 
     async def _ask(self, lines: Sequence[BrokerLine], ready: list[Ready], box: own_record.OfficerBox) -> None:
         """Try the replicas in turn until Questions went out, or the broker said no."""
@@ -541,6 +554,13 @@ def _speaking(manifest: KeyManifest) -> KeyManifest:
     """The manifest of a party that speaks this version of the protocol. Raises VersionError: never a miss."""
     if messages.PROTOCOL_VERSION not in manifest.protocol_versions:
         raise VersionError(f"{manifest.oin} speaks versions {manifest.protocol_versions} of the protocol")
+    return manifest
+
+
+def _askable(manifest: KeyManifest) -> KeyManifest:
+    """A source that speaks this version, and for which something can be recorded. Raises VersionError, KeysError."""
+    if _speaking(manifest).privacy_officer is None:
+        raise KeysError("the source's manifest names no privacy officer: nothing could be recorded for it")
     return manifest
 
 
