@@ -32,7 +32,7 @@ class Blinds:
 
     seed: bytes = field(repr=False)
     identifiers: tuple[Identifier, ...] = field(repr=False)
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = field(repr=False)
     begin_elements: tuple[bytes, ...] = field(repr=False)
     _begin_blinds: tuple[bytes, ...] = field(repr=False)
     _points: tuple[bytes, ...] = field(repr=False)
