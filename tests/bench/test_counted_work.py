@@ -193,6 +193,7 @@ async def test_a_lookup_is_three_messages_and_three_more_per_source_each_of_one_
 
 
 async def test_a_further_ask_costs_a_message_and_a_promise(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asks, "SEVERAL", 2)
     monkeypatch.setattr(asks, "FIRST", 1)
     found = []
     for _ in range(2):

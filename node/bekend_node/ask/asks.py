@@ -27,7 +27,9 @@ from bekend_node.ask.messages import Draft, Facts, Pending, draft, make_question
 from bekend_node.ask.rules import Inquiry
 from bekend_node.store import ASKED
 
-FIRST: Final = 4
+SEVERAL: Final = 8
+"""Fewer Questions than this leave in one Ask."""
+FIRST: Final = 2
 MOST: Final = 128
 """Questions in the first of several Asks, and in one that is not the last."""
 
@@ -110,13 +112,13 @@ class Outgoing:
 
 
 def sizes(number: int, *, several: bool) -> list[int]:
-    """How many Questions each Ask holds: all in one; or FIRST, then four times as many as the one before, up to MOST.
+    """How many Questions each Ask holds: all in one; or FIRST, then eight times as many as the one before, up to MOST.
 
     A last one of less than FIRST goes with the one before.
     """
     found: list[int] = []
     size = FIRST
-    while several and number - sum(found) >= size + FIRST:
+    while several and number >= SEVERAL and number - sum(found) >= size + FIRST:
         found.append(size)
-        size = min(4 * size, MOST)
+        size = min(8 * size, MOST)
     return [*found, number - sum(found)]
