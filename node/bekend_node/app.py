@@ -535,11 +535,15 @@ class Node:
                 await self.reload()
             with contextlib.suppress(KeysError):
                 self._renew_signing()
-            now = self.clock.now()
-            measure(self.rules.now, self.filters, self.registers, store=self.store, metrics=self.metrics, now=now)
-            self.metrics.deferrals(tally(self.deferrals.all(), day_of(self.clock.now())))
-            self.metrics.emergencies(self.asker.emergencies.tally())
+            self.measure()
             await asyncio.sleep(MEASURE_SECONDS)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        now = self.clock.now()
+        measure(self.rules.now, self.filters, self.registers, store=self.store, metrics=self.metrics, now=now)
+        self.metrics.deferrals(tally(self.deferrals.all(), day_of(now)))
+        self.metrics.emergencies(self.asker.emergencies.tally())
 
     def _fence(self, broker: str, fault: FencedError) -> None:
         """Another machine is this node now: here everything ends, and does not begin again by itself."""

@@ -21,7 +21,6 @@ from bekend_bench.prescribed import PER_ENROLLED, lookup
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, ZVH, ZVH_WEIGHING
 from bekend_node.app import Node
 from bekend_node.ask import asks
-from bekend_node.status import measure
 from bekend_proto import sodium
 from bekend_proto.durable import Database
 from bekend_proto.identifiers import parse_identifier
@@ -276,14 +275,7 @@ async def test_looking_at_itself_a_node_walks_through_no_table_that_grows(settin
         return real(self, planned)
 
     with patch.object(Database, "read", read):
-        measure(
-            node.rules.now,
-            node.filters,
-            node.registers,
-            store=node.store,
-            metrics=node.metrics,
-            now=node.clock.now(),
-        )
+        node.measure()
     assert "SEARCH log" in plans
     walked = {plan.split()[1] for plan in plans if plan.startswith("SCAN")}
     assert not walked & {"answered", "sealed", "log", "own_record", "decision", "promise", "tree"}, plans

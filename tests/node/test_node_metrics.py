@@ -7,7 +7,6 @@ import pytest
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.metrics import ENDS, NodeMetrics
-from bekend_node.status import measure
 from bekend_proto.errors import RefusedError, StorageError, SuspendedError
 from prometheus_client import CollectorRegistry
 
@@ -39,14 +38,7 @@ async def test_every_label_value_is_of_a_closed_set_and_a_hit_looks_like_a_miss(
                 }
 
             held = await fetch(om, POLITIE.oin, ZSM_CONTEXT)
-            measure(
-                node.rules.now,
-                node.filters,
-                node.registers,
-                store=node.store,
-                metrics=node.metrics,
-                now=federation.clock.now(),
-            )
+            node.measure()
             moved = []
             for person, known in ((PEOPLE[0], True), (PEOPLE[1], False)):
                 before = now()
