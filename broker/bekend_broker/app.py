@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import gc
-import signal
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bekend_policy.faults import YamlFaults
@@ -11,12 +10,12 @@ from bekend_policy.versions import Awaited
 from bekend_proto import log_table, logs
 from bekend_proto.certificates import Certificates
 from bekend_proto.checkpoint import log_origin
-from bekend_proto.clock import Clock, SystemClock, day_of
+from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, KeysError
-from bekend_proto.integrity import Integrity
+from bekend_proto.integrity import Check
+from bekend_proto.process import serve
 from bekend_proto.serve import RunningServer, start_server
 from bekend_proto.signing_files import Renewal
-from bekend_proto.supervisor import Supervisor
 from bekend_proto.telemetry import MetricsServer, start_metrics
 from bekend_proto.v1.broker_pb2_grpc import add_BrokerServiceServicer_to_server
 from prometheus_client import CollectorRegistry
@@ -141,6 +140,11 @@ class Broker:
     def log_entries(self) -> int:
         """How many entries the log has now."""
         return self.store.log_entries()
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Reads its database whole."""
+        return (self.store.check,)
 
     async def work(self) -> None:
         """Go through everything that an answer needs here: this loop, and the thread that writes the log."""
@@ -318,39 +322,4 @@ async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
 
     Raises as `start_broker` does, and DamagedError when that was why it ended.
     """
-    chosen = clock or SystemClock()
-    logs.use_clock(chosen)
-    logs.capture_libraries()
-    loop = asyncio.get_running_loop()
-    ended, changed = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, changed.set)
-    broker = await start_broker(config, chosen)
-    # Modules, covenant and keys live as long as the process: no collection has to walk them again.
-    gc.freeze()
-    supervisor = Supervisor()
-    supervisor.ready()
-    integrity = Integrity([broker.store.check])
-    beside = [
-        asyncio.create_task(integrity.watch()),
-        asyncio.create_task(_reload_on(changed, broker, supervisor)),
-        asyncio.create_task(supervisor.watch(broker.work, broker.standing)),
-    ]
-    try:
-        await ended.wait()
-    finally:
-        supervisor.stopping()
-        for task in beside:
-            task.cancel()
-        await broker.stop()
-    integrity.raise_if_damaged()
-
-
-async def _reload_on(changed: asyncio.Event, broker: Broker, supervisor: Supervisor) -> None:
-    while True:
-        await changed.wait()
-        changed.clear()
-        supervisor.reloading()
-        await broker.reload()
-        supervisor.ready()
+    await serve(lambda chosen: start_broker(config, chosen), clock)
