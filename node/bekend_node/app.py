@@ -8,9 +8,8 @@ shared      covenant, manifests and standing decisions (rules), keys, directory,
 
 import asyncio
 import contextlib
-import gc
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,15 +18,13 @@ from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import FOLDER, Awaited
 from bekend_proto import log_table, logs
 from bekend_proto.certificates import Certificates
-from bekend_proto.clock import Clock, SystemClock, day_of
-from bekend_proto.epochs import enrolled_epochs, is_over, replaced, served_epochs
+from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, FencedError, KeysError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
 from bekend_proto.incarnation import own
-from bekend_proto.integrity import Integrity
+from bekend_proto.integrity import Check
 from bekend_proto.logs import log
-from bekend_proto.signing_files import Renewal
-from bekend_proto.supervisor import Supervisor
+from bekend_proto.process import serve
 from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
 
 from bekend_node import covenants
@@ -48,6 +45,7 @@ from bekend_node.broker_link import make_links, open_all
 from bekend_node.canary import Canaries
 from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
+from bekend_node.databases import Databases
 from bekend_node.desk.comparing import Comparing
 from bekend_node.desk.decisions import Desk
 from bekend_node.desk.keeping import Keeping
@@ -55,7 +53,8 @@ from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.halting import Halting
 from bekend_node.hook import Hook
-from bekend_node.keys import NodeKeys, read_secret
+from bekend_node.housekeeping import Housekeeping
+from bekend_node.keys import NodeKeys
 from bekend_node.locks import SERVE, locked
 from bekend_node.log_health import LogHealth, log_health, own_log
 from bekend_node.log_reading import LogReading
@@ -66,14 +65,12 @@ from bekend_node.records.relay import Relay
 from bekend_node.retention import Retention
 from bekend_node.rules import Rules, RulesInForce, load_rules
 from bekend_node.signal_reading import SignalReading
+from bekend_node.signing_renewal import SigningRenewal
 from bekend_node.status import measure, standing_of, status_of
-from bekend_node.store import Store
 from bekend_node.store_audits import Audits
 from bekend_node.store_colleagues import Colleagues
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_deferrals import Deferrals
-from bekend_node.store_desk import DeskStore
-from bekend_node.store_registers import Registers
 from bekend_node.store_retention import RetentionStore
 from bekend_node.store_signals import SignalStore
 from bekend_node.suspending import Suspending
@@ -83,7 +80,6 @@ if TYPE_CHECKING:
     from bekend_node.web.server import WebServer
 
 DRAIN_SECONDS = 10.0
-HOUSEKEEPING_SECONDS = 600.0
 MEASURE_SECONDS = 5.0
 
 
@@ -99,18 +95,17 @@ class Node:
         *,
         clock: Clock,
         keys: NodeKeys,
-        store: Store,
-        desk: DeskStore,
-        registers: Registers,
+        databases: Databases,
         rules: Rules,
         dev: bool = False,
     ) -> None:
         self.config = config
         self.clock = clock
         self.keys = keys
-        self.store = store
-        self.desk_store = desk
-        self.registers = registers
+        self.databases = databases
+        self.store = store = databases.store
+        self.desk_store = desk = databases.desk
+        self.registers = registers = databases.registers
         self.rules = RulesInForce(rules)
         self._registry = make_registry()
         self.metrics = NodeMetrics(self._registry)
@@ -161,7 +156,6 @@ class Node:
         self.desk = Desk(
             config.desk_staff, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
         )
-        held = self.suspending.held
         self.witness = Witness(
             oin=config.oin,
             key=keys.signing,
@@ -173,26 +167,7 @@ class Node:
             seconds=config.checkpoint_seconds,
             log=config.log,
         )
-        heads = self.witness.heads
-        answerer = Answerer(keys, self.rules, self.directory, self.filters, store, clock, self.metrics, held, heads)
-        pusher = Pusher(self.rules, self.directory, self.filters, store, clock, held, heads)
-        exchanges = Exchanges(keys, self.rules, store, clock, self.metrics, held, heads)
-        intake = Intake(exchanges, self.directory, self.filters, desk, self.comparing.named)
-        collects = Collects(exchanges, desk, registers, self.filters)
-        self.attachments = tuple(
-            Attachment(
-                link,
-                self.rules,
-                answerer,
-                pusher,
-                intake,
-                collects,
-                self.metrics,
-                self.directory.changed,
-                fenced=self._fence,
-            )
-            for link in self.links
-        )
+        self.attachments = self._answering()
         lines = [
             GrpcLine(link, attachment.settled, partial(self.directory.attached_to, link))
             for link, attachment in zip(self.links, self.attachments, strict=True)
@@ -253,8 +228,28 @@ class Node:
         )
         self.web, self.rest = self._pages(config, dev=dev), self._facade(config)
         self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
+        self.housekeeping = Housekeeping(
+            keys=keys,
+            rules=self.rules,
+            registers=registers,
+            store=store,
+            retention=self.retention,
+            team=self.team,
+            signals=self.signals,
+            asker=self.asker,
+            metrics=self.metrics,
+            clock=clock,
+        )
+        self._renewal = SigningRenewal(
+            config,
+            keys=keys,
+            rules=self.rules,
+            witness=self.witness,
+            links=self.links,
+            attachments=self.attachments,
+            clock=clock,
+        )
         self._awaited = Awaited(config.data / FOLDER)
-        self._renewal = Renewal(config.keys, read_secret, clock)
         self._certificates = Certificates(
             config.certificates, config.tls_files.revocation(clock), self.metrics.certificates
         )
@@ -273,7 +268,7 @@ class Node:
         self.witness.restore()
         self.directory.restore()
         await self.filters.restore()
-        await self._keep_house()
+        await self.housekeeping.keep()
         if self.config.metrics is not None:
             self._metrics_server = start_metrics(self.config.metrics, self._registry, self.config.tls_files, self.clock)
         for work in (
@@ -281,7 +276,7 @@ class Node:
             self.filters.run(),
             self.asker.collector.run(),
             self.canaries.run(),
-            self._housekeeping(),
+            self.housekeeping.run(),
             self._measuring(),
             self._witness(),
             self.comparing.run(),
@@ -305,6 +300,11 @@ class Node:
             covenant=rules.covenant.hash.hex(),
             manifest=rules.manifest.number,
         )
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Reads each of its databases whole."""
+        return self.databases.checks
 
     async def work(self) -> None:
         """Go through everything that an answer needs here: this loop, and the thread that writes the log."""
@@ -350,7 +350,7 @@ class Node:
             log(logs.NODE_RELOAD_REFUSED, detail=f"{type(fault).__name__} at {logs.place_of(fault.__traceback__)}")
             return False
         try:
-            self._renew_signing()
+            self._renewal.look()
         except KeysError as fault:
             log(logs.NODE_RELOAD_REFUSED, detail=fault.detail)
         self.directory.recheck()
@@ -361,7 +361,7 @@ class Node:
             await self.directory.refresh()
         with contextlib.suppress(BekendError):
             # A manifest that names certain keys no more is what they were kept for.
-            await self._keep_house()
+            await self.housekeeping.keep()
         rules = self.rules.now
         log(logs.NODE_RELOADED, covenant=rules.covenant.hash.hex(), manifest=rules.manifest.number)
         return True
@@ -381,11 +381,33 @@ class Node:
         await asyncio.gather(*(link.close() for link in self.links))
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.stop)
-        self.registers.close()
-        self.desk_store.close()
-        self.store.close()
+        self.databases.close()
         self._lock.close()
         log(logs.NODE_STOPPED, oin=self.config.oin)
+
+    def _answering(self) -> tuple[Attachment, ...]:
+        """The source side: what comes over each line to a replica, and who takes it."""
+        keys, rules, store, clock, metrics = self.keys, self.rules, self.store, self.clock, self.metrics
+        held, heads = self.suspending.held, self.witness.heads
+        answerer = Answerer(keys, rules, self.directory, self.filters, store, clock, metrics, held, heads)
+        pusher = Pusher(rules, self.directory, self.filters, store, clock, held, heads)
+        exchanges = Exchanges(keys, rules, store, clock, metrics, held, heads)
+        intake = Intake(exchanges, self.directory, self.filters, self.desk_store, self.comparing.named)
+        collects = Collects(exchanges, self.desk_store, self.registers, self.filters)
+        return tuple(
+            Attachment(
+                link,
+                rules,
+                answerer,
+                pusher,
+                intake,
+                collects,
+                metrics,
+                self.directory.changed,
+                fenced=self._fence,
+            )
+            for link in self.links
+        )
 
     def _pages(self, config: NodeConfig, *, dev: bool) -> "WebServer | None":
         if config.web is None:
@@ -485,48 +507,10 @@ class Node:
             heads=self.witness.heads,
         )
 
-    def _renew_signing(self) -> None:
-        """Sign with the next key, if there is one, once others had the time to fetch who it is. Raises KeysError."""
-        manifest = self.rules.now.manifest
-        if not all(attachment.attached.is_set() for attachment in self.attachments):
-            return
-        if not self._renewal.look(manifest.signing_keys, manifest.valid_until):
-            return
-        self.keys.signing = NodeKeys.load(self.config.keys, self.config.oin).signing
-        self.witness.key = self.keys.signing
-        for link in self.links:
-            link.say(own(self.config.data, self.config.oin).statement(self.keys.signing))
-        log(logs.SIGNING_KEY_RENEWED, oin=self.config.oin)
-
     async def _witness(self) -> None:
         """The broker's keys are known once the directory was fetched."""
         await self.directory.wait()
         await self.witness.watch()
-
-    async def _housekeeping(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            with contextlib.suppress(BekendError):
-                await self._keep_house()
-
-    async def _keep_house(self) -> None:
-        """Destroy what is over: keys and pseudonyms of epochs, records past their term; forget budgets of old days."""
-        now = self.clock.now()
-        known = self.keys.epochs()
-        left_out = replaced(known, {epoch for _, _, epoch in self.rules.now.manifest.evaluation_keys})
-        kept = {*served_epochs(now, known), *enrolled_epochs(now, known)} - {*left_out}
-        await asyncio.to_thread(self.registers.forget_epochs, kept)
-        for epoch in known:
-            if epoch in left_out or is_over(epoch, now):
-                self.keys.destroy_epoch(epoch)
-                log(logs.EPOCH_DESTROYED, epoch=epoch)
-        await self.store.forget_budgets(day_of(now) - timedelta(days=1))
-        await self.retention.tidy()
-        await self.team.tidy()
-        await self.signals.tidy()
-        self.asker.four_eyes.tidy()
-        await self.asker.emergencies.tidy()
-        self.metrics.retention_waits(self.retention.waiting_rows)
 
     async def _measuring(self) -> None:
         while True:
@@ -534,7 +518,7 @@ class Node:
             if self._awaited.is_due(self.clock.now()):
                 await self.reload()
             with contextlib.suppress(KeysError):
-                self._renew_signing()
+                self._renewal.look()
             self.measure()
             await asyncio.sleep(MEASURE_SECONDS)
 
@@ -570,19 +554,13 @@ async def start_node(config: NodeConfig, clock: Clock, *, dev: bool = False) -> 
     """
     check_certificate(config, clock)
     keys = NodeKeys.load(config.keys, config.oin)
-    with contextlib.ExitStack() as opened:
-        store = Store.open(config.data)
-        opened.callback(store.close)
-        desk = DeskStore.open(config.data)
-        opened.callback(desk.close)
-        registers = Registers.open(config.data)
-        opened.callback(registers.close)
-        for check in (store.database.quick_check, desk.quick_check, registers.quick_check):
-            check()
-        rules = load_rules(config, keys, store, clock)
-        node = Node(config, clock=clock, keys=keys, store=store, desk=desk, registers=registers, rules=rules, dev=dev)
-        # From here on the node closes them.
-        opened.pop_all()
+    databases = Databases.open(config.data)
+    try:
+        rules = load_rules(config, keys, databases.store, clock)
+        node = Node(config, clock=clock, keys=keys, databases=databases, rules=rules, dev=dev)
+    except BaseException:
+        databases.close()
+        raise
     try:
         await node.open()
     except BaseException:
@@ -596,44 +574,9 @@ async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = Fal
 
     Raises as `start_node` does, and DamagedError or FencedError when that was why it ended.
     """
-    chosen = clock or SystemClock()
-    logs.use_clock(chosen)
-    logs.capture_libraries()
-    loop = asyncio.get_running_loop()
-    ended, changed = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, changed.set)
-    node = await start_node(config, chosen, dev=dev)
-    # Modules, covenant and keys live as long as the process: no collection has to walk them again.
-    gc.freeze()
-    supervisor = Supervisor()
-    supervisor.ready()
-    integrity = Integrity([node.store.database.check, node.desk_store.check, node.registers.check])
-    beside = [
-        asyncio.ensure_future(integrity.watch()),
-        asyncio.ensure_future(_reload_on(changed, node, supervisor)),
-        asyncio.ensure_future(supervisor.watch(node.work, node.standing)),
-    ]
-    try:
-        await ended.wait()
-    finally:
-        supervisor.stopping()
-        for task in beside:
-            task.cancel()
-        await node.stop()
-    integrity.raise_if_damaged()
+    node = await serve(lambda chosen: start_node(config, chosen, dev=dev), clock)
     if node.fenced is not None:
         raise node.fenced
-
-
-async def _reload_on(changed: asyncio.Event, node: Node, supervisor: Supervisor) -> None:
-    while True:
-        await changed.wait()
-        changed.clear()
-        supervisor.reloading()
-        await node.reload()
-        supervisor.ready()
 
 
 def _stop_when_broken(task: "asyncio.Task[None]") -> None:

@@ -230,7 +230,7 @@ async def test_must_11_and_fg_21_when_an_epoch_is_over_its_pseudonyms_and_key_ar
         assert epoch_of(world.clock.now()) != over
         try:
             await police.filters.tick()
-            await police._keep_house()
+            await police.housekeeping.keep()
             assert await told(asker, world, ZSM_CONTEXT, world.somebody, POLITIE.oin) == FAULT
             assert _found(data, kept) == 0
             assert not (keys / f"root-{over}.key").exists()

@@ -392,7 +392,7 @@ async def _into_next_epoch(scene: Scene, node: Node, days: float = 7.5) -> None:
             party.renew_manifest()
         await party.publish()
     await node.directory.refresh()
-    await node._keep_house()
+    await node.housekeeping.keep()
 
 
 async def test_fg_21_a_new_epoch_starts_empty_and_the_old_one_is_destroyed(scene: Scene) -> None:
