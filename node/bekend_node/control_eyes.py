@@ -10,7 +10,6 @@
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from bekend_policy.model import Covenant
 
@@ -18,10 +17,9 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.emergency import WITHIN
 from bekend_node.ask.four_eyes import AtScreen, Prepared, State
 from bekend_node.ask.stream import Outcomes
+from bekend_node.control_connection import Reply
 from bekend_node.control_messages import EyesRequest
 from bekend_node.store_emergencies import Emergency
-
-Reply = dict[str, Any]
 
 
 class EyesDesk:

@@ -14,7 +14,6 @@ finds anything by a person.
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import Any
 
 from bekend_policy.decide import case_fits
 from bekend_policy.model import Covenant
@@ -27,6 +26,7 @@ from bekend_node.ask.late import late_receipt
 from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.rules import OfficerRef
 from bekend_node.ask.team import Team
+from bekend_node.control_connection import Reply
 from bekend_node.control_messages import (
     AnswersRequest,
     ColleagueRequest,
@@ -36,8 +36,6 @@ from bekend_node.control_messages import (
     WithdrawRequest,
 )
 from bekend_node.store_team import Member
-
-Reply = dict[str, Any]
 
 
 class LateDesk:

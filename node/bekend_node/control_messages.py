@@ -281,27 +281,12 @@ class WithdrawRequest(_Request):
 
 LateRequest = AnswersRequest | ColleagueRequest | ConsentRequest | ConsentsRequest | WithdrawRequest
 RecordsRequest = AccessRelayRequest | DeferRequest | DeferApproveRequest | DeferEndRequest | DeferListRequest
-Request = (
-    PurposesRequest
-    | OpenRequest
-    | AskRequest
-    | EyesRequest
-    | RaiseRequest
-    | CanaryRequest
-    | DeskRequest
-    | StatusRequest
-    | SuspendRequest
-    | HaltRequest
-    | ClearAlarmRequest
-    | LogRequest
-    | SignalsRequest
-    | LapseRequest
-    | CorrectRequest
-    | ConsequenceRequest
-    | BulletinRequest
-    | RecordsRequest
-    | LateRequest
+OfficerRequest = (
+    PurposesRequest | OpenRequest | RaiseRequest | LapseRequest | CorrectRequest | ConsequenceRequest | LateRequest
 )
+OperatorRequest = CanaryRequest | StatusRequest | SuspendRequest | HaltRequest | ClearAlarmRequest | RecordsRequest
+DrawnRequest = SignalsRequest | BulletinRequest
+Request = AskRequest | EyesRequest | OfficerRequest | OperatorRequest | DeskRequest | LogRequest | DrawnRequest
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 
 

@@ -6,7 +6,7 @@ replica of the broker lacks is published to it: none of them can hide one from t
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import grpc
 from bekend_policy.model import Covenant
@@ -23,6 +23,9 @@ from bekend_node.store import Store
 CALL_SECONDS = 5.0
 AT_MOST = 10_000
 """Notes that one reply of a broker may hold."""
+
+Install = Callable[[bytes], Awaitable[tuple[Suspension, dict[str, bool]]]]
+"""Puts a note into force; gives what it says, and which replicas of the broker have it."""
 
 
 class Suspending:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from bekend_node.ask.own_record import KIND_OUTCOMES
 from bekend_node.config import Officer
-from bekend_node.control import LINE_LIMIT, ControlServer
+from bekend_node.control import ControlServer
 from bekend_node.control_client import ControlClient
+from bekend_node.control_connection import LINE_LIMIT
 from bekend_proto.errors import StorageError, UnreachableError
 
 from tests.support.asking import CANARY, PERSON, ZSM_CASE, Stage

@@ -144,9 +144,7 @@ async def test_fg_30_who_is_not_named_or_has_another_purpose_reads_nothing(both:
     ):
         (reply,) = await both.read(OM.oin, "adl", **change)
         assert (reply["type"], reply["rule"]) == ("refused", rule)
-    reading = both.nodes[OM.oin].control._log_reading
-    assert reading is not None
-    reading._readers = {"someone-else"}
+    both.nodes[OM.oin].log_reading._readers = {"someone-else"}
     (reply,) = await both.read(OM.oin, "ldv")
     assert (reply["type"], reply["rule"]) == ("refused", "FG-30")
 

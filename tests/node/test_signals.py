@@ -283,9 +283,11 @@ class Socket:
         self.decisions = Decisions(stage.store.database)
         self.path = folder / "node.sock"
         officers = [Officer(user=USER, name="J. Jansen", role="officier")]
-        reading = SignalReading(self.rows, self.decisions, lambda: stage.covenant, readers=readers, clock=stage.clock)
+        self.reading = SignalReading(
+            self.rows, self.decisions, lambda: stage.covenant, readers=readers, clock=stage.clock
+        )
         self.server = ControlServer(
-            stage.asker, officers, lambda: stage.covenant, OM, lambda: {"oin": OM}, signals=reading
+            stage.asker, officers, lambda: stage.covenant, OM, lambda: {"oin": OM}, signals=self.reading
         )
 
     async def call(self, **request: Any) -> dict[str, Any]:
@@ -328,7 +330,7 @@ async def test_fg_30_nobody_else_reads_them(stage: Stage, tmp_path: Path) -> Non
     assert (found["type"], found["rule"]) == ("refused", "FG-30")
     assert socket.decisions.reads(0, milliseconds(NOW + timedelta(days=1))) == []
     with pytest.raises(RefusedError):
-        await socket.server._signals.read(USER, Days(NOW.date(), NOW.date()))  # type: ignore[union-attr]
+        await socket.reading.read(USER, Days(NOW.date(), NOW.date()))
     await socket.server.stop(0)
 
 

@@ -28,9 +28,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bekend_node.control import Install
 from bekend_node.log_reading import LogReading
 from bekend_node.rules import Rules
+from bekend_node.suspending import Install
 from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed
 
 ROLE: Final = "privacy-officer"

@@ -17,7 +17,6 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.team import Team
 from bekend_node.audit.requests import AuditDesk
 from bekend_node.config import DeskColleague, Officer, Web
-from bekend_node.control import Install
 from bekend_node.control_late import LateDesk
 from bekend_node.covenants import Proposed
 from bekend_node.desk.decisions import Desk
@@ -28,6 +27,7 @@ from bekend_node.mail import Notices
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.rules import Rules
 from bekend_node.signal_reading import SignalReading
+from bekend_node.suspending import Install
 from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
 from bekend_node.web.consent import ConsentPages
