@@ -80,7 +80,10 @@ if TYPE_CHECKING:
     from bekend_node.web.server import WebServer
 
 DRAIN_SECONDS = 10.0
-MEASURE_SECONDS = 5.0
+LOOK_SECONDS = 5.0
+"""How often files that may have changed, and what was to begin at a moment, are looked at."""
+MEASURE_SECONDS = 15.0
+"""As often as Prometheus asks, in the configuration that comes with bekend."""
 
 
 class Node:
@@ -277,6 +280,7 @@ class Node:
             self.asker.collector.run(),
             self.canaries.run(),
             self.housekeeping.run(),
+            self._keep_current(),
             self._measuring(),
             self._witness(),
             self.comparing.run(),
@@ -512,13 +516,17 @@ class Node:
         await self.directory.wait()
         await self.witness.watch()
 
-    async def _measuring(self) -> None:
+    async def _keep_current(self) -> None:
         while True:
             self._look_at_certificates()
             if self._awaited.is_due(self.clock.now()):
                 await self.reload()
             with contextlib.suppress(KeysError):
                 self._renewal.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _measuring(self) -> None:
+        while True:
             self.measure()
             await asyncio.sleep(MEASURE_SECONDS)
 

@@ -87,7 +87,7 @@ class Canaries:
 
     async def tick(self) -> None:
         """Ask what is due; see what became of what was asked by hand."""
-        answered = self._rules.now.filters()
+        answered = self._rules.now.filters
         for id_ in self._states.keys() - answered.keys():
             del self._states[id_]
         for id_ in answered:
@@ -127,7 +127,7 @@ class Canaries:
     async def _collected(self) -> None:
         """What the own desk released, and did not."""
         asking, now = self._asker.asking(), self._clock.now()
-        if not any(source.term_of(id_.kind_class) for id_, source in self._rules.now.filters().items()):
+        if not any(source.term_of(id_.kind_class) for id_, source in self._rules.now.filters.items()):
             return
         for row in asking.store.pending.all():
             one = open_pending(asking.state, row)

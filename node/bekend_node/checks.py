@@ -152,7 +152,7 @@ def _epochs(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Finding
         remedy = "Run `bekend node manifest`, have the ondertekenaar sign it, put it in place and send SIGHUP."
         yield warn(what, told, remedy)
     with closing(Registers.open(config.data)) as registers:
-        for id_ in rules.filters():
+        for id_ in rules.filters:
             yield look(
                 f"lists for {id_}",
                 lambda id_=id_: _lists(id_, rules, registers, keys, now),  # type: ignore[misc]
@@ -163,7 +163,7 @@ def _lists(id_: FilterId, rules: Rules, registers: Registers, keys: NodeKeys, no
     purpose, inputs = id_.purpose, inputs_of(id_, rules, registers, keys, now)
     told = f"of {inputs.epoch}, as of {inputs.as_of}"
     if not inputs.kinds:
-        listed = ", ".join(sorted(rules.filters()[id_].kinds_of(id_.kind_class)))
+        listed = ", ".join(sorted(rules.filters[id_].kinds_of(id_.kind_class)))
         remedy = f"Name the columns in the mapping and import every register: the covenant lists {listed}."
         return warn(f"lists for {id_}", f"{told}; no register holds a combination", remedy)
     coming = enrolled_epochs(now)[-1]
@@ -178,7 +178,7 @@ def _lists(id_: FilterId, rules: Rules, registers: Registers, keys: NodeKeys, no
 def _decided(config: NodeConfig, rules: Rules, now: datetime) -> Iterator[Finding]:
     """Who decides, under each purpose: a standing decision, or colleagues at the desk."""
     at_desk = {purpose for colleague in config.desk_staff for purpose in colleague.purposes}
-    for id_, source in rules.filters().items():
+    for id_, source in rules.filters.items():
         purpose = id_.purpose
         if rules.by_machine(source, id_, now):
             continue

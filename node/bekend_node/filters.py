@@ -175,7 +175,7 @@ class Filters:
 
     def _of(self, purpose: str) -> list[_Shelf]:
         """What there is of a purpose's filters."""
-        return [self._shelves.setdefault(id_, _Shelf()) for id_ in self._rules.now.filters() if id_.purpose == purpose]
+        return [self._shelves.setdefault(id_, _Shelf()) for id_ in self._rules.now.filters if id_.purpose == purpose]
 
     async def halt(self, purpose: str) -> int:
         """Answer nothing under this purpose until its next switch; up to which version that is.
@@ -268,7 +268,7 @@ class Filters:
             await self._tick_all(self._clock.now())
 
     async def _tick_all(self, now: datetime) -> None:
-        answered = self._rules.now.filters()
+        answered = self._rules.now.filters
         await self._forget(int(now.timestamp()))
         for id_ in self._shelves.keys() - answered.keys():
             await self._withdraw(self._shelves[id_])

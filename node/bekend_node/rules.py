@@ -6,6 +6,7 @@ Read at the start and at SIGHUP, each time whole: what cannot be verified change
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from bekend_policy.manifest import KeyManifest, open_manifest
@@ -56,7 +57,8 @@ class Rules:
         """Purposes for which this node is a source, by machine or by hand."""
         return dict(self.covenant.served_by(self.oin))
 
-    def filters(self) -> dict[FilterId, Source]:
+    @cached_property
+    def filters(self) -> Mapping[FilterId, Source]:
         """The same, by the classes of identifier that the covenant lists there: what this node has filters for."""
         return {
             FilterId(purpose, kind_class): source

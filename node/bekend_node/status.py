@@ -86,7 +86,7 @@ def status_of(
         "brokers": {attachment.link.address: attachment.attached.is_set() for attachment in attachments},
         "purposes": {
             str(id_): _purpose(rules, filters, id_, str(source.mode_of(id_.kind_class)))
-            for id_, source in rules.filters().items()
+            for id_, source in rules.filters.items()
         },
         "registers": [
             {
@@ -126,10 +126,10 @@ def status_of(
 def standing_of(rules: Rules, filters: Filters, attachments: tuple[Attachment, ...]) -> str:
     """How the node stands, in a line for systemd."""
     attached = sum(one.attached.is_set() for one in attachments)
-    answered = [id_ for id_ in rules.filters() if _reason(filters, id_) is None]
+    answered = [id_ for id_ in rules.filters if _reason(filters, id_) is None]
     return (
         f"attached to {attached} of {len(attachments)} brokers, "
-        f"{len(answered)} of {len(rules.filters())} purposes answered"
+        f"{len(answered)} of {len(rules.filters)} purposes answered"
     )
 
 
@@ -137,7 +137,7 @@ def measure(
     rules: Rules, filters: Filters, registers: Registers, *, store: Store, metrics: NodeMetrics, now: datetime
 ) -> None:
     """Bring the gauges up to date."""
-    for id_ in rules.filters():
+    for id_ in rules.filters:
         ready = _reason(filters, id_) is None
         metrics.purpose(str(id_), ready=ready, switch=filters.next_switch(id_.purpose, kind_class=id_.kind_class))
         if ready:

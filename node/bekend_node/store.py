@@ -291,7 +291,7 @@ class Store:
         """Destroy what is kept of questions whose term ended before a moment: their channels are gone with it."""
         limit = (milliseconds(before),)
         over = "FROM awaiting WHERE until < ?"
-        if self._database.read(lambda conn: conn.execute(f"SELECT 1 {over} LIMIT 1", limit).fetchone()):
+        if self._database.rows(f"SELECT 1 {over} LIMIT 1", limit):
             await self._database.write(lambda conn: conn.execute(f"DELETE {over}", limit))
             await empty_wal(self._database)
 

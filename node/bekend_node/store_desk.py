@@ -143,9 +143,7 @@ class DeskStore:
 
     def exchanges(self) -> list[Exchange]:
         """All exchanges, by deadline."""
-        return self._database.read(
-            lambda conn: [_row(row) for row in conn.execute("SELECT * FROM exchange ORDER BY until, question_id")]
-        )
+        return [_row(row) for row in self._database.rows("SELECT * FROM exchange ORDER BY until, question_id")]
 
     def matters(self, question_id: bytes) -> list[bytes]:
         """What is kept about each person of a question, sealed, in the order of the question."""
@@ -158,7 +156,7 @@ class DeskStore:
     async def forget(self, before: int) -> int:
         """Remove exchanges whose term ended before a moment (milliseconds since 1970); how many there were."""
         over = "FROM exchange WHERE until < ?"
-        if not self._database.read(lambda conn: conn.execute(f"SELECT 1 {over} LIMIT 1", (before,)).fetchone()):
+        if not self._database.rows(f"SELECT 1 {over} LIMIT 1", (before,)):
             return 0
         gone = await self._database.write(lambda conn: conn.execute(f"DELETE {over}", (before,)).rowcount)
         self._is_dirty = self._is_dirty or gone > 0

@@ -100,7 +100,7 @@ class PendingQuestions:
 
     def any(self) -> bool:
         """Whether there is a row at all."""
-        return self._database.read(lambda conn: conn.execute("SELECT 1 FROM pending LIMIT 1").fetchone()) is not None
+        return bool(self._database.rows("SELECT 1 FROM pending LIMIT 1"))
 
     def due(self, now: int, most: int) -> list[PendingRow]:
         """Rows to be looked at now (seconds), the longest waiting first."""
@@ -159,12 +159,8 @@ class PendingQuestions:
             await asyncio.to_thread(self._database.truncate_wal)
 
     def _rows(self, where: str, values: Sequence[int]) -> list[PendingRow]:
-        return self._database.read(
-            lambda conn: [
-                PendingRow(*row)
-                for row in conn.execute(f"SELECT {_ROW} FROM pending WHERE {where}", values)  # noqa: S608 - fixed texts
-            ]
-        )
+        query = f"SELECT {_ROW} FROM pending WHERE {where}"  # noqa: S608 - fixed texts
+        return [PendingRow(*row) for row in self._database.rows(query, values)]
 
 
 def _apply(conn: Connection, question_id: bytes, change: Change) -> None:

@@ -171,12 +171,8 @@ class Registers:
 
     def generations(self) -> tuple[Generation, ...]:
         """All generations in service, at one moment."""
-        return self._database.read(
-            lambda conn: tuple(
-                _generation(row)
-                for row in conn.execute(f"SELECT {_COLUMNS} FROM generation ORDER BY id")  # noqa: S608 - fixed names
-            )
-        )
+        query = f"SELECT {_COLUMNS} FROM generation ORDER BY id"  # noqa: S608 - fixed names
+        return tuple(map(_generation, self._database.rows(query)))
 
     def file(self, generation: int) -> Path:
         """The pseudonym file of a generation."""

@@ -138,30 +138,27 @@ class Database:
 
     def read(self, work: Statement[T]) -> T:
         """Run `work` on a read-only connection of this thread, over one unchanging snapshot."""
+        return self._read(lambda connection: _over_one_snapshot(connection, work))
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows of one SELECT, which is a snapshot by itself and needs no transaction around it."""
+        return self._read(lambda connection: connection.execute(query, parameters).fetchall())
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             if self._writer.closed:
                 raise StorageError(f"{self.path} is closed")
             self._reading += 1
         try:
-            return self._read(work)
-        finally:
-            with self._lock:
-                self._reading -= 1
-                self._idle.notify_all()
-
-    def _read(self, work: Statement[T]) -> T:
-        connection = self._reader()
-        try:
-            connection.execute("BEGIN")
-            try:
-                return work(connection)
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+            return work(self._reader())
         except sqlite3.Error as error:
             if _is_disk_fault(error):
                 raise _storage_error(self.path, error) from None
             raise
+        finally:
+            with self._lock:
+                self._reading -= 1
+                self._idle.notify_all()
 
     def truncate_wal(self) -> None:
         """Move the log of changes into the file and empty it, so that what was deleted is gone.
@@ -245,6 +242,15 @@ def _create_private(path: Path) -> None:
         os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
+
+
+def _over_one_snapshot(connection: sqlite3.Connection, work: Statement[T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -241,25 +241,36 @@ def _signals(left: dict[str, dict[str, int]]) -> dict[str, int]:
 
 
 async def test_a_second_without_questions_costs_four_short_reads_and_wakes_no_writer(setting: Setting) -> None:
-    node, work, real = setting.source, Counter[str](), Database.read
+    node, work, real = setting.source, Counter[str](), Database.rows
+
+    def rows(self: Database, query: str, parameters: Any = ()) -> Any:
+        work["rows"] += 1
+        return real(self, query, parameters)
 
     def read(self: Database, statement: Any) -> Any:
-        work["read"] += 1
-        return real(self, statement)
+        raise AssertionError("a node that nobody asks begins a transaction to read")
 
     async def write(self: Database, statement: Any) -> Any:
         raise AssertionError("a node that nobody asks writes")
 
-    with patch.object(Database, "read", read), patch.object(Database, "write", write):
+    with (
+        patch.object(Database, "rows", rows),
+        patch.object(Database, "read", read),
+        patch.object(Database, "write", write),
+    ):
         await node.filters.tick()
         await node.asker.collector.tick()
         await node.keeping.tick()
-    assert work == {"read": 4}
+    assert work == {"rows": 4}
 
 
 async def test_looking_at_itself_a_node_walks_through_no_table_that_grows(setting: Setting) -> None:
-    node, real = setting.source, Database.read
+    node, real, real_rows = setting.source, Database.read, Database.rows
     plans: list[str] = []
+
+    def rows(self: Database, query: str, parameters: Sequence[object] = ()) -> Any:
+        plans.extend(row[3] for row in real_rows(self, f"EXPLAIN QUERY PLAN {query}", parameters))
+        return real_rows(self, query, parameters)
 
     def read(self: Database, statement: Callable[[sqlite3.Connection], Any]) -> Any:
         def planned(connection: sqlite3.Connection) -> Any:
@@ -274,7 +285,7 @@ async def test_looking_at_itself_a_node_walks_through_no_table_that_grows(settin
 
         return real(self, planned)
 
-    with patch.object(Database, "read", read):
+    with patch.object(Database, "read", read), patch.object(Database, "rows", rows):
         node.measure()
     assert "SEARCH log" in plans
     walked = {plan.split()[1] for plan in plans if plan.startswith("SCAN")}

@@ -302,6 +302,17 @@ def test_a_closed_database_says_so(tmp_path: Path) -> None:
         database.write_sync(insert("two"))
     with pytest.raises(StorageError, match="closed"):
         database.read(count)
+    with pytest.raises(StorageError, match="closed"):
+        database.rows("SELECT 1")
+
+
+def test_rows_are_those_of_one_moment_and_change_nothing(database: Database) -> None:
+    for value in ("one", "two"):
+        database.write_sync(insert(value))
+    assert database.rows("SELECT value FROM things WHERE value > ? ORDER BY value", ("one",)) == [("two",)]
+    with pytest.raises(sqlite3.OperationalError):
+        database.rows("INSERT INTO things (value) VALUES (3)")
+    assert database.read(count) == 2
 
 
 # Schemas.
