@@ -310,7 +310,7 @@ def test_rows_are_those_of_one_moment_and_change_nothing(database: Database) -> 
     for value in ("one", "two"):
         database.write_sync(insert(value))
     assert database.rows("SELECT value FROM things WHERE value > ? ORDER BY value", ("one",)) == [("two",)]
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StorageError, match="READONLY"):
         database.rows("INSERT INTO things (value) VALUES (3)")
     assert database.read(count) == 2
 
