@@ -1,4 +1,9 @@
-"""`bekend broker database`: the tables of a PostgreSQL database that replicas share, by who owns them."""
+"""`bekend broker database`: the tables of a PostgreSQL database that replicas share, by who owns them.
+
+prepare     before the first start, and before each upgrade
+move        once: from one broker with a file to replicas
+restored    after the server was put back to an older state
+"""
 
 from pathlib import Path
 from types import ModuleType
@@ -9,11 +14,13 @@ from bekend_proto.clock import SystemClock
 from bekend_proto.errors import StorageError
 
 from bekend_broker.config import BrokerConfig, DatabaseServer, load_config
+from bekend_broker.store import FILE
 from bekend_broker.terminal import AsJson, Config, faults, say
 
 app = typer.Typer(
     name="database",
-    help="PostgreSQL for several replicas: make and renew its tables, and close its log after a restore.",
+    help="PostgreSQL for several replicas: make and renew its tables, move a file into them, close its log after a "
+    "restore.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -50,6 +57,42 @@ def prepare(
 
 
 @app.command()
+def move(
+    owner: Owner,
+    config: Config = Path("broker.yaml"),
+    password: Password = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move what broker.db holds into the empty PostgreSQL database that the configuration names.
+
+    Stop the broker, add `database` to its configuration, and run `prepare` first. Everything goes over in one
+    transaction, and is read back and compared before it counts: whatever fails, the database stays empty and this may
+    be run again. The log stays the same log. broker.db is only read; afterwards no broker serves from it.
+    """
+    with faults(as_json):
+        settings = load_config(config)
+        server = _database(
+            settings,
+            f"{config} names no `database` yet: add the empty PostgreSQL database to it, leave `oin`, `log` and `data` "
+            "as they are, run `bekend broker database prepare`, and this again",
+        )
+        _postgres()
+        from bekend_broker import store_move  # noqa: PLC0415 - it needs the driver
+
+        done = store_move.move(_as(server, owner, password), server.user, settings.oin, settings.log, settings.data)
+        head, rows = done.head, sum(done.rows.values())
+        say(
+            as_json,
+            {"log": {"origin": head.origin, "size": head.size, "root": head.root.hex()}, "rows": done.rows},
+            f"Moved to {server.shown}: {rows} rows of {len(done.rows)} tables, each read back and compared.",
+            f"{head.origin} goes on at {head.size} entries, with the same root; no manifest has to be signed.",
+            f"Now: start the broker with {config}. Every further replica gets the same `database`, `oin`, `log`, "
+            "`logs`, `covenant`, `manifest` and `keys`, and its own `listen`, `tls` and `data`.",
+            f"No broker serves from {settings.data / FILE} any more: destroy it within a week, as any backup.",
+        )
+
+
+@app.command()
 def restored(
     owner: Owner,
     config: Config = Path("broker.yaml"),
@@ -74,10 +117,13 @@ def restored(
         )
 
 
-def _database(settings: BrokerConfig) -> DatabaseServer:
-    """What the configuration names. Raises StorageError for a broker with a file."""
+def _database(
+    settings: BrokerConfig,
+    otherwise: str = "the configuration names no `database`: with SQLite there is nothing to prepare or to close",
+) -> DatabaseServer:
+    """What the configuration names. Raises StorageError, which says so, for a broker with a file."""
     if settings.database is None:
-        raise StorageError("the configuration names no `database`: with SQLite there is nothing to prepare or to close")
+        raise StorageError(otherwise)
     return settings.database
 
 

@@ -7,7 +7,8 @@
 A server that was put back to an older state, or a standby that took over without the last commits, cut every
 connection; so each new one is looked at before anything is done on it. Nothing is written or read on one whose log
 does not hold that head, until the owner of the tables closed the log (`bekend broker database restored`). With SQLite
-there is no such file: it would lie beside the database, and go back with it.
+no head is kept: it would lie beside the database, and go back with it. A head beside `broker.db` says that the log went
+on in PostgreSQL (`bekend broker database move`), and that a broker with this file would fork it.
 """
 
 from pathlib import Path
@@ -55,6 +56,18 @@ class LogHead:
                 f"database {name} went back: this replica signed {origin} at {kept.size} entries, and its log does not "
                 "hold them. Let the server serve what it held; or stop every replica, give `log` a new name and run "
                 "`bekend broker database restored` (docs/backup.md)"
+            )
+
+    def check_file(self, connection: Connection) -> None:
+        """Raise StorageError when the log of the file in this folder went on in PostgreSQL."""
+        # Read first: from here on nobody can move the file, which has to be the only one who opened it.
+        held = log_table.log_size(connection)
+        kept = self._read()
+        if kept is not None:
+            raise StorageError(
+                f"the log of {held} entries in this data folder went on in PostgreSQL ({self._path}): served from here "
+                "it would fork, and nodes stop. Name `database` in the configuration. If `bekend broker database move` "
+                f"did not end well, run it again; remove {self._path} only if no replica ever ran on the database"
             )
 
     def _read(self) -> Checkpoint | None:

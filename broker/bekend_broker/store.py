@@ -216,7 +216,13 @@ class Store:
     def of(cls, config: BrokerConfig) -> "Store":
         """Open what the configuration names: PostgreSQL, else the file in its folder. Raises StorageError."""
         if config.database is None:
-            return cls.open(config.data)
+            store = cls.open(config.data)
+            try:
+                store.read(LogHead(config.data).check_file)
+            except BaseException:
+                store.close()
+                raise
+            return store
         try:
             from bekend_broker.store_postgres import PostgresDatabase  # noqa: PLC0415 - a broker with SQLite needs none
         except ImportError as fault:

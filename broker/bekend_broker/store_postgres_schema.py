@@ -278,11 +278,7 @@ def close_here(connection: Connection, service: str, oin: str, log: str, at: int
     `at` in milliseconds. Raises StorageError while a session of `service` is there, and for another broker's database;
     LogError for a name that was used.
     """
-    others = connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = ?", (service,)
-    ).fetchall()[0][0]
-    if others:
-        raise StorageError(f"{service} has {others} connections to the database: stop every replica first")
+    check_unused(connection, service)
     held = connection.execute("SELECT oin, log FROM belongs").fetchone()
     if held is None or held[0] != oin:
         raise StorageError(f"the database belongs to another broker ({held and held[0]}): check the configuration")
@@ -296,6 +292,15 @@ def close_here(connection: Connection, service: str, oin: str, log: str, at: int
     closed = log_table.close_log(connection, log_origin(oin, held[1]), taken=last, at=at)
     connection.execute("UPDATE belongs SET log = ?", (log,))
     return closed
+
+
+def check_unused(connection: Connection, service: str) -> None:
+    """Raises StorageError while a session of the running broker's role is there."""
+    others = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = ?", (service,)
+    ).fetchall()[0][0]
+    if others:
+        raise StorageError(f"{service} has {others} connections to the database: stop every replica first")
 
 
 def check_tables(connection: Connection, name: str, oin: str, log: str) -> None:

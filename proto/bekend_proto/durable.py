@@ -7,8 +7,8 @@ with every commit synced. Several processes may open one file.
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -18,7 +18,7 @@ from bekend_proto.group_commit import BATCH, Writer
 from bekend_proto.log_table import LOG_DDL, append_log
 from bekend_proto.migrations import Migration, migrate
 
-__all__ = ["BATCH", "LOG_DDL", "Database", "Migration", "Statement", "append_log"]
+__all__ = ["BATCH", "LOG_DDL", "Database", "Migration", "Statement", "append_log", "exclusive"]
 
 T = TypeVar("T")
 
@@ -233,6 +233,30 @@ class Database:
                 self._readers.append(connection)
             self._local.connection = connection
         return connection
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file, to read, while no other process has it open; one that opens it meanwhile waits.
+
+    Raises StorageError when the file is in use or cannot be read, DamagedError when it is damaged.
+    """
+    try:
+        # Read-only, it could not be locked; and a -wal that a crash left has to be moved into the file.
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as connection:
+            # In WAL mode every open connection holds a shared lock on the file, so this one has to be the only one.
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("PRAGMA query_only=ON")
+            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise DamagedError(f"{path} is damaged: restore a backup")
+            yield connection
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        if _primary_code(error) == sqlite3.SQLITE_BUSY:
+            raise StorageError(f"{path} is in use: stop the service, and every command that reads there") from None
+        raise _storage_error(path, error) from None
 
 
 def _create_private(path: Path) -> None:
