@@ -70,6 +70,14 @@ class LogHead:
                 f"did not end well, run it again; remove {self._path} only if no replica ever ran on the database"
             )
 
+    def check_moved(self, file: Path) -> None:
+        """Raise StorageError when a broker kept this file, whose log did not go on in the database."""
+        if file.exists() and not self._path.exists():
+            raise StorageError(
+                f"{file} was not moved into the database: its log would begin anew, and nodes stop. Run `bekend broker "
+                "database move`; or, for a log under a name that was never used, move the file away"
+            )
+
     def _read(self) -> Checkpoint | None:
         try:
             return Checkpoint.parse(self._path.read_text(encoding="utf-8"))

@@ -229,7 +229,9 @@ class Store:
             raise StorageError(
                 f"the driver for PostgreSQL cannot be loaded ({fault}): pip install 'bekend[postgres]'"
             ) from None
-        return cls(PostgresDatabase.open(config.database, config.oin, config.log, LogHead(config.data)))
+        head = LogHead(config.data)
+        head.check_moved(config.data / FILE)
+        return cls(PostgresDatabase.open(config.database, config.oin, config.log, head))
 
     @staticmethod
     def is_there(config: BrokerConfig) -> bool:

@@ -274,6 +274,8 @@ async def test_fg_29_a_broker_that_was_moved_goes_on_with_its_log_and_its_file_i
         assert busy.exit_code == 1
         assert "in use" in json.loads(busy.output)["fault"]
     assert "add the empty PostgreSQL database" in json.loads(command(federation, None).output)["fault"]
+    with pytest.raises(StorageError, match="was not moved"):
+        await start_broker(federation.config().model_copy(update={"database": server}), federation.clock)
     done = command(federation, server)
     assert done.exit_code == 0, done.output
     told_log = json.loads(done.output)["log"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlite_utils
-from bekend_proto.durable import LOG_DDL, Database, Migration, append_log
+from bekend_proto.durable import LOG_DDL, Database, Migration, append_log, exclusive
 from bekend_proto.errors import BudgetError, StorageError
 from bekend_proto.log_table import add_tree
 
@@ -464,3 +464,36 @@ async def test_a_close_waits_for_a_read_in_another_thread(tmp_path: Path) -> Non
     await closing
     with pytest.raises(StorageError, match="closed"):
         opened.read(count)
+
+
+def test_a_file_is_held_alone_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    other = (
+        f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('SELECT count(*) FROM things').fetchall()"
+    )
+    with Database.open(path, SCHEMA) as opened:
+        opened.write_sync(insert(b"one"))
+        with pytest.raises(StorageError, match="in use"), exclusive(path):
+            pass
+    with exclusive(path) as connection:
+        assert count(connection) == 1
+        done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False, timeout=60)
+        assert "database is locked" in done.stderr
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("DELETE FROM things")
+    with Database.open(path, SCHEMA) as opened:
+        assert opened.read(count) == 1
+
+
+def test_what_a_killed_process_had_committed_is_read_alone_too(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with Database.open(path, SCHEMA):
+        pass
+    killed = (
+        f"import os, sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('INSERT INTO things (value) VALUES (1)');"
+        "c.commit(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", killed], check=False, timeout=60)
+    assert path.with_name("store.db-wal").stat().st_size
+    with exclusive(path) as connection:
+        assert count(connection) == 1
