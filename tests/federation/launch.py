@@ -25,6 +25,7 @@ import bekend_broker.lookup as broker_lookup
 import bekend_node.answer.answerer as answering
 import bekend_node.ask.lookup as asking
 import bekend_node.ask.release as releasing
+import bekend_node.ask.replies as replies
 import bekend_node.desk.comparing as comparing
 from bekend_broker.releases import Releases
 from bekend_deploy.cli import main as bekend
@@ -120,7 +121,7 @@ def node_steps(steps: Steps) -> None:
     steps.after(Store, "admit_answer", "admitted")
     steps.after_call(answering, "answer", "evaluated")
     steps.after_call(messages, "make_begin", "begin-paid")
-    steps.before(asking.Lookup, "_collect", "recorded")
+    steps.before(replies.Replies, "collect", "recorded")
     steps.before(asking.Lookup, "_finish", "told")
 
 

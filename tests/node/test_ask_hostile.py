@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bekend_node.ask import answers, filters_held
-from bekend_node.ask import lookup as lookup_module
+from bekend_node.ask import replies as replies_module
 from bekend_node.ask.outcomes import OTHER_NUMBER, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP
 from bekend_proto import channel, dleq, group
@@ -414,8 +414,8 @@ async def test_a_stream_that_ends_early_is_geen_antwoord(stage: Stage) -> None:
 
 
 async def test_silence_is_geen_antwoord_at_the_deadline(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup_module, "REPLY_SECONDS", 0.0)
-    monkeypatch.setattr(lookup_module, "MARGIN_SECONDS", 0.05)
+    monkeypatch.setattr(replies_module, "REPLY_SECONDS", 0.0)
+    monkeypatch.setattr(replies_module, "MARGIN_SECONDS", 0.05)
     stage.changes.replies = lambda replies: replies[1:]
     reason = (await stage.outcome_of(zsm(BOTH), POLITIE)).reason
     assert "antwoordde niet op tijd" in reason
@@ -424,8 +424,8 @@ async def test_silence_is_geen_antwoord_at_the_deadline(stage: Stage, monkeypatc
 async def test_a_filter_that_does_not_come_in_time_is_geen_antwoord(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup_module, "REPLY_SECONDS", 0.0)
-    monkeypatch.setattr(lookup_module, "MARGIN_SECONDS", 0.05)
+    monkeypatch.setattr(replies_module, "REPLY_SECONDS", 0.0)
+    monkeypatch.setattr(replies_module, "MARGIN_SECONDS", 0.05)
     await stage.asker.open_purpose(ZSM, BOTH)
     stage.changes.before_answer = lambda source: source.switch() if source.oin == POLITIE else None
     never = asyncio.Event()
