@@ -13,8 +13,9 @@ import numpy as np
 from bekend_proto.identifiers import NAME_BIRTH, NAME_DAY_MONTH, NAME_POSTCODE
 from bekend_proto.names import PersonData, canonical_name
 
+from bekend_bench.given_names import Given
 from bekend_bench.linkage import plain_letters
-from bekend_bench.origins import ORIGINS, YEARS, Given, Origin, surnames_of
+from bekend_bench.origins import ORIGINS, YEARS, Origin, surnames_of
 from bekend_bench.wrong_hits import Wrong
 
 TODAY: Final = date(2026, 11, 1)

@@ -262,7 +262,8 @@ def _assumed() -> list[str]:
         "",
         *table(("difference", "share"), rows),
         "",
-        "Sizes, names and birthdays of the origins stand in `bench/bekend_bench/origins.py`. Surnames of Dutch origin "
+        "Sizes, names and birthdays of the origins stand in `origins.py` and `given_names.py` of "
+        "`bench/bekend_bench`. Surnames of Dutch origin "
         "are the thousand commonest of 2007 with their counts; heads of the other lists are rounded, tails are made "
         "up. A country in which names are twice as concentrated has twice the wrong hits of `naam-geboortedatum`.",
         "",

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bekend_bench import linkage
+from bekend_bench.given_names import made_up
 from bekend_bench.linkage import KINDS
-from bekend_bench.origins import ORIGINS, dutch_surnames, made_up, surnames_of
+from bekend_bench.origins import ORIGINS, dutch_surnames, surnames_of
 from bekend_proto.identifiers import NAME_BIRTH, NAME_BIRTH_POSTCODE, NAME_DAY_MONTH, NAME_POSTCODE
 
 if TYPE_CHECKING or os.environ.get("REQUIRE_LINKAGE"):
