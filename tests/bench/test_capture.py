@@ -5,7 +5,8 @@ from pathlib import Path
 from statistics import quantiles
 
 import pytest
-from bekend_bench.capture import HIDDEN, Came, Seen, Traffic, capture, slower_when_known
+from bekend_bench.release_traffic import HIDDEN, Came, Seen, Traffic, slower_when_known
+from bekend_bench.release_week import capture
 from bekend_bench.telling import tell
 from bekend_proto.collecting import COLLECTED_BOX
 
