@@ -197,9 +197,9 @@ class NodeHome:
         return day_of(self.federation.clock.now())
 
     @contextlib.asynccontextmanager
-    async def node(self, port: int) -> AsyncIterator[Node]:
+    async def node(self, port: int, *, dev: bool = False) -> AsyncIterator[Node]:
         """The node, attached, its first filters in service if they can be."""
-        node = await start_node(self.config(port), self.federation.clock)
+        node = await start_node(self.config(port), self.federation.clock, dev=dev)
         try:
             for attachment in node.attachments:
                 await attachment.attached.wait()

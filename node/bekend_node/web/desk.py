@@ -1,6 +1,6 @@
 """The desk's pages: what waits, a request, a decision; and this organisation's standing decisions.
 
-    GET  /loket                          what waits, by deadline; the standing decisions
+    GET  /loket                          what waits, by deadline, in parts; the standing decisions
     GET  /loket/verzoek/VERZOEK          a request, without the person; a decision can be undone here
     POST /loket/verzoek/VERZOEK          the same with the person: that somebody looked is recorded
     POST /loket/verzoek/VERZOEK/ACT      vrijgeven, weigeren, overdragen, ongedaan
@@ -31,6 +31,7 @@ from starlette.routing import Route
 from bekend_node.desk.decisions import Desk
 from bekend_node.rules import Rules
 from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed
+from bekend_node.web.paging import Part, part_of
 
 ROLE: Final = "loket"
 """Opens these pages."""
@@ -39,6 +40,9 @@ SOON: Final = timedelta(days=30)
 """A standing decision that ends within this is shown as ending."""
 
 _DONE: Final = {"vrijgeven": "vrijgegeven", "weigeren": "geweigerd", "overdragen": "overgedragen", "ongedaan": "terug"}
+_AT: Final = "bij"
+"""Names the item, in an address of the list, whose part of the list is to be shown."""
+
 _AT_FORM: Final = frozenset({"grond", "toelichting", "toestemming", "niet-in-lijst", "collega", "vergelijken"})
 """Rules of which the refusal is shown at the form: something else can be chosen there."""
 
@@ -78,11 +82,17 @@ class DeskPages:
         done = next((one for one in _DONE.values() if one in request.query_params), "")
         standing = [self._standing(purpose, source) for purpose, source in self._by_standing(purposes)]
         items = [_with_moment(one) for one in found["items"]]
+        at = request.query_params.get(_AT, "")
+
+        def part(name: str, *, decided: bool) -> Part[dict[str, Any]]:
+            those = [one for one in items if (one["state"] != "wacht") is decided]
+            return part_of(request, name, those, lambda one: one["item"] == at)
+
         return self.pages.render(
             request,
             "loket.html.j2",
-            open=[one for one in items if one["state"] == "wacht"],
-            decided=[one for one in items if one["state"] != "wacht"],
+            open=part("wacht", decided=False),
+            decided=part("beslist", decided=True),
             privacy_officer=found["privacy_officer"],
             done=done,
             standing=standing,
@@ -119,7 +129,7 @@ class DeskPages:
             if refusal.rule in _AT_FORM:
                 return await self._shown(request, user, absent=absent, act=act, form=form, fault=refusal)
             return self._refused(request, refusal)
-        return see_other(f"/loket?{_DONE[act]}")
+        return see_other(f"/loket?{_DONE[act]}&{_AT}={request.path_params['item']}")
 
     async def standing(self, request: Request) -> Response:
         """A standing decision as it is, and the forms for what could be signed."""
