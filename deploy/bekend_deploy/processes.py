@@ -3,16 +3,21 @@
 import atexit
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 BEKEND = (sys.executable, "-m", "bekend_deploy.cli")
 """The command `bekend` of this very installation."""
+
+LOWEST_PORT = 20_000
+"""Of those that this machine may give away; below it are those of well-known servers."""
 
 _running: set["Process"] = set()
 
@@ -112,12 +117,33 @@ class Process:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports on loopback that nobody listens on now, all different."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """TCP ports on loopback that nobody listens on now, all different.
+
+    None that the system gives to who dials out: such a one may be taken before whom it is for listens there.
+    """
+    low, high = _dialled_from()
+    ports = [*range(LOWEST_PORT, low), *range(high + 1, 1 << 16)] or list(range(low, high + 1))
+    secrets.SystemRandom().shuffle(ports)
+    return list(islice(filter(_is_free, ports), count))
+
+
+def _dialled_from() -> tuple[int, int]:
+    """The ports of connections that go out: those of the system, or (RFC 6335, section 6) those set apart for it."""
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
+    except (OSError, ValueError):
+        return 49152, 65535
+    return int(low), int(high)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As a server does: what closed a while ago is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
 
 
 def _end_all() -> None:

@@ -1,11 +1,14 @@
 """A federation on disk and its processes: what is written holds, and nothing outlives its maker."""
 
+import contextlib
 import signal
+import socket
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from bekend_deploy import processes
 from bekend_deploy.federation import Federation
 from bekend_deploy.partners import RECLASSERING
 from bekend_deploy.processes import Process, ProcessFailed, free_ports
@@ -68,6 +71,25 @@ def test_private_keys_are_for_their_owner_alone(built: Federation) -> None:
 
 def test_ports_that_are_given_out_differ() -> None:
     assert len(set(free_ports(50))) == 50
+
+
+def test_a_port_that_is_given_out_is_none_from_which_somebody_dials() -> None:
+    """Between giving it out and listening there are seconds, in which others dial out from ports of their own."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        dialling = [stack.enter_context(socket.create_connection(server.getsockname())) for _ in range(50)]
+        from_where = [one.getsockname()[1] for one in dialling]
+        given = free_ports(50)
+    low, high = min(from_where), max(from_where)
+    assert [port for port in given if low <= port <= high] == []
+
+
+def test_a_port_on_which_somebody_listens_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", port)):
+        monkeypatch.setattr(processes, "LOWEST_PORT", port)
+        monkeypatch.setattr(processes, "_dialled_from", lambda: (port + 2, 65535))
+        assert free_ports(2) in ([port + 1], [])
 
 
 def test_a_process_that_ends_early_says_why(tmp_path: Path) -> None:
