@@ -102,6 +102,12 @@ def ups(prometheus: Prometheus) -> list[str]:
     return []
 
 
+def firing(prometheus: Prometheus) -> set[str]:
+    """The alarms that stand."""
+    alarms = prometheus.get("alerts")["alerts"]
+    return {one["labels"]["alertname"] for one in alarms if one["state"] == "firing"}
+
+
 async def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
     """Look again and again, as something outside this process has to come about; says whether it did."""
     until = time.monotonic() + seconds
@@ -213,10 +219,11 @@ async def test_every_panel_shows_data_every_label_is_closed_and_nothing_else_ala
             sets = closed_sets(federation.covenant, [f"localhost:{broker.port}"])
             assert open_labels(families, sets) == [], name
             assert not [person.value for person in PEOPLE if person.value in text]
-        alarms = (await asyncio.to_thread(prometheus.get, "alerts"))["alerts"]
-        firing = {one["labels"]["alertname"] for one in alarms if one["state"] == "firing"}
-        assert "BekendMisuseSignal" in firing
-        assert firing <= DESERVED
+        # How many lookups it takes to be odd is for the node to say, and how soon they come for this machine.
+        await wait_for(lambda: "BekendMisuseSignal" in firing(prometheus), LONGEST)
+        found = await asyncio.to_thread(firing, prometheus)
+        assert "BekendMisuseSignal" in found
+        assert found <= DESERVED
 
 
 def scrape(port: int) -> str:

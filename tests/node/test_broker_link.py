@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from bekend_deploy.processes import free_ports
 from bekend_node.broker_link import BrokerLink, PinnedKeyError
 from bekend_node.config import BrokerAddress
 from bekend_node.reach import Shown
@@ -103,7 +104,8 @@ async def test_a_renewed_own_certificate_is_used_from_then_on_and_calls_under_wa
 
 async def test_a_broker_with_a_renewed_certificate_is_found_again(authority: Authority) -> None:
     broker = authority.issue(BROKER)
-    server = await serving(broker)
+    # It comes back at this port: nobody who dials out meanwhile may be given it.
+    server = await serving(broker, *free_ports(1))
     async with line(server.port, authority.issue(NODE)) as held:
         await until(lambda: held.renewed == 1)
         await held.call()
@@ -181,7 +183,7 @@ async def test_a_key_that_the_manifest_does_not_name_is_refused_and_one_that_a_n
 
 
 async def test_whoever_takes_the_place_after_the_look_is_not_spoken_to(authority: Authority) -> None:
-    server = await serving(authority.issue(BROKER))
+    server = await serving(authority.issue(BROKER), *free_ports(1))
     link = BrokerLink(BrokerAddress(address=f"localhost:{server.port}"), authority.issue(NODE), SystemClock())
     try:
         assert await link.open()
@@ -201,7 +203,7 @@ async def test_what_cannot_be_believed_is_named(authority: Authority, fault: str
         "nobody": authority.issue(BROKER),
         "stranger": Authority(authority.folder / "other", "Other CA").issue(BROKER),
     }[fault]
-    server = await serving(shown)
+    server = await serving(shown, *free_ports(1))
     port = server.port
     if fault == "nobody":
         await server.stop(0)

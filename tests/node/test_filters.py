@@ -386,6 +386,8 @@ async def _into_next_epoch(scene: Scene, node: Node, days: float = 7.5) -> None:
     clock.set(start + timedelta(days=days))
     await scene.broker.reload()
     await node.reload()
+    # It says hello with the new manifest: until then its partners ask in vain.
+    await node.attachments[0].attached.wait()
     await node.directory.refresh()
     for party in scene.federation.parties.values():
         if party.oin != scene.home.oin:
