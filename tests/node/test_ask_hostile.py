@@ -12,8 +12,9 @@ from bekend_node.ask import answers, filters_held
 from bekend_node.ask import replies as replies_module
 from bekend_node.ask.outcomes import OTHER_NUMBER, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP
+from bekend_node.classes import CERTAIN, FilterId
 from bekend_proto import channel, dleq, group
-from bekend_proto.errors import Code, KeysError, StorageError
+from bekend_proto.errors import Code, KeysError, MalformedError, StorageError
 from bekend_proto.filter import m_hash
 from bekend_proto.v1 import broker_pb2, errors_pb2, signed_pb2
 from nacl.signing import SigningKey
@@ -325,6 +326,17 @@ async def test_two_filters_under_one_version_are_refused(stage: Stage) -> None:
     source = stage.sources[POLITIE]
     source.m = group.random_scalar()
     await lied(stage)
+
+
+async def test_two_bodies_under_one_version_and_one_m_are_refused(stage: Stage) -> None:
+    """Whoever is told something else than was told before is not told by the same filter."""
+    id_ = FilterId(ZSM, CERTAIN)
+    held = await stage.asker.shelf.refresh(id_, POLITIE)
+    source = stage.sources[POLITIE]
+    source.known = ()
+    with pytest.raises(MalformedError, match="two filters"):
+        await stage.asker.shelf.refresh(id_, POLITIE)
+    assert stage.asker.shelf.at_hand(id_, POLITIE) is held
 
 
 async def test_a_w_is_never_compared_with_another_version(stage: Stage) -> None:

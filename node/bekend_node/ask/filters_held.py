@@ -56,6 +56,8 @@ class HeldFilter:
     as_of: date
     kinds: frozenset[str]
     end: datetime
+    body_hash: bytes
+    """As the source signed it with M: two bodies under one version are two filters."""
     tags: ClosedFilter | None = field(repr=False)
 
     @property
@@ -116,6 +118,7 @@ def hold(header: signed_pb2.FilterHeader, body: bytes | bytearray) -> HeldFilter
         as_of=date.fromisoformat(header.as_of),
         kinds=frozenset(header.kinds),
         end=datetime.fromtimestamp(header.end, UTC),
+        body_hash=header.body_hash,
         tags=tags,
     )
 
@@ -269,7 +272,7 @@ class FilterShelf:
         if current is not None and held.version < current.version:
             raise StaleError("the source offers an older filter than it did before")
         if current is not None and held.version == current.version:
-            if held.m_hash != current.m_hash:
+            if (held.m_hash, held.body_hash) != (current.m_hash, current.body_hash):
                 raise MalformedError("the source has two filters under one version")
             return
         place.previous, place.current, place.switched = current, held, self._clock.now()
