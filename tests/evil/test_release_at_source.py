@@ -4,11 +4,14 @@ import asyncio
 import base64
 import sqlite3
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bekend_deploy.partners import ZVH_WEIGHING
+from bekend_node.answer.collects import Collects
 from bekend_node.answer.exchange import Exchanges
 from bekend_node.app import Node
 from bekend_node.classes import CERTAIN, FilterId
@@ -103,6 +106,54 @@ async def test_a_message_that_comes_late_is_no_message(scene: Scene) -> None:
         scene.advance(seconds=RELEASE_SECONDS + 1)
         assert await at_the_door(node, asked, asked.box()) == "STALE"
         assert node.desk_store.exchanges() == []
+
+
+async def test_nothing_is_told_once_the_covenant_of_the_question_has_ended(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """Whatever broker and requester agree on: what a colleague released under it stays here."""
+
+    def ends_today(folder: Path) -> None:
+        path = folder / "afspraken.yaml"
+        tree = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)
+        # Written yesterday, for two days.
+        last = date.fromisoformat(tree["geldig_vanaf"]) + timedelta(days=1)
+        path.write_text(yaml.safe_dump(tree | {"geldig_tot_en_met": last.isoformat()}, allow_unicode=True), "utf-8")
+
+    async with scene_of(tmp_path, authority, ends_today) as scene, scene.node() as node:
+        asked = await scene.named(node)
+        await let_go(node, *items(node))
+        scene.federation.clock.set(scene.federation.covenant.valid_until - timedelta(seconds=1))
+        assert await collected(node, asked, FIRST_COLLECT) == "replied"
+        scene.advance(seconds=1)
+        assert await collected(node, asked, FIRST_COLLECT + 1) == "REFUSED"
+        # A consent that is withdrawn ends what is open, whatever ended before.
+        noise = [bytes(release.RELEASE_LENGTH)]
+        assert await at_the_door(node, asked, asked.box(noise, collecting.WITHDRAWS)) == "replied"
+
+
+async def test_fg_36_a_halt_while_a_collect_is_being_answered_tells_nothing_and_uses_nothing_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene.node() as node:
+        asked = await scene.named(node)
+        await let_go(node, *items(node))
+        asked.advance_to(
+            1000 * collect_moment(asked.party.oin, asked.interval, int(asked.question.time), FIRST_COLLECT)
+        )
+        loop, honest = asyncio.get_running_loop(), Collects._belonging
+
+        def halting(*args: Any) -> set[bytes]:
+            found = honest(*args)
+            halt = node.halting.halt(ZVH_WEIGHING, "ex-partner werkt bij de vrager", "beheer")
+            asyncio.run_coroutine_threadsafe(halt, loop).result()
+            return found
+
+        monkeypatch.setattr(Collects, "_belonging", halting)
+        assert await collected(node, asked, FIRST_COLLECT) == "NOT_READY"
+        monkeypatch.setattr(Collects, "_belonging", honest)
+        await scene.switch(node)
+        assert await collected(node, asked, FIRST_COLLECT) == "replied"
 
 
 async def test_a_message_under_a_version_that_is_gone_is_no_message(scene: Scene) -> None:

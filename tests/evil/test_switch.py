@@ -13,10 +13,12 @@ from bekend_deploy.covenant import Settings
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node import filters
 from bekend_node.answer import push
+from bekend_node.answer.answerer import Answerer
 from bekend_node.app import Node
 from bekend_node.broker_link import BrokerLink
 from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import next_switch
+from bekend_policy.suspension import Suspension, What
 from bekend_proto.group import multiply
 from bekend_proto.v1.broker_pb2 import EvaluatedQuestion, Failure, PushRequest, SealedAnswer
 
@@ -99,6 +101,34 @@ async def test_must_06_a_switch_between_writing_and_evaluating(pair: Pair, *, kn
     pair.police.store.admit_answer = switching  # type: ignore[assignment, method-assign]
     assert await pair.told(known=known) == ["bekend" if known else "geen_uitsluitsel"]
     assert pair.version > before
+
+
+async def test_fg_36_a_halt_between_writing_and_evaluating_is_no_answer(pair: Pair) -> None:
+    """Whoever said that a purpose answers nothing more may rely on it at once: also of what was under way."""
+    honest = pair.police.store.admit_answer
+
+    async def halting(*args: Any) -> None:
+        await honest(*args)
+        await pair.police.halting.halt(ZSM_CONTEXT, "ex-partner werkt bij de vrager", "beheer")
+
+    pair.police.store.admit_answer = halting  # type: ignore[assignment, method-assign]
+    assert await pair.told() == ["geen_antwoord"]
+    # On the record as answered: nobody gets an answer under this id any more.
+    assert pair.police.store.counts()["answered"] == 1
+
+
+async def test_a_suspension_between_writing_and_evaluating_is_no_answer(pair: Pair) -> None:
+    honest, covenant, now = pair.police.store.admit_answer, pair.world.covenant, pair.world.clock.now()
+    note = Suspension(covenant.id, 1, covenant.broker_oin, What.PURPOSE, ZSM_CONTEXT, "Oefening", now - MINUTE)
+
+    async def suspending(*args: Any) -> None:
+        await honest(*args)
+        answerer = pair.police.attachments[0].answerer
+        assert isinstance(answerer, Answerer)
+        answerer.suspensions.put(note, b"as if it was verified")
+
+    pair.police.store.admit_answer = suspending  # type: ignore[assignment, method-assign]
+    assert await pair.told() == ["geen_antwoord"]
 
 
 async def test_must_06_a_switch_while_a_filter_is_sent(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

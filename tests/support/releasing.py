@@ -1,7 +1,7 @@
 """The requester's side of section 9 as a test writes it: an honest one, with everything in its hands to be another."""
 
 import getpass
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -223,9 +223,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene_of(folder: Path, authority: Authority) -> AsyncIterator[Scene]:
-    """A running broker, and the police's registers imported."""
+async def scene_of(
+    folder: Path, authority: Authority, change: Callable[[Path], None] = lambda _: None
+) -> AsyncIterator[Scene]:
+    """A running broker, and the police's registers imported. `change` is made in the folder of the covenant."""
     federation = Federation.create(folder, authority)
+    federation.write_covenant(change)
     home = NodeHome.create(federation, POLITIE.oin)
     async with federation.broker() as broker:
         await home.enrol_all(broker.port, [CLIENT, OTHER, *PEOPLE[3:]])

@@ -124,6 +124,7 @@ class Answerer:
             budgets(question, covenant, now),
             now,
         )
+        self._check_not_stopped(question, id_, covenant)
         # (9): evaluate, sign, then seal.
         reply = answer(
             question,
@@ -145,6 +146,22 @@ class Answerer:
         if question.requester != question.source:
             self.metrics.answered(question.purpose, perf_counter() - start)
         return reply
+
+    def _check_not_stopped(self, question: signed_pb2.Question, id_: FilterId, covenant: Covenant) -> None:
+        """Halted, suspended, or stopped by an alarm of the log while it was written: from that moment nothing is told.
+
+        Raises NotReadyError, SuspendedError, LogError.
+        """
+        self.heads.check()
+        self.filters.check_halt(id_)
+        self.suspensions.check(
+            covenant,
+            question.purpose,
+            self.clock.now(),
+            requester=question.requester,
+            source=question.source,
+            principal=question.on_behalf_of or None,
+        )
 
 
 def budgets(question: signed_pb2.Question, covenant: Covenant, now: datetime) -> tuple[Spend, ...]:

@@ -44,6 +44,7 @@ class Collects:
     async def _collect(self, message: broker_pb2.RoutedCollect) -> bytes:
         now = self.exchanges.clock.now()
         pending = self.exchanges.pending(message.question_id, now)
+        self.exchanges.check_may_be_told(pending, now)
         # Raises NotReadyError: who is to be shielded may have been released before.
         self.filters.check_halt(pending.filter)
         check_collect(pending.open_channel(0), message.number, pending.parties.question_hash, message.box)
@@ -63,6 +64,8 @@ class Collects:
         states: list[ReleaseState.ValueType] = []
 
         def take(exchange: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
+            # Halted while the registers were looked into, say.
+            self.filters.check_halt(pending.filter)
             if number <= exchange.highest:
                 raise StaleError("a collect with this number, or a later one, was answered before")
             kept = []

@@ -7,11 +7,12 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bekend_policy.decide import Asked, decide
 from bekend_policy.suspension import Suspensions
 from bekend_proto import logs
 from bekend_proto.clock import Clock
 from bekend_proto.collecting import seal_collected
-from bekend_proto.errors import BekendError, InternalError, StaleError, code_name
+from bekend_proto.errors import BekendError, InternalError, RefusedError, StaleError, code_name
 from bekend_proto.logs import log
 from bekend_proto.v1 import broker_pb2
 from bekend_proto.v1.signed_pb2 import ReleaseState
@@ -56,6 +57,25 @@ class Exchanges:
             principal=pending.on_behalf_of or None,
         )
         return pending
+
+    def check_may_be_told(self, pending: Pending, now: datetime) -> None:
+        """Raise RefusedError once the covenant does not let this requester be told any more: it ended, or its next
+        version leaves the partner or the question out.
+        """
+        rules, named = self.rules.now, bytes.fromhex(pending.covenant)
+        covenant = next((one for one in rules.covenants if one.hash == named), rules.covenant)
+        asked = Asked(
+            requester=pending.requester,
+            source=pending.source,
+            purpose=pending.purpose,
+            on_behalf_of=pending.on_behalf_of or None,
+            persons=len(pending.elements),
+            kind_class=pending.kind_class,
+            covenant_hash=covenant.hash,
+        )
+        decision = decide(covenant, asked, now)
+        if not decision.allowed:
+            raise RefusedError(decision.rule, decision.reason)
 
     def reply(self, pending: Pending, number: int, states: "list[ReleaseState.ValueType]") -> bytes:
         """The source's message with this number: each number is sealed once, its use durable before."""

@@ -65,6 +65,7 @@ class Intake:
     async def _keep(self, pending: Pending, messages: Sequence[bytes], now: datetime) -> None:
         if milliseconds(now) - pending.asked > 1000 * RELEASE_SECONDS:
             raise StaleError("the persons are named too late: at most ten minutes after the question")
+        self.exchanges.check_may_be_told(pending, now)
         # Each raises NotReadyError: stopped until the next switch, or nothing left to compare with.
         self.filters.check_halt(pending.filter)
         self.filters.by_hand(pending.filter, pending.version)
