@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlite3 import Connection
 
 from bekend_proto.clock import milliseconds
+from bekend_proto.errors import StorageError
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,11 @@ def keep_own_records(conn: Connection, records: Iterable[OwnRecord], at: datetim
 
 
 def replace_own_records(conn: Connection, records: Iterable[OwnRecord]) -> None:
-    """Write records anew that are there, in the transaction under way."""
-    conn.executemany(
-        "UPDATE own_record SET sealed = ? WHERE id = ? AND kind = ?",
-        [(record.sealed, record.id, record.kind) for record in records],
-    )
+    """Write records anew that are there, in the transaction under way.
+
+    Raises StorageError when one is not: what it is about may not leave (must-list 7).
+    """
+    rows = [(record.sealed, record.id, record.kind) for record in records]
+    written = conn.executemany("UPDATE own_record SET sealed = ? WHERE id = ? AND kind = ?", rows).rowcount
+    if rows and written != len(rows):
+        raise StorageError("the own record of a lookup that is under way is not in node.db any more: nothing was sent")

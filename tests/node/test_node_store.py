@@ -15,7 +15,7 @@ from bekend_node.store_own import OwnRecord
 from bekend_node.store_schema import MIGRATIONS
 from bekend_proto.clock import milliseconds
 from bekend_proto.durable import Database
-from bekend_proto.errors import BudgetError, StaleError
+from bekend_proto.errors import BudgetError, StaleError, StorageError
 from bekend_proto.log_table import Entry
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -172,6 +172,18 @@ async def test_the_requesters_side_writes_budget_log_and_record_together(store: 
     assert store.counts()["log"] == 1
     await store.forget_own_records("lookup", NOW + timedelta(seconds=1))
     assert store.own_records("lookup") == []
+
+
+async def test_must_07_a_record_that_is_not_there_any_more_is_not_written_anew(store: Store) -> None:
+    """The second Ask of a lookup whose own record is gone: without a record no Question leaves."""
+    record = OwnRecord(secrets.token_bytes(16), "lookup", b"sealed")
+    entry = Entry("asked", secrets.token_bytes(32), milliseconds(NOW), "00000099000000002000", REQUESTER)
+    await store.admit_asking(records=[record], at=NOW)
+    await store.admit_asking(records=[OwnRecord(record.id, "lookup", b"anew")], again=True, at=NOW)
+    assert [one.sealed for one in store.own_records("lookup")] == [b"anew"]
+    with pytest.raises(StorageError):
+        await store.admit_asking(log=[entry], records=[OwnRecord(record.id, "late", b"")], again=True, at=NOW)
+    assert store.counts()["log"] == 0
 
 
 async def test_the_m_of_a_filter_that_was_replaced_or_withdrawn_is_gone_from_the_file(
