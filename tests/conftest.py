@@ -9,11 +9,23 @@ from bekend_deploy.postgres_server import PostgresServer, binaries
 from hypothesis import settings
 
 from tests.support.clocks import SteeredClock
+from tests.support.order import in_turn
 from tests.support.pki import Authority
 
 # No test asserts a duration: a busy machine is no fault.
 settings.register_profile("bekend", deadline=None)
 settings.load_profile("bekend")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers get long files first; whoever runs the tests alone finds them in the order of the folders."""
+    if hasattr(config, "workerinput"):
+        place = {file: number for number, file in enumerate(in_turn({_file(item) for item in items}))}
+        items.sort(key=lambda item: place[_file(item)])
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture
