@@ -223,7 +223,7 @@ async def test_a_source_that_keeps_d_does_not_open_it_when_the_person_becomes_it
         await asked.release([kept])
         await node.comparing.compare_all()
         assert items(node) == []
-        await scene.home.enrol_all(scene.broker.port, [CLIENT, OTHER, STRANGER])
+        scene.home.fill(scene.broker.port, [CLIENT, OTHER, STRANGER])
         # The next version may have been built before.
         await scene.switch(node)
         await scene.switch(node)

@@ -23,7 +23,7 @@ async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
     home = NodeHome.create(federation, POLITIE.oin)
     home.settings["canaries"] = ["bsn:999991772", "bsn:999992740"]
     async with federation.broker() as broker:
-        await home.enrol_all(broker.port, [CLIENT, OTHER, *PEOPLE[3:]])
+        home.fill(broker.port, [CLIENT, OTHER, *PEOPLE[3:]])
         yield Scene(federation, home, broker)
 
 

@@ -99,7 +99,7 @@ async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
     federation = Federation.create(tmp_path, authority)
     home = NodeHome.create(federation, POLITIE.oin)
     async with federation.broker() as broker:
-        await home.enrol_all(broker.port, [KNOWN])
+        home.fill(broker.port, [KNOWN])
         yield Scene(federation, home, broker)
 
 

@@ -215,6 +215,8 @@ async def test_at_the_end_of_the_term_items_are_erased_and_an_hour_later_everyth
 async def test_must_12_no_number_is_on_disk_in_the_logs_or_in_what_waits(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # A real import, so that what it leaves behind is searched too.
+    await scene.home.enrol_all(scene.broker.port, [CLIENT, OTHER])
     async with scene.node() as node:
         await scene.named(node)
         (name,) = items(node)

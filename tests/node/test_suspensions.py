@@ -96,7 +96,7 @@ async def test_fg_43_a_source_enforces_its_own_note_also_when_the_broker_does_no
     monkeypatch.setattr(BrokerDirectory, "suspend", forgetful)
     om = federation.parties[OM.oin]
     async with federation.broker() as broker:
-        await home.enrol_all(broker.port, PEOPLE[:1])
+        home.fill(broker.port, PEOPLE[:1])
         async with home.node(broker.port) as node:
             before = await fetch(om, POLITIE.oin, ZSM_CONTEXT)
             assert await bit(om, POLITIE.oin, ZSM_CONTEXT, PEOPLE[0], before) is True

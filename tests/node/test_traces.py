@@ -27,7 +27,7 @@ async def test_a_source_logs_its_question_and_never_the_lookup(
         nodes = {}
         for oin in (*SOURCES, OM.oin):
             home = NodeHome.create(federation, oin)
-            await home.enrol_all(broker.port, PEOPLE[:1])
+            home.fill(broker.port, PEOPLE[:1])
             nodes[oin] = await opened.enter_async_context(home.node(broker.port))
         await nodes[OM.oin].directory.refresh()
         capsys.readouterr()

@@ -29,6 +29,7 @@ from bekend_proto.v1 import broker_pb2, broker_pb2_grpc, signed_pb2
 from nacl.signing import SigningKey
 
 from tests.support.federation import Federation, Lookup, Party, told
+from tests.support.filled import Filling, last_month
 
 CANARY = "999993872"
 
@@ -191,6 +192,13 @@ class NodeHome:
         """The same persons in every register."""
         for register in self.registers:
             await self.enrol(port, register, self.csv(register, persons), **more)
+
+    def fill(self, port: int, persons: Sequence[Identifier]) -> None:
+        """The same persons in every register, as an import leaves them: for tests that are not about imports."""
+        now = self.federation.clock.now()
+        filling = Filling(self.config(port), self.federation.covenant, self.federation.folder / "keys", now)
+        rows = [(person, last_month(now)) for person in persons]
+        filling.put_into_service(dict.fromkeys(self.registers, rows))
 
     @property
     def today(self) -> date:

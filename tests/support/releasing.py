@@ -231,7 +231,7 @@ async def scene_of(
     federation.write_covenant(change)
     home = NodeHome.create(federation, POLITIE.oin)
     async with federation.broker() as broker:
-        await home.enrol_all(broker.port, [CLIENT, OTHER, *PEOPLE[3:]])
+        home.fill(broker.port, [CLIENT, OTHER, *PEOPLE[3:]])
         yield Scene(federation, home, broker)
 
 
