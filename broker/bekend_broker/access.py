@@ -25,10 +25,11 @@ from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import AccessMonth, AccessResponse
 from bekend_proto.v1.signed_pb2 import Signed, SubjectAccess
 
-from bekend_broker import log, store
+from bekend_broker import log
 from bekend_broker.directory import PROTOCOL_VERSIONS, Directory
 from bekend_broker.metrics import Metrics
-from bekend_broker.store import Store
+from bekend_broker.store import Store, first_time
+from bekend_broker.store_budgets import Account, forget_days, spend
 
 A_DAY: Final = 10
 """Access requests of one partner a day (Amsterdam): a citizen's right, and no way to try out numbers."""
@@ -64,10 +65,10 @@ class Accesses:
         keys = dict(sorted(self._directory.present.keys.record.items()))
 
         def admit(connection: Connection) -> None:
-            if not store.first_time(connection, b"a", request.request_id, now, OLDEST + AHEAD):
+            if not first_time(connection, b"a", request.request_id, now, OLDEST + AHEAD):
                 raise StaleError("this access request was taken before: the privacy officer makes a new one")
-            store.forget_days(connection, day_of(now))
-            if not store.spend(connection, store.Account(day_of(now), caller, _BUDGET), 1, A_DAY):
+            forget_days(connection, day_of(now))
+            if not spend(connection, Account(day_of(now), caller, _BUDGET), 1, A_DAY):
                 raise BudgetError(f"{caller} has made its {A_DAY} access requests of {day_of(now)}: wait a day")
             log.append(connection, log.ACCESS, signed, now, requester=caller)
 

@@ -13,9 +13,10 @@ from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import Begun
 from bekend_proto.v1.signed_pb2 import Begin, KindClass, Signed
 
-from bekend_broker import log, quotas, store
+from bekend_broker import log, quotas
 from bekend_broker.admission import KIND_CLASSES, decided, open_from
 from bekend_broker.directory import Directory, Present
+from bekend_broker.store import first_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def admit_begin(connection: Connection, present: Present, opened: Opened, now: d
     Raises StaleError for an id that was seen, BudgetError when the budget is used up; nothing is kept then.
     """
     begin = opened.begin
-    if not store.first_time(connection, b"b", begin.begin_id, now):
+    if not first_time(connection, b"b", begin.begin_id, now):
         raise StaleError("this Begin was seen before: every retry is a new lookup")
     canary_only = opened.canary_only or not _charge(connection, present, opened, now)
     if canary_only:

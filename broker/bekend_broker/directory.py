@@ -38,7 +38,7 @@ from bekend_proto.note import parse_note, verify_note
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import DirectoryEntry, GetDirectoryResponse
 
-from bekend_broker import store
+from bekend_broker import store_directory
 from bekend_broker.config import BrokerConfig
 from bekend_broker.keys import KeyRing
 from bekend_broker.store import Store
@@ -193,7 +193,7 @@ class Directory:
         self._whole = GetDirectoryResponse()
         self.own_number_elsewhere = 0
         """The number of the own manifest that the newest replica serves."""
-        self._incarnations = database.read(store.incarnations)
+        self._incarnations = database.read(store_directory.incarnations)
         self._quiet_until = database.read(log_table.quiet_until)
         # One change at a time: what is published during a reload is not lost.
         self._changing = asyncio.Lock()
@@ -265,7 +265,7 @@ class Directory:
             raise StaleError("a machine that takes over in the future: check the clocks")
         async with self._changing:
             self.check_incarnation(caller)
-            await self._store.write(lambda c: store.keep_incarnation(c, stated))
+            await self._store.write(lambda c: store_directory.keep_incarnation(c, stated))
             self._incarnations[caller.oin] = stated
         if held is not None:
             logs.log(logs.SOURCE_TOOK_OVER, oin=caller.oin, since=stated.number)
@@ -290,7 +290,7 @@ class Directory:
                 "name both while a certificate is renewed (`pinned` in node.yaml)"
             )
         async with self._changing:
-            number = (await self._store.look(store.all_manifests)).get(caller, (0, b""))[0]
+            number = (await self._store.look(store_directory.all_manifests)).get(caller, (0, b""))[0]
             if manifest.number > number > 0 and not self.present.is_signed_now(caller, note):
                 raise KeysError(
                     f"{caller} has another key in the newest version: have the manifest signed with that one, and also "
@@ -324,8 +324,10 @@ class Directory:
 
         It was verified there and is verified here. Raises StorageError.
         """
-        manifests, notes = await self._store.look(lambda c: (store.all_manifests(c), store.all_suspensions(c)))
-        self._incarnations = await self._store.look(store.incarnations)
+        manifests, notes = await self._store.look(
+            lambda c: (store_directory.all_manifests(c), store_directory.all_suspensions(c))
+        )
+        self._incarnations = await self._store.look(store_directory.incarnations)
         self.own_number_elsewhere = manifests.pop(self.present.manifest.oin, (0, b""))[0]
         known = {*self._suspensions.notes(), *self._looked_at, *(note for _, note in self._manifests.values())}
         newer = [(oin, note) for oin, (_, note) in manifests.items() if note not in known]
@@ -450,26 +452,26 @@ def _whole(
 
 def _remember_present(connection: Connection, present: Present) -> None:
     _remember(connection, present.manifest, present.note)
-    store.keep_covenant(connection, present.covenant.id, present.covenant.version)
+    store_directory.keep_covenant(connection, present.covenant.id, present.covenant.version)
 
 
 def _remember_suspension(connection: Connection, suspension: Suspension, note: bytes) -> bool:
     """Whether it is new. Raises StaleError for an older number, or another text under the same."""
-    held = store.newest_suspension(connection, suspension.key)
+    held = store_directory.newest_suspension(connection, suspension.key)
     if held is not None and suspension.number < held[0]:
         raise StaleError(f"stilzetting {suspension.number}: nummer {held[0]} is al gezien, geef een hoger nummer")
     if held is not None and suspension.number == held[0]:
         if parse_note(held[1]).text != parse_note(note).text:
             raise StaleError(f"onder nummer {suspension.number} is al een andere stilzetting gezien")
         return False
-    store.keep_suspension(connection, suspension.key, suspension.number, note)
+    store_directory.keep_suspension(connection, suspension.key, suspension.number, note)
     return True
 
 
 def _remember(connection: Connection, manifest: KeyManifest, note: bytes) -> None:
-    held = store.newest_manifest(connection, manifest.oin)
+    held = store_directory.newest_manifest(connection, manifest.oin)
     if held is not None and manifest.number < held[0]:
         raise StaleError(f"manifest {manifest.number} of {manifest.oin} is older than {held[0]}, which was seen before")
     if held is not None and manifest.number == held[0] and note != held[1]:
         raise StaleError(f"another manifest {manifest.number} of {manifest.oin} was seen before: give it a new number")
-    store.keep_manifest(connection, manifest.oin, manifest.number, note)
+    store_directory.keep_manifest(connection, manifest.oin, manifest.number, note)

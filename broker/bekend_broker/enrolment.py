@@ -34,7 +34,8 @@ from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
 from bekend_broker.metrics import Metrics
 from bekend_broker.quotas import CHUNK, Import
-from bekend_broker.store import ImportId, Store
+from bekend_broker.store import Store
+from bekend_broker.store_imports import ImportId
 from bekend_broker.streams import first_message, next_message
 
 IN_FLIGHT: Final = 4

@@ -21,6 +21,7 @@ from time import perf_counter
 
 from bekend_proto import logs
 from bekend_proto.clock import Clock
+from bekend_proto.decision_table import append_decision
 from bekend_proto.errors import BekendError, Code, MalformedError, StorageError, UnreachableError, code_name
 from bekend_proto.v1.broker_pb2 import Ask, Failure, LookupRequest, LookupResponse
 from bekend_proto.v1.errors_pb2 import ERROR_CODE_DEADLINE, ERROR_CODE_UNREACHABLE
@@ -35,7 +36,7 @@ from bekend_broker.directory import Directory
 from bekend_broker.metrics import ANSWERED, UNREACHABLE, Metrics
 from bekend_broker.questions import Bundle, Checked, Refused, Verdict, admit, check_ask, evaluate
 from bekend_broker.register import Attachment, Register
-from bekend_broker.store import Store, keep_decision
+from bekend_broker.store import Store
 from bekend_broker.streams import first_message, next_message
 
 
@@ -144,7 +145,7 @@ class Lookups:
         if decisions.rule_of(fault) is None:
             return
         row = decisions.of_refused_begin(self._directory.present, Begin.FromString(signed.payload), fault, now).row()
-        await self._store.write(lambda c: keep_decision(c, row))
+        await self._store.write(lambda c: append_decision(c, row))
 
     async def _take_asks(self, caller: str, lookup: _UnderWay, requests: AsyncIterator[LookupRequest]) -> None:
         """Take one Ask after another, each to its sources before the next.

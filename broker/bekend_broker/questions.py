@@ -11,7 +11,7 @@ from typing import Final
 from bekend_policy.decided import Judged
 from bekend_policy.model import Covenant
 from bekend_proto import log_table
-from bekend_proto.decision_table import replace_decision
+from bekend_proto.decision_table import append_decision, replace_decision
 from bekend_proto.dleq import prove
 from bekend_proto.errors import BekendError, BudgetError, MalformedError, RatioError, RecordError, StaleError
 from bekend_proto.group import decode_scalar, multiply
@@ -30,10 +30,12 @@ from bekend_proto.v1.signed_pb2 import (
 )
 from google.protobuf.message import DecodeError
 
-from bekend_broker import decisions, log, quotas, store
+from bekend_broker import decisions, log, quotas
 from bekend_broker.admission import decided, open_from
 from bekend_broker.begins import Opened, asked_of
 from bekend_broker.directory import Directory
+from bekend_broker.store import first_time
+from bekend_broker.store_questions import OpenQuestion, keep_open_question
 
 AFTER_TERM: Final = timedelta(hours=1)
 """How long after the end of its term a question's last collects may come."""
@@ -53,7 +55,7 @@ class Checked:
     key: KeyPair
     rule: str
     """The covenant's rule that allows it."""
-    open: store.OpenQuestion | None = None
+    open: OpenQuestion | None = None
     """What is kept of it when a colleague at the source may decide."""
 
 
@@ -156,7 +158,7 @@ def admit(
     if judged:
         kind_class = bundle.kind_class or KIND_CLASS_CERTAIN
         found = decisions.of_begin(covenant, opened.begin, [*bundle.judged, *judged], bundle.since, kind_class)
-        keep = replace_decision if bundle.judged else store.keep_decision
+        keep = replace_decision if bundle.judged else append_decision
         keep(connection, found.row())
     return Admitted(verdicts, promised, (*bundle.judged, *judged))
 
@@ -171,7 +173,7 @@ def _log(
     for one in checked:
         own = one.source == begin.requester
         try:
-            if not store.first_time(connection, b"q", one.question_id, now):
+            if not first_time(connection, b"q", one.question_id, now):
                 raise StaleError("this question id was seen before")
             if own and not opened.canary_only:
                 quotas.charge_canary(connection, opened.asker, opened.persons)
@@ -183,7 +185,7 @@ def _log(
         question = one.routed.question
         entries.append(log.entry(log.QUESTION, question, now, requester=begin.requester, source=one.source))
         if one.open is not None:
-            store.keep_open_question(connection, one.question_id, one.open)
+            keep_open_question(connection, one.question_id, one.open)
         verdicts.append(one)
     first = log_table.append(connection, entries)
     promised = [
@@ -242,13 +244,13 @@ def _check_alike(question: Question, sources: "Mapping[str, KindClass.ValueType]
         raise RatioError("the questions of one Begin are all by a number, or all by a combination")
 
 
-def _open(covenant: Covenant, question: Question) -> store.OpenQuestion | None:
+def _open(covenant: Covenant, question: Question) -> OpenQuestion | None:
     """What is kept of a question that a colleague may decide about; None where the source answers by machine only."""
     term = covenant.sources(question.purpose)[question.source].term_of(question.kind_class)
     if term is None:
         return None
     open_for = term + AFTER_TERM
-    return store.OpenQuestion(
+    return OpenQuestion(
         requester=question.requester,
         source=question.source,
         purpose=question.purpose,

@@ -19,8 +19,10 @@ from bekend_proto.errors import BudgetError, StaleError
 from bekend_proto.sql import Connection
 from bekend_proto.v1.signed_pb2 import ENROLMENT_KIND_FULL
 
-from bekend_broker import store
+from bekend_broker import store_imports
 from bekend_broker.metrics import ALL
+from bekend_broker.store_budgets import Account, forget_days, give_back, spend
+from bekend_broker.store_imports import ImportId, ImportRow
 
 CANARY_A_DAY = 24
 FULL_IMPORTS_A_MONTH = 2
@@ -43,42 +45,42 @@ class Asker:
     day: date
 
     @property
-    def for_purpose(self) -> store.Account:
+    def for_purpose(self) -> Account:
         """The budget of this purpose."""
-        return store.Account(self.day, self.requester, self.purpose)
+        return Account(self.day, self.requester, self.purpose)
 
     @property
-    def in_all(self) -> store.Account:
+    def in_all(self) -> Account:
         """The budget over all purposes."""
-        return store.Account(self.day, self.requester, _TOTAL)
+        return Account(self.day, self.requester, _TOTAL)
 
     @property
-    def canary(self) -> store.Account:
+    def canary(self) -> Account:
         """The budget for questions to itself."""
-        return store.Account(self.day, self.requester, f"{self.purpose} kanarie")
+        return Account(self.day, self.requester, f"{self.purpose} kanarie")
 
 
 def charge_begin(connection: Connection, covenant: Covenant, asker: Asker, persons: int) -> None:
     """Count the persons of a Begin. Raises BudgetError when a budget is used up; undo what was counted then."""
-    store.forget_days(connection, asker.day)
+    forget_days(connection, asker.day)
     who, when = asker.requester, f"on {asker.day}: wait until tomorrow"
     limit = covenant.purposes[asker.purpose].limits.per_organisation
-    if not store.spend(connection, asker.for_purpose, persons, limit):
+    if not spend(connection, asker.for_purpose, persons, limit):
         raise BudgetError(f"{who} has used up its {limit} persons for {asker.purpose} {when}")
     total = covenant.totals.per_organisation
-    if not store.spend(connection, asker.in_all, persons, total):
+    if not spend(connection, asker.in_all, persons, total):
         raise BudgetError(f"{who} has used up its {total} persons over all purposes {when}")
 
 
 def return_begin(connection: Connection, asker: Asker, persons: int) -> None:
     """Take the persons of a Begin off again: it asked about a canary only, which has a budget of its own."""
-    store.give_back(connection, asker.for_purpose, persons)
-    store.give_back(connection, asker.in_all, persons)
+    give_back(connection, asker.for_purpose, persons)
+    give_back(connection, asker.in_all, persons)
 
 
 def charge_canary(connection: Connection, asker: Asker, persons: int) -> None:
     """Count a question of an organisation to itself. Raises BudgetError above 24 a day and purpose."""
-    if not store.spend(connection, asker.canary, persons, CANARY_A_DAY):
+    if not spend(connection, asker.canary, persons, CANARY_A_DAY):
         raise BudgetError(f"{asker.requester} has asked itself {CANARY_A_DAY} times for {asker.purpose} on {asker.day}")
 
 
@@ -86,7 +88,7 @@ def charge_canary(connection: Connection, asker: Asker, persons: int) -> None:
 class Import:
     """An import that a node has opened, and the size that its manifest states for the register."""
 
-    name: store.ImportId
+    name: ImportId
     epoch: str
     kind: int
     stated: int
@@ -108,11 +110,11 @@ class Import:
 
         Raises BudgetError when they are not left, StaleError when the id was used for another epoch or kind.
         """
-        row = store.find_import(connection, self.name)
+        row = store_imports.find_import(connection, self.name)
         if row is not None and (row.epoch, row.kind) != (self.epoch, self.kind):
             raise StaleError("this import id was used for another epoch or kind: begin a new import")
         period = row.period if row else self._period(now)
-        count, together = store.imports_in(connection, self.name, self.kind, period)
+        count, together = store_imports.imports_in(connection, self.name, self.kind, period)
         if row is None and self.full and count >= FULL_IMPORTS_A_MONTH:
             raise BudgetError(f"{self._what()} had its {FULL_IMPORTS_A_MONTH} full imports of {period}")
         spent = together if not self.full else row.spent if row else 0
@@ -120,8 +122,8 @@ class Import:
             raise BudgetError(f"{self._what()} may have {self.limit} elements evaluated, {spent} are used up")
         if elements:
             if row is None:
-                store.begin_import(connection, self.name, store.ImportRow(self.epoch, self.kind, period, 0), now)
-            store.spend_import(connection, self.name, elements)
+                store_imports.begin_import(connection, self.name, ImportRow(self.epoch, self.kind, period, 0), now)
+            store_imports.spend_import(connection, self.name, elements)
         return self.limit - spent - elements
 
     def _period(self, now: datetime) -> str:

@@ -42,13 +42,13 @@ from bekend_proto.v1.broker_pb2 import (
     RoutedRelease,
 )
 
-from bekend_broker import store
 from bekend_broker.admission import check_in_force
 from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
 from bekend_broker.metrics import COLLECT, RELEASE, Metrics
 from bekend_broker.register import Attachment, Register
-from bekend_broker.store import OpenQuestion, Store
+from bekend_broker.store import Store
+from bekend_broker.store_questions import OpenQuestion, forget_open_questions, use_collect, use_release
 
 RELEASES: Final = 64
 """How often the releases of one question may go to its source, repeated ones included."""
@@ -120,7 +120,7 @@ class Releases:
         Raises StorageError.
         """
         now = self._clock.now()
-        await self._store.write(lambda connection: store.forget_open_questions(connection, now))
+        await self._store.write(lambda connection: forget_open_questions(connection, now))
         self._metrics.open_questions.set(await asyncio.to_thread(self._store.open_questions, now))
 
     async def release(self, caller: str, request: ReleaseRequest) -> ReleaseResponse:
@@ -136,7 +136,7 @@ class Releases:
             kind=RELEASE,
             question_id=request.question_id,
             fits=lambda question: len(request.box) == release_box(question.persons),
-            use=lambda connection: store.use_release(connection, request.question_id, box_hash, RELEASES),
+            use=lambda connection: use_release(connection, request.question_id, box_hash, RELEASES),
             routed=lambda name: RoutedRelease(exchange_id=name, question_id=request.question_id, box=request.box),
         )
         return ReleaseResponse(box=await self._pass_on(caller, message))
@@ -148,7 +148,7 @@ class Releases:
             kind=COLLECT,
             question_id=request.question_id,
             fits=lambda _: len(request.box) == COLLECT_BOX and request.number >= FIRST_COLLECT,
-            use=lambda connection: store.use_collect(connection, request.question_id, request.number),
+            use=lambda connection: use_collect(connection, request.question_id, request.number),
             routed=lambda name: RoutedCollect(
                 exchange_id=name, question_id=request.question_id, number=request.number, box=request.box
             ),

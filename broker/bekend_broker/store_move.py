@@ -31,9 +31,10 @@ from psycopg import sql
 
 from bekend_broker.config import DatabaseServer
 from bekend_broker.log_head import LogHead
-from bekend_broker.store import FILE, MIGRATIONS
+from bekend_broker.store import FILE
 from bekend_broker.store_postgres import WRITER_LOCK, PostgresConnection, PostgresEngine
 from bekend_broker.store_postgres_schema import SCHEMA, check_tables, check_unused
+from bekend_broker.store_schema import MIGRATIONS
 
 _FETCH: Final = 1000
 """Rows that are in memory at once."""

@@ -20,7 +20,7 @@ from typing import Final
 
 from bekend_policy.decide import Asked
 from bekend_proto.clock import Clock
-from bekend_proto.decision_table import DecisionRow
+from bekend_proto.decision_table import DecisionRow, append_decision
 from bekend_proto.errors import (
     BekendError,
     BudgetError,
@@ -38,13 +38,13 @@ from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import FetchRequest, FetchResponse, FilterPiece, PushOrder, PushRequest, PushResponse
 from bekend_proto.v1.signed_pb2 import FetchOrder, Signed
 
-from bekend_broker import decisions, log, store
+from bekend_broker import decisions, log
 from bekend_broker.admission import decided, open_from
 from bekend_broker.config import Limits
 from bekend_broker.directory import Directory
 from bekend_broker.metrics import ADMITTED, Metrics
 from bekend_broker.register import Register
-from bekend_broker.store import Store
+from bekend_broker.store import Store, first_time
 from bekend_broker.streams import first_message, next_message
 
 PIECES: Final = 4
@@ -195,7 +195,7 @@ class Transfers:
             rule = decisions.rule_of(fault)
             assert rule is not None
             refused = decisions.of_order(covenant, order, now, allowed=False, rule=rule).row()
-            await self._store.write(lambda c: store.keep_decision(c, refused))
+            await self._store.write(lambda c: append_decision(c, refused))
             raise
         self._register.find(order.source)
         if self._running[caller] >= self._limits.fetches_per_requester:
@@ -206,10 +206,10 @@ class Transfers:
 
 
 def _log_once(connection: Connection, order: FetchOrder, signed: Signed, decision: DecisionRow, now: datetime) -> None:
-    if not store.first_time(connection, b"f", order.fetch_id, now):
+    if not first_time(connection, b"f", order.fetch_id, now):
         raise StaleError("this fetch id was seen before")
     log.append(connection, log.FETCH, signed, now, requester=order.requester, source=order.source)
-    store.keep_decision(connection, decision)
+    append_decision(connection, decision)
 
 
 def _piece_of(message: PushRequest, *, is_first: bool) -> FilterPiece | BekendError:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from bekend_broker.log import ACCESS
-from bekend_broker.store import MIGRATIONS, Store
+from bekend_broker.store import Store
 from bekend_broker.store_decisions import Decisions
+from bekend_broker.store_schema import MIGRATIONS
 from bekend_deploy.partners import VELSEN, ZSM_CONTEXT
 from bekend_policy.decided import Decided
 from bekend_policy.decision_log import LOOKUP, Verdict, decision_records, replay

@@ -10,22 +10,25 @@ from typing import Any
 
 import pytest
 import yaml
-from bekend_broker import store as stored
+from bekend_broker import store_directory, store_imports
 from bekend_broker.app import start_broker
 from bekend_broker.cli import app
 from bekend_broker.config import DatabaseServer
 from bekend_broker.log_head import LogHead
-from bekend_broker.store import FILE, Account, ImportId, ImportRow, OpenQuestion, Store
+from bekend_broker.store import FILE, Store, first_time
+from bekend_broker.store_budgets import Account, spend
 from bekend_broker.store_decisions import Decisions
+from bekend_broker.store_imports import ImportId, ImportRow
 from bekend_broker.store_move import Moved, move
 from bekend_broker.store_postgres import PostgresDatabase
+from bekend_broker.store_questions import OpenQuestion, keep_open_question, use_release
 from bekend_broker.store_retention import RetentionStore
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, ZSM_CONTEXT
 from bekend_deploy.postgres_server import OWNER, SERVICE, PostgresServer
 from bekend_proto import checkpoint, log_table, merkle
 from bekend_proto.checkpoint import Checkpoint, log_origin
 from bekend_proto.clock import milliseconds
-from bekend_proto.decision_table import DecisionRow, decisions_between
+from bekend_proto.decision_table import DecisionRow, append_decision, decisions_between
 from bekend_proto.errors import LogError, StorageError
 from bekend_proto.incarnation import Incarnation
 from bekend_proto.log_table import Alarm, Entry
@@ -66,24 +69,24 @@ def fill(connection: Connection) -> None:
         )
     log_table.clear_alarm(connection, number, at=AT + 1, by="beheerder", reason=AWKWARD)
     for one in (b"z", b"a"):
-        assert stored.first_time(connection, one, token_bytes(16), NOW)
+        assert first_time(connection, one, token_bytes(16), NOW)
     for requester in ("b", "B", "a"):
-        assert stored.spend(connection, Account(NOW.date(), requester, ZSM_CONTEXT), 3, 10)
+        assert spend(connection, Account(NOW.date(), requester, ZSM_CONTEXT), 3, 10)
     register = ImportId(POLITIE.oin, ZSM_CONTEXT, "register", token_bytes(16))
-    stored.begin_import(connection, register, ImportRow("2026Q4", 1, "2026-11", 12), NOW)
-    stored.keep_manifest(connection, OM.oin, 7, token_bytes(500))
-    stored.keep_covenant(connection, "convenant", 3)
-    stored.keep_suspension(connection, ("convenant", OM.oin, "doel", ZSM_CONTEXT), 2, token_bytes(80))
-    stored.keep_open_question(
+    store_imports.begin_import(connection, register, ImportRow("2026Q4", 1, "2026-11", 12), NOW)
+    store_directory.keep_manifest(connection, OM.oin, 7, token_bytes(500))
+    store_directory.keep_covenant(connection, "convenant", 3)
+    store_directory.keep_suspension(connection, ("convenant", OM.oin, "doel", ZSM_CONTEXT), 2, token_bytes(80))
+    keep_open_question(
         connection, b"q" * 16, OpenQuestion(OM.oin, POLITIE.oin, ZSM_CONTEXT, AWKWARD, 1, AT + 60_000, 5)
     )
-    assert stored.use_release(connection, b"q" * 16, token_bytes(32), 2)
-    stored.keep_incarnation(connection, Incarnation(4, "b" * 32, OM.oin))
+    assert use_release(connection, b"q" * 16, token_bytes(32), 2)
+    store_directory.keep_incarnation(connection, Incarnation(4, "b" * 32, OM.oin))
     for refused in (True, False):
         row = DecisionRow(
             AT, token_bytes(16), OM.oin, ZSM_CONTEXT, refused, json.dumps({"questions": [], "x": AWKWARD})
         )
-        stored.keep_decision(connection, row)
+        append_decision(connection, row)
 
 
 def held(store: Store) -> dict[str, Any]:
@@ -104,8 +107,8 @@ def held(store: Store) -> dict[str, Any]:
             "quiet": log_table.quiet_until,
             "seen": log_table.seen,
             "alarms": lambda c: log_table.alarms(c, open_only=False),
-            "incarnations": stored.incarnations,
-            "imports": lambda c: stored.imports_in(
+            "incarnations": store_directory.incarnations,
+            "imports": lambda c: store_imports.imports_in(
                 c, ImportId(POLITIE.oin, ZSM_CONTEXT, "register", b""), 1, "2026-11"
             ),
             "decisions": lambda c: list(decisions_between(c, 0, AT + 9)),
@@ -169,13 +172,13 @@ def test_everything_arrives_as_it_was_and_numbers_go_on(
         alarm = Alarm(0, AT, ORIGIN, "shrank", True, "another", b"", False)
         assert store.database.write_sync(lambda c: log_table.raise_alarm(c, alarm)) == wanted["alarms"][-1].id + 1
         row = DecisionRow(AT, token_bytes(16), OM.oin, ZSM_CONTEXT, False, "{}")
-        store.database.write_sync(lambda c: stored.keep_decision(c, row))
+        store.database.write_sync(lambda c: append_decision(c, row))
         assert [one.trace for one in store.read(lambda c: list(decisions_between(c, 0, AT + 9)))][-1] == row.trace
         entry = Entry("begin", token_bytes(32), AT)
         assert store.database.write_sync(lambda c: log_table.append(c, [entry])) == wanted["size"]
         account = Account(NOW.date(), "B", ZSM_CONTEXT)
-        assert not store.database.write_sync(lambda c: stored.spend(c, account, 8, 10))
-        assert store.database.write_sync(lambda c: stored.spend(c, account, 7, 10))
+        assert not store.database.write_sync(lambda c: spend(c, account, 8, 10))
+        assert store.database.write_sync(lambda c: spend(c, account, 7, 10))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,7 @@ def test_a_database_that_is_not_empty_or_in_use_is_refused(
     with closing(PostgresDatabase.open(server, BROKER_OIN, "main")) as replica:
         with pytest.raises(StorageError, match="stop every replica"):
             moved(postgres, server, data)
-        replica.write_sync(lambda c: stored.keep_covenant(c, "convenant", 1))
+        replica.write_sync(lambda c: store_directory.keep_covenant(c, "convenant", 1))
     with pytest.raises(StorageError, match=r"not empty \(covenant\)"):
         moved(postgres, server, data)
     assert postgres.rows(server, "SELECT * FROM covenant") == [("convenant", 1)]

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from bekend_broker.keys import KeyRing, create_missing, destroy_root, draft_manifest, record_root
 from bekend_broker.retention import Retention, months_over
-from bekend_broker.store import Store, keep_decision
+from bekend_broker.store import Store
 from bekend_broker.store_retention import RetentionStore
 from bekend_policy.decided import About, Decided, Judged
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
 from bekend_policy.retention import Kept
 from bekend_proto.clock import milliseconds
+from bekend_proto.decision_table import append_decision
 from bekend_proto.errors import KeysError
 from bekend_proto.note import sign_note
 from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN
@@ -87,7 +88,7 @@ async def test_fg_31_the_broker_tidies_by_its_clock(covenant: Covenant, keys: Pa
             b"d" * 16, milliseconds(NOW), About.LOOKUP, OM, ZSM, None, 1, KIND_CLASS_CERTAIN, covenant.hash,
             (Judged(POLITIE, True, "regel", b"q" * 16),),
         )  # fmt: skip
-        await store.write(lambda c: keep_decision(c, decided.row()))
+        await store.write(lambda c: append_decision(c, decided.row()))
         content = record_root(keys, "2026-12").read_bytes()
         clock.set(datetime(2032, 3, 1, tzinfo=UTC))
         assert await retention.tidy() == 0  # no audit

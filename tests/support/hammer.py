@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_bytes
 
 from bekend_broker.config import DatabaseServer
-from bekend_broker.store import Account, spend
+from bekend_broker.store_budgets import Account, spend
 from bekend_broker.store_postgres import PostgresDatabase
 from bekend_deploy.partners import BROKER_OIN
 from bekend_proto.errors import BudgetError
