@@ -180,7 +180,7 @@ class Week:
             today = day_of(self._clock.now())
             born = date(1980, 2, 29)
             given = Given(case, mode.purpose, (mode.source.oin,), Giver.SELF, today, "deze partner vragen", born)
-            await haarlem.asker.record_consent(given, officer)
+            await haarlem.asker.cases.record_consent(given, officer)
         inquiry = Inquiry(
             purpose=mode.purpose,
             persons=(parse_identifier(self._federation.population.kind, self._whom(mode, came)),),
@@ -225,7 +225,7 @@ class Week:
 
     async def _withdraw(self, case: str, mode: Mode, officer: OfficerRef) -> None:
         asker = self._nodes[HAARLEM.oin].asker
-        await asker.withdraw_consent(case, [mode.source.oin], [mode.purpose], officer)
+        await asker.cases.withdraw_consent(case, [mode.source.oin], [mode.purpose], officer)
         await asker.collector.settle()
 
     # --- lists and nodes

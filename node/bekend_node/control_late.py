@@ -79,7 +79,7 @@ class LateDesk:
                 return False
             return one.case == request.case if request.case else case_tag(asking.case_key, one.case) in added_to
 
-        found = await self._asker.late_answers(wanted)
+        found = await self._asker.cases.late_answers(wanted)
         reply: Reply = {"type": "result", "answers": [one.to_json() for one in found]}
         if request.receipts:
             reply["receipts"] = [late_receipt(self._asker.asking(), one).to_json() for one in found]
@@ -103,11 +103,11 @@ class LateDesk:
             scope=request.scope,
             born=_day(request.born, "De geboortedatum"),
         )
-        return self._shown(await self._asker.record_consent(given, officer))
+        return self._shown(await self._asker.cases.record_consent(given, officer))
 
     async def _withdraw(self, request: WithdrawRequest, roles: Sequence[OfficerRef]) -> Reply:
         purposes = self.purposes(roles)
-        return self._shown(await self._asker.withdraw_consent(request.case, request.partners, purposes, roles[0]))
+        return self._shown(await self._asker.cases.withdraw_consent(request.case, request.partners, purposes, roles[0]))
 
     async def _colleague(self, request: ColleagueRequest, roles: Sequence[OfficerRef]) -> Reply:
         user, answers = roles[0].user, await self._answers(AnswersRequest(op="answers", case=request.case), roles)
@@ -126,7 +126,7 @@ class LateDesk:
 
     def _consents(self, request: ConsentsRequest, roles: Sequence[OfficerRef]) -> Reply:
         purposes = self.purposes(roles)
-        return self._shown([one for one in self._asker.consents.of_case(request.case) if one.purpose in purposes])
+        return self._shown([one for one in self._asker.cases.consents.of_case(request.case) if one.purpose in purposes])
 
     def _shown(self, found: Sequence[Consent]) -> Reply:
         names = {oin: one.name for oin, one in self._covenant().participants.items()}

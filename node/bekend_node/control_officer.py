@@ -16,6 +16,7 @@ from bekend_proto.errors import RefusedError
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.correcting import Report
+from bekend_node.ask.opening import expectations
 from bekend_node.ask.rules import OfficerRef
 from bekend_node.control_connection import Reply
 from bekend_node.control_late import LateDesk
@@ -75,13 +76,13 @@ class OfficerDesk:
         self, request: LapseRequest | ConsequenceRequest | CorrectRequest, roles: list[OfficerRef]
     ) -> Reply:
         if isinstance(request, LapseRequest):
-            found = await self._asker.lapse(request.case, roles[0].user)
+            found = await self._asker.cases.lapse(request.case, roles[0].user)
             return {"type": "result", "lookups": found.lookups, "questions": found.questions}
         if isinstance(request, ConsequenceRequest):
-            told = await self._asker.consequence(request.case, changed=request.changed)
+            told = await self._asker.cases.consequence(request.case, changed=request.changed)
             return {"type": "result", "purposes": told}
         report = Report(request.case, request.partner, request.reason, roles[0].user, request.person)
-        made = await self._asker.correct(report, self._late.purposes(roles))
+        made = await self._asker.cases.correct(report, self._late.purposes(roles))
         letter = made.letter.decode()
         return {"type": "result", "number": made.number, "questions": made.questions, "letter": letter}
 
@@ -105,7 +106,7 @@ class OfficerDesk:
         chosen = self._asker.openable(request.purpose, request.sources, request.on_behalf_of, officer.role)
         faults = await self._asker.open_purpose(request.purpose, chosen, request.on_behalf_of)
         filters = {oin: code or "ok" for oin, code in faults.items()}
-        answers = await self._asker.expectations(request.purpose, chosen)
+        answers = await expectations(self._asker.asking(), self._asker.shelf, request.purpose, chosen)
         budget = self.left(officer.user, request.purpose)
         return {"type": "result", "filters": filters, "answers": answers, "budget": budget}
 

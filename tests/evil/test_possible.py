@@ -126,7 +126,7 @@ class Setting:
         return serving.end > self.world.clock.now().timestamp()
 
     async def late(self) -> list[Outcome]:
-        return [one for it in await self.om.asker.late_answers(lambda _: True) for one in it.outcomes]
+        return [one for it in await self.om.asker.cases.late_answers(lambda _: True) for one in it.outcomes]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -89,7 +89,7 @@ async def test_fg_44_a_bulletin_made_again_is_the_same_whatever_came_since(stage
         await stage.ask(zsm((POLITIE,), (PERSON,)))
     quarter_over(stage)
     first = await reading(stage).bulletin("devries", K4)
-    await stage.asker.consequence(ZSM_CASE, changed=True)
+    await stage.asker.cases.consequence(ZSM_CASE, changed=True)
     assert await reading(stage).bulletin("devries", K4) == first
 
 
@@ -108,12 +108,12 @@ async def test_fg_44_and_fg_30_a_count_is_on_the_record_and_only_who_reads_the_l
 async def test_fg_50_a_consequence_is_told_once_per_case_and_without_a_person(stage: Stage) -> None:
     await stage.ask(zsm((POLITIE,), (PERSON,)))
     with pytest.raises(RefusedError) as unknown:
-        await stage.asker.consequence("99/999999-99", changed=True)
+        await stage.asker.cases.consequence("99/999999-99", changed=True)
     assert unknown.value.rule == "zaak-onbekend"
-    assert await stage.asker.consequence(f" {ZSM_CASE} ", changed=False) == (ZSM,)
+    assert await stage.asker.cases.consequence(f" {ZSM_CASE} ", changed=False) == (ZSM,)
     for again in (True, False):
         with pytest.raises(RefusedError) as twice:
-            await stage.asker.consequence(ZSM_CASE, changed=again)
+            await stage.asker.cases.consequence(ZSM_CASE, changed=again)
         assert twice.value.rule == "gevolg-bekend"
     now = milliseconds(stage.clock.now())
     assert Decisions(stage.store.database).consequences(now, now + 1) == [(ZSM, False)]

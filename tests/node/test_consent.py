@@ -99,10 +99,10 @@ async def test_fg_38_who_consents_changes_on_the_birthday(
     for one in Giver:
         wanted = consented(born=birthday, day=day, giver=one)
         if one is giver:
-            assert len(await stage.asker.record_consent(wanted, DIRECTOR)) == 1
+            assert len(await stage.asker.cases.record_consent(wanted, DIRECTOR)) == 1
         else:
             with pytest.raises(RefusedError, match="toestemming") as refused:
-                await stage.asker.record_consent(wanted, DIRECTOR)
+                await stage.asker.cases.record_consent(wanted, DIRECTOR)
             assert refused.value.rule == "leeftijd"
 
 
@@ -118,7 +118,7 @@ def test_fg_38_an_age_begins_on_the_birthday_and_not_a_day_before(born: date, ye
 
 
 async def test_fg_38_the_date_of_birth_is_kept_nowhere(stage: Stage, tmp_path: Path) -> None:
-    await stage.asker.record_consent(consented(), DIRECTOR)
+    await stage.asker.cases.record_consent(consented(), DIRECTOR)
     opened = [stage.state.decrypt(row.sealed) for row in stage.store.consents.of_case(tag(stage))]
     disk = b"".join(path.read_bytes() for path in (tmp_path / "data").iterdir())
     for data in (*opened, disk):
@@ -144,8 +144,8 @@ async def test_a_consent_that_does_not_hold_is_refused_and_not_recorded(
     stage: Stage, change: dict[str, object]
 ) -> None:
     with pytest.raises(RefusedError):
-        await stage.asker.record_consent(consented(**change), DIRECTOR)
-    assert stage.asker.consents.of_case(ZVH_CASE) == []
+        await stage.asker.cases.record_consent(consented(**change), DIRECTOR)
+    assert stage.asker.cases.consents.of_case(ZVH_CASE) == []
 
 
 # --- what it opens
@@ -166,7 +166,7 @@ async def test_fg_10_what_an_officer_types_is_no_record(stage: Stage) -> None:
 
 
 async def test_fg_10_with_a_record_a_colleague_is_asked_and_told_of_it(stage: Stage) -> None:
-    (consent,) = await stage.asker.record_consent(consented(), DIRECTOR)
+    (consent,) = await stage.asker.cases.record_consent(consented(), DIRECTOR)
     assert await told(stage) is OutcomeKind.PENDING
     stated = resting(stage).named[0].consent
     facts = (stated.reference, stated.date, stated.giver)
@@ -175,29 +175,29 @@ async def test_fg_10_with_a_record_a_colleague_is_asked_and_told_of_it(stage: St
 
 
 async def test_fg_10_a_record_of_another_case_opens_nothing(stage: Stage) -> None:
-    await stage.asker.record_consent(consented(case="ZVH-2026-9999"), DIRECTOR)
+    await stage.asker.cases.record_consent(consented(case="ZVH-2026-9999"), DIRECTOR)
     assert await told(stage) is OutcomeKind.NOT_ASKED
 
 
 async def test_fg_10_a_consent_that_grew_too_old_opens_nothing(stage: Stage) -> None:
-    await stage.asker.record_consent(consented(day=date(2026, 5, 31)), DIRECTOR)
+    await stage.asker.cases.record_consent(consented(day=date(2026, 5, 31)), DIRECTOR)
     outcome = await stage.outcome_of(asked(VEILIG_THUIS, POLITIE), VEILIG_THUIS)
     assert outcome.outcome is OutcomeKind.NOT_ASKED
     assert "meer dan 6 maanden geleden" in outcome.reason
 
 
 async def test_fg_10_a_withdrawn_consent_opens_nothing(stage: Stage) -> None:
-    await stage.asker.record_consent(consented(), DIRECTOR)
-    await stage.asker.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
+    await stage.asker.cases.record_consent(consented(), DIRECTOR)
+    await stage.asker.cases.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
     assert await told(stage) is OutcomeKind.NOT_ASKED
-    (one,) = stage.asker.consents.of_case(ZVH_CASE)
+    (one,) = stage.asker.cases.consents.of_case(ZVH_CASE)
     assert (one.withdrawn_by, one.withdrawn_at) == (DIRECTOR.user, NOW)
-    await stage.asker.record_consent(consented(), DIRECTOR)
+    await stage.asker.cases.record_consent(consented(), DIRECTOR)
     assert await told(stage) is OutcomeKind.PENDING
 
 
 async def test_fg_10_a_consent_is_one_persons(stage: Stage) -> None:
-    await stage.asker.record_consent(consented(), DIRECTOR)
+    await stage.asker.cases.record_consent(consented(), DIRECTOR)
     outcome = await stage.outcome_of(weighing((VEILIG_THUIS, POLITIE), (PERSON, OTHER)), VEILIG_THUIS)
     assert outcome.outcome is OutcomeKind.NOT_ASKED
     assert "vraag per persoon" in outcome.reason
@@ -205,22 +205,22 @@ async def test_fg_10_a_consent_is_one_persons(stage: Stage) -> None:
 
 async def test_the_record_is_append_only_and_in_the_log(stage: Stage) -> None:
     before = stage.store.counts()["log"]
-    await stage.asker.record_consent(consented(), DIRECTOR)
-    await stage.asker.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
+    await stage.asker.cases.record_consent(consented(), DIRECTOR)
+    await stage.asker.cases.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
     assert stage.store.counts()["log"] == before + 2
     for sql in ("DELETE FROM consent", "UPDATE consent SET at = 0"):
         with pytest.raises(Exception, match="append-only"):
             stage.store._database.write_sync(lambda conn, sql=sql: conn.execute(sql))  # type: ignore[misc]
     with pytest.raises(RefusedError):
-        await stage.asker.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
+        await stage.asker.cases.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
 
 
 async def test_a_role_withdraws_under_its_own_purposes_only(stage: Stage) -> None:
-    await stage.asker.record_consent(consented(), DIRECTOR)
+    await stage.asker.cases.record_consent(consented(), DIRECTOR)
     with pytest.raises(RefusedError):
-        await stage.asker.withdraw_consent(ZVH_CASE, (), (), OFFICER)
+        await stage.asker.cases.withdraw_consent(ZVH_CASE, (), (), OFFICER)
     with pytest.raises(RefusedError):
-        await stage.asker.withdraw_consent(ZVH_CASE, (POLITIE,), PURPOSES, DIRECTOR)
+        await stage.asker.cases.withdraw_consent(ZVH_CASE, (POLITIE,), PURPOSES, DIRECTOR)
 
 
 # --- what its withdrawal ends
@@ -229,7 +229,7 @@ async def test_a_role_withdraws_under_its_own_purposes_only(stage: Stage) -> Non
 @pytest.fixture
 async def pending(stage: Stage) -> Stage:
     """A question that rests on consent, and one that does not."""
-    await stage.asker.record_consent(consented(), DIRECTOR)
+    await stage.asker.cases.record_consent(consented(), DIRECTOR)
     await stage.ask(asked(VEILIG_THUIS, POLITIE))
     return stage
 
@@ -252,19 +252,19 @@ async def test_withdrawing_destroys_what_came_and_tells_the_source_at_once(pendi
     for _ in range(2):
         await tick(pending, QUARTER)
     assert kept(pending)[place(pending)] is (Told.KNOWN if released else Told.NOTHING_YET)
-    await pending.asker.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
+    await pending.asker.cases.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
     await pending.asker.collector.settle()
     assert kept(pending)[place(pending)] is Told.WITHDRAWN
     assert kept(pending)[1 - place(pending)] is Told.NOTHING_YET
     assert one.withdrawn
     assert [len(box) for box in one.boxes] == [collecting.release_box(1)] * 2
-    (found,) = await pending.asker.late_answers(lambda it: it.source == VEILIG_THUIS)
+    (found,) = await pending.asker.cases.late_answers(lambda it: it.source == VEILIG_THUIS)
     assert "ingetrokken" in found.outcomes[0].reason
     assert found.outcomes[0].outcome is OutcomeKind.INCONCLUSIVE
 
 
 async def test_collects_go_on_alike_after_a_withdrawal(pending: Stage) -> None:
-    await pending.asker.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
+    await pending.asker.cases.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
     for _ in range(TERM + 2):
         await tick(pending, QUARTER)
     first, second = pending.exchanges.values()
@@ -278,7 +278,7 @@ async def test_a_withdrawal_is_sent_again_until_it_got_through_always_the_same_o
     pending: Stage, fault: BekendError
 ) -> None:
     pending.lies.after = failing(fault, "release")
-    await pending.asker.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
+    await pending.asker.cases.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
     await pending.asker.collector.settle()
     await tick(pending, timedelta(seconds=10))
     one = resting(pending)
@@ -295,7 +295,7 @@ async def test_a_withdrawal_is_sent_again_until_it_got_through_always_the_same_o
 
 
 async def test_a_crash_right_after_the_command_still_ends_the_question(pending: Stage) -> None:
-    await pending.asker.consents.withdraw(ZVH_CASE, (), PURPOSES, NOW, user="x", role="y")
+    await pending.asker.cases.consents.withdraw(ZVH_CASE, (), PURPOSES, NOW, user="x", role="y")
     await pending.restart()
     await tick(pending)
     assert kept(pending)[place(pending)] is Told.WITHDRAWN
@@ -303,7 +303,7 @@ async def test_a_crash_right_after_the_command_still_ends_the_question(pending: 
 
 
 async def test_a_withdrawal_while_the_question_is_under_way_lets_no_name_out(stage: Stage) -> None:
-    (consent,) = await stage.asker.record_consent(consented(), DIRECTOR)
+    (consent,) = await stage.asker.cases.record_consent(consented(), DIRECTOR)
 
     def withdraw(_: object) -> None:
         row = (tag(stage), consent.id, bytes(stage.state.encrypt(b"{}")))
@@ -322,6 +322,6 @@ async def test_a_withdrawal_after_the_term_destroys_what_came(pending: Stage) ->
     for _ in range(TERM + 2):
         await tick(pending, QUARTER)
     assert sorted(kept(pending)) == [Told.KNOWN, Told.CLOSED]
-    await pending.asker.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
+    await pending.asker.cases.withdraw_consent(ZVH_CASE, (), PURPOSES, DIRECTOR)
     assert sorted(kept(pending)) == [Told.CLOSED, Told.WITHDRAWN]
     assert len(one.boxes) == 1

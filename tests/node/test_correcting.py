@@ -58,7 +58,7 @@ def report(**changes: object) -> Report:
 
 
 async def shown(stage: Stage) -> list[tuple[OutcomeKind, str]]:
-    found = await stage.asker.late_answers(lambda _: True)
+    found = await stage.asker.cases.late_answers(lambda _: True)
     return [(it.outcome, it.reason) for one in found for it in one.outcomes]
 
 
@@ -67,12 +67,12 @@ async def test_fg_26_what_came_is_taken_back_here_and_stays_sealed_for_the_offic
     stage.exchange.release()
     await quarters(stage, 1)
     assert told(stage) == [Told.KNOWN]
-    made = await stage.asker.correct(report(case=f" {ZSM_CASE} "), {ZSM})
+    made = await stage.asker.cases.correct(report(case=f" {ZSM_CASE} "), {ZSM})
     assert (made.number, made.questions, told(stage)) == (1, 1, [Told.CORRECTED])
     ((outcome, reason),) = await shown(stage)
     assert outcome is OutcomeKind.INCONCLUSIVE
     assert "Ingetrokken" in reason
-    (late,) = await stage.asker.late_answers(lambda _: True)
+    (late,) = await stage.asker.cases.late_answers(lambda _: True)
     assert b"geen_uitsluitsel" not in json.dumps(late_receipt(stage.asker.asking(), late).to_json()).encode()
     # Collecting goes on as if nothing had happened, and what it brings does not come back.
     before = len(stage.line.collects)
@@ -93,15 +93,15 @@ async def test_fg_26_of_several_persons_one_is_taken_back(stage: Stage) -> None:
     stage.exchange.release(1)
     await quarters(stage, 1)
     assert told(stage) == [Told.KNOWN, Told.KNOWN]
-    await stage.asker.correct(report(case=ZVH_CASE, person=2), None)
+    await stage.asker.cases.correct(report(case=ZVH_CASE, person=2), None)
     assert told(stage) == [Told.KNOWN, Told.CORRECTED]
     with pytest.raises(RefusedError, match="Zoveel personen"):
-        await stage.asker.correct(report(case=ZVH_CASE, person=3), None)
+        await stage.asker.cases.correct(report(case=ZVH_CASE, person=3), None)
 
 
 async def test_fg_26_the_letter_names_the_question_and_why_and_never_the_person(stage: Stage) -> None:
     await stage.ask(zsm((POLITIE,), (PERSON,)))
-    made = await stage.asker.correct(report(source=POLITIE, reason="<b>Het klopt niet</b>, zegt de vader"), {ZSM})
+    made = await stage.asker.cases.correct(report(source=POLITIE, reason="<b>Het klopt niet</b>, zegt de vader"), {ZSM})
     letter = made.letter.decode()
     question = stage.sources[POLITIE].asked[-1].question
     parsed = re.findall(r"Trace van de vraag: ([0-9a-f]{32})<", letter)
@@ -119,11 +119,11 @@ async def test_fg_26_it_is_on_the_record_and_no_case_number_is_kept(stage: Stage
     await stage.ask(zsm((POLITIE,), (PERSON,)))
     began = stage.clock.now()
     stage.clock.advance(timedelta(minutes=1))
-    await stage.asker.correct(report(source=POLITIE), {ZSM})
+    await stage.asker.cases.correct(report(source=POLITIE), {ZSM})
     (row,) = Corrections(stage.store.database).all()
     assert (row.source, row.by, row.person, row.reason) == (POLITIE, OFFICER.user, None, REASON)
-    assert stage.asker.corrections(ZSM_CASE, began) == [row]
-    assert stage.asker.corrections("99/999999-99", began) == []
+    assert stage.asker.cases.corrections(ZSM_CASE, began) == [row]
+    assert stage.asker.cases.corrections("99/999999-99", began) == []
     kinds = stage.store.database.read(lambda c: [kind for (kind,) in c.execute("SELECT kind FROM log ORDER BY seq")])
     assert kinds[-1] == "correction"
     disk = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("node.db*"))
@@ -144,15 +144,15 @@ async def test_what_cannot_be_reported_is_refused_and_changes_nothing(
 ) -> None:
     await stage.ask(zsm((POLITIE,), (PERSON,)))
     with pytest.raises(RefusedError, match=words):
-        await stage.asker.correct(report(**({"source": POLITIE} | changes)), {ZSM})
+        await stage.asker.cases.correct(report(**({"source": POLITIE} | changes)), {ZSM})
     assert Corrections(stage.store.database).all() == []
 
 
 async def test_under_another_purpose_than_ones_own_nothing_is_reported(stage: Stage) -> None:
     await stage.ask(zsm((POLITIE,), (PERSON,)))
     with pytest.raises(RefusedError, match="niet gevraagd"):
-        await stage.asker.correct(report(source=POLITIE), set())
-    assert (await stage.asker.correct(report(source=POLITIE), None)).number == 1
+        await stage.asker.cases.correct(report(source=POLITIE), set())
+    assert (await stage.asker.cases.correct(report(source=POLITIE), None)).number == 1
 
 
 async def test_the_command_asks_the_node_and_writes_the_letter(
@@ -180,6 +180,6 @@ async def test_the_command_asks_the_node_and_writes_the_letter(
         assert REASON in letter.read_text("utf-8")
         # A letter that somebody filled in is not overwritten, and nothing is reported twice by it.
         again = await onterecht("--reden", REASON)
-        assert (again.exit_code, len(stage.asker.all_corrections())) == (1, 1)
+        assert (again.exit_code, len(stage.asker.cases.all_corrections())) == (1, 1)
     finally:
         await server.stop()

@@ -49,7 +49,7 @@ async def test_fg_32_what_came_is_destroyed_at_once_and_stays_sealed_for_the_off
     stage.exchange.release()
     await quarters(stage, 1)
     assert told(stage) == [Told.KNOWN]
-    found = await stage.asker.lapse(f" {ZSM_CASE} ", "jansen")
+    found = await stage.asker.cases.lapse(f" {ZSM_CASE} ", "jansen")
     assert (found.lookups, found.questions) == (1, 1)
     assert told(stage) == [Told.DESTROYED]
     (record,) = stage.store.own_records(KIND_LAPSED)
@@ -60,7 +60,7 @@ async def test_fg_32_what_came_is_destroyed_at_once_and_stays_sealed_for_the_off
 
 async def test_fg_32_what_comes_after_it_is_dropped_and_collecting_looks_the_same(stage: Stage) -> None:
     await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
-    await stage.asker.lapse(ZSM_CASE, "jansen")
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
     stage.exchange.release()
     await quarters(stage, 3)
     assert told(stage) == [Told.DESTROYED]
@@ -73,11 +73,11 @@ async def test_fg_32_what_comes_after_it_is_dropped_and_collecting_looks_the_sam
 
 async def test_a_case_that_nobody_asked_about_is_refused_and_twice_is_harmless(stage: Stage) -> None:
     with pytest.raises(RefusedError, match="zaak-onbekend") as refused:
-        await stage.asker.lapse("99/999999-99", "jansen")
+        await stage.asker.cases.lapse("99/999999-99", "jansen")
     assert refused.value.rule == "zaak-onbekend"
     await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
-    await stage.asker.lapse(ZSM_CASE, "jansen")
-    await stage.asker.lapse(ZSM_CASE, "jansen")
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
     assert len(stage.store.own_records(KIND_LAPSED)) == 1
 
 

@@ -157,7 +157,7 @@ async def test_a_fault_of_mail_loses_no_answer_and_is_tried_again_over_a_restart
         box.refuse = fault
     await released(stage)
     assert not await mail.send_due()
-    assert len(await stage.asker.late_answers(lambda _: True)) == 1
+    assert len(await stage.asker.cases.late_answers(lambda _: True)) == 1
     failed = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "mail-failed" in line]
     assert failed
     assert not any("jansen" in json.dumps(line) for line in failed)
@@ -220,7 +220,7 @@ async def test_fg_32_a_case_that_is_not_taken_in_has_no_colleagues_left(stage: S
     team = Team(stage.asking, OFFICERS)
     await ask(stage)
     await team.add(ZSM_CASE, "smit", {ZSM}, "jansen")
-    await stage.asker.lapse(ZSM_CASE, "jansen")
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
     assert team.on_case(ZSM_CASE) == []
 
 

@@ -238,7 +238,7 @@ async def test_bgs_1_16_likewise_where_a_colleague_says_so_elsewhere(here: Here)
     system = here.system()
     address = (await here.post(system)).headers["location"]
     await here.ended(system, address)
-    await here.stage.asker.lapse(ZVH_CASE, "smit")
+    await here.stage.asker.cases.lapse(ZVH_CASE, "smit")
     refused(await system.ask("GET", address), 410, "vervallen")
 
 
@@ -248,7 +248,7 @@ async def test_fg_26_what_was_wrongly_bekend_is_taken_back_here_too(here: Here) 
     address = (await here.post(system)).headers["location"]
     await here.ended(system, address)
     report = Report(ZVH_CASE, HAARLEM, "Het was iemand met dezelfde naam", DIRECTOR.user)
-    await here.stage.asker.correct(report, {WEIGHING})
+    await here.stage.asker.cases.correct(report, {WEIGHING})
     outcomes = (await system.ask("GET", address)).json()["uitkomsten"]
     assert [one["uitkomst"] for one in outcomes if one["oin"] == HAARLEM] == ["geen_uitsluitsel"]
 

@@ -279,5 +279,5 @@ async def moments(scene: Scene, node: Node, count: int) -> None:
 
 
 async def late(node: Node) -> list[OutcomeKind]:
-    found = await node.asker.late_answers(lambda _: True)
+    found = await node.asker.cases.late_answers(lambda _: True)
     return [outcome.outcome for one in found for outcome in one.outcomes]

@@ -17,34 +17,29 @@ from datetime import datetime
 from bekend_policy.raising import Raise
 from bekend_proto import logs
 from bekend_proto.clock import Clock
-from bekend_proto.errors import BekendError, RefusedError, code_name
+from bekend_proto.errors import BekendError, RefusedError
 from bekend_proto.identifiers import Identifier
 
 from bekend_node.ask import decisions
 from bekend_node.ask.asking import Asking
 from bekend_node.ask.broker_line import BrokerLine
 from bekend_node.ask.budget import Budget, budget_of, canary_spends, grant, officer_spends
+from bekend_node.ask.cases import Cases
 from bekend_node.ask.collector import Collector
-from bekend_node.ask.consent import Consent, ConsentBook, Given, consent_partners
-from bekend_node.ask.consequence import is_to_be_told, tell
-from bekend_node.ask.correcting import Report, Reported, correct, corrections_of
+from bekend_node.ask.consent import Consent, consent_partners
 from bekend_node.ask.emergency import Emergencies
 from bekend_node.ask.fetching import Fetching
 from bekend_node.ask.filters_held import FilterShelf
 from bekend_node.ask.four_eyes import NEEDS_SECOND, RULE, AtScreen, FourEyes, Prepared, needs_second
-from bekend_node.ask.lapsing import Lapsed, lapse
-from bekend_node.ask.late import LateAnswers, late_answers
 from bekend_node.ask.lookup import Lookup
+from bekend_node.ask.opening import open_source
 from bekend_node.ask.outcomes import Outcome
-from bekend_node.ask.pending import PendingQuestion
 from bekend_node.ask.release import check_texts
 from bekend_node.ask.rules import Inquiry, OfficerRef, Plan, openable, plan, plan_canary, without_suspended
 from bekend_node.ask.signals import Kind, Signals
 from bekend_node.ask.stream import Measures, Outcomes, counted, timed
-from bekend_node.classes import CERTAIN, CLASSES, POSSIBLE, FilterId, KindClass, name_of
+from bekend_node.classes import CERTAIN, KindClass
 from bekend_node.store import Spend
-from bekend_node.store_corrections import Correction, Corrections
-from bekend_node.store_decisions import Decisions
 from bekend_node.store_emergencies import Emergency, EmergencyStore
 
 LIST_RULE = "eigen-lijst"
@@ -100,9 +95,10 @@ class Asker:
         self._covenant_hash = b""
         self._running: set[asyncio.Task[None]] = set()
         self.four_eyes = FourEyes(lambda: asking().covenant, lambda: asking().oin, clock)
-        self._watchers: list[Callable[[str], None]] = [self.four_eyes.forget_case]
         self.shelf = FilterShelf(Fetching(asking, self._in_order, clock).fetch, clock)
         self.collector = Collector(asking, self._in_order, something_came)
+        self.cases = Cases(asking, clock, self.collector, self._used)
+        self.cases.watch_lapses(self.four_eyes.forget_case)
 
     async def open_purpose(
         self, purpose: str, sources: Sequence[str], on_behalf_of: str | None = None
@@ -113,9 +109,11 @@ class Asker:
         wrong (`not_ready`, ...), or None when its filter is at hand: a source that fails here is tried again when it is
         asked.
         """
-        self._now()
+        asking = self._now()
         self.shelf.sweep()
-        results = await asyncio.gather(*(self._open_one(purpose, oin, on_behalf_of) for oin in sources))
+        results = await asyncio.gather(
+            *(open_source(asking, self.shelf, purpose, oin, on_behalf_of) for oin in sources)
+        )
         return dict(zip(sources, results, strict=True))
 
     def openable(self, purpose: str, sources: Sequence[str], on_behalf_of: str | None, role: str) -> tuple[str, ...]:
@@ -240,70 +238,12 @@ class Asker:
     def _not_reviewed(self, one: Emergency) -> None:
         self._alert(Kind.NOT_REVIEWED, one.officer, one.case)
 
-    def is_open(self, purpose: str, oin: str) -> bool:
-        """Whether every filter of a source is at hand."""
-        source = self._asking().covenant.sources(purpose).get(oin)
-        return source is not None and all(
-            self.shelf.at_hand(FilterId(purpose, one), oin) is not None for one in CLASSES if source.kinds_of(one)
-        )
-
-    async def expectations(self, purpose: str, sources: Sequence[str]) -> dict[str, dict[str, str | None]]:
-        """Per source: until when a colleague there may take (ISO 8601), None when it answers at once; opening hours.
-
-        `possible_until`: the same for a question by a combination, None where it is not asked by one.
-        """
-        asking = self._asking()
-        return {oin: await self._expected(asking, purpose, oin) for oin in sources}
-
-    async def _expected(self, asking: Asking, purpose: str, oin: str) -> dict[str, str | None]:
-        source, held = asking.covenant.sources(purpose)[oin], self.shelf.at_hand(FilterId(purpose, CERTAIN), oin)
-        by_hand = held.by_hand if held is not None else not source.mode.by_machine
-        now, possible = self._clock.now(), source.term_of(POSSIBLE)
-        until = now + source.reply_term if by_hand and source.reply_term is not None else None
-        try:
-            hours = (await asking.manifest_of(oin)).opening_hours
-        except BekendError:
-            hours = None
-        return {
-            "until": until.isoformat(timespec="seconds") if until is not None else None,
-            "possible_until": (now + possible).isoformat(timespec="seconds") if possible is not None else None,
-            "opening_hours": hours,
-        }
-
-    async def late_answers(self, wanted: Callable[[PendingQuestion], bool]) -> list[LateAnswers]:
-        """What came of the wanted questions after their lookups had ended, and what is still to come."""
-        return await late_answers(self._asking(), wanted)
-
-    async def record_consent(self, given: Given, officer: OfficerRef) -> list[Consent]:
-        """Put a consent on record. Raises RefusedError (rule, Dutch reason), StorageError; then nothing was written."""
-        asking, now = self._asking(), self._clock.now()
-        self._used(given.case)
-        return await self.consents.record(asking.covenant, given, now, user=officer.user, role=officer.role)
-
-    async def withdraw_consent(
-        self, case: str, partners: Sequence[str], purposes: Collection[str], officer: OfficerRef
-    ) -> list[Consent]:
-        """Withdraw standing consents of a case, end what rests on them here, and begin to tell the sources.
-
-        Raises RefusedError when there is none, StorageError.
-        """
-        now = self._clock.now()
-        found = await self.consents.withdraw(case, partners, purposes, now, user=officer.user, role=officer.role)
-        await self.collector.withdraw()
-        return found
-
     def _consents_of(self, asking: Asking, inquiry: Inquiry) -> dict[str, Consent]:
         """The standing consents of the case, where a source of the purpose is asked with one."""
         purpose = asking.covenant.purposes.get(inquiry.purpose)
         if purpose is None or not consent_partners(asking.covenant, purpose):
             return {}
-        return self.consents.standing(inquiry.case_reference or "", purpose.id)
-
-    @property
-    def consents(self) -> ConsentBook:
-        """The consents that officers of this node recorded."""
-        asking = self._asking()
-        return ConsentBook(asking.store.consents, asking.case_key, asking.state)
+        return self.cases.consents.standing(inquiry.case_reference or "", purpose.id)
 
     def asking(self) -> Asking:
         """This node as it is now."""
@@ -313,51 +253,6 @@ class Asker:
         """What an officer has left today, under a purpose of the covenant or (ALL_PURPOSES) in all."""
         asking = self._asking()
         return budget_of(asking.store, asking.covenant, user, purpose, self._clock.now())
-
-    def watch_lapses(self, watcher: Callable[[str], None]) -> None:
-        """Be told the reference of each case that is not taken in, however that was said."""
-        self._watchers.append(watcher)
-
-    async def lapse(self, case: str, by: str) -> Lapsed:
-        """A case was not taken in: destroy what came of its questions (Bgs 1.16(1)(b)).
-
-        Raises RefusedError when no lookup of the case is known, StorageError.
-        """
-        asking = self._asking()
-        self._used(case)
-        lapsed = await lapse(asking, Decisions(asking.store.database), case, by)
-        for watcher in self._watchers:
-            watcher(case.strip())
-        return lapsed
-
-    async def correct(self, report: Report, purposes: Collection[str] | None) -> Reported:
-        """A partner was wrongly `bekend`: take it back here, and write the letter to its desk (FG-26).
-
-        `purposes`: those that the reporter may use, None for the privacy officer. Raises RefusedError, StorageError.
-        """
-        self._used(report.case)
-        return await correct(self._asking(), report, purposes)
-
-    def all_corrections(self) -> list[Correction]:
-        """Everything that was reported, oldest first: of which case cannot be read from it."""
-        return Corrections(self._asking().store.database).all()
-
-    def corrections(self, case: str, since: datetime) -> list[Correction]:
-        """What was reported about a case since a moment."""
-        return corrections_of(self._asking(), case, since)
-
-    async def consequence(self, case: str, *, changed: bool) -> tuple[str, ...]:
-        """Whether what came changed what was decided in a case, once; returns the purposes that it is kept for.
-
-        Raises RefusedError when no lookup of the case is known or it was told before, StorageError.
-        """
-        asking = self._asking()
-        return await tell(asking, Decisions(asking.store.database), case, changed=changed)
-
-    async def awaits_consequence(self, case: str) -> bool:
-        """Whether it is still to be told of a case if what came changed what was decided."""
-        asking = self._asking()
-        return await asyncio.to_thread(is_to_be_told, asking, Decisions(asking.store.database), case)
 
     async def raise_limit(self, officer: str, purpose: str, extra: int, *, by: OfficerRef, reason: str) -> datetime:
         """Let an officer ask about `extra` more persons a day under a purpose; returns when that ends, in 24 hours.
@@ -459,25 +354,6 @@ class Asker:
             self.shelf.forget_covenant()
             self._covenant_hash = asking.covenant.hash
         return asking
-
-    async def _open_one(self, purpose: str, oin: str, on_behalf_of: str | None) -> str | None:
-        """What went wrong with the first filter of a source: that of the numbers, where it is asked by one."""
-        source = self._asking().covenant.sources(purpose).get(oin)
-        classes = [one for one in CLASSES if source is not None and source.kinds_of(one)] or [CERTAIN]
-        found = await asyncio.gather(
-            *(self._open_filter(FilterId(purpose, kind_class), oin, on_behalf_of) for kind_class in classes)
-        )
-        return found[0]
-
-    async def _open_filter(self, id_: FilterId, oin: str, on_behalf_of: str | None) -> str | None:
-        try:
-            await self.shelf.current(id_, oin, on_behalf_of)
-        except BekendError as error:
-            purpose, kinds = id_.purpose, name_of(id_.kind_class)
-            code = code_name(error.code)
-            logs.log(logs.FILTER_MISSED, source=oin, purpose=purpose, kinds=kinds, code=code, detail=error.detail)
-            return code
-        return None
 
 
 def _bare(inquiry: Inquiry) -> Inquiry:

@@ -249,7 +249,7 @@ def _check_persons(body: QuestionBody, purpose: Purpose) -> None:
 
 def _check_consents(body: QuestionBody, asker: Asker) -> None:
     """Each consent that the question names stands on record for its case and purpose. Raises Problem."""
-    standing = {one.reference for one in asker.consents.standing(body.case.strip(), body.purpose).values()}
+    standing = {one.reference for one in asker.cases.consents.standing(body.case.strip(), body.purpose).values()}
     missing = [n for n, one in enumerate(body.consents) if one not in standing]
     if missing:
         detail = "Een toestemming waarop de vraag steunt, staat niet bij deze zaak of geldt niet meer."

@@ -106,7 +106,7 @@ class Facade:
 
     async def late_answers(self, caller: Caller, _: Request) -> Response:
         """What colleagues at partners decided, or are still to decide, of this officer's questions."""
-        found = await self.asker.late_answers(lambda one: one.officer == caller.person.user)
+        found = await self.asker.cases.late_answers(lambda one: one.officer == caller.person.user)
         return JSONResponse(lates_of([one.to_json() for one in found]).to_json())
 
     async def practice(self, _: Caller, __: Request) -> Response:

@@ -117,7 +117,7 @@ class Questions:
         self._say = say
         self._secret = secrets.token_bytes(32)
         self._asked: dict[str, Asked] = {}
-        asker.watch_lapses(self.forget_case)
+        asker.cases.watch_lapses(self.forget_case)
 
     def before(self, caller: Caller, key: str, body: bytes) -> Asked | None:
         """The question that this officer asked under this key. Raises Problem when it was another one, or is gone."""
@@ -193,7 +193,7 @@ class Questions:
         if now >= running.expires and not late:
             asked.wipe()
             raise Problem(GONE, _GONE)
-        running.take_back(self._asker.corrections(asked.case, running.asked_at))
+        running.take_back(self._asker.cases.corrections(asked.case, running.asked_at))
         came = {(it.oin, it.person): it for one in late for it in one.outcomes}
         outcomes = tuple(_now(running, came, over=now >= running.expires))
         ends = asked.until if late else running.expires
@@ -224,7 +224,7 @@ class Questions:
         else:
             # Nothing was recorded of a lookup that failed: then there is nothing to destroy but what is shown.
             with contextlib.suppress(RefusedError):
-                await self._asker.lapse(asked.case, caller.person.user)
+                await self._asker.cases.lapse(asked.case, caller.person.user)
         asked.wipe()
 
     def forget_case(self, case: str) -> None:
@@ -263,7 +263,7 @@ class Questions:
             return ()
         receipt = parse_strict(signed_pb2.Receipt, running.receipt.receipt.payload)
         hashes = {line.question_hash for line in receipt.lines if line.question_hash}
-        return tuple(await self._asker.late_answers(lambda one: one.question_hash in hashes))
+        return tuple(await self._asker.cases.late_answers(lambda one: one.question_hash in hashes))
 
     def _check_room(self, caller: Caller, octets: int) -> None:
         open_ = [one for one in self._of(caller) if not one.gone]

@@ -82,7 +82,7 @@ class CorrectingPages:
             return self._form(request, person, purposes, filled, "persoon")
         made = Report(filled["zaak"], partner.oin, filled["reden"], person.user, int(number) if number else None)
         try:
-            done = await self.asker.correct(made, purposes)
+            done = await self.asker.cases.correct(made, purposes)
         except RefusedError as refusal:
             return self._form(request, person, purposes, filled, refusal=refusal.reason)
         return see_other(f"/onterecht/{shelved(session, Made(done.number, partner.oin, done.letter))}")
@@ -132,7 +132,7 @@ class CorrectingPages:
     def _reports(self) -> list[tuple[Correction, str]]:
         """What was reported, the newest first, with the partner's name: for the privacy officer."""
         names = {oin: one.name for oin, one in self.covenant().participants.items()}
-        return [(one, names.get(one.source, one.source)) for one in reversed(self.asker.all_corrections())]
+        return [(one, names.get(one.source, one.source)) for one in reversed(self.asker.cases.all_corrections())]
 
     def _partners(self, purposes: Collection[str] | None) -> list[Participant]:
         """Who may have been asked: the sources of these purposes, or of all."""

@@ -129,7 +129,7 @@ class LatePages:
             titles=self._titles(),
             raised=[],
             told="gemeld" in request.query_params,
-            tell=bool(self._may(person)) and await self.asker.awaits_consequence(case),
+            tell=bool(self._may(person)) and await self.asker.cases.awaits_consequence(case),
             id=request.path_params["id"],
             on_case=self.team.on_case(case) if purposes else [],
             to_add=[one for one in self.team.of_purposes(purposes) if one.user != person.user],
@@ -157,7 +157,7 @@ class LatePages:
         if not self._may(person):
             raise HTTPException(403)
         try:
-            await self.asker.consequence(case, changed=answer == "ja")
+            await self.asker.cases.consequence(case, changed=answer == "ja")
         except RefusedError as refusal:
             return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other(f"/zaken/{request.path_params['id']}?gemeld")
@@ -199,7 +199,7 @@ class LatePages:
         session, person = self.pages.signed_in(request)
         case = on_shelf(session, request.path_params["id"], CaseView).case
         try:
-            await self.asker.lapse(case, person.user)
+            await self.asker.cases.lapse(case, person.user)
         except RefusedError as refusal:
             return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other("/zaken?vervallen")

@@ -207,7 +207,7 @@ class OfficerPages:
         if case:
             # Nothing was recorded of a lookup that failed: then there is nothing to destroy but what is shown.
             with contextlib.suppress(RefusedError):
-                await self.asker.lapse(case, person.user)
+                await self.asker.cases.lapse(case, person.user)
         forget_case(session, case)
         session.shelf.pop(request.path_params["id"], None)
         return see_other("/bevragen?gewist")
@@ -247,7 +247,7 @@ class OfficerPages:
         sources = {oin: one for oin, one in covenant.sources(purpose.id).items() if oin != self.oin}
         when = await self.reach.of(purpose, sources, officer, principals_of(covenant.requesters(purpose.id)[self.oin]))
         with_consent = consent_partners(covenant, purpose)
-        standing = self.asker.consents.standing(case, purpose.id) if with_consent and case else {}
+        standing = self.asker.cases.consents.standing(case, purpose.id) if with_consent and case else {}
         return [
             {
                 "participant": covenant.participants[oin],
@@ -276,7 +276,7 @@ class OfficerPages:
         if found.expires <= self.clock.now():
             del session.shelf[request.path_params["id"]]
             raise HTTPException(404)
-        found.take_back(self.asker.corrections(found.case, found.asked_at))
+        found.take_back(self.asker.cases.corrections(found.case, found.asked_at))
         return found
 
 

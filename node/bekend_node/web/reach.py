@@ -20,6 +20,7 @@ from bekend_proto.errors import BekendError, RefusedError, code_name
 from bekend_proto.v1 import errors_pb2 as codes
 
 from bekend_node.ask.asker import Asker
+from bekend_node.ask.opening import expectations, is_open
 from bekend_node.ask.rules import OfficerRef
 
 OPEN_SECONDS: Final = 1.5
@@ -67,7 +68,7 @@ class Reach:
     def warm(self, purpose: str, sources: Sequence[str], principal: str | None) -> None:
         """Begin to fetch what is not at hand, without waiting for it."""
         for oin in sources:
-            if not self._asker.is_open(purpose, oin):
+            if not is_open(self._asker.asking(), self._asker.shelf, purpose, oin):
                 self._begin(purpose, oin, principal)
 
     def _begin(self, purpose: str, oin: str, principal: str | None) -> "asyncio.Task[When]":
@@ -86,7 +87,7 @@ class Reach:
         self._away.pop(oin, None)
         if code is not None:
             return When("partner.niet_klaar")
-        expected = (await self._asker.expectations(purpose, [oin]))[oin]
+        expected = (await expectations(self._asker.asking(), self._asker.shelf, purpose, [oin]))[oin]
         if expected["until"] is None:
             return When("partner.direct")
         return When("partner.uiterlijk", {"moment": expected["until"]})

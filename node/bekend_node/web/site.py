@@ -146,7 +146,7 @@ def pages_of(
         for session in sessions.of_people():
             forget_case(session, case)
 
-    asker.watch_lapses(lapsed)
+    asker.cases.watch_lapses(lapsed)
 
     async def first(request: Request) -> Response:
         return see_other(pages.first_of(pages.person(request)))
