@@ -40,8 +40,9 @@ def drill(
     from bekend_deploy.processes import ProcessFailed  # noqa: PLC0415 - gRPC loads only when a drill runs
     from bekend_proto.clock import SystemClock  # noqa: PLC0415
 
-    from bekend_bench.drills import DRILLS, RESTORES, DrillFailedError, Stage, field_of, run  # noqa: PLC0415
+    from bekend_bench.drills import DrillFailedError, Stage, field_of, run  # noqa: PLC0415
     from bekend_bench.drills_machines import MACHINES  # noqa: PLC0415
+    from bekend_bench.drills_processes import DRILLS, RESTORES  # noqa: PLC0415
 
     stages: list[Stage] = [(DRILLS, field_of), (RESTORES, field_of), (MACHINES, field_of)]
     try:

@@ -10,23 +10,21 @@ from typing import Any
 
 import pytest
 from bekend_bench.drill_cli import app, replaced
+from bekend_bench.drill_table import Result, Table
 from bekend_bench.drills import (
-    DRILLS,
     FAULT,
     HIT,
     MISS,
-    RESTORES,
     SOURCES,
     TRUTH,
     Drill,
     DrillFailedError,
     Field,
-    Result,
-    Table,
     run,
 )
 from bekend_bench.drills_machines import MACHINES
-from bekend_deploy.federation import Answered
+from bekend_bench.drills_processes import DRILLS, RESTORES
+from bekend_deploy.answered import Answered
 from bekend_deploy.partners import POLITIE
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import UnreachableError
