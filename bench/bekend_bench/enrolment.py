@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bekend_deploy.federation import Import
+from bekend_deploy.importing import Import
 from bekend_node.enrol.plan import SMALLEST_CHANGE, change_elements
 
 from bekend_bench.figures import Bar, Figure, at_least, at_most

@@ -17,7 +17,8 @@ from typing import overload
 
 from bekend_deploy import building
 from bekend_deploy.covenant import Settings
-from bekend_deploy.federation import Federation, Import
+from bekend_deploy.federation import Federation
+from bekend_deploy.importing import Import
 from bekend_deploy.partners import OM, SEVEN, ZVH, ZVH_WEIGHING, Pair, Partner, partners
 from bekend_deploy.population import Fixed, Population, Row
 from bekend_deploy.processes import Process, ProcessFailed

@@ -15,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.answered import Answered
+from bekend_deploy.federation import Federation
 from bekend_deploy.partners import VELSEN
 from bekend_deploy.questions import Question, broken_question, questions, refused_question
 from bekend_deploy.release_run import Played, ReleaseRun

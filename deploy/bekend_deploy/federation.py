@@ -17,19 +17,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
 from bekend_node.control_client import ControlClient
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import BekendError
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bekend_deploy import building, holdings, population
+from bekend_deploy.answered import Answered, ask
 from bekend_deploy.covenant import Settings
+from bekend_deploy.health import serves
+from bekend_deploy.importing import Import, Imported
 from bekend_deploy.partners import (
     CONFUSED,
     HAARLEM,
@@ -46,8 +47,8 @@ from bekend_deploy.partners import (
     Partner,
     agreements,
     by_oin,
-    partners,
 )
+from bekend_deploy.partners import partners as first_partners
 from bekend_deploy.processes import BEKEND, Process, ProcessFailed
 from bekend_deploy.questions import CASES, CONDITIONS, Question, Truth
 
@@ -55,48 +56,6 @@ READY_SECONDS = 90.0
 """How long a process may take to serve, on a busy machine."""
 REPLY_TERM_SECONDS, COLLECT_SECONDS = 15, 3
 """How long a colleague has to decide, and how often that is asked, where nobody waits for days: demo and tests."""
-
-
-@dataclass(frozen=True)
-class Import:
-    """One register that has to be enrolled."""
-
-    node: building.NodeFiles = field(repr=False)
-    register: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What came of it."""
-
-    oin: str
-    name: str
-    register: str
-    persons: int
-    seconds: float
-
-    def to_json(self) -> dict[str, object]:
-        """The fields as JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A lookup that has ended. `refused` is the Dutch reason when the own rules admitted nothing of it."""
-
-    outcomes: tuple[dict[str, Any], ...]
-    refused: str | None
-    receipt: dict[str, Any] | None
-    seconds: float
-
-    def outcome(self, oin: str, person: int = 0) -> str:
-        """The outcome at one partner. Raises StopIteration when there is none."""
-        return next(str(one["outcome"]) for one in self.outcomes if (one["oin"], one["person"]) == (oin, person))
-
-    def reason(self, oin: str, person: int = 0) -> str:
-        """Its reason, in Dutch."""
-        return next(str(one["reason"]) for one in self.outcomes if (one["oin"], one["person"]) == (oin, person))
 
 
 class Federation:
@@ -131,7 +90,7 @@ class Federation:
         purposes where colleagues decide, within seconds unless `settings` say otherwise.
         """
         now = (clock or SystemClock()).now()
-        members = _partners(partners)
+        members = first_partners(partners)
         pairs = agreements(members, with_release=with_release)
         people = population.generate([one.clients for one in members], persons, seed, now.date(), kind)
         chosen = settings or Settings(kind=people.kind)
@@ -165,7 +124,7 @@ class Federation:
         built = self.built
         words = ("broker", "serve", "--config", str(built.broker_config))
         self.broker = Process("broker", words, built.folder / "broker" / "broker.log")
-        self.broker.ready(self._broker_serves, READY_SECONDS)
+        self.broker.ready(lambda: serves(f"localhost:{built.broker_port}", built.broker_tls), READY_SECONDS)
 
     def start_node(self, oin: str) -> None:
         """Start one node and wait until it serves and is attached to the broker."""
@@ -228,36 +187,12 @@ class Federation:
             return list(together.map(one, self.imports()))
 
     def enrol(self, work: Import, *options: str) -> Imported:
-        """Enrol one register, with more options of the command if need be.
-
-        Raises ProcessFailed with the end of its log when that fails.
-        """
-        begin = time.monotonic()
-        log = work.node.folder / f"enrol-{work.register}.log"
-        words = (
-            "node",
-            "enrol",
-            "--config",
-            str(work.node.config),
-            "--register",
-            work.register,
-            "--file",
-            str(work.path),
-            *options,
-        )
-        process = Process(f"enrol {work.node.partner.slug} {work.register}", words, log)
-        if process.wait(3600) != 0:
-            raise ProcessFailed(f"{process.name} ended with {process.exit_code}\n{process.tail()}")
-        seconds = round(time.monotonic() - begin, 3)
+        """Enrol one register, as `Import.run`."""
+        seconds = work.run(*options)
         partner = work.node.partner
         rows = self.population.registers[partner.oin, work.register]
-        return Imported(
-            partner.oin,
-            partner.name,
-            work.register,
-            persons=len({row.identifier for row in rows}),
-            seconds=seconds,
-        )
+        persons = len({row.identifier for row in rows})
+        return Imported(partner.oin, partner.name, work.register, persons, seconds)
 
     def wait_for_filters(self, seconds: float = 60) -> None:
         """Wait until every source of every purpose has published its filter, by opening the purposes as officers do.
@@ -332,21 +267,9 @@ class Federation:
             request["on_behalf_of"] = on_behalf_of.oin
         if justification is not None:
             request["justification"] = justification
-        begin = time.monotonic()
-        outcomes: list[dict[str, Any]] = []
-        with ControlClient(self.built.nodes[requester.oin].socket) as client:
-            for reply in client.ask(request):
-                if reply["type"] == "outcome":
-                    outcomes.append(reply)
-                    on_outcome(reply)
-        seconds = time.monotonic() - begin
-        if reply["type"] == "refused":
-            shown = self.truth.sources(requester) if sources is None else sources
-            outcomes = self._not_asked(shown, len(persons), reply["reason"])
-            return Answered(tuple(outcomes), f"{reply['reason']} ({reply['rule']})", None, seconds)
-        if reply["type"] != "receipt":
-            raise ProcessFailed(f"{requester.name}: {reply}")
-        return Answered(tuple(outcomes), None, reply["receipt"], seconds)
+        shown = self.truth.sources(requester) if sources is None else sources
+        names = {oin: self.name_of(oin) for oin in shown if oin in self._names}
+        return ask(self.built.nodes[requester.oin].socket, request, requester.name, names, on_outcome)
 
     # --- where colleagues decide
 
@@ -365,21 +288,6 @@ class Federation:
         """What the requester's officer sees of a case by now, by person (from 0) and source."""
         found = self.call(requester, op="answers", case=case)["answers"]
         return {(int(it["person"]), str(it["oin"])): it for one in found for it in one["outcomes"]}
-
-    def _not_asked(self, sources: Sequence[str], persons: int, reason: str) -> list[dict[str, Any]]:
-        """A refusal as a whole, per partner: nobody was asked."""
-        return [
-            {
-                "person": person,
-                "oin": oin,
-                "name": self._names[oin].name,
-                "outcome": "niet_bevraagd",
-                "as_of": None,
-                "reason": reason,
-            }
-            for oin in sources
-            for person in range(persons)
-        ]
 
     # --- looking back
 
@@ -425,18 +333,6 @@ class Federation:
         except BekendError:
             return False
 
-    def _broker_serves(self) -> bool:
-        tls = self.built.broker_tls
-        credentials = grpc.ssl_channel_credentials(
-            tls.authorities.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()
-        )
-        with grpc.secure_channel(f"localhost:{self.built.broker_port}", credentials) as channel:
-            try:
-                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
-            except grpc.RpcError:
-                return False
-        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
-
 
 _OPENERS: tuple[tuple[Partner, str, Partner | None], ...] = (
     (OM, ZSM_CONTEXT, None),
@@ -448,10 +344,6 @@ _OPENERS: tuple[tuple[Partner, str, Partner | None], ...] = (
     (OM, RADICAL, None),
     (OM, ZSM_CONSENT, None),
 )
-
-
-def _partners(count: int) -> tuple[Partner, ...]:
-    return partners(count)
 
 
 def _pid(process: Process | None) -> int | None:

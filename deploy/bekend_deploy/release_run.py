@@ -15,8 +15,9 @@ from typing import Any
 
 from bekend_node.schedule import next_switch
 
+from bekend_deploy.answered import Answered
 from bekend_deploy.building import COLLEAGUE
-from bekend_deploy.federation import COLLECT_SECONDS, Answered, Federation
+from bekend_deploy.federation import COLLECT_SECONDS, Federation
 from bekend_deploy.partners import Partner, by_oin
 from bekend_deploy.processes import ProcessFailed
 from bekend_deploy.questions import INCONCLUSIVE, KNOWN, PENDING

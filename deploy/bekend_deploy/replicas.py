@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import grpc
 import yaml
 from bekend_policy.manifest import parse_manifest
 from bekend_proto.identity import pinned_keys
 from bekend_proto.note import parse_note, sign_note
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bekend_deploy.building import Built
+from bekend_deploy.health import serves
 from bekend_deploy.partners import BROKER_OIN
 from bekend_deploy.pki import TlsPaths
 from bekend_deploy.postgres_server import PostgresServer
@@ -48,7 +47,7 @@ class Replica:
         """Start it, and wait until its health service says that it serves. Raises ProcessFailed."""
         words = ("broker", "serve", "--config", str(self.config))
         self.process = Process(f"broker {self.name}", words, self.config.with_name("broker.log"), self.environment)
-        self.process.ready(self._serves, READY_SECONDS)
+        self.process.ready(lambda: serves(f"127.0.0.1:{self.port}", self.tls, self.host), READY_SECONDS)
 
     @property
     def running(self) -> Process:
@@ -63,18 +62,6 @@ class Replica:
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
-
-    def _serves(self) -> bool:
-        credentials = grpc.ssl_channel_credentials(
-            self.tls.authorities.read_bytes(), self.tls.key.read_bytes(), self.tls.certificate.read_bytes()
-        )
-        named = [("grpc.ssl_target_name_override", self.host)]
-        with grpc.secure_channel(f"127.0.0.1:{self.port}", credentials, named) as channel:
-            try:
-                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
-            except grpc.RpcError:
-                return False
-        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def configure(built: Built, server: PostgresServer, names: Sequence[str] = NAMES) -> list[Replica]:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.answered import Answered
+from bekend_deploy.federation import Federation
 from bekend_deploy.holdings import PSEUDONYMS, TAGS, Holding
 from bekend_deploy.partners import HAARLEM, OM, VELSEN, ZSM_CONTEXT, ZSM_LOCAL
 from bekend_deploy.questions import CASES, CONDITIONS, INCONCLUSIVE, KNOWN, NO_ANSWER, NOT_ASKED, PENDING, Question

@@ -10,8 +10,9 @@ from typing import Any
 from unittest.mock import patch
 
 from bekend_deploy import processes
+from bekend_deploy.answered import Answered
 from bekend_deploy.covenant import Settings
-from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.federation import Federation
 from bekend_deploy.partners import (
     HAARLEM,
     OM,

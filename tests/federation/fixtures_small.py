@@ -13,8 +13,9 @@ from unittest.mock import patch
 
 import grpc
 from bekend_deploy import processes
+from bekend_deploy.answered import Answered
 from bekend_deploy.covenant import Settings
-from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.federation import Federation
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT, Partner
 from bekend_deploy.pki import TlsPaths
 from bekend_node.control_client import ControlClient

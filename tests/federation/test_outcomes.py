@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.answered import Answered
+from bekend_deploy.federation import Federation
 from bekend_deploy.partners import (
     HAARLEM,
     OM,

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from bekend_deploy.answered import Answered
 from bekend_deploy.covenant import Settings
-from bekend_deploy.federation import Answered, Federation
+from bekend_deploy.federation import Federation
 from bekend_deploy.partners import HAARLEM, OM, POLITIE, VEILIG_THUIS, ZSM_CONTEXT, ZSM_LOCAL
 from bekend_policy.standing import parse_standing
 from bekend_policy.suspension import What, parse_suspension
