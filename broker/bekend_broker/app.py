@@ -23,13 +23,14 @@ from prometheus_client import CollectorRegistry
 from bekend_broker.access import Accesses
 from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import BrokerConfig
-from bekend_broker.directory import Directory, Present, load_present, shelf_of
+from bekend_broker.directory import Directory
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.following import Following
 from bekend_broker.keys import read_secret
 from bekend_broker.log_head import LogHead
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
+from bekend_broker.present import Present, load_present, shelf_of
 from bekend_broker.quotas import shares
 from bekend_broker.register import Register
 from bekend_broker.releases import Releases

@@ -15,7 +15,8 @@ from bekend_proto.v1.signed_pb2 import Begin, KindClass, Signed
 
 from bekend_broker import log, quotas
 from bekend_broker.admission import KIND_CLASSES, decided, open_from
-from bekend_broker.directory import Directory, Present
+from bekend_broker.directory import Directory
+from bekend_broker.present import Present
 from bekend_broker.store import first_time
 
 

@@ -26,8 +26,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bekend_broker.config import BrokerConfig
 from bekend_broker.covenants import in_service, newest_seen
-from bekend_broker.directory import Present, load_present
 from bekend_broker.keys import over
+from bekend_broker.present import Present, load_present
 from bekend_broker.store import Store
 
 SOON = timedelta(days=14)

@@ -15,7 +15,7 @@ from bekend_policy.versions import Version, check_newer, drop, files_of, held, k
 from bekend_proto.errors import CovenantError
 
 from bekend_broker.config import BrokerConfig
-from bekend_broker.directory import load_in_service, shelf_of
+from bekend_broker.present import load_in_service, shelf_of
 from bekend_broker.store import Store
 
 

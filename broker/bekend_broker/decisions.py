@@ -16,7 +16,7 @@ from bekend_proto.errors import BekendError, RefusedError, SuspendedError
 from bekend_proto.filter import class_of_filter
 from bekend_proto.v1.signed_pb2 import KIND_CLASS_CERTAIN, Begin, FetchOrder, KindClass
 
-from bekend_broker.directory import Present
+from bekend_broker.present import Present
 
 UNKNOWN = "?"
 """Stands for an organisation that the covenant does not name."""

@@ -1,30 +1,22 @@
-"""Who is who: the covenant's versions in service, the broker's own manifest, the newest key manifest of each partner,
+"""Who is who: what is in service (`present.py`), the newest key manifest of each partner, which machine each node is;
 and what is suspended.
 
-Keys are learned from manifests only, and manifests are believed only under the ondertekenaar's key that the signed
-covenant pins (protocol section 4). The highest number ever seen is remembered in the store: an older manifest is
-refused, also after a restart, so that a revoked key cannot come back. The same holds for suspensions.
+Keys are learned from manifests only. What comes is held against the newest that was seen (`newest.py`).
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
-from pathlib import Path
 from typing import Final
 
-from bekend_policy.manifest import KeyManifest, open_manifest
-from bekend_policy.model import Covenant, Participant
-from bekend_policy.retention import longest_term
+from bekend_policy.manifest import KeyManifest
 from bekend_policy.suspension import Suspension, Suspensions, open_suspension, parse_suspension
-from bekend_policy.versions import FOLDER, Version, load_versions
 from bekend_proto import incarnation, log_table, logs
 from bekend_proto.clock import FRESHNESS, Clock, milliseconds
 from bekend_proto.errors import (
     BekendError,
-    CovenantError,
     FencedError,
     KeysError,
     MalformedError,
@@ -34,13 +26,12 @@ from bekend_proto.errors import (
 )
 from bekend_proto.incarnation import Incarnation
 from bekend_proto.interceptors import Caller
-from bekend_proto.note import parse_note, verify_note
-from bekend_proto.sql import Connection
+from bekend_proto.note import parse_note
 from bekend_proto.v1.broker_pb2 import DirectoryEntry, GetDirectoryResponse
 
 from bekend_broker import store_directory
-from bekend_broker.config import BrokerConfig
-from bekend_broker.keys import KeyRing
+from bekend_broker.newest import remember_manifest, remember_present, remember_suspension
+from bekend_broker.present import Present
 from bekend_broker.store import Store
 
 PROTOCOL_VERSIONS: Final = frozenset({1})
@@ -54,125 +45,6 @@ OPEN_CALLS: Final = frozenset({"PublishManifest", "GetDirectory"})
 
 NOTE_LIMIT: Final = 256 * 1024
 """Octets of a partner's manifest."""
-
-
-@dataclass(frozen=True)
-class Present:
-    """What is in service now; replaced as a whole by a reload. `versions`: of the covenant, newest first."""
-
-    versions: tuple[Version, ...]
-    manifest: KeyManifest
-    note: bytes
-    keys: KeyRing
-    suspensions: Suspensions = field(default_factory=Suspensions)
-
-    @property
-    def covenant(self) -> Covenant:
-        """The newest version in service."""
-        return self.versions[0].covenant
-
-    @property
-    def covenants(self) -> tuple[Covenant, ...]:
-        """All versions in service, newest first."""
-        return tuple(version.covenant for version in self.versions)
-
-    @cached_property
-    def _by_hash(self) -> Mapping[bytes, Version]:
-        return {version.covenant.hash: version for version in self.versions}
-
-    def version(self, covenant_hash: bytes) -> Version:
-        """The version that a message names. Raises CovenantError when it is not in service."""
-        found = self._by_hash.get(covenant_hash)
-        if found is None:
-            raise CovenantError("this version of the covenant is not in service: fetch and accept one that is")
-        return found
-
-    def under(self, covenant_hash: bytes) -> Covenant:
-        """As `version`, the covenant itself."""
-        return self.version(covenant_hash).covenant
-
-    def partner(self, oin: str) -> Participant:
-        """The participant with this OIN, as the newest version that has it says.
-
-        Raises UnknownPartnerError when none has.
-        """
-        for covenant in self.covenants:
-            if oin in covenant.participants:
-                return covenant.participants[oin]
-        raise UnknownPartnerError(f"{oin} is no participant of covenant {self.covenant.id}")
-
-    def is_signed_now(self, oin: str, note: bytes) -> bool:
-        """Whether the key that the newest version names for a partner signed this note."""
-        return verify_note(parse_note(note), self.partner(oin).signer)
-
-    def open_manifest_of(self, oin: str, note: bytes, now: datetime) -> KeyManifest:
-        """A partner's manifest, under its key in one of the versions: a change-over may bring a new one.
-
-        Raises as `manifest.open_manifest`, with the fault under the newest version.
-        """
-        first: BekendError | None = None
-        for signer in dict.fromkeys(c.participants[oin].signer for c in self.covenants if oin in c.participants):
-            try:
-                return open_manifest(note, signer, now)
-            except BekendError as fault:
-                first = first or fault
-        raise first or UnknownPartnerError(f"{oin} is no participant of covenant {self.covenant.id}")
-
-
-def shelf_of(config: BrokerConfig) -> Path:
-    """Where versions that were added are kept."""
-    return config.data / FOLDER
-
-
-def load_in_service(
-    config: BrokerConfig, now: datetime, newest_seen: Callable[[str], int] = lambda _: 0
-) -> tuple[Version, ...]:
-    """The covenant's versions, in force and signed, newest first; `newest_seen` gives the version that served before.
-
-    Raises CovenantFaults with every reason, CovenantError when it names another broker.
-    """
-    versions = load_versions(
-        config.covenant, shelf_of(config), config.anchor, now, newest_seen=newest_seen, skipped=_skipped
-    )
-    for version in versions:
-        if version.covenant.broker_oin != config.oin:
-            raise CovenantError(
-                f"the covenant names broker {version.covenant.broker_oin}, this one is {config.oin}: check `oin`"
-            )
-    return versions
-
-
-def _skipped(folder: Path, detail: str) -> None:
-    logs.log(logs.COVENANT_SKIPPED, folder=folder.name, detail=detail)
-
-
-def load_present(config: BrokerConfig, now: datetime, newest_seen: Callable[[str], int] = lambda _: 0) -> Present:
-    """Read and verify covenant, manifest and keys of a configuration.
-
-    Raises what `load_in_service` raises, SignatureError when the operator did not sign the manifest, and KeysError when
-    manifest and keys differ.
-    """
-    versions = load_in_service(config, now, newest_seen)
-    note = read_manifest(config.manifest)
-    manifest = open_manifest(note, versions[0].covenant.operator_key, now)
-    if manifest.oin != config.oin:
-        raise KeysError(f"{config.manifest} is the manifest of {manifest.oin}, this broker is {config.oin}")
-    if config.log not in manifest.logs:
-        raise KeysError(
-            f"the signed manifest does not name log {config.log!r}: run `bekend broker manifest`, and have it signed"
-        )
-    years = max(longest_term(version.covenant) for version in versions)
-    return Present(versions, manifest, note, KeyRing.load(config.keys, manifest, now, years))
-
-
-def read_manifest(path: Path) -> bytes:
-    """The signed manifest in a file. Raises KeysError with the remedy when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as fault:
-        raise KeysError(
-            f"{path} cannot be read ({fault.strerror}): run `bekend broker manifest` and have the operator sign it"
-        ) from fault
 
 
 class Directory:
@@ -204,7 +76,7 @@ class Directory:
         Raises KeysError when the own manifest is older than one that served before.
         """
         async with self._changing:
-            await self._store.write(lambda c: _remember_present(c, present))
+            await self._store.write(lambda c: remember_present(c, present))
             manifests = await asyncio.to_thread(self._believed, present)
             self._supersede(self.present.manifest, present.manifest)
             self.present = replace(present, suspensions=self._suspensions)
@@ -296,7 +168,7 @@ class Directory:
                     f"{caller} has another key in the newest version: have the manifest signed with that one, and also "
                     "with the old one as long as partners go by the older version"
                 )
-            await self._store.write(lambda c: _remember(c, manifest, note))
+            await self._store.write(lambda c: remember_manifest(c, manifest, note))
             held = self._manifests.get(caller)
             if held is None or held[0].number < manifest.number:
                 if held is not None:
@@ -314,7 +186,7 @@ class Directory:
         suspension = await asyncio.to_thread(open_suspension, note, self.present.covenants)
         async with self._changing:
             self._suspensions.check_newer(suspension)
-            is_new = await self._store.write(lambda c: _remember_suspension(c, suspension, note))
+            is_new = await self._store.write(lambda c: remember_suspension(c, suspension, note))
             if is_new:
                 self._put_suspension(suspension, note)
         return suspension.number, is_new
@@ -448,30 +320,3 @@ def _whole(
     )
     response.digest = hashlib.sha256(response.SerializeToString(deterministic=True)).digest()
     return response
-
-
-def _remember_present(connection: Connection, present: Present) -> None:
-    _remember(connection, present.manifest, present.note)
-    store_directory.keep_covenant(connection, present.covenant.id, present.covenant.version)
-
-
-def _remember_suspension(connection: Connection, suspension: Suspension, note: bytes) -> bool:
-    """Whether it is new. Raises StaleError for an older number, or another text under the same."""
-    held = store_directory.newest_suspension(connection, suspension.key)
-    if held is not None and suspension.number < held[0]:
-        raise StaleError(f"stilzetting {suspension.number}: nummer {held[0]} is al gezien, geef een hoger nummer")
-    if held is not None and suspension.number == held[0]:
-        if parse_note(held[1]).text != parse_note(note).text:
-            raise StaleError(f"onder nummer {suspension.number} is al een andere stilzetting gezien")
-        return False
-    store_directory.keep_suspension(connection, suspension.key, suspension.number, note)
-    return True
-
-
-def _remember(connection: Connection, manifest: KeyManifest, note: bytes) -> None:
-    held = store_directory.newest_manifest(connection, manifest.oin)
-    if held is not None and manifest.number < held[0]:
-        raise StaleError(f"manifest {manifest.number} of {manifest.oin} is older than {held[0]}, which was seen before")
-    if held is not None and manifest.number == held[0] and note != held[1]:
-        raise StaleError(f"another manifest {manifest.number} of {manifest.oin} was seen before: give it a new number")
-    store_directory.keep_manifest(connection, manifest.oin, manifest.number, note)

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from bekend_broker.config import load_config as load_broker
-from bekend_broker.directory import read_manifest
 from bekend_broker.keys import read_secret, signing_seed
+from bekend_broker.present import read_manifest
 from bekend_broker.store import Store as BrokerStore
 from bekend_node.config import load_config as load_node
 from bekend_node.keys import NodeKeys

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bekend_broker import covenants
-from bekend_broker.directory import shelf_of
+from bekend_broker.present import shelf_of
 from bekend_deploy.partners import ZSM_CONTEXT
 from bekend_policy.model import Covenant
 from bekend_policy.versions import held, keep

@@ -17,8 +17,8 @@ from bekend_broker import keys as broker_keys
 from bekend_broker.app import Broker
 from bekend_broker.config import BrokerConfig, Limits
 from bekend_broker.config import load_config as load_broker
-from bekend_broker.directory import load_present
 from bekend_broker.metrics import Metrics
+from bekend_broker.present import load_present
 from bekend_broker.store import Store as BrokerStore
 from bekend_deploy import building
 from bekend_deploy.covenant import Settings
