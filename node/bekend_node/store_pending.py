@@ -1,7 +1,8 @@
-"""Questions whose answer is still to come, in `node.db`: one row each until its answers have had their lifetime.
+"""Questions whose answer is still to come, in `node.db`: one row each until whatever can come has had its lifetime.
 
     question_id   of the Question
-    due           seconds since 1970: when this row is looked at next, to collect or to destroy what has expired
+    due           seconds since 1970: when this row is looked at next, to collect or to destroy what has expired; no
+                  matter what came
     number        of the last collect that was sent: durable before it leaves, so that no restart sends one twice
     consent       row of the consent that was stated to the source; none where it asks none
     sealed        everything else, under the state key and of one length (`ask/pending.py`): parties, channel, answers

@@ -26,7 +26,7 @@ from bekend_deploy.partners import (
     ZVH,
     ZVH_WEIGHING,
 )
-from bekend_node.answer.answerer import Answerer
+from bekend_node.answer.answerer import Answerer, budgets
 from bekend_node.app import Node
 from bekend_proto import dleq, group
 from bekend_proto.channel import LABEL_BEGIN, LABEL_QUESTION, sign
@@ -297,6 +297,17 @@ async def test_must_05_and_18_replay_memory_and_budgets_survive_a_restart(tmp_pa
                     reply = await answerer(node).answer(message)
                     said.append(code_name(reply.code) if isinstance(reply, Failure) else "answered")
         assert said == ["answered", "answered", "stale", "stale", "budget"]
+
+
+async def test_must_18_a_source_counts_each_person_under_the_purpose_and_in_all(setting: Setting) -> None:
+    covenant = setting.world.covenant
+    question = Question(requester=OM.oin, source=POLITIE.oin, purpose=ZSM_CONTEXT, elements=[bytes(32)] * 2)
+    counted = budgets(question, covenant, setting.world.clock.now())
+    found = {one.purpose: (one.scope, one.subject, one.amount, one.limit) for one in counted}
+    assert found == {
+        ZSM_CONTEXT: ("source", OM.oin, 2, covenant.purposes[ZSM_CONTEXT].limits.per_organisation),
+        "": ("source", OM.oin, 2, covenant.totals.per_organisation),
+    }
 
 
 async def test_must_18_asking_itself_has_its_own_small_budget(setting: Setting) -> None:

@@ -207,14 +207,19 @@ class Collector:
     async def _end(self, asking: Asking, one: PendingQuestion, now: datetime) -> None:
         """What was not collected to its end in time (the node was down), or has had its lifetime."""
 
+        gone = one.open
+
         def work(sealed: bytes) -> Change:
+            nonlocal gone
             present = open_sealed(asking.state, one.question_id, sealed)
             if not present.open:
+                gone = present.told != present.without_expired(milliseconds(now)).told
                 return _left(asking, present, now)
             return replace(_ended(asking, present, now), waits=_waits(asking, present))
 
         await asking.store.pending.change(one.question_id, work, now)
-        await asking.store.pending.empty_wal()
+        if gone:
+            await asking.store.pending.empty_wal()
         if one.open and not _is_own(asking, one):
             self._something_came()
 
@@ -294,10 +299,15 @@ def _ended(asking: Asking, one: PendingQuestion, now: datetime) -> Change:
 
 
 def _left(asking: Asking, one: PendingQuestion, now: datetime) -> Change:
-    """What is left of a question that is over; nothing once all of it has had its lifetime."""
+    """What is left of a question that is over, without what has had its lifetime.
+
+    Its row stays as long, and is looked at and written anew as often, whatever came: neither tells when that was, which
+    would tell what it was (must-list 9).
+    """
     left = one.without_expired(milliseconds(now))
-    expiry = left.next_expiry
-    return Change(None) if expiry is None else Change(seal_pending(asking.state, left), due=-(-expiry // 1000))
+    if milliseconds(now) >= one.gone_from and left.is_destroyed:
+        return Change(None)
+    return Change(seal_pending(asking.state, left), due=one.due_after(now))
 
 
 def _is_own(asking: Asking, one: PendingQuestion) -> bool:

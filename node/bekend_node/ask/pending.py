@@ -1,11 +1,12 @@
 """A question whose answer is still to come: what the requester keeps of it, sealed under the state key.
 
-    row   from before a person is named to the source (release.py), until its answers have had their lifetime
+    row   from before a person is named to the source (release.py), until whatever can come has had its lifetime
     told  per person what came: in behandeling -> bekend, or (by a combination) mogelijk bekend, at any collect
                                                -> geen uitsluitsel or geen antwoord, when the term is over
           whichever it is -> destroyed at the end of the result's lifetime, counted from the moment when it came
 
-No identifier and no D is in it. Every row is of one length, so that none tells what came (must-list 9, 11).
+No identifier and no D is in it. Every row is of one length, there as long and looked at as often as any other, so that
+none tells what came (must-list 9, 11).
 """
 
 import base64
@@ -112,7 +113,7 @@ class PendingQuestion:
         return collect_moment(self.requester, self._every, self.asked, number) + self._place
 
     def due_after(self, now: datetime) -> int:
-        """When the next number after this moment is sent, in seconds since 1970."""
+        """When the next number after this moment is sent, or what is left is looked at, in seconds since 1970."""
         return self.due(self.number_at(now) + 1)
 
     @property
@@ -127,6 +128,11 @@ class PendingQuestion:
         end = self.until // 1000 + int(GRACE.total_seconds())
         bound = collect_number(self.requester, self._every, self.asked, end)
         return max(self.last_number, min(self.last_number + GRACE_MOMENTS, bound))
+
+    @property
+    def gone_from(self) -> int:
+        """From when on nothing can be left of it, in milliseconds: by its last moment of all, and not by what came."""
+        return 1000 * (self.due(self.end_number) + self.lifetime)
 
     @property
     def _every(self) -> timedelta:
@@ -181,10 +187,9 @@ class PendingQuestion:
         return replace(self, told=found)
 
     @property
-    def next_expiry(self) -> int | None:
-        """When the next result is destroyed, in milliseconds; None when nothing is left."""
-        left = [self.expires(moment) for one, moment in self.told if one not in {Told.NOTHING_YET, Told.DESTROYED}]
-        return min(left, default=None)
+    def is_destroyed(self) -> bool:
+        """Whether nothing that came is left."""
+        return all(one is Told.DESTROYED for one, _ in self.told)
 
 
 def row_of(box: SecretBox, one: PendingQuestion, due: int) -> PendingRow:
