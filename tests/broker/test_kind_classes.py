@@ -39,14 +39,19 @@ async def test_fg_24_a_question_by_name_waits_for_a_colleague_where_a_number_is_
     assert [one.kind_class for one in kept(by_name)] == [KIND_CLASS_CERTAIN, KIND_CLASS_POSSIBLE]
 
 
-async def test_questions_by_number_and_by_name_do_not_follow_one_begin(
-    by_name: Federation, om: Party, politie: Party, reclassering: Party
+@pytest.mark.parametrize("several", [False, True])
+async def test_must_19_questions_by_number_and_by_name_do_not_follow_one_begin(
+    by_name: Federation, om: Party, politie: Party, reclassering: Party, *, several: bool
 ) -> None:
     async with by_name.broker(), politie.attached() as source, reclassering.attached():
         lookup = await om.lookup(ZSM_CONTEXT).begin()
-        await lookup.ask(
-            lookup.question(reclassering.oin), lookup.question(politie.oin, kind_class=KIND_CLASS_POSSIBLE)
-        )
+        first = lookup.question(reclassering.oin)
+        second = lookup.question(politie.oin, kind_class=KIND_CLASS_POSSIBLE)
+        if several:
+            await lookup.ask(first, more=True)
+            await lookup.ask(second)
+        else:
+            await lookup.ask(first, second)
         replies = await lookup.replies()
         assert replies[politie.oin] == "ratio"
         assert isinstance(replies[reclassering.oin], broker_pb2.SealedAnswer)

@@ -65,7 +65,10 @@ async def test_fg_32_what_comes_after_it_is_dropped_and_collecting_looks_the_sam
     await quarters(stage, 3)
     assert told(stage) == [Told.DESTROYED]
     assert len(stage.line.collects) == 3
+    # Its row goes when it would have gone whatever came: no sooner, which would show.
     await quarters(stage, 2 * DAYS)
+    assert told(stage) == [Told.DESTROYED]
+    await quarters(stage, 3 * DAYS)
     assert told(stage) == []
     (late,) = stage.store.own_records(KIND_LATE)
     assert b"bekend  " not in SealedBox(stage.own.officer).decrypt(late.sealed)
