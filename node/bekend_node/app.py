@@ -9,7 +9,7 @@ shared      covenant, manifests and standing decisions (rules), keys, directory,
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ from bekend_node.log_health import LogHealth, log_health, own_log
 from bekend_node.log_reading import LogReading
 from bekend_node.mail import MailServer, Notices
 from bekend_node.metrics import NodeMetrics
+from bekend_node.parts import Parts
 from bekend_node.records.desk import RecordsDesk, tally
 from bekend_node.records.relay import Relay
 from bekend_node.retention import Retention
@@ -258,7 +259,7 @@ class Node:
         )
         self._metrics_server: MetricsServer | None = None
         self._lock = contextlib.ExitStack()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._parts = Parts()
 
     async def open(self) -> None:
         """Put everything into service: filters first, so that what comes in can be answered.
@@ -289,11 +290,11 @@ class Node:
             self.late_hook.run(),
             self.notices.run(),
         ):
-            self._run(work)
+            self._parts.run(work)
         await open_all(self.links)
         for link, attachment in zip(self.links, self.attachments, strict=True):
-            self._run(attachment.run())
-            self._run(link.run(attachment.again))
+            self._parts.run(attachment.run())
+            self._parts.run(link.run(attachment.again))
         await self.control.start(self.config.socket, self.config.socket_group)
         for listener in self._listeners:
             await listener.start()
@@ -379,9 +380,7 @@ class Node:
         await asyncio.gather(*(attachment.drain(grace) for attachment in self.attachments))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.asker.close(), grace)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._parts.stop()
         await asyncio.gather(*(link.close() for link in self.links))
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.stop)
@@ -488,11 +487,6 @@ class Node:
             except TlsFilesError as fault:
                 log(logs.TLS_FILES_KEPT, reason=fault.detail)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.append(task)
-        task.add_done_callback(_stop_when_broken)
-
     def _asking(self) -> Asking:
         rules = self.rules.now
         return Asking(
@@ -585,13 +579,3 @@ async def run(config: NodeConfig, clock: Clock | None = None, *, dev: bool = Fal
     node = await serve(lambda chosen: start_node(config, chosen, dev=dev), clock)
     if node.fenced is not None:
         raise node.fenced
-
-
-def _stop_when_broken(task: "asyncio.Task[None]") -> None:
-    """A part that ends by a fault of its own must not leave a node that only seems to serve."""
-    if task.cancelled() or task.exception() is None:
-        return
-    fault = task.exception()
-    assert fault is not None
-    log(logs.NODE_BROKEN, exception=type(fault).__name__, place=logs.place_of(fault.__traceback__))
-    signal.raise_signal(signal.SIGTERM)
