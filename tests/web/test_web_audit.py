@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -67,9 +67,8 @@ def test_what_is_drawn_is_listed_with_its_day_and_answered_by_the_auditors_resul
     page.click("button:has-text('P. Officer')")
     page.goto(origin + "/privacy/steekproef")
     page.fill("#punt", scene.checkpoint.decode())
-    page.fill("#van", DAYS.first.isoformat())
-    page.fill("#tot", DAYS.last.isoformat())
-    page.fill("#uiterlijk", (DRAWN + timedelta(days=20)).date().isoformat())
+    assert page.input_value("#periode") == DAYS.first.isoformat()
+    page.fill("#uiterlijk", f"{DRAWN + timedelta(days=20):%d-%m-%Y}")
     page.click("button:has-text('Bewaar dit controlepunt')")
     assert "klopt en is bewaard" in page.inner_text("[role=status]")
     (asked,) = scene.desk.all()
@@ -83,3 +82,30 @@ def test_what_is_drawn_is_listed_with_its_day_and_answered_by_the_auditors_resul
     assert "Alles klopt" in page.inner_text("main")
     assert page.locator("summary:has-text('Zo opent u ze')").count() == 0
     looked_at("audit-uitslag")
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_the_period_of_an_audit_is_a_week_that_is_chosen_or_days_that_are_typed(
+    scene: Scene, origin: str, open_at: OpenAt, pictures: Path, script: bool
+) -> None:
+    page = open_at(origin + "/inloggen", script=script)
+    page.click("button:has-text('P. Officer')")
+    page.goto(origin + "/privacy/steekproef")
+    weeks = page.locator("#periode option").all_inner_texts()
+    assert weeks[:2] == ["23-11-2026 tot en met 29-11-2026", "16-11-2026 tot en met 22-11-2026"]
+    assert weeks[-1] == "Een andere periode"
+    page.fill("#punt", scene.checkpoint.decode())
+    page.click("summary:has-text('geen hele week')")
+    page.fill("#van", "24-11-2026")
+    page.click("button:has-text('Bewaar dit controlepunt')")
+    assert "Kies de week" in page.inner_text(".foutregel")
+    assert page.input_value("#van") == "24-11-2026"
+    page.select_option("#periode", "")
+    page.click("button:has-text('Bewaar dit controlepunt')")
+    assert "dag-maand-jaar" in page.inner_text(".foutregel")
+    if script:
+        assert_looks_right_everywhere(page, pictures, "audit-andere-periode")
+    page.fill("#tot", "2026-11-28")
+    page.click("button:has-text('Bewaar dit controlepunt')")
+    (asked,) = scene.desk.all()
+    assert (asked.request.first, asked.request.last) == (date(2026, 11, 24), date(2026, 11, 28))

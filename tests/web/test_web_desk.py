@@ -154,8 +154,12 @@ def test_a_deputy_says_that_the_colleague_is_absent_or_waits(
     deputy.reload()
     deputy.click(f"a[href='{item}']")
     deputy.click("button:has-text('Toon de persoon')")
-    assert "plaatsvervanger" in deputy.inner_text("[role=alert]")
+    refused = deputy.inner_text("[role=alert]")
+    assert "vink dat aan" in refused
+    assert "--" not in refused
     assert known not in deputy.content()
+    deputy.click("a:has-text('Terug naar het verzoek')")
+    assert deputy.is_visible("input[name=afwezig]")
     at_person(first, item)
     first.select_option("#collega", "plaatsvervanger")
     first.click("button:has-text('Draag over')")

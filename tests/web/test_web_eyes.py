@@ -144,7 +144,7 @@ def test_fg_37_the_privacy_officer_sees_emergencies_and_that_is_on_the_record(
     assert ZVH_CASE not in page.content()
     page.fill("#vanaf", "gisteren")
     page.click("button:has-text('Toon de noodgrepen')")
-    assert "jjjj-mm-dd" in page.inner_text("[role=alert]")
+    assert "dag-maand-jaar" in page.inner_text("[role=alert]")
     page.goto(f"{site.origin}/privacy/noodgrepen")
     page.click("button:has-text('Toon de noodgrepen')")
     shown = page.inner_text("main")

@@ -93,7 +93,7 @@ def test_an_answer_that_comes_later_says_until_when_and_counts_as_no_answer(site
     shown = words(page)
     assert sorted(shown.values()) == ["bekend", "in behandeling tot 03-12-2026 13:00"]
     text = page.inner_text("main")
-    assert "1 van 2 partners hebben geantwoord" in text
+    assert "Antwoord gekregen van 1 van 2 partners" in text
     assert "Nog 1 antwoordt later" in text
     assert "standaardbesluit: Gemeente Haarlem" in text
     assert "niet (geheel) getoetst" in text
@@ -211,7 +211,7 @@ def test_several_persons_are_counted_apart(site: StagedPages, open_at: OpenAt) -
     page.goto(site.origin + FORM)
     page.fill("#persoon-2", OTHER.value)
     ask(page, RECLASSERING, HAARLEM)
-    assert "2 van 2 partners hebben geantwoord" in page.inner_text("main")
+    assert "Antwoord gekregen van 2 van 2 partners" in page.inner_text("main")
     assert json.dumps(PERSON.value) not in page.content()
 
 

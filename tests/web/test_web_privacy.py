@@ -79,7 +79,7 @@ def test_fg_30_use_is_read_for_a_lawful_purpose_and_few_are_not_counted(
     looked_at = partial(assert_looks_right_everywhere, page, pictures)
     page.fill("#vanaf", "gisteren")
     page.click("button:has-text('Lees het logboek')")
-    assert "jjjj-mm-dd" in page.inner_text("form[action='/privacy/gebruik'] .foutregel")
+    assert "dag-maand-jaar" in page.inner_text("form[action='/privacy/gebruik'] .foutregel")
     page.fill("#vanaf", page.input_value("#tot"))
     page.click("button:has-text('Lees het logboek')")
     looked_at("privacy-gebruik")
@@ -245,7 +245,7 @@ def test_fg_19_signals_are_read_on_the_record(new_page: NewPage, federation: Fed
     page.click("main a[href='/privacy/signalen']")
     page.fill("#vanaf", "gisteren")
     page.click("button:has-text('Toon de signalen')")
-    assert "jjjj-mm-dd" in page.inner_text(".foutregel")
+    assert "dag-maand-jaar" in page.inner_text(".foutregel")
     page.fill("#vanaf", page.input_value("#tot"))
     page.click("button:has-text('Toon de signalen')")
     looked_at("privacy-signalen")
@@ -263,7 +263,7 @@ def test_what_is_no_checkpoint_or_result_of_the_auditor_is_refused(new_page: New
     assert "telt niet" in page.inner_text("form[action='/privacy/steekproef'] .foutregel")
     page.fill("#uitslag", "geen uitslag")
     page.click("button:has-text('Bewaar deze uitslag')")
-    assert "telt niet" in page.inner_text("form[action='/privacy/steekproef/uitslag'] .foutregel")
+    assert "noemt geen auditor" in page.inner_text("form[action='/privacy/steekproef/uitslag'] .foutregel")
     looked_at("privacy-steekproef-fout")
 
 

@@ -29,7 +29,7 @@ from bekend_node.ask.consent import Giver, consent_partners
 from bekend_node.ask.rules import OfficerRef
 from bekend_node.control_late import LateDesk
 from bekend_node.control_messages import ConsentRequest, ConsentsRequest, WithdrawRequest
-from bekend_node.web.pages import Pages, officers_of, see_other, typed
+from bekend_node.web.pages import Pages, officers_of, see_other, typed, typed_day
 from bekend_node.web.reach import Reach, When, principals_of
 from bekend_node.web.sessions import Person
 from bekend_node.web.shelf import LONGEST_CASE, CaseView, on_shelf, shelved
@@ -199,7 +199,7 @@ def _read(form: FormData, allowed: frozenset[str], say: Callable[..., str]) -> t
     def text(name: str) -> str:
         return typed(form, name)[:_LONGEST_TEXT]
 
-    day, born = _day(text("datum")), _day(text("geboren"))
+    day, born = _day(form, "datum"), _day(form, "geboren")
     giver = text("door")
     stated = Statement(
         case=text("zaak")[:LONGEST_CASE],
@@ -233,14 +233,11 @@ def _wanted(purpose: Purpose, stated: Statement, born: date | None) -> ConsentRe
     )
 
 
-def _day(text: str) -> date | None:
-    """A day as a browser sends it, or as people type it: 2026-11-26 or 26-11-2026."""
-    for form in ("%Y-%m-%d", "%d-%m-%Y"):
-        try:
-            return datetime.strptime(text, form).date()  # noqa: DTZ007 - a day, no moment
-        except ValueError:
-            continue
-    return None
+def _day(form: FormData, name: str) -> date | None:
+    try:
+        return typed_day(form, name)
+    except ValueError:
+        return None
 
 
 def _months(purpose: Purpose) -> int | None:

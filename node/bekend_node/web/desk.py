@@ -13,7 +13,7 @@ desk itself: a role only opens the pages, and who may decide what is said by `de
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bekend_policy.justification import warnings
@@ -30,7 +30,7 @@ from starlette.routing import Route
 
 from bekend_node.desk.decisions import Desk
 from bekend_node.rules import Rules
-from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed
+from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed, typed_day, written
 from bekend_node.web.paging import Part, part_of
 
 ROLE: Final = "loket"
@@ -203,7 +203,8 @@ class DeskPages:
 
     def _refused(self, request: Request, refusal: RefusedError) -> Response:
         status = 403 if refusal.rule == "onbevoegd" else 409
-        return self.pages.render(request, "loket_geweigerd.html.j2", status, refusal=refusal)
+        item = request.path_params.get("item", "")
+        return self.pages.render(request, "loket_geweigerd.html.j2", status, refusal=refusal, item=item)
 
     # --- standing decisions
 
@@ -245,7 +246,7 @@ class DeskPages:
         purpose, source = self._named(request, user)
         today = day_of(self.clock.now())
         last = today + timedelta(days=364)
-        filled = {"vanaf": today.isoformat(), "tot": last.isoformat(), "besluit": "", "reden": ""}
+        filled = {"vanaf": written(today), "tot": written(last), "besluit": "", "reden": ""}
         if form is not None:
             filled |= {name: typed(form, name) for name in filled if name in form}
         found = self._standing(purpose, source)
@@ -257,7 +258,7 @@ class DeskPages:
         """The text of a new decision, which the covenant asks for. Raises KeysError."""
         rules = self.rules()
         try:
-            first, last = (date.fromisoformat(typed(form, name)) for name in ("vanaf", "tot"))
+            first, last = (typed_day(form, name) for name in ("vanaf", "tot"))
         except ValueError:
             raise KeysError(self.pages.text("besluit.geen_dag")) from None
         if not typed(form, "besluit"):

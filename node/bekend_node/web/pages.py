@@ -67,7 +67,7 @@ class Pages:
             trim_blocks=False,
         )
         self._templates.globals.update(t=self._texts, static=_static)
-        self._templates.filters.update(dag=_day, moment=_moment, milli=_milli, tijd=_time, duur=term)
+        self._templates.filters.update(dag=written, moment=_moment, milli=_milli, tijd=_time, duur=term)
 
     def session(self, request: Request) -> Session | None:
         """The browser's session, if it has one that has not ended."""
@@ -164,6 +164,12 @@ def typed(form: FormData, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def typed_day(form: FormData, name: str) -> date:
+    """A day as people write it, 26-11-2026, or as machines do, 2026-11-26. Raises ValueError."""
+    text = typed(form, name)
+    return datetime.strptime(text, "%Y-%m-%d" if text[4:5] == "-" else "%d-%m-%Y").date()  # noqa: DTZ007 - no moment
+
+
 def attachment(text: str | bytes, name: str, media_type: str = "text/plain") -> Response:
     """A file to keep."""
     headers = {"content-disposition": f'attachment; filename="{name}"'}
@@ -191,7 +197,7 @@ def take_cookie(response: Response) -> None:
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
 
 
-def _day(day: date | str) -> str:
+def written(day: date | str) -> str:
     """A day as people write it: 26-11-2026."""
     return f"{date.fromisoformat(str(day)):%d-%m-%Y}"
 

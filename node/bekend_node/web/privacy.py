@@ -14,7 +14,7 @@ node.yaml, who may suspend by the covenant; the role only opens the pages.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from bekend_policy.log_use import Days, uses
@@ -31,7 +31,7 @@ from starlette.routing import Route
 from bekend_node.log_reading import LogReading
 from bekend_node.rules import Rules
 from bekend_node.suspending import Install
-from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed
+from bekend_node.web.pages import Pages, attachment, said_of, see_other, typed, typed_day, written
 
 ROLE: Final = "privacy-officer"
 """Opens these pages."""
@@ -128,7 +128,7 @@ class PrivacyPages:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         try:
-            first, last = (date.fromisoformat(typed(form, name)) for name in ("vanaf", "tot"))
+            first, last = (typed_day(form, name) for name in ("vanaf", "tot"))
         except ValueError:
             return self._overview(request, {"gebruik": "privacy.geen_dag"}, form)
         counts: Counter[tuple[str, bool, str]] = Counter()
@@ -150,7 +150,7 @@ class PrivacyPages:
         """`faults`: a field and what is wrong with it, a key of the texts or a sentence."""
         rules, now, node = self.rules(), self.clock.now(), self.status()
         today = day_of(now)
-        filled = {"vanaf": (today - timedelta(days=29)).isoformat(), "tot": today.isoformat()}
+        filled = {"vanaf": written(today - timedelta(days=29)), "tot": written(today)}
         filled |= {name: typed(form, name) if form else "" for name in ("reden", "bericht", "wat", "waarvoor")}
         if form:
             filled |= {name: typed(form, name) for name in ("vanaf", "tot") if name in form}

@@ -6,7 +6,7 @@ POST /privacy/noodgrepen        those of some days and all that wait; that someb
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Final
 
 from bekend_policy.log_use import Days
@@ -22,7 +22,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.emergency import WITHIN
 from bekend_node.signal_reading import SignalReading
 from bekend_node.store_emergencies import Emergency
-from bekend_node.web.pages import Pages
+from bekend_node.web.pages import Pages, typed_day, written
 from bekend_node.web.privacy import ROLE
 
 DAYS: Final = timedelta(days=27)
@@ -55,7 +55,7 @@ class EmergencyPages:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         try:
-            first, last = (date.fromisoformat(str(form.get(name, "")).strip()) for name in ("vanaf", "tot"))
+            first, last = (typed_day(form, name) for name in ("vanaf", "tot"))
         except ValueError:
             return self._page(request, form, self.pages.text("privacy.geen_dag"))
         try:
@@ -73,7 +73,7 @@ class EmergencyPages:
     ) -> Response:
         now = self.clock.now()
         today = day_of(now)
-        days = {"vanaf": (today - DAYS).isoformat(), "tot": today.isoformat()}
+        days = {"vanaf": written(today - DAYS), "tot": written(today)}
         titles = {id_: one.title for id_, one in self.covenant().purposes.items()}
         return self.pages.render(
             request,

@@ -11,7 +11,7 @@ Nothing here accepts a version or clears an alarm: that is the operator's, on th
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 from bekend_policy.log_use import Days
@@ -26,7 +26,7 @@ from bekend_node.covenants import Proposed
 from bekend_node.log_health import LogHealth
 from bekend_node.rules import Rules
 from bekend_node.signal_reading import SignalReading
-from bekend_node.web.pages import Pages, see_other, typed
+from bekend_node.web.pages import Pages, see_other, typed, typed_day, written
 from bekend_node.web.privacy import ROLE
 
 
@@ -100,7 +100,7 @@ class PrivacyOversight:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         try:
-            first, last = (date.fromisoformat(typed(form, name)) for name in ("vanaf", "tot"))
+            first, last = (typed_day(form, name) for name in ("vanaf", "tot"))
         except ValueError:
             return self._signals(request, form, self.pages.text("privacy.geen_dag"))
         try:
@@ -117,7 +117,7 @@ class PrivacyOversight:
         found: Sequence[Mapping[str, Any]] | None = None,
     ) -> Response:
         today = day_of(self.clock.now())
-        filled = {"vanaf": (today - timedelta(days=6)).isoformat(), "tot": today.isoformat()}
+        filled = {"vanaf": written(today - timedelta(days=6)), "tot": written(today)}
         filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
         return self.pages.render(
             request, "signalen.html.j2", 422 if fault else 200, found=found, fault=fault, filled=filled

@@ -39,12 +39,15 @@ from bekend_node.control_messages import (
 from bekend_node.halting import Halting
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.rules import Rules
-from bekend_node.web.pages import Pages, officers_of, see_other, typed
+from bekend_node.web.pages import Pages, officers_of, see_other, typed, typed_day, written
 from bekend_node.web.privacy import ROLE
 from bekend_node.web.sessions import Person
 
 LONGEST = 4000
 """Characters of a field, as the control socket takes them."""
+
+WEEKS = 8
+"""Weeks to choose from as the period of an audit."""
 
 
 @dataclass
@@ -84,13 +87,17 @@ class PrivacyWork:
         """Record one: it counts from a second person's approval on."""
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
+        try:
+            review = typed_day(form, "herbeoordeling")
+        except ValueError:
+            return await self._deferrals(request, person, self.pages.text("privacy.geen_dag"), form=form)
         wanted = DeferRequest(
             op="defer",
             about="vraag" if typed(form, "over") == "vraag" else "zaak",
             reference=typed(form, "kenmerk")[:200] or "-",
             purpose=typed(form, "doel")[:100] or "-",
             ground=typed(form, "grond")[:LONGEST],
-            review_on=typed(form, "herbeoordeling")[:10],
+            review_on=review.isoformat(),
         )
         return await self._deferring(request, person, wanted, form)
 
@@ -129,7 +136,7 @@ class PrivacyWork:
         order = [State.DUE, State.PENDING, State.IN_FORCE]
         rules = self.rules()
         own = {id_: one for id_, one in rules.covenant.purposes.items() if one.deferral is not None}
-        review = (day_of(self.clock.now()) + timedelta(days=30)).isoformat()
+        review = written(day_of(self.clock.now()) + timedelta(days=30))
         filled = {"over": "zaak", "kenmerk": "", "doel": "", "grond": "", "herbeoordeling": review}
         filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
         return self.pages.render(
@@ -203,11 +210,13 @@ class PrivacyWork:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         try:
-            first, last, due = (date.fromisoformat(typed(form, name)) for name in ("van", "tot", "uiterlijk"))
+            period, due = self._period(form), typed_day(form, "uiterlijk")
         except ValueError:
             return self._audit(request, {"punt": self.pages.text("privacy.geen_dag")}, form)
+        if period is None:
+            return self._audit(request, {"punt": self.pages.text("steekproef.geen_periode")}, form)
         try:
-            await self.audits.ask(_note(form, "punt"), first, last, due, person.user)
+            await self.audits.ask(_note(form, "punt"), *period, due, person.user)
         except RefusedError as refusal:
             return self._audit(request, {"punt": refusal.reason}, form)
         return see_other("/privacy/steekproef?gevraagd")
@@ -226,11 +235,12 @@ class PrivacyWork:
         self, request: Request, faults: Mapping[str, str] | None = None, form: FormData | None = None
     ) -> Response:
         rules, today = self.rules(), day_of(self.clock.now())
-        monday = today - timedelta(days=today.weekday())
+        weeks = self._weeks()
         filled = {
-            "van": (monday - timedelta(days=7)).isoformat(),
-            "tot": (monday - timedelta(days=1)).isoformat(),
-            "uiterlijk": (today + timedelta(days=28)).isoformat(),
+            "periode": next(iter(weeks)),
+            "van": "",
+            "tot": "",
+            "uiterlijk": written(today + timedelta(days=28)),
             "punt": "",
             "uitslag": "",
         }
@@ -243,10 +253,27 @@ class PrivacyWork:
             audits=[(one, one.is_late(today)) for one in self.audits.all()],
             names=names,
             auditor=rules.covenant.agreement.auditor,
+            weeks=weeks,
             faults=faults or {},
             filled=filled,
             done=next((one for one in ("gevraagd", "uitslag") if one in request.query_params), ""),
         )
+
+    def _weeks(self) -> dict[str, tuple[date, date]]:
+        """The last whole weeks, by their Monday, the newest first: an auditor draws from one of these as a rule."""
+        today = day_of(self.clock.now())
+        mondays = [today - timedelta(days=today.weekday(), weeks=back) for back in range(1, WEEKS + 1)]
+        return {monday.isoformat(): (monday, monday + timedelta(days=6)) for monday in mondays}
+
+    def _period(self, form: FormData) -> tuple[date, date] | None:
+        """The week that was chosen, or the days that were typed; None when it is neither, or both.
+
+        Raises ValueError for what is no day.
+        """
+        chosen, days = typed(form, "periode"), any(typed(form, name) for name in ("van", "tot"))
+        if chosen:
+            return None if days else self._weeks().get(chosen)
+        return (typed_day(form, "van"), typed_day(form, "tot")) if days else None
 
 
 def _note(form: FormData, name: str) -> bytes:
