@@ -1,7 +1,7 @@
 """What of the own Questions an auditor's checkpoint draws, and the result that comes back: verified, never opened."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -108,6 +108,14 @@ async def test_another_organisations_or_a_forged_result_is_refused(scene: Scene)
     with pytest.raises(RefusedError, match="telt niet"):
         await scene.desk.answer(b"uitslag\n")
     assert scene.desk.waiting() == 1
+
+
+async def test_where_the_covenant_names_no_auditor_who_signs_the_remedy_is_said(scene: Scene) -> None:
+    covenant = scene.trail.covenant
+    await scene.ask()
+    unsigned = replace(covenant, agreement=covenant.agreement.model_copy(update={"auditor_signer": None}))
+    with pytest.raises(RefusedError, match="Vraag de beheerder"):
+        await replace(scene.desk, covenant=lambda: unsigned).answer(scene.result())
 
 
 async def test_a_checkpoint_that_was_changed_or_came_too_early_is_refused(scene: Scene) -> None:

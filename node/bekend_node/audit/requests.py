@@ -31,6 +31,10 @@ _NO_CHECKPOINT: Final = (
     "Dit controlepunt telt niet: het is geen heel bestand, het is niet van de makelaar, of te weinig partners tekenden "
     "mee. Plak het hele bestand dat de auditor u gaf."
 )
+_NO_AUDITOR: Final = (
+    "Er kan nog geen uitslag worden bewaard: het convenant noemt geen auditor die tekent. Vraag de beheerder van het "
+    "convenant om `auditor_ondertekent` in de volgende versie."
+)
 _NO_RESULT: Final = (
     "Deze uitslag telt niet: het is geen getekend bestand. Plak het hele bestand, ook de laatste regels."
 )
@@ -78,6 +82,8 @@ class AuditDesk:
 
     async def answer(self, note: bytes) -> Audited:
         """Take the result that the auditor signed. Raises RefusedError in Dutch, StorageError."""
+        if self.covenant().agreement.auditor_signer is None:
+            raise RefusedError(RULE, _NO_AUDITOR)
         try:
             found = open_audited(note, self.covenant())
         except MalformedError:
