@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bekend_node.ask import asks, blinds, broker_line, lookup
+from bekend_node.ask import asks, blinds, broker_line, replies
 from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
 from bekend_node.ask.rules import Inquiry
@@ -467,11 +467,35 @@ async def test_must_07_what_the_own_disk_does_not_take_does_not_leave(
     assert {told[oin].reason for oin in chosen[1:]} == {reason_for(StorageError.code, "Deze node")}
 
 
+@pytest.mark.parametrize("asked", [0, 1])
+async def test_fg_29_a_node_that_an_alarm_stops_while_it_asks_asks_nobody_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    begin = stage.begun
+
+    def stops(signed: signed_pb2.Begin) -> broker_pb2.Begun:
+        stage.heads.stopped = "the broker's log: fork" if asked == 0 else ""
+        return begin(signed)
+
+    def stops_later(found: list[broker_pb2.LookupResponse]) -> list[broker_pb2.LookupResponse]:
+        stage.heads.stopped = "the broker's log: fork"
+        return found
+
+    monkeypatch.setattr(stage, "begun", stops)
+    stage.changes.replies = stops_later
+    chosen = (HAARLEM, VELSEN, RECLASSERING)
+    found = await _in_several(stage, monkeypatch, weighing(chosen, (PERSON,)))
+    told = {one.oin: one.outcome for one in found}
+    assert [len(ask.questions) for ask in stage.line.asks] == [1] * asked
+    assert {told[oin] for oin in chosen[asked:]} == {OutcomeKind.NO_ANSWER}
+
+
 async def test_the_other_asks_do_not_wait_for_a_first_one_that_stays_away(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "REPLY_SECONDS", 0.1)
-    monkeypatch.setattr(lookup, "MARGIN_SECONDS", 0.1)
+    # Long for two answers, short for one that never comes.
+    monkeypatch.setattr(replies, "REPLY_SECONDS", 1.0)
+    monkeypatch.setattr(replies, "MARGIN_SECONDS", 0.0)
     stage.changes.replies = lambda found: found if len(found) > 1 else []
     chosen = (HAARLEM, VELSEN, RECLASSERING)
     found = await _in_several(stage, monkeypatch, weighing(chosen, (PERSON,)))
@@ -483,8 +507,8 @@ async def test_the_other_asks_do_not_wait_for_a_first_one_that_stays_away(
 async def test_nothing_more_is_put_on_the_record_once_the_line_takes_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "REPLY_SECONDS", 0.1)
-    monkeypatch.setattr(lookup, "MARGIN_SECONDS", 0.1)
+    monkeypatch.setattr(replies, "REPLY_SECONDS", 0.1)
+    monkeypatch.setattr(replies, "MARGIN_SECONDS", 0.1)
     monkeypatch.setattr(asks, "MOST", 1)
 
     def break_off(found: list[broker_pb2.LookupResponse]) -> list[broker_pb2.LookupResponse]:

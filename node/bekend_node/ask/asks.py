@@ -78,7 +78,7 @@ class Outgoing:
     async def asks(self, drafts: Drafts, number: int, *, several: bool) -> AsyncGenerator[Ask, None]:
         """The Questions of each Ask, which may leave now, and whether more follow. `number`: of Questions in all.
 
-        Raises StorageError: then those of this Ask may not leave.
+        Raises StorageError, LogError: then those of this Ask may not leave.
         """
         out: list[Pending] = []
         for size in sizes(number, several=several):
@@ -86,6 +86,8 @@ class Outgoing:
             for one in await drafts.take(len(out), size):
                 made.append(make_question(self.asking.key, self.facts, self.record_keys, one))
                 await asyncio.sleep(0)
+            # An alarm of the log that came meanwhile: a stopped node asks nothing.
+            self.asking.heads.check()
             # (5): the own record and the log entries are durable before any of these leaves.
             earlier, out = bool(out), out + made
             await self._keep(made, out, again=earlier)

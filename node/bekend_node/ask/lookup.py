@@ -16,7 +16,7 @@ a miss; a retry is a new lookup.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -30,6 +30,7 @@ from bekend_proto.errors import (
     DeadlineError,
     InternalError,
     KeysError,
+    LogError,
     NotReadyError,
     StorageError,
     UnreachableError,
@@ -39,7 +40,7 @@ from bekend_proto.log_table import Entry
 from bekend_node import receipt
 from bekend_node.ask import blinds, decisions, messages, own_record
 from bekend_node.ask.asking import Asking
-from bekend_node.ask.asks import Drafts, Outgoing, Ready
+from bekend_node.ask.asks import Ask, Drafts, Outgoing, Ready
 from bekend_node.ask.begin import BEGIN_SECONDS, BeginFailedError, begin, facts_of, finalize, meanwhile, speaking
 from bekend_node.ask.broker_line import BrokerLine, patience_beside
 from bekend_node.ask.filters_held import FilterShelf, HeldFilter
@@ -192,7 +193,7 @@ class Lookup:
             )
             # (5): every Question signed, on the record and in the log, and only then sent.
             async with contextlib.aclosing(outgoing.asks(drafts, len(ready), several=reply.takes_several)) as asks:
-                first = await anext(asks)
+                first = await _first(asks)
                 logs.log(
                     logs.LOOKUP_ASKED,
                     trace=begin_id.hex(),
@@ -253,6 +254,14 @@ class Lookup:
 
 _TRY_NEXT: Final = (UnreachableError, DeadlineError, InternalError, StorageError, NotReadyError)
 """Faults of one replica; whatever else a broker says, another replica would say too."""
+
+
+async def _first(asks: AsyncIterator[Ask]) -> Ask:
+    """The first Ask. Raises StorageError; BeginFailedError when an alarm of the log came since Begin left."""
+    try:
+        return await anext(asks)
+    except LogError as error:
+        raise BeginFailedError(error) from None
 
 
 def _askable(manifest: KeyManifest) -> KeyManifest:
