@@ -65,6 +65,7 @@ class Source:
     kind_class: int = 0
     combined: "Source | None" = None
     """What it answers a question by a combination with: a filter of its own."""
+    bodies: dict[Any, bytes] = field(default_factory=dict)
 
     def of(self, kind_class: int) -> "Source":
         """What answers a question, or stands in a filter, of this class."""
@@ -112,8 +113,15 @@ class Source:
         self.m, self.version, self.end = group.random_scalar(), self.version + 120, self.end + 900
 
     def body(self, purpose: str) -> bytes:
+        """One under one version, however often it is fetched: what pads it is drawn."""
         if self.by_hand:
             return b""
+        made = (purpose, self.version, self.m, self.known)
+        if made not in self.bodies:
+            self.bodies[made] = self._make_body(purpose)
+        return self.bodies[made]
+
+    def _make_body(self, purpose: str) -> bytes:
         scalar = group.scalar_multiply(self.mk, self.b)
         elements = [group.multiply(scalar, oprf.hash_identifier(one)) for one in self.known]
         tags = [tag(w, self.oin, purpose, self.version) for w in elements]
