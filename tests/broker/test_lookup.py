@@ -2,8 +2,11 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
+import bekend_broker.lookup
 import pytest
+from bekend_broker import streams
 from bekend_deploy.partners import HAARLEM, RECLASSERING, VELSEN, ZSM_CONTEXT, ZVH, ZVH_WEIGHING
 from bekend_policy.decided import Decided
 from bekend_proto.clock import FRESHNESS, epoch_of, epoch_start, next_epoch
@@ -301,6 +304,27 @@ async def test_asks_that_never_end_do_not_keep_a_lookup_open(federation: Federat
         with pytest.raises(DeadlineError):
             await lookup.replies()
         await until(lambda: metric(broker, "bekend_broker_lookups_running") == 0)
+
+
+async def test_the_time_for_asks_counts_from_begun_for_all_of_them_together(
+    federation: Federation, om: Party, politie: Party, reclassering: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who lets one Ask after another come at the last moment keeps no lookup open."""
+    given: list[float] = []
+
+    async def noted(requests: Any, seconds: float, what: str) -> Any:
+        given.append(seconds)
+        return await streams.next_message(requests, seconds, what)
+
+    monkeypatch.setattr(bekend_broker.lookup, "next_message", noted)
+    async with federation.broker(), politie.attached(), reclassering.attached():
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        await lookup.ask(lookup.question(politie.oin), more=True)
+        await lookup.read()
+        await lookup.ask(lookup.question(reclassering.oin))
+        await lookup.replies()
+    first, second = given
+    assert 0 < second < first <= 30
 
 
 async def test_the_previous_epoch_is_served_for_seven_days(federation: Federation, om: Party, politie: Party) -> None:

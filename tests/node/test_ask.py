@@ -36,6 +36,7 @@ from tests.support.covenants import (
     ZVH,
     ZVH_WEIGHING,
     edit,
+    signed,
 )
 
 BOTH = (POLITIE, RECLASSERING)
@@ -401,6 +402,18 @@ def _open_record(stage: Stage, kind: str) -> dict[str, Any]:
     (kept,) = stage.store.own_records(kind)
     found: dict[str, Any] = json.loads(SealedBox(stage.own.officer).decrypt(kept.sealed))
     return found
+
+
+async def test_fg_05_filters_that_came_under_another_covenant_are_not_used(stage: Stage, tmp_path: Path) -> None:
+    """They may be of other registers: whoever goes by another version fetches anew before it asks."""
+    await stage.asker.open_purpose(ZSM, [POLITIE])
+    stage.covenant = signed(tmp_path / "next", lambda folder: edit(folder / "afspraken.yaml", "versie: 1", "versie: 2"))
+    await stage.ask(zsm((POLITIE,)))
+    hashes = [order.covenant_hash for order in stage.line.orders]
+    assert len(set(hashes)) == 2
+    assert hashes[-1] == stage.covenant.hash
+    question = signed_pb2.Question.FromString(stage.line.asks[-1].questions[0].question.payload)
+    assert question.covenant_hash == stage.covenant.hash
 
 
 async def test_a_partner_that_the_covenant_lets_be_asked_by_another_number_is_not_asked(tmp_path: Path) -> None:

@@ -45,8 +45,6 @@ class Collects:
         now = self.exchanges.clock.now()
         pending = self.exchanges.pending(message.question_id, now)
         self.exchanges.check_may_be_told(pending, now)
-        # Raises NotReadyError: who is to be shielded may have been released before.
-        self.filters.check_halt(pending.filter)
         check_collect(pending.open_channel(0), message.number, pending.parties.question_hash, message.box)
         interval = timedelta(seconds=pending.interval)
         if now + FRESHNESS < _moment(collect_moment(pending.requester, interval, pending.asked, message.number), now):
@@ -64,7 +62,7 @@ class Collects:
         states: list[ReleaseState.ValueType] = []
 
         def take(exchange: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
-            # Halted while the registers were looked into, say.
+            # Raises NotReadyError: who is to be shielded may have been released before, also while registers were read.
             self.filters.check_halt(pending.filter)
             if number <= exchange.highest:
                 raise StaleError("a collect with this number, or a later one, was answered before")
