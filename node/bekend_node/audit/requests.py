@@ -33,7 +33,7 @@ _NO_CHECKPOINT: Final = (
 )
 _NO_AUDITOR: Final = (
     "Er kan nog geen uitslag worden bewaard: het convenant noemt geen auditor die tekent. Vraag de beheerder van het "
-    "convenant om `auditor_ondertekent` in de volgende versie."
+    "convenant om 'auditor_ondertekent' in de volgende versie."
 )
 _NO_RESULT: Final = (
     "Deze uitslag telt niet: het is geen getekend bestand. Plak het hele bestand, ook de laatste regels."
