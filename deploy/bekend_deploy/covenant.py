@@ -257,7 +257,11 @@ def _common(settings: Settings) -> _Tree:
     }
 
 
-class _Plain(yaml.SafeDumper):
+# libyaml writes the same text several times faster; every wheel of PyYAML carries it.
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Plain(_DUMPER):  # type: ignore[misc]
     """Without anchors: the covenant's loader refuses them."""
 
     def ignore_aliases(self, _data: Any) -> bool:

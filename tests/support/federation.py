@@ -77,6 +77,8 @@ class Federation:
     manifest_number: int = 0
     covenant_name: str = "convenant"
     """Folder of the version that the parties go by; a test sets it to let another version be written beside it."""
+    _read: "tuple[dict[Path, bytes], Covenant] | None" = None
+    """The covenant that was read last, and the files that it was read from."""
 
     @classmethod
     def create(
@@ -112,7 +114,11 @@ class Federation:
 
     @property
     def covenant(self) -> Covenant:
-        return load_covenant(self.covenant_folder)
+        """As it stands on the disk now; read anew when a byte of it is another."""
+        files = {path: path.read_bytes() for path in self.covenant_folder.rglob("*") if path.is_file()}
+        if self._read is None or self._read[0] != files:
+            self._read = files, load_covenant(self.covenant_folder)
+        return self._read[1]
 
     def write_covenant(self, change: Callable[[Path], None] = lambda _: None) -> None:
         """Write the covenant, change its files, and have everybody sign."""
