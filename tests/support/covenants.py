@@ -10,7 +10,7 @@ from pathlib import Path
 from bekend_policy.keys import SigningKey
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
-from bekend_policy.sign import sign_covenant, verify_covenant
+from bekend_policy.sign import add_line, verify_covenant
 from bekend_proto.note import note_name, vkey_of
 from nacl.signing import SigningKey as Ed25519
 
@@ -65,8 +65,9 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
 
 def sign_all(folder: Path, oins: Iterable[str] = (*PARTNERS, OPERATOR)) -> Path:
     """Sign as each of these."""
+    unsigned = load_covenant(folder)
     for oin in oins:
-        sign_covenant(folder, key_of(oin))
+        add_line(folder, unsigned, key_of(oin))
     return folder
 
 
