@@ -13,7 +13,7 @@ from bekend_node import filters, serving
 from bekend_node.app import Node
 from bekend_node.filter_build import Built, Order
 from bekend_node.pseudonym_file import month_number
-from bekend_proto.clock import add_months, epoch_of, epoch_start, next_epoch
+from bekend_proto.clock import add_months, day_of, epoch_of, epoch_start, next_epoch
 from bekend_proto.filter import body_hash, pad_and_sort, size_class
 from bekend_proto.group import hash_to_group, multiply, random_scalar
 from bekend_proto.identifiers import Identifier
@@ -85,7 +85,7 @@ async def test_fg_25_an_ended_registration_does_not_hit_and_a_hit_says_as_of_whe
     async with real_node(world, POLITIE.oin, data, broker.port, [ZSM_CONTEXT]), om(world, broker, tmp_path) as asker:
         found = await ask(asker, world, ZSM_CONTEXT, [world.somebody], [POLITIE.oin])
         assert [str(one.outcome) for one in found] == HIT
-        assert found[0].as_of == world.clock.now().date().isoformat()
+        assert found[0].as_of == day_of(world.clock.now()).isoformat()
     ended = tmp_path / "ended"
     before = month_number(add_months(world.month, -1))
     enrol(world, POLITIE.oin, ended, [ZSM_CONTEXT], people=[world.somebody], end_month=before)
