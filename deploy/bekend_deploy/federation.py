@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bekend_node.control_client import ControlClient
-from bekend_proto.clock import Clock, SystemClock
+from bekend_proto.clock import Clock, SystemClock, day_of
 from bekend_proto.errors import BekendError
 
 from bekend_deploy import building, holdings, population
@@ -92,7 +92,7 @@ class Federation:
         now = (clock or SystemClock()).now()
         members = first_partners(partners)
         pairs = agreements(members, with_release=with_release)
-        people = population.generate([one.clients for one in members], persons, seed, now.date(), kind)
+        people = population.generate([one.clients for one in members], persons, seed, day_of(now), kind)
         chosen = settings or Settings(kind=people.kind)
         if settings is None and with_release:
             chosen = replace(chosen, reply_term=f"PT{REPLY_TERM_SECONDS}S", collect_interval=f"PT{COLLECT_SECONDS}S")

@@ -43,7 +43,7 @@ from bekend_node.serving import reopen
 from bekend_node.store import Store
 from bekend_node.store_desk import DeskStore
 from bekend_policy.strict_yaml import load_yaml
-from bekend_proto.clock import epoch_of
+from bekend_proto.clock import day_of, epoch_of
 from bekend_proto.filter import tag
 from bekend_proto.group import multiply
 from bekend_proto.identifiers import parse_identifier
@@ -112,7 +112,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder, home = tmp_path_factory.mktemp("leak") / "kept", tmp_path_factory.mktemp("home")
     command = [sys.executable, "-m", "bekend_deploy.cli", "demo", "--json", "--serve", "--with-release"]
     options = ["--persons", str(PERSONS), "--seed", str(SEED), "--keep", str(folder)]
-    today = datetime.now(UTC).date()
+    today = day_of(datetime.now(UTC))
     with (home / "stderr").open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [*command, *options], stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment(home)

@@ -194,7 +194,11 @@ def test_a_session_that_was_left_alone_holds_nothing_any_more(sessions: Sessions
 
 
 class Uncorrected:
-    """An asker that nobody reported anything to."""
+    """An asker, and its cases, to which nobody reported anything."""
+
+    @property
+    def cases(self) -> "Uncorrected":
+        return self
 
     def corrections(self, *_: object) -> list[Correction]:
         return []

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.rules import OfficerRef
+from bekend_node.web import reach
 from bekend_node.web.reach import Reach, principals_of
 from bekend_node.web.sessions import Session, Sessions
 from bekend_node.web.shelf import (
@@ -92,11 +94,21 @@ class Lines:
         self.opened += [(oin, principal) for oin in sources]
         return dict.fromkeys(sources)
 
-    async def expectations(self, purpose: str, sources: list[str]) -> dict[str, Any]:
-        return {oin: {"until": None} for oin in sources}
+    def asking(self) -> None:
+        pass
+
+    shelf = None
 
 
-async def test_filters_come_for_every_principal_that_may_be_asked_for(tmp_path: Any) -> None:
+async def at_once(_asking: None, _shelf: None, _purpose: str, sources: list[str]) -> dict[str, Any]:
+    """What may be expected of sources that answer by machine."""
+    return {oin: {"until": None} for oin in sources}
+
+
+async def test_filters_come_for_every_principal_that_may_be_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "expectations", at_once)
     covenant = signed(tmp_path / "covenant")
     purpose = next(iter(covenant.purposes.values()))
     sources = covenant.sources(purpose.id)
