@@ -36,6 +36,7 @@ from bekend_node.desk import comparing
 from bekend_node.desk.compare import Compared, Order, compare
 from bekend_node.enrol.command import enrol_file, shield_persons
 from bekend_node.enrol.lists import Wanted
+from bekend_node.store_pending import PendingRow
 from bekend_proto.clock import day_of
 from bekend_proto.identifiers import parse_identifier
 
@@ -48,6 +49,8 @@ PERSONS = 60
 SHIELDED = 10
 _LEAD = 8
 """Seconds before a switch at which the next filter is built."""
+_ROWS = 10_000
+"""More than are ever kept here at once."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Week:
         self._draw = draw
         self._traffic = traffic
         self._events: list[_Event] = []
+        self._over: set[bytes] = set()
         self._places = itertools.count()
         self._nodes: dict[str, Node] = {}
         self._port = 0
@@ -138,9 +142,10 @@ class Week:
         haarlem, term = self._nodes[HAARLEM.oin], int(TERM.total_seconds())
         collector, pending = haarlem.asker.collector, haarlem.store.pending
         while True:
-            # What is over stands there too, until its lifetime is: no collect is further away than a term.
-            due = pending.due(int(self._clock.now().timestamp()) + term, 1)
-            coming = [*(row.due for row in due), *(event.at for event in self._events[:1])]
+            # No collect is further away than a term. What is over stands there too, and nothing is sent for it.
+            due = pending.due(int(self._clock.now().timestamp()) + term, _ROWS)
+            first = [row.due for row in due if self._is_open(haarlem, row)][:1]
+            coming = [*first, *(event.at for event in self._events[:1])]
             if not coming:
                 return
             await self._move_to(min(coming))
@@ -150,6 +155,12 @@ class Week:
                     say(f"{len(self._traffic.came)} questions asked")
             await collector.tick()
             await collector.settle()
+
+    def _is_open(self, node: Node, row: PendingRow) -> bool:
+        """Whether more is collected; once it is not, it never is again."""
+        if row.question_id not in self._over and not open_pending(node.keys.state_box, row).open:
+            self._over.add(row.question_id)
+        return row.question_id not in self._over
 
     async def _move_to(self, moment: float) -> None:
         """The clock to a moment, over every switch of a filter on the way."""

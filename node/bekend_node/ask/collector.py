@@ -116,9 +116,8 @@ class Collector:
         due = asking.store.pending.due(int(now.timestamp()), TAKEN)
         found = [(row, open_pending(asking.state, row)) for row in due if row.question_id not in self._busy]
         await self._collect_all(asking, [(row, one) for row, one in found if _collects(one, now)], now)
-        for _, one in found:
-            if not _collects(one, now):
-                await self._end(asking, one, now)
+        # Side by side: their writes share a commit.
+        await asyncio.gather(*(self._end(asking, one, now) for _, one in found if not _collects(one, now)))
 
     async def settle(self) -> None:
         """Wait until nothing is on its way."""
