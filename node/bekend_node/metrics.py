@@ -132,7 +132,7 @@ class NodeMetrics:
         )
         self._list = Gauge(
             "bekend_node_list_timestamp_seconds",
-            "Date of a register's list, per purpose.",
+            "Begin of the day of a register's list, in the Netherlands, per purpose.",
             ["register", "purpose"],
             registry=registry,
         )

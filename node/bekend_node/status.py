@@ -8,7 +8,7 @@ from bekend_policy.deferring import Deferral
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
 from bekend_proto import log_table
-from bekend_proto.clock import day_of, epoch_start, from_milliseconds
+from bekend_proto.clock import AMSTERDAM, day_of, epoch_start, from_milliseconds
 from bekend_proto.errors import NotReadyError
 
 from bekend_node.attach import Attachment
@@ -144,7 +144,7 @@ def measure(
             metrics.epoch(str(id_), epoch_start(_serving(filters, id_).header.epoch).timestamp())
     for (register, purpose), kinds in _by_register(registers.generations()).items():
         oldest = min(g.as_of for g in kinds)
-        metrics.list_of(register, purpose, datetime.combine(oldest, time(0), UTC).timestamp())
+        metrics.list_of(register, purpose, datetime.combine(oldest, time(0), AMSTERDAM).timestamp())
         metrics.register(
             register, purpose, imported_at=min(g.imported_at for g in kinds), persons=sum(g.persons for g in kinds)
         )

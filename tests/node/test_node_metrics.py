@@ -1,12 +1,13 @@
 """The node's metrics: closed label sets whatever is asked, no partner, and `bekend` and not known are one."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 import pytest
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.metrics import ENDS, NodeMetrics
+from bekend_proto.clock import AMSTERDAM, day_of
 from bekend_proto.errors import RefusedError, StorageError, SuspendedError
 from prometheus_client import CollectorRegistry
 
@@ -60,6 +61,16 @@ async def test_every_label_value_is_of_a_closed_set_and_a_hit_looks_like_a_miss(
     }
     assert set(imported) >= set(home.registers)
     assert all(abs(value - federation.clock.now().timestamp()) < 5 for value in imported.values())
+    # A day begins in the Netherlands: in the hour before UTC's midnight no list is from the future.
+    lists = {
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "bekend_node_list_timestamp_seconds"
+    }
+    assert {datetime.fromtimestamp(value, AMSTERDAM) for value in lists} == {
+        datetime.combine(day_of(federation.clock.now()), time(0), AMSTERDAM)
+    }
 
 
 @pytest.fixture
