@@ -119,12 +119,16 @@ class Process:
 def free_ports(count: int) -> list[int]:
     """TCP ports on loopback that nobody listens on now, all different.
 
-    None that the system gives to who dials out: such a one may be taken before whom it is for listens there.
+    None that the system gives to who dials out: such a one may be taken before whom it is for listens there. Raises
+    ProcessFailed when there are not so many.
     """
     low, high = _dialled_from()
     ports = [*range(LOWEST_PORT, low), *range(high + 1, 1 << 16)] or list(range(low, high + 1))
     secrets.SystemRandom().shuffle(ports)
-    return list(islice(filter(_is_free, ports), count))
+    found = list(islice(filter(_is_free, ports), count))
+    if len(found) < count:
+        raise ProcessFailed(f"{len(found)} ports on loopback are free and {count} are needed: end what listens there")
+    return found
 
 
 def _dialled_from() -> tuple[int, int]:

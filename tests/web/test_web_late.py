@@ -20,6 +20,7 @@ from tests.web.looks import assert_looks_right, assert_looks_right_everywhere
 
 ASK = "button:has-text('Vraag het de partners')"
 FORM = f"/bevragen/{ZVH_WEIGHING}"
+WRONG = "a:has-text(\"Klopt 'bekend' niet?\")"
 
 
 @pytest.fixture
@@ -114,9 +115,13 @@ def test_own_questions_are_found_by_case_and_by_nobodys_number(
     page = sign_in(open_at(site.origin, script=script))
     page.goto(site.origin + FORM)
     ask(page, POLITIE)
+    page.click("nav a:has-text('Mijn vragen')")
+    # Nothing came, so there is nothing that may be wrong.
+    assert page.locator(WRONG).count() == 0
     release(site)
     page.click("nav a:has-text('Mijn vragen')")
     assert list(words(page).values()) == ["bekend"]
+    assert page.locator(WRONG).count() == 1
     assert ZVH_CASE in page.inner_text("main")
     page.fill("#zaak", PERSON.value)
     page.click("button:has-text('Bekijk deze zaak')")
