@@ -220,6 +220,7 @@ class Node:
             self.rules.covenant,
             config.oin,
             self.status,
+            rows=self.rows,
             install=self.suspending.install,
             clear_alarm=self.witness.clear,
             log_reading=self.log_reading,
@@ -319,13 +320,16 @@ class Node:
         """How the node stands, in a line for systemd."""
         return standing_of(self.rules.now, self.filters, self.attachments)
 
+    async def rows(self) -> dict[str, int]:
+        """Rows per table that grows: counted beside the event loop, since there may be millions."""
+        return await asyncio.to_thread(self.store.counts)
+
     def status(self) -> dict[str, Any]:
         """How the node stands, for `bekend node status`."""
         return status_of(
             self.rules.now,
             filters=self.filters,
             registers=self.registers,
-            store=self.store,
             attachments=self.attachments,
             suspensions=self.suspending.held,
             witness=self.witness,
@@ -425,6 +429,7 @@ class Node:
             officers=config.officers,
             contact=self._contact,
             status=self.status,
+            rows=self.rows,
             team=self.team,
             notices=self.notices,
             clock=self.clock,

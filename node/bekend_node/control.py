@@ -60,6 +60,7 @@ from bekend_node.halting import Halting
 from bekend_node.log_reading import LogReading
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.signal_reading import SignalReading
+from bekend_node.status import Rows
 from bekend_node.suspending import Install
 
 CONNECTIONS: Final = 64
@@ -68,7 +69,7 @@ DRAIN_SECONDS: Final = 8.0
 
 
 class ControlServer:
-    """Serves the control socket. `covenant` gives the covenant in force, `status` what `status` replies."""
+    """Serves the control socket. `covenant` gives the covenant in force, `status` and `rows` what `status` replies."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class ControlServer:
         oin: str,
         status: Callable[[], Mapping[str, Any]],
         *,
+        rows: Rows | None = None,
         install: Install | None = None,
         clear_alarm: ClearAlarm | None = None,
         log_reading: LogReading | None = None,
@@ -95,7 +97,7 @@ class ControlServer:
         self._log = LogDesk(log_reading, signals)
         self._desk = desk
         self._operator = OperatorDesk(
-            asker, status=status, install=install, clear_alarm=clear_alarm, halting=halting, records=records
+            asker, status=status, rows=rows, install=install, clear_alarm=clear_alarm, halting=halting, records=records
         )
         late = LateDesk(asker, covenant, oin, team or Team(asker.asking, officers), waiting)
         self._officer = OfficerDesk(asker, self._officers, covenant, oin, late)

@@ -29,6 +29,7 @@ from bekend_node.control_messages import (
 )
 from bekend_node.halting import Halting
 from bekend_node.records.desk import RecordsDesk
+from bekend_node.status import Rows
 from bekend_node.suspending import Install
 
 ClearAlarm = Callable[[int, str, str], Awaitable[object]]
@@ -36,13 +37,14 @@ ClearAlarm = Callable[[int, str, str], Awaitable[object]]
 
 
 class OperatorDesk:
-    """Answers such requests. `status` gives what `status` replies."""
+    """Answers such requests. `status` gives what `status` replies, `rows` what it says of tables."""
 
     def __init__(
         self,
         asker: Asker,
         *,
         status: Callable[[], Mapping[str, Any]],
+        rows: Rows | None,
         install: Install | None,
         clear_alarm: ClearAlarm | None,
         halting: Halting | None,
@@ -50,6 +52,7 @@ class OperatorDesk:
     ) -> None:
         self._asker = asker
         self._status = status
+        self._rows = rows
         self._install = install
         self._clear_alarm = clear_alarm
         self._halting = halting
@@ -68,7 +71,8 @@ class OperatorDesk:
             case SuspendRequest():
                 return await self._suspend(request)
             case StatusRequest():
-                return {"type": "result", **self._status()}
+                rows = await self._rows() if self._rows else {}
+                return {"type": "result", **self._status(), "rows": rows}
         assert self._records is not None
         return await self._records.handle(request, roles)
 

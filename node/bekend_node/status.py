@@ -1,6 +1,6 @@
 """How the node stands: for `bekend node status`, and the metrics. No count of hits, nothing about a person."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
@@ -22,13 +22,15 @@ from bekend_node.store import Store
 from bekend_node.store_registers import Generation, Registers
 from bekend_node.witness import Witness
 
+Rows = Callable[[], Awaitable[Mapping[str, int]]]
+"""Counts the rows of each table that grows. What `status_of` tells grows with nothing."""
+
 
 def status_of(
     rules: Rules,
     *,
     filters: Filters,
     registers: Registers,
-    store: Store,
     attachments: tuple[Attachment, ...],
     suspensions: Suspensions,
     witness: Witness,
@@ -39,7 +41,7 @@ def status_of(
     now: datetime,
 ) -> dict[str, Any]:
     """Per purpose: mode, whether a colleague decides now, standing decision's end, filter version, next switch, what is
-    wrong; lists; replicas; rows.
+    wrong; lists; replicas.
 
     And the versions of the covenant held, the standing decisions with their ends, what is suspended, and the logs.
     """
@@ -118,7 +120,6 @@ def status_of(
         "deferrals": tally(deferrals, day_of(now)),
         "emergencies": dict(emergencies),
         "retention_waits": retention_waits,
-        "rows": store.counts(),
         "now": _moment(now),
     }
 

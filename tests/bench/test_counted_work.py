@@ -287,6 +287,7 @@ async def test_looking_at_itself_a_node_walks_through_no_table_that_grows(settin
 
     with patch.object(Database, "read", read), patch.object(Database, "rows", rows):
         node.measure()
+        node.status()
     assert "SEARCH log" in plans
     walked = {plan.split()[1] for plan in plans if plan.startswith("SCAN")}
     assert not walked & {"answered", "sealed", "log", "own_record", "decision", "promise", "tree"}, plans

@@ -26,6 +26,11 @@ LATER_SECONDS = 30
 COLLEAGUE = Officer(user="smit", name="B. Smit", role="procesregisseur")
 
 
+async def no_rows() -> dict[str, int]:
+    """Of a stage, whose store nobody counts."""
+    return {}
+
+
 class StagedPages:
     """The OM's pages. `work` runs a coroutine beside them; the clock is `stage.clock`."""
 
@@ -76,6 +81,7 @@ class StagedPages:
             officers=officers,
             contact=lambda oin: stage.manifests[oin].contact if oin in stage.manifests else None,
             status=dict,
+            rows=no_rows,
             team=self.team,
             notices=Notices(None, self.team),
             clock=stage.clock,

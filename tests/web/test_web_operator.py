@@ -35,9 +35,12 @@ WELL: dict[str, Any] = {
     "log": {"seen": {"bekend/log": 12}, "stopped": None, "alarms": []},
     "deferrals": {"due": 0, "pending": 0},
     "retention_waits": 0,
-    "rows": {"log": 4},
     "now": "2026-11-26T09:00:00Z",
 }
+
+
+async def rows() -> dict[str, int]:
+    return {"log": 4}
 
 
 def site(status: dict[str, Any] = WELL, *, demo: bool = True, practice: Path | None = None) -> TestClient:
@@ -49,7 +52,7 @@ def site(status: dict[str, Any] = WELL, *, demo: bool = True, practice: Path | N
         give_cookie(response, sessions.sign_in(sessions.begin(), PEOPLE[request.path_params["who"]]))
         return response
 
-    routes = [Route("/in/{who}", enter), *OperatorPages(pages, lambda: status).routes()]
+    routes = [Route("/in/{who}", enter), *OperatorPages(pages, lambda: status, rows).routes()]
     routes += PracticePages(pages, practice).routes() if practice else []
     return TestClient(build(ORIGIN, pages, sessions, routes), base_url=ORIGIN, follow_redirects=False)
 

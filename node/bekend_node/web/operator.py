@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bekend_node.status import Rows
 from bekend_node.web.pages import Pages
 from bekend_node.web.texts import Texts
 
@@ -19,11 +20,12 @@ ROLE: Final = "beheer"
 
 
 class OperatorPages:
-    """The page. `status` gives the facts of the running node."""
+    """The page. `status` gives the facts of the running node, `rows` how many each table holds."""
 
-    def __init__(self, pages: Pages, status: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, pages: Pages, status: Callable[[], Mapping[str, Any]], rows: Rows) -> None:
         self._pages = pages
         self._status = status
+        self._rows = rows
         self._texts = Texts("en")
 
     def routes(self) -> list[Route]:
@@ -33,8 +35,10 @@ class OperatorPages:
     async def show(self, request: Request) -> Response:
         """How the node stands now, what needs somebody first."""
         self._pages.in_role(request, ROLE)
-        node = self._status()
-        return self._pages.render(request, "beheer.html.j2", t=self._texts, node=node, attention=_attention(node))
+        node, rows = self._status(), await self._rows()
+        return self._pages.render(
+            request, "beheer.html.j2", t=self._texts, node=node, rows=rows, attention=_attention(node)
+        )
 
 
 def _attention(status: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

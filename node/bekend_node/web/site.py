@@ -27,6 +27,7 @@ from bekend_node.mail import Notices
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.rules import Rules
 from bekend_node.signal_reading import SignalReading
+from bekend_node.status import Rows
 from bekend_node.suspending import Install
 from bekend_node.web import devsignin, operator
 from bekend_node.web.app import build
@@ -100,6 +101,7 @@ def pages_of(
     officers: Sequence[Officer],
     contact: Callable[[str], str | None],
     status: Callable[[], Mapping[str, Any]],
+    rows: Rows,
     team: Team,
     notices: Notices,
     clock: Clock,
@@ -162,7 +164,7 @@ def pages_of(
         *CorrectingPages(pages, asker, late, covenant, oin).routes(),
         *(EmergencyPages(pages, asker, reading, covenant, clock).routes() if reading else ()),
         *(_inside(pages, inside, status, clock) if inside else ()),
-        *operator.OperatorPages(pages, status).routes(),
+        *operator.OperatorPages(pages, status, rows).routes(),
         *(PracticePages(pages, config.practice).routes() if config.practice else ()),
         *(theme.routes() if theme else ()),
     ]
