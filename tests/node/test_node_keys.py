@@ -63,6 +63,15 @@ def test_each_purpose_and_epoch_has_a_key_of_its_own(keys: NodeKeys) -> None:
     assert NodeKeys.load(keys.folder, OIN).evaluation_key("demo/een", "2026Q4") == made[0]
 
 
+def test_must_11_two_epochs_have_keys_of_their_own_even_from_one_root(keys: NodeKeys) -> None:
+    """Whoever copies the file of an epoch to the next joins no two epochs by it."""
+    copy = root_file(keys.folder, "2027Q1")
+    copy.write_bytes(root_file(keys.folder, "2026Q4").read_bytes())
+    copy.chmod(0o600)
+    first, second = (keys.evaluation_key("demo/een", epoch) for epoch in ("2026Q4", "2027Q1"))
+    assert first.secret != second.secret
+
+
 def test_fg_21_a_destroyed_epoch_cannot_be_computed_again(keys: NodeKeys) -> None:
     keys.evaluation_key("demo/een", "2026Q4")
     with root_file(keys.folder, "2026Q4").open("rb") as still_open:
