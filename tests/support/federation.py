@@ -418,6 +418,7 @@ class Attached:
         self.reply: Callable[[Any], Message | None] = plain_reply
         """What it says to a release or collect; only its length matters to the broker."""
         self.ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self._writing = asyncio.Lock()
 
     async def hello(self, **changes: Any) -> None:
         facts: dict[str, Any] = {
@@ -430,13 +431,16 @@ class Attached:
         assert (await told(self.call.read())).WhichOneof("kind") == "welcome"
 
     async def send(self, message: Message) -> None:
+        """One message at a time, as gRPC demands: it replies by itself while a test sends."""
         if isinstance(message, broker_pb2.SealedAnswer):
-            await said(self.call, broker_pb2.AttachRequest(answer=message))
+            request = broker_pb2.AttachRequest(answer=message)
         elif isinstance(message, broker_pb2.RoutedCollected):
-            await said(self.call, broker_pb2.AttachRequest(collected=message))
+            request = broker_pb2.AttachRequest(collected=message)
         else:
             assert isinstance(message, broker_pb2.Failure)
-            await said(self.call, broker_pb2.AttachRequest(failure=message))
+            request = broker_pb2.AttachRequest(failure=message)
+        async with self._writing:
+            await said(self.call, request)
 
     async def serve(self) -> None:
         try:
