@@ -6,6 +6,7 @@ Counted is what TLS and HTTP/2 put into TCP, retransmissions left out; headers o
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,14 @@ _ESTABLISHED: Final = 1 << 1
 _HEADER: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBxI48s")
 _ENTRY: Final = struct.Struct("=BBBB2s2s16s16sIIIIIIII")
-_COUNTS: Final = struct.Struct("=QQ")
-_COUNTS_AT: Final = 120
-"""Of tcp_info (linux/tcp.h): tcpi_bytes_acked, tcpi_bytes_received."""
+_RECEIVED_AT, _SENT_AT, _SENT_AGAIN_AT = 128, 200, 208
+"""Of tcp_info (linux/tcp.h): tcpi_bytes_received, tcpi_bytes_sent, tcpi_bytes_retrans; eight octets each."""
 _ERROR, _DONE = 2, 3
 
 
 @dataclass(frozen=True)
 class Octets:
-    """What went out, as far as it was acknowledged, and what came in."""
+    """What went out, acknowledged or still on its way, and what came in."""
 
     sent: int = 0
     received: int = 0
@@ -87,6 +87,11 @@ def _entry(body: memoryview) -> tuple[int, int, Octets]:
     while len(rest) >= 4:
         length, kind = struct.unpack_from("=HH", rest)
         if kind == _INFO:
-            return remote, inode, Octets(*_COUNTS.unpack_from(rest, 4 + _COUNTS_AT))
+            received, sent, again = (_count(rest, at) for at in (_RECEIVED_AT, _SENT_AT, _SENT_AGAIN_AT))
+            return remote, inode, Octets(sent - again, received)
         rest = rest[(length + 3) & ~3 :]
     return remote, inode, Octets()
+
+
+def _count(attribute: memoryview, at: int) -> int:
+    return int.from_bytes(attribute[4 + at : 12 + at], sys.byteorder)

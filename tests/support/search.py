@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 HASHES: Mapping[str, Callable[[bytes], bytes]] = {
@@ -58,6 +59,16 @@ class Needles:
         for path in files:
             if names := self.within(path.name.encode() + b"\0" + path.read_bytes()):
                 found[str(path)] = names
+        return found
+
+    def in_living(self, files: Callable[[], Iterable[Path]]) -> dict[str, set[str]]:
+        """The same while processes write: what comes meanwhile is read too, and what goes leaves nothing to find."""
+        found, seen = dict[str, set[str]](), set[Path]()
+        while fresh := [path for path in files() if path not in seen]:
+            seen.update(fresh)
+            for path in fresh:
+                with suppress(FileNotFoundError):
+                    found |= self.in_files([path])
         return found
 
     def in_memory(self, pid: int) -> set[str]:
