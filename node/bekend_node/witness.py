@@ -322,6 +322,8 @@ class Witness:
             promise = await self._opened(number, signed, look.settled)
             if promise is not None:
                 await self._weigh(number, promise, look)
+            # A busy minute leaves thousands: lookups go on between two.
+            await asyncio.sleep(0)
         for some in _batches(look.due):
             await self._proved(replica, head, some, look.settled)
         for name, count in look.lost.items():
@@ -390,6 +392,7 @@ class Witness:
                 await self._broken(number, promise, fault.detail, settled)
                 return
             settled.append(number)
+            await asyncio.sleep(0)
 
     async def _broken(self, number: int, promise: signed_pb2.InclusionPromise, detail: str, settled: list[int]) -> None:
         origin = next((one for one in self._seen if log_id(one) == promise.log_id), "")

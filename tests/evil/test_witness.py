@@ -1,5 +1,7 @@
 """A node as witness of a broker that may show it any log, and of what its peers say (FG-29; protocol section 10)."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, ZSM_CONTEXT
 from bekend_node.app import Node
 from bekend_node.log_health import log_health, own_log
 from bekend_node.store import ASKED, TOLD
+from bekend_policy.manifest import KeyManifest
 from bekend_proto import channel, log_table, merkle
 from bekend_proto.checkpoint import NO_CHECKPOINT, Checkpoint, cosigned_at, log_id, log_origin
 from bekend_proto.clock import milliseconds
@@ -83,6 +86,35 @@ async def stage_of(world: World, folder: Path) -> AsyncIterator[Stage]:
 async def stage(world: World, tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage_of(world, tmp_path) as made:
         yield made
+
+
+async def test_lookups_go_on_while_thousands_of_promises_are_looked_at(stage: Stage) -> None:
+    """A busy minute leaves thousands: each is opened in a turn of the event loop of its own."""
+    head = await stage.look()
+    beyond = [PromisedEntry(question_hash=bytes(32), index=head.size + 9, source=POLITIE.oin)]
+    signed = channel.sign_message(
+        stage.key,
+        channel.LABEL_PROMISE,
+        InclusionPromise(
+            requester=OM.oin, log_id=log_id(ORIGIN), promised=beyond, time=milliseconds(stage.om.clock.now())
+        ),
+    )
+    await stage.om.store.admit_asking(promises=[signed] * 40, at=stage.om.clock.now())
+    witness, turn, opened = stage.om.witness, 0, list[int]()
+    broker = witness.broker
+
+    def at_turn() -> KeyManifest:
+        opened.append(turn)
+        return broker()
+
+    witness.broker = at_turn
+    looking = asyncio.create_task(witness.round())
+    while not looking.done():
+        await asyncio.sleep(0)
+        turn += 1
+    assert len(opened) >= 40
+    assert max(Counter(opened).values()) <= 3
+    assert stage.alarms() == []
 
 
 async def test_fg_29_an_honest_log_is_proved_cosigned_and_carried(stage: Stage) -> None:

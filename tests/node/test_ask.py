@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bekend_node.ask import asks, blinds, broker_line, replies
+from bekend_node.ask.messages import Draft
 from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
 from bekend_node.ask.rules import Inquiry
@@ -449,6 +450,28 @@ async def test_questions_in_several_asks_come_to_the_same(stage: Stage, monkeypa
     assert {one.oin: one.outcome for one in found} == before
     assert [(len(ask.questions), ask.more) for ask in stage.line.asks[1:]] == [(1, True), (2, False)]
     assert stage.heads.unpromised == 0
+
+
+async def test_only_the_first_ask_is_made_while_the_broker_works_on_begin(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds would keep its reply, and with it the first outcome, waiting."""
+    make, begin, made = asks.draft, stage.begun, list[str]()
+    at_begun: list[int] = []
+
+    def draft(*what: Any) -> Draft:
+        made.append("one")
+        return make(*what)
+
+    def begun(signed: signed_pb2.Begin) -> broker_pb2.Begun:
+        at_begun.append(len(made))
+        return begin(signed)
+
+    monkeypatch.setattr(asks, "draft", draft)
+    monkeypatch.setattr(stage, "begun", begun)
+    await _in_several(stage, monkeypatch, weighing((HAARLEM, VELSEN, RECLASSERING), (PERSON,)))
+    assert at_begun == [1]
+    assert len(made) == 3
 
 
 async def test_the_own_record_holds_the_questions_of_every_ask(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ async def test_must_16_an_answer_with_an_unknown_field_is_refused(stage: Stage) 
             question_id=one.question_id, x25519=one.x25519, mlkem=bytes(1088), box=one.box
         ),
         lambda one: broker_pb2.SealedAnswer(
-            question_id=one.question_id, x25519=one.x25519, mlkem=one.mlkem, box=one.box[:-1] + bytes(1)
+            question_id=one.question_id, x25519=one.x25519, mlkem=one.mlkem, box=one.box[:-1] + bytes([one.box[-1] ^ 1])
         ),
     ],
     ids=["empty", "small-order key", "other ciphertext", "tampered box"],

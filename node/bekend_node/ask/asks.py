@@ -1,6 +1,7 @@
 """(5): the Questions of a lookup leave in one Ask or several: partners work on the first while others are made.
 
-    drafts       channel keys, blinds, seals: what needs nothing of the broker, made before its reply to Begin comes
+    drafts       channel keys, blinds, seals: what needs nothing of the broker. Those of the first Ask are made before
+                 its reply to Begin comes; more would keep that reply waiting
     an Ask       Questions signed; the own record, the log entries and what was decided durable; only then sent
 
 Each Ask writes the own record of the lookup, and the row of what was decided, anew: they hold the Questions that left,
@@ -8,8 +9,9 @@ and those that are about to.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from bekend_policy.manifest import KeyManifest
@@ -40,11 +42,15 @@ Ask = tuple[list[Pending], bool]
 
 
 class Drafts:
-    """All of the Questions that does not depend on the broker, made one a step."""
+    """All of the Questions that does not depend on the broker, made one a step.
 
-    def __init__(self, ready: Iterable[Ready], secret: Blinds) -> None:
+    `early`: those that are made while budget and Begin are under way, of the first Ask.
+    """
+
+    def __init__(self, ready: Sequence[Ready], secret: Blinds) -> None:
         self._made: list[Draft] = []
-        self.steps = self._make(ready, secret)
+        self._steps = self._make(ready, secret)
+        self.early = islice(self._steps, sizes(len(ready), several=True)[0])
 
     def _make(self, ready: Iterable[Ready], secret: Blinds) -> Iterator[None]:
         for manifest, held in ready:
@@ -54,7 +60,7 @@ class Drafts:
     async def take(self, first: int, number: int) -> list[Draft]:
         """So many from this one on; what is not there yet is made now, and others go on between two of them."""
         while len(self._made) < first + number:
-            next(self.steps)
+            next(self._steps)
             await asyncio.sleep(0)
         return self._made[first : first + number]
 

@@ -176,8 +176,8 @@ class Lookup:
             secret = blinds.draw(self._inquiry.persons, [manifest.oin for manifest, _ in ready])
             message = messages.make_begin(asking.key, facts, begin_id, secret)
             drafts = Drafts(ready, secret)
-            await meanwhile(drafts.steps, spent)
-            reply = await begin(call, message, patience, drafts.steps)
+            await meanwhile(drafts.early, spent)
+            reply = await begin(call, message, patience, drafts.early)
             # (4): the proof first: a U under another key would make records that nobody can open.
             outgoing = Outgoing(
                 asking,

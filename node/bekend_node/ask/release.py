@@ -59,9 +59,10 @@ def check_texts(asking: Asking, inquiry: Inquiry, plan: Plan) -> None:
     """Before anything leaves: whatever a colleague would read fits in D. Raises RefusedError (rule, Dutch reason)."""
     sources, desk = asking.covenant.sources(plan.purpose.id), asking.manifest.contact
     by_hand = [oin for oin in plan.ask if sources[oin].mode_of(plan.kind_class) is not Mode.AUTOMATIC]
-    for oin, place in product(by_hand, range(len(inquiry.persons))):
+    # What differs between hundreds of sources is the consent alone.
+    for consent, place in product({plan.consents.get(oin) for oin in by_hand}, range(len(inquiry.persons))):
         try:
-            pack_named(_named(inquiry, place, bytes(32), desk, plan.consents.get(oin)))
+            pack_named(_named(inquiry, place, bytes(32), desk, consent))
         except MalformedError:
             raise RefusedError("te-lang", TOO_LONG) from None
 

@@ -226,14 +226,12 @@ def _by_either(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
 
 
 def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inquiry) -> None:
-    partners = ", ".join(f"{oin} ({_name(covenant, oin)})" for oin in covenant.sources(purpose.id) if oin != own)
     if not inquiry.sources:
-        raise RefusedError("FG-09", f"Kies zelf welke partners u wilt vragen. U kunt kiezen uit: {partners}.")
+        raise RefusedError("FG-09", f"Kies zelf welke partners u wilt vragen. {_choice(covenant, own, purpose)}")
     unknown = [oin for oin in inquiry.sources if oin not in covenant.participants]
     if unknown:
-        raise RefusedError(
-            "partner-onbekend", f"{', '.join(unknown)} doet niet mee aan het convenant. U kunt kiezen uit: {partners}."
-        )
+        choice = _choice(covenant, own, purpose)
+        raise RefusedError("partner-onbekend", f"{', '.join(unknown)} doet niet mee aan het convenant. {choice}")
     if own in inquiry.sources:
         raise RefusedError("eigen-organisatie", "U vraagt uw eigen organisatie. Zoek dat op in uw eigen systeem.")
     if len(set(inquiry.sources)) != len(inquiry.sources):
@@ -249,6 +247,11 @@ def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inqui
         )
     if len(inquiry.justification or "") > LONGEST_JUSTIFICATION:
         raise RefusedError("te-lang", f"De motivering heeft hoogstens {LONGEST_JUSTIFICATION} tekens.")
+
+
+def _choice(covenant: Covenant, own: str, purpose: Purpose) -> str:
+    partners = (f"{oin} ({_name(covenant, oin)})" for oin in covenant.sources(purpose.id) if oin != own)
+    return f"U kunt kiezen uit: {', '.join(partners)}."
 
 
 def _check_described(inquiry: Inquiry) -> None:
