@@ -14,6 +14,7 @@ from bekend_bench.figures import Bar, Figure, at_most, median, percentile
 from bekend_bench.floor import Floor
 from bekend_bench.ground import REQUESTER, Ground
 from bekend_bench.lookups import SOURCE, Officer, Say, at_once
+from bekend_bench.placing import one_core_each
 from bekend_bench.prescribed import bulk_seconds, lookup, seconds, work_seconds
 from bekend_bench.traffic import Octets
 
@@ -64,12 +65,15 @@ def _size(field: Ground, sources: Sequence[Partner], floor: Floor, cores: int, s
     before = _crossed(field, sources)
     times = [officer.watch(sources) for _ in range(size.sequential)]
     after = _crossed(field, sources)
+    with one_core_each(sorted(field.pids(sources))):
+        held = [officer.watch(sources) for _ in range(size.sequential)]
     officer.close()
-    first, whole = [one[0] for one in times], [one[1] for one in times]
     what, alone = f"{count} partners", seconds(lookup(count), floor)
-    yield Figure(PART, f"{what}, p50", median(whole) * 1e3, "ms", alone / median(whole), size.bar)
-    yield Figure(PART, f"{what}, p90", percentile(whole, 0.9) * 1e3, "ms")
-    yield Figure(PART, f"{what}, first outcome, p50", median(first) * 1e3, "ms", None, FIRST)
+    yield Figure(PART, f"{what}, p90", percentile([one[1] for one in times], 0.9) * 1e3, "ms")
+    for how, found in (("", times), (", partners' processes kept on one core each", held)):
+        first, whole = (median([one[place] for one in found]) for place in (0, 1))
+        yield Figure(PART, f"{what}{how}, p50", whole * 1e3, "ms", alone / whole, size.bar)
+        yield Figure(PART, f"{what}{how}, first outcome, p50", first * 1e3, "ms", None, FIRST)
     rate, costs = at_once(field, sources, size.seconds, size.askers)
     yield Figure(PART, f"{what}, at once", rate, "lookups/s", bulk_seconds(lookup(count), floor, cores) * rate)
     every = sum(cost * (count if who == SOURCE else 1) for who, cost in costs.items())
