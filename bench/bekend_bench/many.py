@@ -1,4 +1,5 @@
-"""A question to 35 and to 342 partners: all of a police unit, all gemeenten of the country.
+"""A question to 35 and to 342 partners: all of a police unit, all gemeenten of the country, each a federation of its
+own; and to 35 of those 342.
 
 Every partner is a whole node with its own keys, certificate, databases and line, several in a process (hosting.py).
 What crosses a line is counted as the kernel counts it, TLS and HTTP/2 included.
@@ -33,7 +34,11 @@ class Size:
     """For p50, in milliseconds."""
 
 
-SIZES = (Size(35, 60, 8, 6.0, at_most(100)), Size(342, 20, 2, 10.0, at_most(1000)))
+FEDERATIONS = {
+    35: (Size(35, 60, 8, 6.0, at_most(100)),),
+    342: (Size(35, 60, 8, 6.0), Size(342, 20, 2, 10.0, at_most(1000))),
+}
+"""By the number of their partners, what is asked in each."""
 FIRST = at_most(30)
 """Milliseconds until the first outcome."""
 PROCESSES = 2
@@ -42,12 +47,12 @@ PROCESSES = 2
 
 def measure(field: Ground, floor: Floor, cores: int, sizes: Sequence[Size], say: Say) -> Iterator[Figure]:
     """Each size in its turn, the smallest first; nodes that a size does not ask are not there yet."""
-    every = field.sources[: max(size.partners for size in sizes)]
+    every = field.sources
     crowd.publish(field.federation, [REQUESTER, *every])
     field.start([REQUESTER])
     try:
         for size in sizes:
-            say(f"  {size.partners} partners")
+            say(f"  {_name(size, field)}")
             sources = every[: size.partners]
             missing = [one for one in sources if one.oin not in field.hosts]
             crowd.host(field, missing, PROCESSES)
@@ -68,7 +73,7 @@ def _size(field: Ground, sources: Sequence[Partner], floor: Floor, cores: int, s
     with one_core_each(sorted(field.pids(sources))):
         held = [officer.watch(sources) for _ in range(size.sequential)]
     officer.close()
-    what, alone = f"{count} partners", seconds(lookup(count), floor)
+    what, alone = _name(size, field), seconds(lookup(count), floor)
     yield Figure(PART, f"{what}, p90", percentile([one[1] for one in times], 0.9) * 1e3, "ms")
     for how, found in (("", times), (", partners' processes kept on one core each", held)):
         first, whole = (median([one[place] for one in found]) for place in (0, 1))
@@ -86,6 +91,11 @@ def _size(field: Ground, sources: Sequence[Partner], floor: Floor, cores: int, s
         crossed, each = end - start, size.sequential * (count if share else 1)
         yield Figure(PART, f"{what}, sent by {leg}", crossed.sent / each, "octets/question")
         yield Figure(PART, f"{what}, received by {leg}", crossed.received / each, "octets/question")
+
+
+def _name(size: Size, field: Ground) -> str:
+    every = len(field.sources)
+    return f"{every} partners" if size.partners == every else f"{size.partners} of {every} partners"
 
 
 _LEGS = (("the requester", False), (SOURCE, True))

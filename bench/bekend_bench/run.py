@@ -168,8 +168,9 @@ def _peers(work: Run) -> Iterator[Figure]:
 
 
 def _many(work: Run) -> Iterator[Figure]:
-    with work.ground({FEW: max(size.partners for size in many.SIZES)}) as field:
-        yield from many.measure(field, work.floor(), work.cores, many.SIZES, work.say)
+    for partners, sizes in many.FEDERATIONS.items():
+        with work.ground({FEW: partners}) as field:
+            yield from many.measure(field, work.floor(), work.cores, sizes, work.say)
 
 
 def _broker(work: Run) -> Iterator[Figure]:

@@ -18,12 +18,12 @@ def test_nodes_of_two_processes_answer_one_question() -> None:
         figures = {one.what: one for one in many.measure(field, any_floor, 2, sizes, said.append)}
         assert field.hosts == {}
     assert len(said) == len(sizes)
-    for count in (2, 3):
+    for count, name in ((2, "2 of 3"), (3, "3")):
         for how in ("", ", partners' processes kept on one core each"):
-            first, whole = (figures[f"{count} partners{how}, {what}p50"].value for what in ("first outcome, ", ""))
+            first, whole = (figures[f"{name} partners{how}, {what}p50"].value for what in ("first outcome, ", ""))
             assert 0 < first <= whole
-        assert figures[f"{count} partners, processor time of each source"].value >= 0
+        assert figures[f"{name} partners, processor time of each source"].value >= 0
         # The Question and the sealed record alone weigh more than a KiB, and the answer carries a KEM's ciphertext.
-        assert figures[f"{count} partners, received by each source"].value > 1500
-        assert figures[f"{count} partners, sent by each source"].value > 1088
-        assert figures[f"{count} partners, sent by the requester"].value > count * 1500
+        assert figures[f"{name} partners, received by each source"].value > 1500
+        assert figures[f"{name} partners, sent by each source"].value > 1088
+        assert figures[f"{name} partners, sent by the requester"].value > count * 1500

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from bekend_node.ask import asks, blinds, broker_line, replies
-from bekend_node.ask.messages import Draft
+from bekend_node.ask.messages import Draft, draft
 from bekend_node.ask.outcomes import PROVES_NOTHING, Outcome, OutcomeKind, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP, KIND_OUTCOMES
 from bekend_node.ask.rules import Inquiry
@@ -456,18 +456,18 @@ async def test_only_the_first_ask_is_made_while_the_broker_works_on_begin(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hundreds would keep its reply, and with it the first outcome, waiting."""
-    make, begin, made = asks.draft, stage.begun, list[str]()
+    begin, made = stage.begun, list[str]()
     at_begun: list[int] = []
 
-    def draft(*what: Any) -> Draft:
+    def counted(*what: Any) -> Draft:
         made.append("one")
-        return make(*what)
+        return draft(*what)
 
     def begun(signed: signed_pb2.Begin) -> broker_pb2.Begun:
         at_begun.append(len(made))
         return begin(signed)
 
-    monkeypatch.setattr(asks, "draft", draft)
+    monkeypatch.setattr(asks, "draft", counted)
     monkeypatch.setattr(stage, "begun", begun)
     await _in_several(stage, monkeypatch, weighing((HAARLEM, VELSEN, RECLASSERING), (PERSON,)))
     assert at_begun == [1]
