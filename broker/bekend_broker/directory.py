@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from bekend_policy.manifest import KeyManifest
+from bekend_policy.manifest import NOTE_LIMIT, KeyManifest
 from bekend_policy.suspension import Suspension, Suspensions, open_suspension, parse_suspension
 from bekend_proto import incarnation, log_table, logs
 from bekend_proto.clock import FRESHNESS, Clock, milliseconds
@@ -42,9 +42,6 @@ SUPERSEDED_GRACE: Final = timedelta(minutes=3)
 
 OPEN_CALLS: Final = frozenset({"PublishManifest", "GetDirectory"})
 """Calls that bring and give signed notes and nothing else."""
-
-NOTE_LIMIT: Final = 256 * 1024
-"""Octets of a partner's manifest."""
 
 
 class Directory:

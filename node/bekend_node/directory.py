@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import grpc
-from bekend_policy.manifest import KeyManifest, open_manifest
+from bekend_policy.manifest import BROKER_NOTE_LIMIT, NOTE_LIMIT, KeyManifest, open_manifest
 from bekend_policy.model import Covenant
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, KeysError, UnknownPartnerError, UnreachableError, from_rpc_error
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 60.0
 CALL_SECONDS = 5.0
 Exchange = Callable[[BrokerLink, Sequence[bytes]], Awaitable[None]]
-NOTE_LIMIT = 256 * 1024
-"""Bytes of a manifest: 200 purposes take a tenth of this."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +251,7 @@ class Directory:
         self._seen[oin] = _Seen(manifest, note, seen.manifest if seen else None, self._clock.now())
 
     def _open(self, oin: str, note: bytes) -> KeyManifest:
-        if len(note) > NOTE_LIMIT:
+        if len(note) > (BROKER_NOTE_LIMIT if oin == self._covenant().broker_oin else NOTE_LIMIT):
             raise KeysError("a manifest of this size is none")
         first: BekendError | None = None
         # During a change-over what the old key signed before still counts.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from bekend_proto.checkpoint import NODE_LOG
 from bekend_proto.clock import FRESHNESS, epoch_start, month_start
@@ -26,8 +26,15 @@ from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
 KIND = "bekend/1 key-manifest"
 MAX_VALIDITY = timedelta(days=400)
 """A manifest ends: keys that nobody looks after lapse by themselves."""
+BROKER_NOTE_LIMIT: Final = 2 * 1024 * 1024
+"""Octets of the broker's signed manifest: ten purposes that 400 sources answer under, over three quarters."""
+NOTE_LIMIT: Final = 64 * 1024
+"""Octets of a partner's signed manifest: a hundred purposes over three quarters. All travel in one directory."""
 MAX_TLS_KEYS = 32
 """TLS keys in one manifest: two for each of sixteen replicas of the broker."""
+
+_SIGNATURES = 4096
+"""Octets that are kept for the signatures under a manifest."""
 
 
 def is_one_line(text: str) -> bool:
@@ -90,9 +97,15 @@ class KeyManifest:
         return not self.tls_keys or key in self.tls_keys
 
     def text(self) -> str:
-        """The one text of this manifest. Raises KeysError when it breaks a rule (dates, number, keys)."""
+        """The one text of this manifest. Raises KeysError when it breaks a rule (dates, number, keys, size)."""
         _check(self)
-        return "".join(f"{line}\n" for line in _lines(self))
+        text = "".join(f"{line}\n" for line in _lines(self))
+        if len(text) > BROKER_NOTE_LIMIT - _SIGNATURES:
+            raise KeysError(
+                f"the key manifest has {len(text)} octets, and no node takes in more than {BROKER_NOTE_LIMIT}: name "
+                "fewer sources under a purpose, or spread the purposes over two federations"
+            )
+        return text
 
 
 def parse_manifest(text: str) -> KeyManifest:

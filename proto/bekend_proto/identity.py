@@ -6,6 +6,7 @@ demand a certificate and TLS 1.3.
 """
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -33,6 +34,9 @@ from bekend_proto.revocation import DEFAULT_MAX_AGE, RevocationLists, chain_of
 MAX_MESSAGE: Final = 1 << 20
 """Largest message in bytes: a chunk of an enrolment is 32 KiB, a piece of a filter 64 KiB."""
 
+MAX_DIRECTORY: Final = 1 << 25
+"""Largest reply to GetDirectory, the one exception: it holds the manifests of hundreds of partners and the broker's."""
+
 KEEPALIVE_SECONDS: Final = 25
 """Between two pings of either end on a silent line: firewalls and proxies forget a line after 60 s of silence, and
 so one lost ping cuts nothing.
@@ -42,9 +46,19 @@ TLS_VERSION: Final = b"TLSv1.3"
 
 _OIN = re.compile(r"[0-9A-Za-z]{20}")
 
-CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+_SERVICE: Final = "bekend_proto.v1.BrokerService"
+_REPLIES: Final = {
+    "methodConfig": [
+        {"name": [{"service": _SERVICE}], "maxResponseMessageBytes": MAX_MESSAGE},
+        {"name": [{"service": _SERVICE, "method": "GetDirectory"}], "maxResponseMessageBytes": MAX_DIRECTORY},
+    ]
+}
+"""gRPC takes the smaller of this and what the channel says."""
+
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_DIRECTORY),
+    ("grpc.service_config", json.dumps(_REPLIES)),
     # An attached source may be silent for hours.
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", 20_000),

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import InternalError
-from bekend_proto.identity import KEEPALIVE_SECONDS, MAX_MESSAGE, TlsFiles, server_credentials
+from bekend_proto.identity import KEEPALIVE_SECONDS, MAX_DIRECTORY, MAX_MESSAGE, TlsFiles, server_credentials
 from bekend_proto.interceptors import Admission, CallInterceptor, CallMetrics
 from bekend_proto.logs import SERVER_STARTED, SERVER_STOPPED, log
 
@@ -23,7 +23,7 @@ UNARY_SECONDS: Final = 10.0
 SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # Two processes on one port would share its calls in silence.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_DIRECTORY),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_concurrent_streams", 1024),
     ("grpc.keepalive_timeout_ms", 20_000),

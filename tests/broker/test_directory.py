@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from bekend_deploy.partners import BROKER_OIN, ZSM_CONTEXT
-from bekend_policy.manifest import open_manifest
+from bekend_policy.manifest import NOTE_LIMIT, open_manifest
 from bekend_proto.errors import BekendError, KeysError, MalformedError, SignatureError, StaleError, UnknownPartnerError
 from bekend_proto.identity import TlsFiles, pinned_keys
 from bekend_proto.note import note_name, sign_note
@@ -110,7 +110,7 @@ async def test_a_partner_that_published_is_known_after_a_restart(federation: Fed
         assert om.oin in {entry.oin for entry in (await om.directory()).entries}
 
 
-@pytest.mark.parametrize("note", [b"", b"no note", b"a text\n\n\xe2\x80\x94 nobody AAAA\n", bytes(300 * 1024)])
+@pytest.mark.parametrize("note", [b"", b"no note", b"a text\n\n\xe2\x80\x94 nobody AAAA\n", bytes(NOTE_LIMIT + 1)])
 async def test_what_is_no_note_is_refused(federation: Federation, om: Party, note: bytes) -> None:
     async with federation.broker():
         with pytest.raises(MalformedError):

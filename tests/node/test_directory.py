@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,8 @@ from bekend_deploy.partners import BROKER_OIN, OM, POLITIE
 from bekend_node.broker_link import BrokerLink
 from bekend_node.directory import Directory
 from bekend_node.store import Store
+from bekend_policy.manifest import NOTE_LIMIT
+from bekend_proto import group
 from bekend_proto.errors import KeysError
 from bekend_proto.note import add_signature, note_name, sign_note
 from bekend_proto.v1 import broker_pb2
@@ -98,6 +101,31 @@ async def test_manifests_of_all_parties_are_there_after_a_refresh(scene: Scene) 
     await directory.refresh()
     assert directory.get(OM.oin).oin == OM.oin
     assert directory.broker().number == scene.federation.manifest_number
+
+
+async def test_the_brokers_manifest_may_name_the_keys_of_a_whole_country(scene: Scene) -> None:
+    """381 sources under six purposes, over three quarters; refused, it would stop all of them."""
+    sources = [f"00000099{number:08d}0000" for number in range(1, 382)]
+    purposes = [f"demo/doel-{number}" for number in range(6)]
+    pairs = product(sources, purposes, ("2026Q3", "2026Q4", "2027Q1"))
+    keys = {pair: group.random_element() for pair in pairs}
+    made = scene.federation.write_manifest(lambda it: replace(it, evaluation_keys={**it.evaluation_keys, **keys}))
+    scene.replica.notes[BROKER_OIN] = (scene.federation.folder / "manifest.note").read_bytes()
+    directory = scene.open()
+    await directory.refresh()
+    assert directory.broker() == made
+
+
+async def test_a_partners_manifest_of_the_brokers_size_is_none(scene: Scene) -> None:
+    party = scene.federation.parties[OM.oin]
+    sizes = {f"register-{number}": 1 for number in range(4000)}
+    party.renew_manifest(register_sizes=sizes)
+    assert len(party.note) > NOTE_LIMIT
+    scene.replica.notes[OM.oin] = party.note
+    directory = scene.open()
+    await directory.refresh()
+    with pytest.raises(KeysError, match="no key manifest"):
+        directory.get(OM.oin)
 
 
 async def test_what_a_replica_sent_before_is_not_sent_again(scene: Scene) -> None:

@@ -176,6 +176,12 @@ def test_a_manifest_holds_from_its_issue_to_its_end() -> None:
     assert open_manifest(note, KEY.vkey, NOW - timedelta(seconds=30)).number == 3
 
 
+def test_a_manifest_that_no_node_would_take_in_is_not_made() -> None:
+    keys = {(f"00000099{number:08d}0000", "demo/een", "2026Q4"): random_element() for number in range(15_000)}
+    with pytest.raises(KeysError, match="no node takes in more than 2097152: name fewer sources"):
+        manifest(evaluation_keys=keys).text()
+
+
 def test_tls_keys_are_pinned_in_one_order_and_a_manifest_without_them_pins_nothing() -> None:
     one, other, third = b"a" * 32, b"b" * 32, b"c" * 32
     pinning = manifest(tls_keys=(one, other))

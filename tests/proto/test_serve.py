@@ -12,7 +12,15 @@ import grpc
 import grpc.aio
 import pytest
 from bekend_proto.errors import BudgetError, DeadlineError, RefusedError, UnknownPartnerError, from_rpc_error
-from bekend_proto.identity import CHANNEL_OPTIONS, KEEPALIVE_SECONDS, TlsFiles, caller_oin, channel_to
+from bekend_proto.identity import (
+    CHANNEL_OPTIONS,
+    KEEPALIVE_SECONDS,
+    MAX_DIRECTORY,
+    MAX_MESSAGE,
+    TlsFiles,
+    caller_oin,
+    channel_to,
+)
 from bekend_proto.interceptors import Caller, current_caller
 from bekend_proto.serve import AddressError, RunningServer, start_server
 from bekend_proto.v1 import broker_pb2, broker_pb2_grpc, errors_pb2
@@ -32,6 +40,8 @@ class Servicer(broker_pb2_grpc.BrokerServiceServicer):
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
+        self.weighs = 0
+        """Octets that a reply has more."""
         self.waits = asyncio.Event()
         self.waits.set()
         self.began = asyncio.Event()
@@ -47,7 +57,8 @@ class Servicer(broker_pb2_grpc.BrokerServiceServicer):
         if self.fault is not None:
             raise self.fault
         assert caller_oin(context) == current_caller()
-        return broker_pb2.GetDirectoryResponse(entries=[broker_pb2.DirectoryEntry(oin=caller_oin(context))])
+        entry = broker_pb2.DirectoryEntry(oin=caller_oin(context), manifest=bytes(self.weighs))
+        return broker_pb2.GetDirectoryResponse(entries=[entry])
 
     async def Fetch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         for n in range(3):
@@ -85,7 +96,7 @@ class Servicer(broker_pb2_grpc.BrokerServiceServicer):
         yield broker_pb2.GetCovenantResponse()
 
     async def GetCheckpoint(self, request: Any, context: Any) -> Any:
-        return broker_pb2.GetCheckpointResponse()
+        return broker_pb2.GetCheckpointResponse(checkpoint=bytes(self.weighs))
 
     async def GetConsistencyProof(self, request: Any, context: Any) -> Any:
         return broker_pb2.GetConsistencyProofResponse()
@@ -196,6 +207,23 @@ async def test_all_kinds_of_handler_work_in_all_styles(setting: Setting) -> None
         assert await lookup.read() is grpc.aio.EOF
     for method in ("Fetch", "Push", "Attach", "Lookup"):
         await until(lambda method=method: setting.counted(f"BrokerService/{method}", "OK") == 1)  # type: ignore[misc]
+
+
+async def test_a_directory_of_hundreds_may_weigh_what_no_other_message_may(setting: Setting) -> None:
+    """Of 400 partners and ten purposes it weighs some megabytes; nobody else sends a node that much, or the broker."""
+    setting.servicer.weighs = MAX_MESSAGE + 1
+    async with setting.stub() as stub:
+        assert len((await stub.GetDirectory(directory())).entries[0].manifest) > MAX_MESSAGE
+        with pytest.raises(grpc.RpcError) as caught:
+            await stub.GetCheckpoint(broker_pb2.GetCheckpointRequest())
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(grpc.RpcError) as caught:
+            await stub.PublishManifest(broker_pb2.PublishManifestRequest(manifest=bytes(MAX_MESSAGE + 1)))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        setting.servicer.weighs = MAX_DIRECTORY
+        with pytest.raises(grpc.RpcError) as caught:
+            await stub.GetDirectory(directory())
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 CALLS: dict[str, Callable[[Stub], Any]] = {
