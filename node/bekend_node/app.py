@@ -49,6 +49,7 @@ from bekend_node.databases import Databases
 from bekend_node.desk.comparing import Comparing
 from bekend_node.desk.decisions import Desk
 from bekend_node.desk.keeping import Keeping
+from bekend_node.desk.matters import Matters
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.halting import Halting
@@ -144,7 +145,8 @@ class Node:
         self.late_hook = Hook(config.late_hook, logs.LATE_HOOK_FAILED)
         self.team = Team(self._asking, config.officers)
         self.notices = Notices(MailServer(config.mail, clock) if config.mail else None, self.team)
-        self.keeping = Keeping(keys, store, desk, clock)
+        matters = self.matters = Matters(desk, keys)
+        self.keeping = Keeping(store, desk, matters, clock)
         self.comparing = Comparing(
             config,
             keys=keys,
@@ -153,12 +155,20 @@ class Node:
             registers=registers,
             store=store,
             desk=desk,
+            matters=matters,
             clock=clock,
             waiting=self.hook.waiting,
             canary_asked=self.metrics.canary_asked,
         )
         self.desk = Desk(
-            config.desk_staff, keys=keys, rules=self.rules, registers=registers, store=store, desk=desk, clock=clock
+            config.desk_staff,
+            keys=keys,
+            rules=self.rules,
+            registers=registers,
+            store=store,
+            desk=desk,
+            matters=matters,
+            clock=clock,
         )
         self.witness = Witness(
             oin=config.oin,
@@ -399,8 +409,8 @@ class Node:
         answerer = Answerer(keys, rules, self.directory, self.filters, store, clock, metrics, held, heads)
         pusher = Pusher(rules, self.directory, self.filters, store, clock, held, heads)
         exchanges = Exchanges(keys, rules, store, clock, metrics, held, heads)
-        intake = Intake(exchanges, self.directory, self.filters, self.desk_store, self.comparing.named)
-        collects = Collects(exchanges, self.desk_store, self.registers, self.filters)
+        intake = Intake(exchanges, self.directory, self.filters, self.matters, self.comparing.named)
+        collects = Collects(exchanges, self.matters, self.registers, self.filters)
         return tuple(
             Attachment(
                 link,

@@ -287,6 +287,10 @@ class Store:
 
         return self._database.read(read)
 
+    def awaited(self) -> set[bytes]:
+        """Of which questions something is kept for a colleague's decision."""
+        return {row[0] for row in self._database.rows("SELECT question_id FROM awaiting")}
+
     async def forget_awaiting(self, before: datetime) -> None:
         """Destroy what is kept of questions whose term ended before a moment: their channels are gone with it."""
         limit = (milliseconds(before),)

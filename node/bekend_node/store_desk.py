@@ -9,7 +9,7 @@ replaced is overwritten (secure_delete), and gone from the -wal file when that w
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection, IntegrityError
@@ -141,9 +141,36 @@ class DeskStore:
         """One exchange, or None."""
         return self._database.read(lambda conn: _exchange(conn, question_id))
 
-    def exchanges(self) -> list[Exchange]:
-        """All exchanges, by deadline."""
-        return [_row(row) for row in self._database.rows("SELECT * FROM exchange ORDER BY until, question_id")]
+    def exchanges(self, *, waiting: bool = False) -> list[Exchange]:
+        """All exchanges, by deadline; `waiting`: only those that were not compared yet."""
+        where = "WHERE NOT compared" if waiting else ""
+        query = f"SELECT * FROM exchange {where} ORDER BY until, question_id"  # noqa: S608 - fixed texts
+        return [_row(row) for row in self._database.rows(query)]
+
+    def question_ids(self) -> list[bytes]:
+        """Of which question each exchange is."""
+        return [row[0] for row in self._database.rows("SELECT question_id FROM exchange")]
+
+    def ended(self, moment: int) -> list[bytes]:
+        """Of which question each exchange is whose term is over (milliseconds since 1970), by deadline."""
+        rows = self._database.rows(
+            "SELECT question_id FROM exchange WHERE until <= ? ORDER BY until, question_id", (moment,)
+        )
+        return [row[0] for row in rows]
+
+    def compared(self, purposes: Collection[str] | None = None) -> list[bytes]:
+        """Of which question each exchange is that was compared, by deadline; under these purposes only."""
+        where = "" if purposes is None else f"AND purpose IN ({', '.join('?' * len(purposes))})"
+        query = f"SELECT question_id FROM exchange WHERE compared {where} ORDER BY until, question_id"  # noqa: S608
+        return [row[0] for row in self._database.rows(query, tuple(purposes or ()))]
+
+    def beginning(self, front: bytes) -> list[bytes]:
+        """The questions with an exchange whose id begins with these octets, by deadline."""
+        rows = self._database.rows(
+            "SELECT question_id FROM exchange WHERE question_id BETWEEN ? AND ? ORDER BY until, question_id",
+            (front, front + b"\xff" * 16),
+        )
+        return [row[0] for row in rows]
 
     def matters(self, question_id: bytes) -> list[bytes]:
         """What is kept about each person of a question, sealed, in the order of the question."""
@@ -151,7 +178,7 @@ class DeskStore:
 
     def is_comparing(self, id_: FilterId, version: int) -> bool:
         """Whether something that came under this version of a filter was not compared yet."""
-        return any(not one.compared and (one.filter, one.version) == (id_, version) for one in self.exchanges())
+        return any((one.filter, one.version) == (id_, version) for one in self.exchanges(waiting=True))
 
     async def forget(self, before: int) -> int:
         """Remove exchanges whose term ended before a moment (milliseconds since 1970); how many there were."""

@@ -19,16 +19,32 @@ from bekend_node.config import DeskColleague
 from bekend_node.desk.decisions import Desk
 from bekend_node.desk.grounds import refusal_grounds, release_grounds
 from bekend_node.hook import Hook
+from bekend_node.store_desk import Change, DeskStore, Exchange
 from bekend_policy.model import Mode
 from bekend_proto import logs
 from bekend_proto.collecting import FIRST_COLLECT
-from bekend_proto.errors import RefusedError
+from bekend_proto.errors import RefusedError, StorageError
 from bekend_proto.v1 import signed_pb2
 from typer.testing import CliRunner
 
 from tests.support.federation import PEOPLE
 from tests.support.pki import Authority
-from tests.support.releasing import CLIENT, CLOSED, KNOWN, OTHER, USER, WAITING, Scene, items, let_go, refuse, scene_of
+from tests.support.releasing import (
+    CLIENT,
+    CLOSED,
+    KNOWN,
+    OTHER,
+    STRANGER,
+    USER,
+    WAITING,
+    Asked,
+    CountingBox,
+    Scene,
+    items,
+    let_go,
+    refuse,
+    scene_of,
+)
 from tests.support.search import files_under
 
 COLLEAGUE = DeskColleague(user="devries", name="A. de Vries", purposes=(ZVH_WEIGHING,))
@@ -44,6 +60,11 @@ async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
         yield made
 
 
+def name_of(asked: Asked) -> str:
+    """What a colleague calls its first person."""
+    return f"v{asked.question.question_id.hex()[:8]}-1"
+
+
 def desk_of(node: Node, *colleagues: DeskColleague) -> Desk:
     return Desk(
         colleagues,
@@ -52,6 +73,7 @@ def desk_of(node: Node, *colleagues: DeskColleague) -> Desk:
         registers=node.registers,
         store=node.store,
         desk=node.desk_store,
+        matters=node.matters,
         clock=node.clock,
     )
 
@@ -91,6 +113,75 @@ async def test_a_deputy_acts_on_what_was_handed_over_or_when_the_colleague_is_ab
         ("released", "bakker", True, False),
         ("refused", "bakker", True, True),
     ]
+
+
+# --- what is opened
+
+
+async def test_a_list_opens_nothing_whatever_was_asked_decided_and_collected(scene: Scene) -> None:
+    async with scene.node() as node:
+        first, second = await scene.named(node), await scene.named(node, OTHER)
+        await scene.named(node, STRANGER)
+        # Named, and not compared: no item.
+        await (await scene.ask()).release()
+        await let_go(node, name_of(first))
+        box = CountingBox.of(node)
+        assert {one.name: one.is_open for one in node.desk.listed(USER).places} == {
+            name_of(first): False,
+            name_of(second): True,
+        }
+        assert box.items == 0
+        await first.collect_at(FIRST_COLLECT)
+        await second.withdraw()
+        box.items = 0
+        assert node.desk.listed(USER).places == []
+        assert box.items == 0
+        assert items(node) == []
+
+
+async def test_what_was_there_before_a_restart_is_opened_once(scene: Scene) -> None:
+    async with scene.node() as node:
+        await scene.named(node)
+        await scene.named(node, OTHER)
+        before = items(node)
+    async with scene.node() as node:
+        assert [one.name for one in node.desk.listed(USER).places] == before
+        box = CountingBox.of(node)
+        assert [one.name for one in node.desk.listed(USER).places] == before
+        assert box.items == 0
+        assert [one["item"] for one in node.desk.summaries(USER, node.desk.listed(USER).places[:1])] == before[:1]
+        assert box.items == 1
+
+
+async def test_a_decision_that_could_not_be_written_changes_no_list(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(self: DeskStore, question_id: bytes, change: Change) -> Exchange:
+        exchange = self.exchange(question_id)
+        assert exchange is not None
+        change(exchange, self.matters(question_id))
+        raise StorageError("the disk is full")
+
+    async with scene.node() as node:
+        await scene.named(node)
+        (name,) = items(node)
+        with monkeypatch.context() as patched:
+            patched.setattr(DeskStore, "change", full)
+            with pytest.raises(StorageError):
+                await refuse(node, name)
+        assert [one.is_open for one in node.desk.listed(USER).places] == [True]
+        await refuse(node, name)
+        assert [one.is_open for one in node.desk.listed(USER).places] == [False]
+
+
+async def test_what_is_called_otherwise_is_nowhere(scene: Scene) -> None:
+    async with scene.node() as node:
+        await scene.named(node)
+        (name,) = items(node)
+        for other in ("", "v", name[1:], f"{name}0", name.upper(), f"{name[:-1]}2", f"{name[:-1]}0", "v%-1"):
+            with pytest.raises(RefusedError, match="onbekend-verzoek"):
+                node.desk.summary(USER, other)
+        assert node.desk.summary(USER, name)["state"] == "wacht"
 
 
 # --- on what ground

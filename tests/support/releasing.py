@@ -14,6 +14,7 @@ from bekend_deploy.questions import CASES, CONDITIONS
 from bekend_node.app import Node
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.ask.rules import Inquiry, OfficerRef
+from bekend_node.desk.matter import SEALED_LENGTH
 from bekend_node.desk.record import open_desk_record
 from bekend_node.schedule import collect_moment, next_switch
 from bekend_proto import channel, collecting, oprf, release
@@ -23,6 +24,7 @@ from bekend_proto.identifiers import Identifier
 from bekend_proto.records import record_context
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.public import SealedBox
+from nacl.secret import SecretBox
 
 from tests.support.federation import PEOPLE, Federation, Lookup, Party, told
 from tests.support.nodes import NodeHome, open_answer
@@ -233,6 +235,25 @@ async def scene_of(
     async with federation.broker() as broker:
         home.fill(broker.port, [CLIENT, OTHER, *PEOPLE[3:]])
         yield Scene(federation, home, broker)
+
+
+class CountingBox(SecretBox):
+    """A desk key that counts how many items it opened."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(bytes(node.keys.desk_box))
+        self.items = 0
+
+    @classmethod
+    def of(cls, node: Node) -> "CountingBox":
+        """This node's, from now on."""
+        made = cls(node)
+        node.keys.__dict__["desk_box"] = made
+        return made
+
+    def decrypt(self, *args: Any, **more: Any) -> bytes:
+        self.items += len(args[0]) == SEALED_LENGTH
+        return bytes(super().decrypt(*args, **more))
 
 
 def items(node: Node, user: str = USER) -> list[str]:

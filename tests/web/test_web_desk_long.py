@@ -23,7 +23,7 @@ from bekend_proto.clock import from_milliseconds
 from starlette.requests import Request
 
 from tests.support.pki import Authority
-from tests.support.releasing import USER, Scene, scene_of
+from tests.support.releasing import USER, CountingBox, Scene, scene_of
 from tests.web.conftest import OpenAt
 from tests.web.keyboard import tab_to
 from tests.web.looks import assert_looks_right_everywhere
@@ -66,22 +66,22 @@ async def fill(scene: Scene, node: Node) -> None:
         )
 
 
-async def serve(folder: Path, port: int, ready: "Future[asyncio.Event]") -> None:
+async def serve(folder: Path, port: int, ready: "Future[tuple[asyncio.Event, CountingBox]]") -> None:
     """A node with a full desk and pages, until the event that it gives is set."""
     async with scene_of(folder, Authority(folder / "pki")) as scene:
         scene.home.settings["web"] = {"listen": f"127.0.0.1:{port}", "origin": f"http://127.0.0.1:{port}"}
         async with scene.home.node(scene.broker.port, dev=True) as node:
             await fill(scene, node)
             end = asyncio.Event()
-            ready.set_result(end)
+            ready.set_result((end, CountingBox.of(node)))
             await end.wait()
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, CountingBox]]:
     """Served in another thread: in this one the browser's event loop runs."""
     (port,) = free_ports(1)
-    loop, ready = asyncio.new_event_loop(), Future[asyncio.Event]()
+    loop, ready = asyncio.new_event_loop(), Future[tuple[asyncio.Event, CountingBox]]()
     folder = tmp_path_factory.mktemp("desk")
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -91,12 +91,24 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait(either, 120, FIRST_COMPLETED)
         if serving.done():
             serving.result()
-        end = ready.result(0)
-        yield f"http://127.0.0.1:{port}"
+        end, box = ready.result(0)
+        yield f"http://127.0.0.1:{port}", box
         loop.call_soon_threadsafe(end.set)
         serving.result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
+
+
+@pytest.fixture
+def origin(served: tuple[str, CountingBox]) -> str:
+    """Where the pages are."""
+    return served[0]
+
+
+@pytest.fixture
+def box(served: tuple[str, CountingBox]) -> CountingBox:
+    """Counts what the node opens at the desk."""
+    return served[1]
 
 
 @pytest.fixture
@@ -128,6 +140,25 @@ def test_every_request_is_on_one_page_in_order_of_its_term(colleague: httpx2.Cli
     assert len(set(found)) == len(found) == WAIT
     assert found[1:] == sorted(found[1:], key=lambda item: (-int(item[1:9], 16) % 2**32 // 3, item))
     assert [waiting(one.text) for one in turned(colleague)] == [waiting(one.text) for one in parts]
+
+
+def test_a_page_opens_what_it_shows_and_nothing_else(colleague: httpx2.Client, box: CountingBox) -> None:
+    colleague.get("/loket")
+    for address in ("/loket", "/loket?wacht=3&beslist=2", f"/loket?wacht={PARTS}&beslist=3"):
+        before = box.items
+        shown = _ITEM.findall(colleague.get(address).text)
+        assert len(shown) == (2 * AT_ONCE if str(PARTS) not in address else AT_ONCE + WAIT % AT_ONCE)
+        assert box.items - before == len(shown)
+    (item, *_), before = shown, box.items
+    colleague.get(f"/loket/verzoek/{item}")
+    assert box.items - before == 1
+    # A decision moves an item to the other list; the next page still opens what it shows.
+    for act in ("weigeren", "ongedaan"):
+        done = colleague.post(f"/loket/verzoek/{item}/{act}", data={"grond": "geheim"})
+        before = box.items
+        shown = _ITEM.findall(colleague.get(done.headers["location"]).text)
+        assert item in shown
+        assert box.items - before == len(shown)
 
 
 def test_a_page_says_how_many_there_are_and_which_it_shows(colleague: httpx2.Client) -> None:

@@ -21,10 +21,11 @@ from bekend_proto.v1.signed_pb2 import ReleaseState
 from bekend_node.answer.exchange import Exchanges
 from bekend_node.answer.pending import Pending
 from bekend_node.desk.belonging import belongs
-from bekend_node.desk.matter import Matter, open_matter
+from bekend_node.desk.matter import Matter
+from bekend_node.desk.matters import Matters
 from bekend_node.filters import Filters
 from bekend_node.schedule import collect_moment
-from bekend_node.store_desk import DeskStore, Exchange
+from bekend_node.store_desk import Exchange
 from bekend_node.store_registers import Registers
 
 
@@ -33,7 +34,7 @@ class Collects:
     """Replies to collects."""
 
     exchanges: Exchanges
-    desk: DeskStore
+    matters: Matters
     registers: Registers
     filters: Filters
 
@@ -55,28 +56,26 @@ class Collects:
         return self.exchanges.reply(pending, message.number + 1, states)
 
     async def _told(self, pending: Pending, number: int, now: datetime) -> "list[ReleaseState.ValueType]":
-        box = self.exchanges.keys.desk_box
-        before = [open_matter(box, sealed) for sealed in self.desk.matters(pending.id)]
+        before = self.matters.of(pending.id)
         present = await asyncio.to_thread(self._belonging, pending, before, now)
         is_over = milliseconds(now) >= pending.until
         states: list[ReleaseState.ValueType] = []
 
-        def take(exchange: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
+        def take(exchange: Exchange, matters: list[Matter]) -> tuple[Exchange, list[Matter]]:
             # Raises NotReadyError: who is to be shielded may have been released before, also while registers were read.
             self.filters.check_halt(pending.filter)
             if number <= exchange.highest:
                 raise StaleError("a collect with this number, or a later one, was answered before")
             kept = []
-            for one, pseudonym in zip(sealed, before, strict=True):
-                matter = open_matter(box, one)
+            for matter, then in zip(matters, before, strict=True):
                 # Released since the registers were looked into: told at the next moment.
-                knows = matter.pseudonym == pseudonym.pseudonym and matter.pseudonym in present
+                knows = matter.pseudonym == then.pseudonym and matter.pseudonym in present
                 state, after = matter.collected(is_over=is_over, belongs=knows)
                 states.append(state)
-                kept.append(after.seal(box))
+                kept.append(after)
             return replace(exchange, highest=number), kept
 
-        await self.desk.change(pending.id, take)
+        await self.matters.change(pending.id, take)
         return states
 
     def _belonging(self, pending: Pending, matters: list[Matter], now: datetime) -> set[bytes]:

@@ -22,11 +22,12 @@ from bekend_proto.v1 import broker_pb2, signed_pb2
 
 from bekend_node.answer.exchange import Exchanges
 from bekend_node.answer.pending import Pending
-from bekend_node.desk.matter import Matter, Stage, open_matter
+from bekend_node.desk.matter import Matter, Stage
+from bekend_node.desk.matters import Matters
 from bekend_node.directory import Directory
 from bekend_node.filters import Filters
 from bekend_node.schedule import RELEASE_SECONDS
-from bekend_node.store_desk import DeskStore, Exchange
+from bekend_node.store_desk import Exchange
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Intake:
     exchanges: Exchanges
     directory: Directory
     filters: Filters
-    desk: DeskStore
+    matters: Matters
     named: Callable[[], None]
 
     async def release(self, message: broker_pb2.RoutedRelease) -> broker_pb2.RoutedCollected | broker_pb2.Failure:
@@ -69,23 +70,20 @@ class Intake:
         # Each raises NotReadyError: stopped until the next switch, or nothing left to compare with.
         self.filters.check_halt(pending.filter)
         self.filters.by_hand(pending.filter, pending.version)
-        box = self.exchanges.keys.desk_box
         exchange = Exchange(pending.id, pending.until, pending.purpose, pending.version, kind_class=pending.kind_class)
-        await self.desk.begin(exchange, [Matter(Stage.NAMED, one).seal(box) for one in messages])
+        await self.matters.begin(exchange, messages)
 
     async def _withdraw(self, pending: Pending) -> bytes:
-        box = self.exchanges.keys.desk_box
         reply = self._waiting(pending, WITHDRAWS + 1)
 
-        def end(exchange: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
+        def end(exchange: Exchange, kept: list[Matter]) -> tuple[Exchange, list[Matter]]:
             if exchange.is_withdrawn:
-                return exchange, sealed
-            kept = [open_matter(box, one) for one in sealed]
+                return exchange, kept
             # What waits for the privacy officer goes on waiting: it is not the person's.
             ended = [one if one.stage is Stage.MISNAMED else one.erased() for one in kept]
-            return replace(exchange, withdrawal=reply, compared=True), [one.seal(box) for one in ended]
+            return replace(exchange, withdrawal=reply, compared=True), ended
 
-        exchange = await self.desk.change(pending.id, end)
+        exchange = await self.matters.change(pending.id, end)
         log(logs.RELEASE_WITHDRAWN, trace=pending.id.hex(), requester=pending.requester, purpose=pending.purpose)
         # That of the first time: a number of a channel seals one message.
         return exchange.withdrawal

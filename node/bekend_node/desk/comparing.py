@@ -25,6 +25,7 @@ from bekend_node.config import NodeConfig
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.compare import Compared, Named, Order
 from bekend_node.desk.matter import Matter, Stage, open_matter
+from bekend_node.desk.matters import Matters
 from bekend_node.desk.record import seal_desk_record
 from bekend_node.filters import Filters
 from bekend_node.keys import NodeKeys
@@ -59,6 +60,7 @@ class Comparing:
         registers: Registers,
         store: Store,
         desk: DeskStore,
+        matters: Matters,
         clock: Clock,
         waiting: Callable[[], None],
         canary_asked: Callable[[], None] = lambda: None,
@@ -70,6 +72,7 @@ class Comparing:
         self._registers = registers
         self._store = store
         self._desk = desk
+        self._matters = matters
         self._clock = clock
         self._waiting = waiting
         self._canary_asked = canary_asked
@@ -95,8 +98,7 @@ class Comparing:
     async def compare_all(self) -> bool:
         """Compare everything that waits now. False when something could not be, and is to be tried again."""
         async with self._comparing:
-            waiting = [one for one in self._desk.exchanges() if not one.compared]
-            waiting.sort(key=_version)
+            waiting = sorted(self._desk.exchanges(waiting=True), key=_version)
             done = True
             for (id_, version), group in groupby(waiting, _version):
                 each = iter(group)
@@ -126,8 +128,7 @@ class Comparing:
         named: list[Named] = []
         for exchange in batch:
             pending = self._pending(exchange)
-            for person, sealed in enumerate(self._desk.matters(exchange.question_id)):
-                matter = open_matter(self._keys.desk_box, sealed)
+            for person, matter in enumerate(self._matters.of(exchange.question_id)):
                 if matter.stage is Stage.NAMED:
                     places.append((pending, person))
                     named.append(self._described(pending, person, matter, serving))
@@ -180,7 +181,7 @@ class Comparing:
         except TimeoutError:
             raise StorageError("comparing did not get ready: it is tried again") from None
 
-    async def _judged(self, pending: Pending, person: int, one: Compared) -> tuple[bytes, Compared]:
+    async def _judged(self, pending: Pending, person: int, one: Compared) -> tuple[Matter, Compared]:
         """What is kept of it: of an own client that left, or was shielded, since the filter was built, nothing."""
         if one.record:
             # The same again after a crash: recorded once.
@@ -189,17 +190,16 @@ class Comparing:
         if one.pseudonym and bytes.fromhex(one.pseudonym) in self._registers.canaries(pending.purpose, pending.epoch):
             return await self._canary(pending, person, bytes.fromhex(one.pseudonym))
         if not one.pseudonym or await self._belongs(pending, bytes.fromhex(one.pseudonym)):
-            return bytes.fromhex(one.sealed), one
-        return Matter(Stage.NOTHING).seal(self._keys.desk_box), Compared(Stage.NOTHING, "")
+            return open_matter(self._keys.desk_box, bytes.fromhex(one.sealed)), one
+        return Matter(Stage.NOTHING), Compared(Stage.NOTHING, "")
 
-    async def _canary(self, pending: Pending, person: int, pseudonym: bytes) -> tuple[bytes, Compared]:
+    async def _canary(self, pending: Pending, person: int, pseudonym: bytes) -> tuple[Matter, Compared]:
         """A canary is nobody. The own node's question is released by itself; anybody else's is an alarm (FG-22).
 
         To its requester that is a person who is not known here; what it was goes to the privacy officer.
         """
-        box = self._keys.desk_box
         if pending.requester == self._config.oin:
-            return Matter(Stage.RELEASED, pseudonym=pseudonym).seal(box), Compared(Stage.RELEASED, "")
+            return Matter(Stage.RELEASED, pseudonym=pseudonym), Compared(Stage.RELEASED, "")
         log(logs.CANARY_ASKED, requester=pending.requester, purpose=pending.purpose)
         self._canary_asked()
         officer, now = self._rules.now.manifest.privacy_officer, self._clock.now()
@@ -215,7 +215,7 @@ class Comparing:
         }
         name = blake2b(f"canary:{pending.question_hash}:{person}".encode(), digest_size=16).digest()
         await self._store.keep_desk_record(seal_desk_record(officer, facts), now, name=name)
-        return Matter(Stage.NOTHING).seal(box), Compared(Stage.NOTHING, "")
+        return Matter(Stage.NOTHING), Compared(Stage.NOTHING, "")
 
     async def _belongs(self, pending: Pending, pseudonym: bytes) -> bool:
         return await asyncio.to_thread(
@@ -228,35 +228,31 @@ class Comparing:
             now=self._clock.now(),
         )
 
-    async def _put(self, exchange: Exchange, judged: dict[int, tuple[bytes, Compared]]) -> None:
-        box = self._keys.desk_box
-
-        def put(now: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
+    async def _put(self, exchange: Exchange, judged: dict[int, tuple[Matter, Compared]]) -> None:
+        def put(now: Exchange, kept: list[Matter]) -> tuple[Exchange, list[Matter]]:
             # What was withdrawn meanwhile stays ended.
             fresh = [
-                judged[person][0] if person in judged and open_matter(box, one).stage is Stage.NAMED else one
-                for person, one in enumerate(sealed)
+                judged[person][0] if person in judged and one.stage is Stage.NAMED else one
+                for person, one in enumerate(kept)
             ]
             return replace(now, compared=True), fresh
 
-        await self._desk.change(exchange.question_id, put)
+        await self._matters.change(exchange.question_id, put)
         if any(one.stage in {Stage.OPEN, Stage.MISNAMED} for _, one in judged.values()):
             self._waiting()
 
     async def _give_up(self, purpose: str, batch: Sequence[Exchange], fault: Exception) -> bool:
         """Mark as failed what cannot be compared any more; its D is erased."""
         log(logs.COMPARE_FAILED, purpose=purpose, detail=f"given up: {fault}")
-        box = self._keys.desk_box
 
-        def fail(now: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
-            kept = [open_matter(box, one) for one in sealed]
+        def fail(now: Exchange, kept: list[Matter]) -> tuple[Exchange, list[Matter]]:
             ended = [one.erased(Stage.FAILED) if one.stage is Stage.NAMED else one for one in kept]
-            return replace(now, compared=True), [one.seal(box) for one in ended]
+            return replace(now, compared=True), ended
 
         for exchange in batch:
             self._failed.pop(exchange.question_id, None)
             with contextlib.suppress(BekendError):
-                await self._desk.change(exchange.question_id, fail)
+                await self._matters.change(exchange.question_id, fail)
         return True
 
 

@@ -10,10 +10,11 @@ item is erased.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from bekend_policy.model import Covenant, Mode, Purpose, Source
 from bekend_proto.channel import parse_strict
@@ -29,7 +30,8 @@ from bekend_node.config import DeskColleague
 from bekend_node.described import to_fields
 from bekend_node.desk.belonging import belongs
 from bekend_node.desk.grounds import check_ground, refusal_grounds, release_grounds
-from bekend_node.desk.matter import Matter, Stage, open_matter
+from bekend_node.desk.matter import Matter, Stage
+from bekend_node.desk.matters import Matters
 from bekend_node.desk.record import seal_desk_record
 from bekend_node.keys import NodeKeys
 from bekend_node.rules import RulesInForce
@@ -37,6 +39,9 @@ from bekend_node.store import Store
 from bekend_node.store_desk import DeskStore, Exchange
 from bekend_node.store_registers import Registers
 
+_FRONT: Final = 4
+"""Octets of a question's id in the name of an item."""
+_NAME: Final = re.compile(rf"v([0-9a-f]{{{2 * _FRONT}}})-([1-9][0-9]?)")
 _WORDS = {Stage.OPEN: "wacht", Stage.RELEASED: "vrijgegeven", Stage.REFUSED: "geweigerd"}
 _GIVERS: dict["ConsentGiver.ValueType", str] = {
     signed_pb2.CONSENT_GIVER_SELF: "de persoon zelf",
@@ -51,6 +56,36 @@ _COMPARE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item is, and how far: all that is known of it without opening it."""
+
+    question_id: bytes
+    person: int
+    stage: Stage
+
+    @property
+    def name(self) -> str:
+        """What the colleague types: the front of the question's id, and which of its persons.
+
+        It begins with a letter: eight digits alone would look like somebody's number.
+        """
+        return f"v{self.question_id.hex()[: 2 * _FRONT]}-{self.person + 1}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for a decision."""
+        return self.stage is Stage.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What there is for a colleague, by deadline; `privacy_officer`: something waits that is for nobody else."""
+
+    places: list[Place]
+    privacy_officer: bool
+
+
 @dataclass(frozen=True)
 class Item:
     """One person of one question that a colleague may see."""
@@ -62,21 +97,13 @@ class Item:
 
     @property
     def name(self) -> str:
-        """What the colleague types: the front of the question's id, and which of its persons.
-
-        It begins with a letter: eight digits alone would look like somebody's number.
-        """
-        return f"v{self.pending.question_id[:8]}-{self.person + 1}"
+        """What the colleague types."""
+        return Place(self.pending.id, self.person, self.matter.stage).name
 
     @property
     def possible(self) -> bool:
         """Whether it was asked by a combination: who is meant is for the colleague to find out."""
         return self.pending.kind_class == POSSIBLE
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is something to decide, or a decision to undo: what it named was not erased."""
-        return self.matter.stage in _WORDS and bool(self.matter.message)
 
     @property
     def stands_in(self) -> bool:
@@ -101,6 +128,7 @@ class Desk:
         registers: Registers,
         store: Store,
         desk: DeskStore,
+        matters: Matters,
         clock: Clock,
     ) -> None:
         self._colleagues = colleagues
@@ -109,6 +137,7 @@ class Desk:
         self._registers = registers
         self._store = store
         self._desk = desk
+        self._matters = matters
         self._clock = clock
         self._deciding = asyncio.Lock()
 
@@ -118,12 +147,33 @@ class Desk:
 
     def waiting(self, user: str) -> dict[str, Any]:
         """What waits for this colleague, by deadline, without any number of a person; and what can be undone."""
+        found = self.listed(user)
+        return {"items": self.summaries(user, found.places), "privacy_officer": found.privacy_officer}
+
+    def listed(self, user: str) -> Listed:
+        """What waits, and what can be undone, without opening any of it: a page then opens what it shows."""
+        places: list[Place] = []
+        privacy_officer = False
+        awaited = self._store.awaited()
+        for question_id in self._desk.compared(self.purposes(user)):
+            if question_id not in awaited:
+                continue
+            for person, stage in enumerate(self._matters.stages(question_id)):
+                if stage is Stage.MISNAMED:
+                    privacy_officer = True
+                elif stage is not None:
+                    places.append(Place(question_id, person, stage))
+        return Listed(places, privacy_officer)
+
+    def summaries(self, user: str, places: Iterable[Place]) -> list[dict[str, Any]]:
+        """These, without any number of a person. What is over meanwhile is left out."""
         own = self._own(user)
-        found = list(self._items(own))
-        return {
-            "items": [self._summary(item) for item in found if item.is_there],
-            "privacy_officer": any(item.matter.stage is Stage.MISNAMED for item in found),
-        }
+        found = [self._at(own, one.question_id, one.person) for one in places]
+        return [self._summary(item) for item in found if item is not None]
+
+    def summary(self, user: str, name: str) -> dict[str, Any]:
+        """One, without any number of a person. Raises RefusedError."""
+        return self._summary(self._item(user, name))
 
     async def show(self, user: str, name: str, *, absent: bool) -> dict[str, Any]:
         """Everything that a colleague needs to decide, the person's number among it. That it was seen is recorded."""
@@ -227,27 +277,35 @@ class Desk:
             )
         return own
 
-    def _items(self, own: Sequence[DeskColleague]) -> Iterator[Item]:
-        """All persons of questions under these colleagues' purposes, by deadline."""
-        for exchange in self._desk.exchanges():
-            entries = [one for one in own if exchange.purpose in one.purposes]
-            kept = self._store.awaiting(exchange.question_id) if entries else None
-            if kept is None:
-                continue
-            pending = open_pending(self._keys.state_box, kept)
-            # Who is a colleague and a deputy for one purpose is a colleague.
-            entry = min(entries, key=lambda one: one.deputy)
-            for person, sealed in enumerate(self._desk.matters(exchange.question_id)):
-                yield Item(pending, person, open_matter(self._keys.desk_box, sealed), entry)
+    def _at(self, own: Sequence[DeskColleague], question_id: bytes, person: int) -> Item | None:
+        """The item about this person of a question; None when there is none, or none for these colleagues."""
+        kept = self._store.awaiting(question_id)
+        if kept is None:
+            return None
+        pending = open_pending(self._keys.state_box, kept)
+        entries = [one for one in own if pending.purpose in one.purposes]
+        matter = self._matters.one(question_id, person) if entries else None
+        if matter is None or not matter.is_item:
+            return None
+        # Who is a colleague and a deputy for one purpose is a colleague.
+        return Item(pending, person, matter, min(entries, key=lambda one: one.deputy))
 
     def _item(self, user: str, name: str) -> Item:
-        for item in self._items(self._own(user)):
-            if item.name == name and item.is_there:
+        own = self._own(user)
+        for question_id, person in self._named_so(name):
+            item = self._at(own, question_id, person)
+            if item is not None:
                 return item
         raise RefusedError(
             "onbekend-verzoek",
             "Dit verzoek is er niet (meer): de termijn is om, de toestemming is ingetrokken of het is opgehaald.",
         )
+
+    def _named_so(self, name: str) -> Iterator[tuple[bytes, int]]:
+        """Where what is called so may be, by deadline."""
+        found = _NAME.fullmatch(name)
+        if found is not None:
+            yield from ((one, int(found[2]) - 1) for one in self._desk.beginning(bytes.fromhex(found[1])))
 
     def _others(self, user: str, item: Item) -> list[DeskColleague]:
         """Who else may decide about it."""
@@ -333,14 +391,12 @@ class Desk:
         await self._store.keep_desk_record(sealed, now)
 
     async def _put(self, item: Item, matter: Matter) -> dict[str, Any]:
-        box = self._keys.desk_box
-
-        def put(exchange: Exchange, sealed: list[bytes]) -> tuple[Exchange, list[bytes]]:
-            if open_matter(box, sealed[item.person]) != item.matter:
+        def put(exchange: Exchange, kept: list[Matter]) -> tuple[Exchange, list[Matter]]:
+            if kept[item.person] != item.matter:
                 raise RefusedError("veranderd", "Er veranderde intussen iets aan dit verzoek. Kijk opnieuw.")
-            return exchange, [matter.seal(box) if at == item.person else one for at, one in enumerate(sealed)]
+            return exchange, [matter if at == item.person else one for at, one in enumerate(kept)]
 
-        await self._desk.change(item.pending.id, put)
+        await self._matters.change(item.pending.id, put)
         return self._summary(replace(item, matter=matter))
 
 

@@ -51,6 +51,11 @@ class Matter:
     pseudonym: bytes = field(default=b"", repr=False)
     handed_to: str = ""
 
+    @property
+    def is_item(self) -> bool:
+        """Whether there is something to decide, or a decision to undo: what it named was not erased."""
+        return self.stage in {Stage.OPEN, Stage.RELEASED, Stage.REFUSED} and bool(self.message)
+
     def seal(self, box: SecretBox) -> bytes:
         """SEALED_LENGTH octets."""
         text = json.dumps(

@@ -76,24 +76,25 @@ class DeskPages:
         """What waits, by deadline, without anything about a person."""
         user = self._user(request)
         try:
-            found, purposes = self.desk.waiting(user), self.desk.purposes(user)
+            found, purposes = self.desk.listed(user), self.desk.purposes(user)
         except RefusedError as refusal:
             return self._refused(request, refusal)
         done = next((one for one in _DONE.values() if one in request.query_params), "")
         standing = [self._standing(purpose, source) for purpose, source in self._by_standing(purposes)]
-        items = [_with_moment(one) for one in found["items"]]
         at = request.query_params.get(_AT, "")
 
         def part(name: str, *, decided: bool) -> Part[dict[str, Any]]:
-            those = [one for one in items if (one["state"] != "wacht") is decided]
-            return part_of(request, name, those, lambda one: one["item"] == at)
+            those = [one for one in found.places if one.is_open is not decided]
+            cut = part_of(request, name, those, lambda one: one.name == at)
+            # Only these are opened: the list may be long.
+            return cut.showing([_with_moment(one) for one in self.desk.summaries(user, cut.shown)])
 
         return self.pages.render(
             request,
             "loket.html.j2",
             open=part("wacht", decided=False),
             decided=part("beslist", decided=True),
-            privacy_officer=found["privacy_officer"],
+            privacy_officer=found.privacy_officer,
             done=done,
             standing=standing,
         )
@@ -193,10 +194,12 @@ class DeskPages:
         )
 
     def _summary(self, user: str, name: str) -> dict[str, Any]:
-        for one in self.desk.waiting(user)["items"]:
-            if one["item"] == name:
-                return _with_moment(one)
-        raise HTTPException(404)
+        try:
+            return _with_moment(self.desk.summary(user, name))
+        except RefusedError as refusal:
+            if refusal.rule == "onbekend-verzoek":
+                raise HTTPException(404) from None
+            raise
 
     def _user(self, request: Request) -> str:
         return self.pages.in_role(request, ROLE)[1].user

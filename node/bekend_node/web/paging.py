@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 from starlette.requests import Request
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 AT_ONCE: Final = 20
 """What one page shows of a list."""
@@ -40,6 +41,10 @@ class Part(Generic[T]):
         """The parts to offer by number: the ends, this one and its neighbours; between those, some may be left out."""
         near = {1, self.number - 1, self.number, self.number + 1, self.parts}
         return sorted(one for one in near if 1 <= one <= self.parts)
+
+    def showing(self, shown: Sequence[S]) -> "Part[S]":
+        """The same part of the list, with what a page shows of it."""
+        return Part(self.name, shown, self.number, self.parts, self.total)
 
 
 def part_of(request: Request, name: str, found: Sequence[T], sought: Callable[[T], bool] = lambda _: False) -> Part[T]:
