@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bekend_node.audit.basis import load_basis
-from bekend_node.audit.requests import AuditDesk
+from bekend_node.audit.requests import Asked, AuditDesk
 from bekend_node.store_audits import Audits
 from bekend_policy.audited import AUDITOR as ROLE
 from bekend_policy.audited import Audited
@@ -41,8 +41,11 @@ class Scene:
     async def ask(self, note: bytes | None = None) -> None:
         await self.desk.ask(note or self.checkpoint, DAYS.first, DAYS.last, DUE, "privacyfunctionaris")
 
+    def asked(self) -> list[Asked]:
+        return self.desk.asked(self.desk.requests())
+
     def result(self, **changes: object) -> bytes:
-        (drawn,) = (len(one.drawn) for one in self.desk.all())
+        (drawn,) = (len(one.drawn) for one in self.asked())
         facts: dict[str, object] = {
             "by": OM, "first": DAYS.first, "last": DAYS.last, "draw": bytes(32), "absent": (), "questions": MANY,
             "drawn": drawn, "tested": drawn, "unanswered": 0, "untested": 0, "breaches": 0,
@@ -78,7 +81,7 @@ def made_scene(tmp_path: Path) -> Iterator[Scene]:
 
 async def test_the_node_says_which_of_its_questions_are_drawn(scene: Scene) -> None:
     await scene.ask()
-    (asked,) = scene.desk.all()
+    (asked,) = scene.asked()
     basis = load_basis(scene.files.given(), OPERATOR)
     assert {one.hash for one in asked.drawn} == {one.hash for one in basis.of(OM)} != set()
     assert (asked.fault, asked.result, scene.desk.waiting()) == (None, None, 1)
@@ -86,13 +89,13 @@ async def test_the_node_says_which_of_its_questions_are_drawn(scene: Scene) -> N
     assert asked.is_late(DUE + timedelta(days=1))
     # The same checkpoint once more is the same request.
     await scene.ask()
-    assert len(scene.desk.all()) == 1
+    assert len(scene.asked()) == 1
 
 
 async def test_what_the_auditor_found_is_shown(scene: Scene) -> None:
     await scene.ask()
     await scene.desk.answer(scene.result())
-    (asked,) = scene.desk.all()
+    (asked,) = scene.asked()
     assert asked.result is not None
     assert asked.result.is_good
     assert scene.desk.waiting() == 0
@@ -127,4 +130,4 @@ async def test_a_checkpoint_that_was_changed_or_came_too_early_is_refused(scene:
     scene.clock.advance(timedelta(days=30))
     with pytest.raises(RefusedError, match="voordat de periode voorbij was"):
         await scene.desk.ask(scene.checkpoint, DAYS.first, DRAWN.date() + timedelta(days=9), DUE, "iemand")
-    assert scene.desk.all() == []
+    assert scene.asked() == []

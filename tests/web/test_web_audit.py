@@ -71,7 +71,7 @@ def test_what_is_drawn_is_listed_with_its_day_and_answered_by_the_auditors_resul
     page.fill("#uiterlijk", f"{DRAWN + timedelta(days=20):%d-%m-%Y}")
     page.click("button:has-text('Bewaar dit controlepunt')")
     assert "klopt en is bewaard" in page.inner_text("[role=status]")
-    (asked,) = scene.desk.all()
+    (asked,) = scene.asked()
     page.click("summary:has-text('Toon welke vragen')")
     assert page.locator("details li").count() == len(asked.drawn) > 0
     page.click("summary:has-text('Zo opent u ze')")
@@ -107,5 +107,5 @@ def test_the_period_of_an_audit_is_a_week_that_is_chosen_or_days_that_are_typed(
         assert_looks_right_everywhere(page, pictures, "audit-andere-periode")
     page.fill("#tot", "2026-11-28")
     page.click("button:has-text('Bewaar dit controlepunt')")
-    (asked,) = scene.desk.all()
+    (asked,) = scene.asked()
     assert (asked.request.first, asked.request.last) == (date(2026, 11, 24), date(2026, 11, 28))

@@ -7,7 +7,7 @@
 No person is opened here, and nothing of the file for the auditor passes the node: opening stays off line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -95,10 +95,14 @@ class AuditDesk:
         await self.audits.answer(note, self.clock.now())
         return found
 
-    def all(self) -> list[Asked]:
+    def requests(self) -> list[AuditRequest]:
         """Every request, the newest first."""
+        return self.audits.requests()
+
+    def asked(self, requests: Sequence[AuditRequest]) -> list[Asked]:
+        """These as they stand: what is drawn is found anew, in the own log of each period."""
         results = list(self._results())
-        return [self._asked(one, results) for one in self.audits.requests()]
+        return [self._asked(one, results) for one in requests]
 
     def waiting(self) -> int:
         """How many requests have no result yet."""

@@ -4,7 +4,7 @@
     POST /privacy/convenant/volgende    fetch what the broker has
     GET  /privacy/logboek               checkpoints, who cosigned and when, alarms
     GET  /privacy/signalen              the form: reading signals is itself on the record
-    POST /privacy/signalen              the signals of some days
+    POST /privacy/signalen              the signals of some days, in parts
 
 Nothing here accepts a version or clears an alarm: that is the operator's, on the node's own machine.
 """
@@ -27,6 +27,7 @@ from bekend_node.log_health import LogHealth
 from bekend_node.rules import Rules
 from bekend_node.signal_reading import SignalReading
 from bekend_node.web.pages import Pages, see_other, typed, typed_day, written
+from bekend_node.web.paging import part_of
 from bekend_node.web.privacy import ROLE
 
 
@@ -116,11 +117,17 @@ class PrivacyOversight:
         fault: str = "",
         found: Sequence[Mapping[str, Any]] | None = None,
     ) -> Response:
+        """`found` is shown in parts; each that is turned to is a reading by itself."""
         today = day_of(self.clock.now())
         filled = {"vanaf": written(today - timedelta(days=6)), "tot": written(today)}
         filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
         return self.pages.render(
-            request, "signalen.html.j2", 422 if fault else 200, found=found, fault=fault, filled=filled
+            request,
+            "signalen.html.j2",
+            422 if fault else 200,
+            found=None if found is None else part_of(request, "signaal", found),
+            fault=fault,
+            filled=filled,
         )
 
 

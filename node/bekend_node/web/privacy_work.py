@@ -1,12 +1,12 @@
 """What the privacy officer does on pages: informing deferred, a purpose halted to shield somebody, audits to answer.
 
-    GET  /privacy/uitstel                 every deferral that stands, and the form
+    GET  /privacy/uitstel                 every deferral that stands, in parts, and the form
     POST /privacy/uitstel                 record one
     POST /privacy/uitstel/NUMMER/goed     approve another's
     POST /privacy/uitstel/NUMMER/einde    end it
     GET  /privacy/afscherming             how many are shielded, what stands still for it, the form
     POST /privacy/afscherming             halt a purpose until its next switch
-    GET  /privacy/steekproef              the audits: what is drawn, by when, what came of it; the forms
+    GET  /privacy/steekproef              the audits: what is drawn, in parts, by when, what came of it; the forms
     POST /privacy/steekproef              the auditor's checkpoint
     POST /privacy/steekproef/uitslag      the auditor's signed result
 
@@ -22,12 +22,13 @@ from typing import Any
 from bekend_policy.deferring import State
 from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import RefusedError
+from bekend_proto.ledger.sample import Selected
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bekend_node.audit.requests import AuditDesk
+from bekend_node.audit.requests import Asked, AuditDesk
 from bekend_node.config import SHIELDED
 from bekend_node.control_messages import (
     DeferApproveRequest,
@@ -39,7 +40,9 @@ from bekend_node.control_messages import (
 from bekend_node.halting import Halting
 from bekend_node.records.desk import RecordsDesk
 from bekend_node.rules import Rules
+from bekend_node.store_audits import AuditRequest
 from bekend_node.web.pages import Pages, officers_of, see_other, typed, typed_day, written
+from bekend_node.web.paging import Part, part_of
 from bekend_node.web.privacy import ROLE
 from bekend_node.web.sessions import Person
 
@@ -48,6 +51,9 @@ LONGEST = 4000
 
 WEEKS = 8
 """Weeks to choose from as the period of an audit."""
+
+_AT = "bij"
+"""Names the deferral, in an address of the list, whose part of the list is to be shown."""
 
 
 @dataclass
@@ -122,15 +128,15 @@ class PrivacyWork:
         self, request: Request, person: Person, wanted: RecordsRequest, form: FormData | None = None
     ) -> Response:
         try:
-            await self.records.handle(wanted, officers_of(person))
+            reply = await self.records.handle(wanted, officers_of(person))
         except RefusedError as refusal:
             return await self._deferrals(request, person, refusal.reason, request.path_params.get("number", 0), form)
-        return see_other("/privacy/uitstel?gedaan")
+        return see_other(f"/privacy/uitstel?gedaan&{_AT}={reply['deferral']['number']}")
 
     async def _deferrals(
         self, request: Request, person: Person, fault: str = "", number: int = 0, form: FormData | None = None
     ) -> Response:
-        """`fault` stands at the deferral with this number; at the form when it is 0."""
+        """`fault` stands at the deferral with this number, whose part is shown; at the form when it is 0."""
         reply = await self.records.handle(DeferListRequest(op="defer-list"), officers_of(person))
         found = [{**one, "state": State[one["state"].upper()]} for one in reply["deferrals"]]
         order = [State.DUE, State.PENDING, State.IN_FORCE]
@@ -139,13 +145,13 @@ class PrivacyWork:
         review = written(day_of(self.clock.now()) + timedelta(days=30))
         filled = {"over": "zaak", "kenmerk": "", "doel": "", "grond": "", "herbeoordeling": review}
         filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
+        standing = sorted((one for one in found if one["state"] in order), key=lambda one: order.index(one["state"]))
+        sought = str(number) if number else request.query_params.get(_AT, "")
         return self.pages.render(
             request,
             "uitstel.html.j2",
             422 if fault else 200,
-            deferrals=sorted(
-                (one for one in found if one["state"] in order), key=lambda one: order.index(one["state"])
-            ),
+            deferrals=part_of(request, "uitstel", standing, lambda one: str(one["number"]) == sought),
             ended=sum(one["state"] is State.ENDED for one in found),
             user=person.user,
             purposes=[one for id_, one in own.items() if self._takes_part(rules, id_)],
@@ -246,11 +252,19 @@ class PrivacyWork:
         }
         filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
         names = {oin: one.name for oin, one in rules.covenant.participants.items()}
+        asked_for = request.query_params.keys()
+        those = part_of(request, "steekproef", self.audits.requests(), lambda one: _questions(one) in asked_for)
+
+        def shown(one: Asked) -> tuple[Asked, bool, Part[Selected]]:
+            return one, one.is_late(today), part_of(request, _questions(one.request), one.drawn)
+
         return self.pages.render(
             request,
             "steekproef.html.j2",
             422 if faults else 200,
-            audits=[(one, one.is_late(today)) for one in self.audits.all()],
+            # Only what is shown is drawn anew: each reads the log of a whole period.
+            audits=those.showing([shown(one) for one in self.audits.asked(those.shown)]),
+            asked_for=asked_for,
             names=names,
             auditor=rules.covenant.agreement.auditor,
             weeks=weeks,
@@ -274,6 +288,11 @@ class PrivacyWork:
         if chosen:
             return None if days else self._weeks().get(chosen)
         return (typed_day(form, "van"), typed_day(form, "tot")) if days else None
+
+
+def _questions(one: AuditRequest) -> str:
+    """Names the list of what is drawn, in an address."""
+    return f"vragen-{one.number}"
 
 
 def _note(form: FormData, name: str) -> bytes:
