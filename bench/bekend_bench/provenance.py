@@ -10,16 +10,19 @@ HEAD = ("part", "figures", "measured, UTC", "its whole run took", "load", "share
 
 
 def parts_table(found: Results, parts: Collection[str] | None = None) -> list[str]:
-    """A row per part (all, unless said), or per run where several measured it; the machine once when it is one."""
+    """A row per part (all, unless said), or per run where several measured it; each machine once, before the table."""
     measured: dict[str, dict[Run, list[str]]] = {}
     for (part, what), run in found.runs.items():
         if parts is None or part in parts:
             measured.setdefault(part, {}).setdefault(run, []).append(what)
-    machines = {_machine(run) for runs in measured.values() for run in runs}
-    head, rows = HEAD, [row for part, runs in measured.items() for row in _rows(part, runs)]
+    machines = list(dict.fromkeys(_machine(run) for runs in measured.values() for run in runs))
+    every = ((part, run, runs) for part, runs in measured.items() for run in sorted(runs, key=lambda run: run.began))
+    rows = [(_row(part, run, runs), _machine(run)) for part, run, runs in every]
     if len(machines) == 1:
-        return [f"Machine: {machines.pop()}.", "", *table(head, [row[:-1] for row in rows])]
-    return table((*head, "machine"), rows)
+        return [f"Machine: {machines[0]}.", "", *table(HEAD, [row for row, _ in rows])]
+    numbers = {machine: str(number) for number, machine in enumerate(machines, start=1)}
+    named = [line for machine, number in numbers.items() for line in (f"Machine {number}: {machine}.", "")]
+    return [*named, *table((*HEAD, "machine"), [(*row, numbers[machine]) for row, machine in rows])]
 
 
 def floor(run: Run) -> list[str]:
@@ -27,19 +30,15 @@ def floor(run: Run) -> list[str]:
     return [f"The floor, as the run of {run.began:%Y-%m-%d %H:%M} UTC measured it:", "", *floor_table(run.floor_us)]
 
 
-def _rows(part: str, runs: dict[Run, list[str]]) -> list[tuple[str, ...]]:
-    return [
-        (
-            part,
-            _figures(run, runs),
-            f"{run.began:%Y-%m-%d %H:%M}",
-            f"{run.seconds:,.0f} s",
-            str(run.machine.get("load", "")),
-            _others(part, run),
-            _machine(run),
-        )
-        for run in sorted(runs, key=lambda run: run.began)
-    ]
+def _row(part: str, run: Run, runs: dict[Run, list[str]]) -> tuple[str, ...]:
+    return (
+        part,
+        _figures(run, runs),
+        f"{run.began:%Y-%m-%d %H:%M}",
+        f"{run.seconds:,.0f} s",
+        str(run.machine.get("load", "")),
+        _others(part, run),
+    )
 
 
 def _figures(run: Run, runs: dict[Run, list[str]]) -> str:
