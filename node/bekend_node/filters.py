@@ -20,7 +20,7 @@ filter that was built since (`halting.py`).
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bekend_policy.model import Covenant
 from bekend_proto import logs
@@ -198,12 +198,18 @@ class Filters:
             return _halt(shelves)
 
     def header_for(self, serving: Serving, covenant_hash: bytes) -> signed_pb2.Signed:
-        """The signed header as it is handed out under this version: for what `serving` gave for that version."""
+        """The signed header as it is handed out under this version: for what `serving` gave for that version.
+
+        Raises CovenantError when that version is not held any more.
+        """
         if serving.header.covenant_hash == covenant_hash:
             return serving.signed
         header = signed_pb2.FilterHeader()
         header.CopyFrom(serving.header)
         header.covenant_hash = covenant_hash
+        # Where that version has it switch sooner, nobody may hold it longer than until then.
+        agreed = self._rules.now.under(covenant_hash).interval_of(serving.purpose)
+        header.end = min(serving.end, self._next_switch(_size_of(serving), agreed, self._clock.now()))
         return sign_message(self._keys.signing, LABEL_FILTER, header)
 
     def next_switch(self, purpose: str, *, kind_class: KindClass = CERTAIN) -> int | None:
@@ -300,7 +306,11 @@ class Filters:
     def _build_next(self, id_: FilterId, shelf: _Shelf, now: datetime) -> None:
         """Begin to build the next version when its moment is near; at once an epoch's first, where nothing serves."""
         seconds = int(now.timestamp())
-        interval = interval_of(shelf.tags, self._rules.covenant().interval_of(id_.purpose))
+        agreed = self._rules.covenant().interval_of(id_.purpose)
+        interval = interval_of(shelf.tags, agreed)
+        if shelf.serving is not None:
+            # Sooner than it said itself, where a version of the covenant came into force that has it so.
+            shelf.next_switch = min(shelf.next_switch, self._next_switch(shelf.tags, agreed, now))
         is_near = seconds >= shelf.next_switch - min(shelf.lead, interval.total_seconds() / 2)
         if shelf.serving is not None and not is_near:
             return
@@ -309,7 +319,7 @@ class Filters:
         except NotReadyError:
             # Nothing to switch to: a moment passes, and what is imported meanwhile waits for the next one.
             if shelf.epoch and seconds >= shelf.next_switch:
-                shelf.next_switch = next_switch(self._config.oin, interval, seconds)
+                shelf.next_switch = self._next_switch(shelf.tags, agreed, now)
             return
         if shelf.serving is None and (not shelf.epoch or age_of(inputs.epoch) > age_of(shelf.epoch)):
             # Requesters hold nothing that would end at a moment.
@@ -320,6 +330,9 @@ class Filters:
             return
         version = max(moment, shelf.version + 1)
         shelf.building = asyncio.ensure_future(self._build(id_, shelf, inputs, version))
+
+    def _next_switch(self, tags: int, agreed: timedelta | None, now: datetime) -> int:
+        return next_switch(self._config.oin, interval_of(tags, agreed), int(now.timestamp()))
 
     async def _switch(self, shelf: _Shelf, fresh: Serving, now: datetime) -> None:
         old, shelf.upcoming = shelf.serving, None

@@ -15,14 +15,15 @@ _STEPS = (
     (1 << 17, timedelta(minutes=15)),
     (1 << 20, timedelta(hours=1)),
 )
-_LARGEST = timedelta(hours=6)
+LONGEST_INTERVAL = timedelta(hours=6)
+"""Between two switches of a filter of any size, where the covenant sets no interval."""
 
 
 def interval_of(tags: int, agreed: timedelta | None) -> timedelta:
     """Time between two switches: as the covenant sets it, else by the number of tags."""
     if agreed is not None:
         return agreed
-    return next((interval for limit, interval in _STEPS if tags <= limit), _LARGEST)
+    return next((interval for limit, interval in _STEPS if tags <= limit), LONGEST_INTERVAL)
 
 
 def next_switch(oin: str, interval: timedelta, after: int) -> int:

@@ -157,6 +157,42 @@ async def test_a_node_answers_under_both_versions_from_the_same_filter(scene: Sc
         assert await scene.bits(2) == [True, False]
 
 
+async def test_where_a_new_version_has_filters_switch_sooner_nobody_holds_one_longer_than_it_says(scene: Scene) -> None:
+    def sooner(folder: Path) -> None:
+        version_two(folder)
+        path = folder / "doelen" / "zsm-context.yaml"
+        path.write_text(path.read_text("utf-8") + "filter_interval: PT1M\n", "utf-8")
+
+    await scene.offer_second(sooner)
+    # Well before the end of the filter that begins now.
+    scene.federation.clock.advance(timedelta(minutes=5))
+    async with scene.home.node(scene.port) as node:
+        serving = node.filters.serving(ZSM_CONTEXT)
+        await scene.fetched()
+        scene.accept()
+        assert await node.reload()
+        await node.attachments[0].attached.wait()
+        await node.filters.tick()
+        now = scene.federation.clock.now().timestamp()
+        moment = node.filters.next_switch(ZSM_CONTEXT)
+        assert moment is not None
+        assert now < moment <= now + 60 < serving.end
+        ends = {}
+        for version in (1, 2):
+            scene.go_by(version)
+            ends[version] = (await fetch(scene.federation.parties[OM.oin], POLITIE.oin, ZSM_CONTEXT)).header.end
+        scene.go_by(1)
+        assert ends == {1: serving.end, 2: moment}
+        # And it does switch then.
+        for left in (5, 0):
+            left_over = moment - left - scene.federation.clock.now().timestamp()
+            scene.federation.clock.advance(timedelta(seconds=max(0, left_over)))
+            await node.filters.tick()
+            await node.filters.settle()
+        assert node.filters.serving(ZSM_CONTEXT).version == moment
+        assert await scene.bits(2) == [True, False]
+
+
 async def test_a_node_that_lacks_the_version_of_the_question_makes_no_miss(scene: Scene) -> None:
     await scene.offer_second()
     async with scene.home.node(scene.port):

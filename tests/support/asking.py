@@ -110,7 +110,7 @@ class Source:
 
     def switch(self) -> None:
         """A new version with a new m."""
-        self.m, self.version, self.end = group.random_scalar(), self.version + 120, self.end + 900
+        self.m, self.version, self.end = group.random_scalar(), self.version + 120, self.version + 120 + 900
 
     def body(self, purpose: str) -> bytes:
         """One under one version, however often it is fetched: what pads it is drawn."""

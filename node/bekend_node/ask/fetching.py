@@ -80,5 +80,12 @@ class Fetching:
         terms = asking.covenant.sources(purpose).get(source)
         if terms is None or not terms.kinds_of(kind_class):
             raise RefusedError("geen-bron", "Deze partner beantwoordt dit doel niet.")
-        mode = terms.mode_of(kind_class)
-        return Expected(source, purpose, asking.covenant.hash, terms.max_list_age, kind_class, mode)
+        return Expected(
+            source,
+            purpose,
+            asking.covenant.hash,
+            terms.max_list_age,
+            kind_class,
+            mode=terms.mode_of(kind_class),
+            interval=asking.covenant.interval_of(purpose),
+        )

@@ -30,6 +30,7 @@ from bekend_proto.identifiers import CERTAIN_KINDS, POSSIBLE_KINDS
 from bekend_proto.v1 import signed_pb2
 
 from bekend_node.classes import CERTAIN, FilterId, KindClass
+from bekend_node.schedule import LONGEST_INTERVAL, interval_of
 
 WAIT_SECONDS: Final = 5.0
 """How long a lookup, or an officer who opens a purpose, waits for a filter."""
@@ -77,13 +78,15 @@ class Expected:
     kind_class: KindClass
     mode: Mode
     """For this class, as the covenant has it: what one that answers by hand may not, and one by machine need not."""
+    interval: timedelta | None
+    """Between two switches, as the covenant sets it; None where the number of tags decides."""
 
 
 def check_header(header: signed_pb2.FilterHeader, expected: Expected, now: datetime) -> None:
     """Hold a header, whose signature is verified, against what must stand in it.
 
-    Raises MalformedError, CovenantError, KeysError (epoch), StaleError (end or version) or NotReadyError (over-aged
-    list; by hand, where the covenant has it by machine only).
+    Raises MalformedError, CovenantError, KeysError (epoch), StaleError (end, version or a date to come) or
+    NotReadyError (over-aged list; by hand, where the covenant has it by machine only).
     """
     if header.protocol_version != 1 or header.source != expected.source or header.purpose != expected.purpose:
         raise MalformedError("the filter is of another source, purpose or protocol version")
@@ -166,9 +169,22 @@ def _check_moments(header: signed_pb2.FilterHeader, expected: Expected, now: dat
         raise StaleError("the filter begins in the future or ends before it begins")
     if end <= now - FRESHNESS:
         raise StaleError("the filter has ended")
+    if end > now + _longest(header, expected.interval) + FRESHNESS:
+        # It would be believed, with the date of its list, for as long as it says.
+        raise StaleError("the filter says that it holds longer than the covenant lets any filter hold")
     # The header rounds to a day (FG-25), so a day of grace: the source itself counts to the second.
     if now.date() - as_of > expected.max_list_age + timedelta(days=1):
         raise NotReadyError("the source's list is older than the covenant allows")
+    # The source counts in Dutch days, which begin up to two hours before those of UTC.
+    if as_of - now.date() > timedelta(days=1):
+        raise StaleError("the source's list is of a day to come")
+
+
+def _longest(header: signed_pb2.FilterHeader, agreed: timedelta | None) -> timedelta:
+    """How long a filter may hold from now at most. By hand the header does not say which size decided."""
+    if header.mode == signed_pb2.FILTER_MODE_AUTOMATIC:
+        return interval_of(header.tags, agreed)
+    return agreed or LONGEST_INTERVAL
 
 
 @dataclass(slots=True)
@@ -274,6 +290,8 @@ class FilterShelf:
         if current is not None and held.version == current.version:
             if (held.m_hash, held.body_hash) != (current.m_hash, current.body_hash):
                 raise MalformedError("the source has two filters under one version")
+            # The same filter; under a covenant that has it switch sooner it was fetched before its end.
+            place.current = held
             return
         place.previous, place.current, place.switched = current, held, self._clock.now()
 
