@@ -119,6 +119,7 @@ class Writer(Generic[C]):
         self._connection: C | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._under_way: list[_Job] = []
         self._thread = threading.Thread(target=self._run, name=f"writer {engine.name}", daemon=True)
 
     def start(self) -> None:
@@ -176,13 +177,32 @@ class Writer(Generic[C]):
     # The writer thread.
 
     def _run(self) -> None:
+        try:
+            self._take_all()
+        finally:
+            self._refuse_all()
+
+    def _take_all(self) -> None:
         while (job := self._jobs.get()) is not None:
             batch, last = self._drain(job)
+            self._under_way = [*batch, *([last] if isinstance(last, _Job) else [])]
             self._write_batch(batch)
-            if last is _END:
-                return
             if isinstance(last, _Job):
                 self._run_alone(last)
+            self._under_way = []
+            if last is _END:
+                return
+
+    def _refuse_all(self) -> None:
+        """Whatever ended the thread: nobody waits for it any more."""
+        with self._lock:
+            self._closed = True
+        left = list(self._under_way)
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            left += [] if job is None else [job]
+        why = f"{self._engine.name} is not written to any more: start the service again"
+        _tell(_Ended(job, None, StorageError(why)) for job in left)
 
     def _drain(self, first: _Job) -> "tuple[list[_Job], _Job | object | None]":
         """What waits now, up to a job that must run alone or the end."""
@@ -266,6 +286,10 @@ class Writer(Generic[C]):
         ended = _Ended(job, None, None)
         try:
             ended.result = job.work(connection)
+        except StopIteration as error:
+            # No future takes it: its caller, and all who share the commit, would wait for ever.
+            ended.failure = RuntimeError("the work raised StopIteration")
+            ended.failure.__cause__ = error
         except BaseException as error:
             if self._engine.is_fault(error):
                 raise
@@ -297,7 +321,9 @@ class Writer(Generic[C]):
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._engine.close(connection)
+            # It is of no use any more, also where it does not close.
+            with contextlib.suppress(Exception):
+                self._engine.close(connection)
 
 
 def _tell(ended: Iterable[_Ended]) -> None:

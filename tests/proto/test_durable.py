@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import sqlite_utils
-from bekend_proto.durable import LOG_DDL, Database, Migration, append_log, exclusive
+from bekend_proto.durable import LOG_DDL, Database, Migration, SqliteFile, append_log, exclusive
 from bekend_proto.errors import BudgetError, StorageError
+from bekend_proto.group_commit import Writer
 from bekend_proto.log_table import add_tree
 
 SCHEMA = [Migration(1, "things", "CREATE TABLE things (id INTEGER PRIMARY KEY, value BLOB UNIQUE)")]
@@ -104,6 +105,88 @@ async def test_a_failing_write_undoes_only_itself(database: Database) -> None:
     assert isinstance(results[3], int)
     values = database.read(lambda connection: connection.execute("SELECT value FROM things").fetchall())
     assert sorted(values) == [("a",), ("b",)]
+
+
+async def test_work_that_runs_out_of_what_it_reads_keeps_nobody_waiting(database: Database) -> None:
+    def next_of_none(connection: sqlite3.Connection) -> object:
+        insert("of who ran out")(connection)
+        return next(connection.execute("SELECT value FROM things WHERE id = 0"))
+
+    async with asyncio.timeout(10):
+        results = await asyncio.gather(
+            database.write(insert("a")),
+            database.write(next_of_none),
+            database.write(insert("b")),
+            return_exceptions=True,
+        )
+        assert [type(one) for one in results] == [int, RuntimeError, int]
+        with pytest.raises(RuntimeError):
+            await database.write(next_of_none)
+    with pytest.raises(RuntimeError):
+        database.write_sync(next_of_none)
+    assert database.read(lambda c: c.execute("SELECT value FROM things").fetchall()) == [("a",), ("b",)]
+
+
+class Broken(SqliteFile):
+    """A database that fails where nobody foresaw it."""
+
+    def __init__(self, path: Path, *, what: str) -> None:
+        super().__init__(path)
+        self.what = what
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        if self.what:
+            raise sqlite3.OperationalError("disk I/O error")
+        super().commit(connection)
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        super().close(connection)
+        if self.what == "close":
+            raise OSError("it does not close")
+
+    def storage_error(self, error: BaseException) -> StorageError:
+        if self.what == "storage_error":
+            raise MemoryError
+        return super().storage_error(error)
+
+
+async def test_a_connection_that_does_not_close_is_replaced(database: Database) -> None:
+    engine = Broken(database.path, what="close")
+    writer = Writer(engine)
+    writer.start()
+    async with asyncio.timeout(10):
+        with pytest.raises(StorageError):
+            await writer.write(insert("lost"))
+        engine.what = ""
+        await writer.write(insert("kept"))
+    writer.close()
+    assert database.read(count) == 1
+
+
+async def test_nobody_waits_for_a_writer_that_died(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    writer = Writer(Broken(database.path, what="storage_error"))
+    inside, go = threading.Event(), threading.Event()
+
+    def block(connection: sqlite3.Connection) -> None:
+        inside.set()
+        go.wait()
+
+    writer.start()
+    async with asyncio.timeout(10):
+        first = asyncio.create_task(writer.write(block))
+        await asyncio.to_thread(inside.wait)
+        waiting = [asyncio.create_task(writer.write(insert(value))) for value in ("one", "two")]
+        alone = asyncio.create_task(asyncio.to_thread(writer.run_alone, lambda connection: None))
+        await asyncio.sleep(0.05)
+        go.set()
+        results = await asyncio.gather(first, *waiting, alone, return_exceptions=True)
+        assert [type(one) for one in results] == [StorageError] * 4
+        with pytest.raises(StorageError):
+            await writer.write(insert("late"))
+        with pytest.raises(StorageError):
+            await asyncio.to_thread(writer.write_sync, insert("late"))
+    assert database.read(count) == 0
 
 
 async def test_work_that_commits_by_hand_gets_a_storage_error(database: Database) -> None:
