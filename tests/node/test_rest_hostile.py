@@ -13,11 +13,12 @@ import httpx2
 import pytest
 import pytest_asyncio
 from bekend_node.rest.facade import BODY_LIMIT
+from bekend_node.rest.issuer import Issuer
 from bekend_node.rest.proofs import NONCE_SECONDS
 from joserfc.jwk import ECKey, RSAKey
 
 from tests.support.asking import PERSON, Stage
-from tests.support.case_system import Evil, b64
+from tests.support.case_system import CaseSystem, Evil, b64
 from tests.support.covenants import HAARLEM
 from tests.support.provider import CLIENT, PASSWORD, TestProvider
 from tests.support.rest import ORIGIN, Here, config_of, facade, provider_of, refused
@@ -215,6 +216,59 @@ async def test_a_provider_that_is_away_lets_nobody_in(here: Here) -> None:
     refused(
         await facade(here.stage, here.provider, tokens=tokens).system().ask("GET", "/v1/doelen"), 503, "inlogdienst"
     )
+
+
+def of_unknown_key(system: CaseSystem) -> CaseSystem:
+    """The same, with a token that names a key that nobody has: whoever likes can make one."""
+    _, payload, seal = system.token.split(".")
+    head = b64(json.dumps({"alg": "RS256", "typ": "at+jwt", "kid": "onbekend"}).encode())
+    system.token = f"{head}.{payload}.{seal}"
+    return system
+
+
+async def test_who_names_an_unknown_key_keeps_nobody_waiting_for_a_provider_that_hangs(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = facade(here.stage, here.provider)
+    assert (await fresh.system().ask("GET", "/v1/doelen")).status_code == 200
+    here.stage.clock.advance(timedelta(minutes=1))
+    asked = asyncio.Event()
+
+    async def hang(*_: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Issuer, "_get", hang)
+    waiting = asyncio.create_task(of_unknown_key(fresh.system()).ask("GET", "/v1/doelen"))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        assert (await fresh.system().ask("GET", "/v1/doelen")).status_code == 200
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    # That one was broken off: it is no key set.
+    refused(await of_unknown_key(fresh.system()).ask("GET", "/v1/doelen"), 503, "inlogdienst")
+    assert (await fresh.system().ask("GET", "/v1/doelen")).status_code == 200
+
+
+async def test_a_provider_that_is_away_is_asked_again_after_a_while(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, asked, honest = facade(here.stage, here.provider), [], Issuer._get
+
+    async def away(*_: Any) -> Any:
+        asked.append(1)
+        raise httpx2.ConnectError("away")
+
+    monkeypatch.setattr(Issuer, "_get", away)
+    for _ in range(3):
+        refused(await fresh.system().ask("GET", "/v1/doelen"), 503, "inlogdienst")
+    assert len(asked) == 1
+    monkeypatch.setattr(Issuer, "_get", staticmethod(honest))
+    here.stage.clock.advance(timedelta(seconds=30))
+    assert (await fresh.system().ask("GET", "/v1/doelen")).status_code == 200
+    # And an unknown key is not known by that.
+    here.stage.clock.advance(timedelta(seconds=30))
+    refused(await of_unknown_key(fresh.system()).ask("GET", "/v1/doelen"), 401, "geen-bewijs")
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,25 @@ def test_a_certificate_that_its_authority_revoked_opens_nothing(
     assert served.get(token, served.own).status_code == 200
 
 
+def test_a_revoked_certificate_is_refused_beside_a_token_of_another_key(served: Served) -> None:
+    proofs = Proofs(served)
+
+    def get(files: TlsFiles) -> requests.Response:
+        cert = (str(files.certificate), str(files.key))
+        address, authority = f"{served.origin}/v1/doelen", str(served.authority)
+        return requests.get(address, auth=proofs, cert=cert, verify=authority, timeout=30)
+
+    try:
+        served.revoke(served.own)
+        assert get(served.other).status_code == 200
+        reply = get(served.own)
+        assert (reply.status_code, reply.json()["type"]) == (401, "urn:bekend:probleem:geen-bewijs")
+        assert "certificaat" in reply.json()["detail"]
+    finally:
+        served.revoke()
+    assert get(served.own).status_code == 200
+
+
 def test_a_certificate_in_a_header_is_no_certificate(served: Served) -> None:
     """What a proxy would write there, anybody can."""
     pem = served.own.certificate.read_text().replace("\n", "")

@@ -18,7 +18,7 @@ _SECONDS: Final = 10.0
 _KNOWN_FOR: Final = timedelta(hours=1)
 """How long keys are believed before they are asked again: as long as a withdrawn one goes on to work here."""
 _NOT_SOONER: Final = timedelta(seconds=30)
-"""Between two times of asking, whatever keys tokens name."""
+"""Between two times of asking, whatever keys tokens name and whatever came of the first."""
 _LARGEST: Final = 256 * 1024
 
 
@@ -30,19 +30,36 @@ class Issuer:
         self._clock = clock
         self._verify = client_context(config.authorities)
         self._keys: KeySet | None = None
-        self._asked = datetime.min.replace(tzinfo=clock.now().tzinfo)
+        self._asked = self._tried = datetime.min.replace(tzinfo=clock.now().tzinfo)
+        self._fault = ""
+        """Why it could not be asked the last time."""
         self._lock = asyncio.Lock()
 
     async def keys(self, kid: object) -> KeySet:
         """Its public keys now; asked anew when none of them has this name. Raises Problem when it cannot be asked."""
+        # Whose key is known waits for nobody: who names an unknown one needs no key at all.
+        if (held := self._held(kid)) is not None:
+            return held
         async with self._lock:
-            age = self._clock.now() - self._asked
-            if self._keys is None or age >= _KNOWN_FOR or (not self._names(kid) and age >= _NOT_SOONER):
-                self._keys, self._asked = await self._fetch(), self._clock.now()
+            if (held := self._held(kid)) is not None:
+                return held
+            now = self._clock.now()
+            if now - self._tried >= _NOT_SOONER:
+                self._tried, self._fault = now, "broken-off"
+                try:
+                    self._keys = await self._fetch()
+                except Problem as problem:
+                    self._fault = problem.code
+                else:
+                    self._asked, self._fault = now, ""
+            if self._keys is None or self._fault:
+                raise _unreachable(self._fault)
             return self._keys
 
-    def _names(self, kid: object) -> bool:
-        return kid is None or any(one.kid == kid for one in self._keys or ())
+    def _held(self, kid: object) -> KeySet | None:
+        """The keys at hand, where they are still believed and this one is among them."""
+        known = self._keys is not None and self._clock.now() - self._asked < _KNOWN_FOR
+        return self._keys if known and (kid is None or any(one.kid == kid for one in self._keys or ())) else None
 
     async def _fetch(self) -> KeySet:
         try:

@@ -88,22 +88,15 @@ class Proofs:
             raise unproved("invalid_token", "not-bound", "Het token hoort bij geen sleutel.")
         if isinstance(x5t, str) and not secrets.compare_digest(x5t, certificate_of(request) or ""):
             raise unproved("invalid_token", "certificate", "Het token hoort bij een ander certificaat.")
-        if isinstance(x5t, str) and self._revocation is not None:
-            self._check_revocation(self._revocation, request)
+        # Also where the token is bound to another key: a system whose certificate was revoked asks nothing with it.
+        if self._revocation is not None and (shown := _shown(request)):
+            _check_revocation(self._revocation, shown)
         if not isinstance(jkt, str):
             return str(x5t)
         if scheme != "dpop":
             raise unproved("invalid_token", "scheme", "Dit token hoort bij een sleutel: stuur het mee als DPoP.")
         self._check_proof(request, token, jkt)
         return jkt
-
-    @staticmethod
-    def _check_revocation(lists: RevocationLists, request: Request) -> None:
-        try:
-            lists.check([_shown(request).encode()])
-        except RevocationError as fault:
-            logs.log(logs.REST_CERTIFICATE_REFUSED, detail=fault.detail)
-            raise unproved("invalid_token", "revoked", _REVOKED) from None
 
     def _check_proof(self, request: Request, token: str, jkt: str) -> None:
         proofs = request.headers.getlist("dpop")
@@ -143,6 +136,14 @@ def _shown(request: Request) -> str:
     """The certificate of the connection's other end, as PEM; empty when it showed none."""
     chain = request.scope.get("extensions", {}).get("tls", {}).get("client_cert_chain") or ("",)
     return str(chain[0])
+
+
+def _check_revocation(lists: RevocationLists, certificate: str) -> None:
+    try:
+        lists.check([certificate.encode()])
+    except RevocationError as fault:
+        logs.log(logs.REST_CERTIFICATE_REFUSED, detail=fault.detail)
+        raise unproved("invalid_token", "revoked", _REVOKED) from None
 
 
 def unproved(error: str, code: str, detail: str) -> Problem:
