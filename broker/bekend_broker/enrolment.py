@@ -180,7 +180,10 @@ class Enrolments:
         count, rest = divmod(len(chunk.elements), 32)
         if rest or not 1 <= count <= CHUNK:
             raise MalformedError(f"a chunk holds 1 to {CHUNK} elements of 32 octets")
-        now = self._clock.now()
+        now, present = self._clock.now(), self._directory.present
+        # Anew: an import of a large register lasts for hours, and a node that is suspended gets nothing more.
+        for covenant in present.covenants:
+            present.suspensions.check_node(covenant, job.job.name.source, now)
         await self._write(lambda c: job.job.charge(c, count, now))
         loop = asyncio.get_running_loop()
         evaluated, proof = await loop.run_in_executor(self._threads, evaluate_chunk, job.key, chunk.elements)

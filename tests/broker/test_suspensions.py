@@ -7,9 +7,10 @@ from bekend_broker.suspending import hand_over, put_into_inbox
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_policy.suspension import Suspension
 from bekend_proto.errors import BekendError, RefusedError, SignatureError, StaleError, SuspendedError
+from bekend_proto.group import random_element
 from bekend_proto.v1.broker_pb2 import PublishSuspensionRequest
 
-from tests.support.federation import Federation, Party, no_answer, told, until
+from tests.support.federation import Federation, Party, metric, no_answer, told, until
 from tests.support.suspensions import signed, suspension
 
 
@@ -70,6 +71,17 @@ async def test_fg_43_a_suspended_node_fetches_and_enrols_nothing(
             await politie.open_import(politie.enrolment(ZSM_CONTEXT, "politiegegevens-8-13", 1))
         with pytest.raises(SuspendedError):
             await om.fetch(politie.oin, ZSM_CONTEXT)
+
+
+async def test_fg_43_an_import_under_way_is_stopped_too(federation: Federation, politie: Party) -> None:
+    """Of a large register it lasts for hours: so long a stolen node could have elements evaluated."""
+    async with federation.broker() as broker:
+        call, _ = await politie.open_import(politie.enrolment(ZSM_CONTEXT, "politiegegevens-8-13", 2))
+        await politie.send_chunk(call, 0, [random_element()])
+        await publish(politie, signed(federation, suspension(federation, "knooppunt", politie.oin)))
+        with pytest.raises(SuspendedError):
+            await politie.send_chunk(call, 1, [random_element()])
+        assert metric(broker, "bekend_broker_enrolled_elements_total") == 1
 
 
 async def test_every_attached_node_hears_of_it_and_finds_it_in_the_directory(
