@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from sqlite3 import Connection, IntegrityError
+from sqlite3 import Connection
 
 from bekend_proto.collecting import COLLECTED_BOX
 from bekend_proto.durable import Database, Migration
@@ -37,6 +37,9 @@ CREATE TABLE matter (
     ),
     Migration(2, "class of identifier", "ALTER TABLE exchange ADD COLUMN kind_class INTEGER NOT NULL DEFAULT 1;"),
 )
+
+NAMED_BY = 4
+"""Octets at the front of a question's id, by which a colleague names what waits."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,17 @@ class DeskStore:
         self._database.close()
 
     async def begin(self, exchange: Exchange, sealed: Sequence[bytes]) -> None:
-        """Keep what named the persons of a question. Raises StaleError when they were named before, StorageError."""
+        """Keep what named the persons of a question.
+
+        Raises StaleError when they were named before, or those of another whose id begins alike; StorageError.
+        """
 
         def write(conn: Connection) -> None:
-            try:
-                conn.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(exchange))
-            except IntegrityError as fault:
-                raise StaleError("the persons of this question were named before") from fault
+            # The requester chooses the ids, and a colleague knows an item by the front of one.
+            front = exchange.question_id[:NAMED_BY]
+            if conn.execute("SELECT 1 FROM exchange WHERE substr(question_id, 1, ?) = ?", (NAMED_BY, front)).fetchone():
+                raise StaleError("the persons of this question were named before, or its id begins as that of another")
+            conn.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(exchange))
             conn.executemany(
                 "INSERT INTO matter VALUES (?, ?, ?)",
                 [(exchange.question_id, person, one) for person, one in enumerate(sealed)],

@@ -1,17 +1,22 @@
 """The source side of section 9 over a real broker: named, compared, decided, collected, and nothing else to be seen."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_node import filters
+from bekend_node.answer import collects
 from bekend_node.classes import CERTAIN, FilterId
+from bekend_node.desk.belonging import belongs
 from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import RELEASE_SECONDS
 from bekend_proto.collecting import FIRST_COLLECT
-from bekend_proto.errors import LogError, NotReadyError, RefusedError, StaleError
+from bekend_proto.errors import LogError, NotReadyError, RefusedError, StaleError, SuspendedError
 from bekend_proto.filter import tag
 from bekend_proto.group import random_element
 
@@ -32,6 +37,7 @@ from tests.support.releasing import (
     refuse,
     scene_of,
 )
+from tests.support.suspensions import signed, suspension
 
 
 @pytest.fixture
@@ -277,3 +283,56 @@ async def test_fg_36_a_halted_purpose_takes_no_names_and_tells_no_release_until_
             await asked.collect_at(FIRST_COLLECT)
         await scene.switch(node)
         assert await asked.collect_at(FIRST_COLLECT + 1) == [KNOWN]
+
+
+@pytest.mark.parametrize("stop", ["alarm", "suspension", "halt"])
+async def test_what_stops_a_node_while_its_registers_are_read_stops_what_is_told_of_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, stop: str
+) -> None:
+    """Of a large register that takes a while, and nothing is told from that moment."""
+    async with scene.node() as node:
+        asked = await scene.named(node, CLIENT)
+        await let_go(node, *items(node))
+        loop = asyncio.get_running_loop()
+        note = suspension(scene.federation, "doel", ZVH_WEIGHING)
+
+        async def stopped() -> None:
+            if stop == "alarm":
+                node.witness.heads.stopped = "the broker's log: fork"
+            elif stop == "suspension":
+                node.suspending.held.put(note, signed(scene.federation, note))
+            else:
+                await node.halting.halt(ZVH_WEIGHING, "ex-partner werkt bij de vrager", "beheer")
+
+        def reading(*args: Any, **more: Any) -> bool:
+            asyncio.run_coroutine_threadsafe(stopped(), loop).result(10)
+            return belongs(*args, **more)
+
+        monkeypatch.setattr(collects, "belongs", reading)
+        with pytest.raises({"alarm": LogError, "suspension": SuspendedError, "halt": NotReadyError}[stop]):
+            await asked.collect_at(FIRST_COLLECT)
+        monkeypatch.undo()
+        # Nothing was told, so it can still be undone.
+        await node.desk.undo(USER, *[one["item"] for one in node.desk.waiting(USER)["items"]], absent=False)
+
+
+async def test_a_requester_cannot_have_two_persons_stand_under_one_name(scene: Scene) -> None:
+    """It chooses the ids of its questions. Who looked at one person would decide about the other, were the first
+    withdrawn meanwhile.
+    """
+    async with scene.node() as node:
+        first, second, third = [
+            await scene.ask(one, question_id=bytes.fromhex("aaaaaaaa") + secrets.token_bytes(12))
+            for one in (CLIENT, OTHER, OTHER)
+        ]
+        await first.release()
+        await node.comparing.compare_all()
+        (seen,) = items(node)
+        with pytest.raises(StaleError):
+            await second.release()
+        await first.withdraw()
+        with pytest.raises(StaleError):
+            await third.release()
+        await node.comparing.compare_all()
+        with pytest.raises(RefusedError, match="onbekend-verzoek"):
+            await let_go(node, seen)

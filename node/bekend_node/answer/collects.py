@@ -62,8 +62,10 @@ class Collects:
         states: list[ReleaseState.ValueType] = []
 
         def take(exchange: Exchange, matters: list[Matter]) -> tuple[Exchange, list[Matter]]:
-            # Raises NotReadyError: who is to be shielded may have been released before, also while registers were read.
+            # Anew: registers were read meanwhile. Who is to be shielded may have been released before that.
             self.filters.check_halt(pending.filter)
+            self.exchanges.check_not_stopped(pending, self.exchanges.clock.now())
+            self.exchanges.check_may_be_told(pending, self.exchanges.clock.now())
             if number <= exchange.highest:
                 raise StaleError("a collect with this number, or a later one, was answered before")
             kept = []

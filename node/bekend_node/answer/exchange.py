@@ -48,6 +48,15 @@ class Exchanges:
         if kept is None:
             raise StaleError("no question that a colleague decides on is open under this id")
         pending = open_pending(self.keys.state_box, kept)
+        self.check_not_stopped(pending, now)
+        return pending
+
+    def check_not_stopped(self, pending: Pending, now: datetime) -> None:
+        """Suspended, or stopped by an alarm of the log: from that moment nothing is kept or told.
+
+        Raises SuspendedError, LogError.
+        """
+        self.heads.check()
         self.suspensions.check(
             self.rules.covenant(),
             pending.purpose,
@@ -56,7 +65,6 @@ class Exchanges:
             source=pending.source,
             principal=pending.on_behalf_of or None,
         )
-        return pending
 
     def check_may_be_told(self, pending: Pending, now: datetime) -> None:
         """Raise RefusedError once the covenant does not let this requester be told any more: it ended, or its next

@@ -51,6 +51,8 @@ class Intake:
         kind, messages = open_release_box(pending.open_channel(0), manifest.signing_keys, pending.parties, message.box)
         if kind == signed_pb2.RELEASE_KIND_WITHDRAWS:
             return await self._withdraw(pending)
+        # Anew: the directory may have been asked meanwhile.
+        self.exchanges.check_not_stopped(pending, now)
         # (R3): kept and durable before the reply, whatever it is.
         await self._keep(pending, messages, now)
         self.named()

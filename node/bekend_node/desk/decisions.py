@@ -36,12 +36,10 @@ from bekend_node.desk.record import seal_desk_record
 from bekend_node.keys import NodeKeys
 from bekend_node.rules import RulesInForce
 from bekend_node.store import Store
-from bekend_node.store_desk import DeskStore, Exchange
+from bekend_node.store_desk import NAMED_BY, DeskStore, Exchange
 from bekend_node.store_registers import Registers
 
-_FRONT: Final = 4
-"""Octets of a question's id in the name of an item."""
-_NAME: Final = re.compile(rf"v([0-9a-f]{{{2 * _FRONT}}})-([1-9][0-9]?)")
+_NAME: Final = re.compile(rf"v([0-9a-f]{{{2 * NAMED_BY}}})-([1-9][0-9]?)")
 _WORDS = {Stage.OPEN: "wacht", Stage.RELEASED: "vrijgegeven", Stage.REFUSED: "geweigerd"}
 _GIVERS: dict["ConsentGiver.ValueType", str] = {
     signed_pb2.CONSENT_GIVER_SELF: "de persoon zelf",
@@ -70,7 +68,7 @@ class Place:
 
         It begins with a letter: eight digits alone would look like somebody's number.
         """
-        return f"v{self.question_id.hex()[: 2 * _FRONT]}-{self.person + 1}"
+        return f"v{self.question_id.hex()[: 2 * NAMED_BY]}-{self.person + 1}"
 
     @property
     def is_open(self) -> bool:
