@@ -11,6 +11,8 @@ from bekend_proto.errors import LogError
 
 WAITING: Final = 256
 """Checkpoints of peers that wait to be compared; a peer that sends more waits for its turn."""
+OF_ONE: Final = 16
+"""Of these from one peer: what it makes up keeps nobody else's out."""
 AGREED: Final = 4096
 """Checkpoints that are known to agree; then the oldest half is forgotten."""
 
@@ -36,7 +38,9 @@ class Heads:
 
     def hear(self, octets: bytes, peer: str) -> None:
         """A checkpoint that a peer signed in a Question or Answer."""
-        if octets != NO_CHECKPOINT and octets not in self._agreed and len(self.heard) < WAITING:
+        if octets == NO_CHECKPOINT or octets in self._agreed or len(self.heard) >= WAITING:
+            return
+        if sum(one == peer for one in self.heard.values()) < OF_ONE:
             self.heard.setdefault(octets, peer)
 
     def agree(self, octets: bytes) -> None:

@@ -12,8 +12,9 @@ from unittest.mock import AsyncMock
 
 import pytest
 from bekend_broker.app import Broker
-from bekend_deploy.partners import BROKER_OIN, OM, POLITIE, ZSM_CONTEXT
+from bekend_deploy.partners import BROKER_OIN, HAARLEM, OM, POLITIE, ZSM_CONTEXT
 from bekend_node.app import Node
+from bekend_node.heads import WAITING, Heads
 from bekend_node.log_health import log_health, own_log
 from bekend_node.store import ASKED, TOLD
 from bekend_policy.manifest import KeyManifest
@@ -338,6 +339,18 @@ async def test_fg_29_what_a_peer_saw_is_compared(stage: Stage) -> None:
     assert stage.alarms() == [("gossip", False), ("gossip", False)]
     assert all(POLITIE.oin in one.detail for one in stage.om.witness.alarms())
     assert await stage.lookup() == ["bekend"]
+
+
+def test_fg_29_what_one_peer_makes_up_keeps_out_nothing_that_another_saw() -> None:
+    heads = Heads()
+    for number in range(2 * WAITING):
+        heads.hear(bytes(32) + number.to_bytes(8) + bytes(32), HAARLEM.oin)
+    seen = Checkpoint(ORIGIN, 7, b"r" * 32).to_bytes()
+    heads.hear(seen, POLITIE.oin)
+    assert heads.heard[seen] == POLITIE.oin
+    for number in range(2 * WAITING):
+        heads.hear(bytes(31) + b"x" + number.to_bytes(8) + bytes(32), f"{number:020}")
+    assert len(heads.heard) == WAITING
 
 
 async def test_fg_29_a_log_that_only_a_peer_was_shown_is_an_alarm(stage: Stage) -> None:
