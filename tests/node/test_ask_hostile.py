@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,25 @@ from bekend_node.ask.outcomes import OTHER_NUMBER, reason_for
 from bekend_node.ask.own_record import KIND_LOOKUP
 from bekend_node.classes import CERTAIN, FilterId
 from bekend_proto import channel, dleq, group
+from bekend_proto.clock import FRESHNESS
 from bekend_proto.errors import Code, KeysError, MalformedError, StorageError
 from bekend_proto.filter import m_hash
 from bekend_proto.v1 import broker_pb2, errors_pb2, signed_pb2
 from nacl.signing import SigningKey
 
 from tests.support.asking import OTHER, PERSON, THIRD, Line, Source, Stage, weighing, zsm
-from tests.support.covenants import HAARLEM, OM, OPERATOR, POLITIE, RECLASSERING, VELSEN, ZSM
+from tests.support.covenants import (
+    HAARLEM,
+    NOW,
+    OM,
+    OPERATOR,
+    POLITIE,
+    RECLASSERING,
+    VEILIG_THUIS,
+    VELSEN,
+    ZSM,
+    edit,
+)
 
 BOTH = (POLITIE, RECLASSERING)
 STRANGER = SigningKey.generate()
@@ -214,6 +227,18 @@ async def test_must_06_a_second_answer_to_a_question_changes_nothing(stage: Stag
     }
 
 
+async def test_a_broker_that_promises_without_end_fills_no_disk(stage: Stage) -> None:
+    def many(replies: list[broker_pb2.LookupResponse]) -> list[broker_pb2.LookupResponse]:
+        lost = broker_pb2.Failure(question_id=bytes(16), code=errors_pb2.ERROR_CODE_UNREACHABLE)
+        more = [broker_pb2.LookupResponse(failure=lost, promise=replies[0].promise) for _ in range(50)]
+        return [replies[0], *more, *replies[1:]]
+
+    stage.changes.replies = many
+    found, _ = await stage.ask(zsm(BOTH))
+    assert {one.oin for one in found if one.outcome in {"bekend", "geen_uitsluitsel"}} == set(BOTH)
+    assert len(stage.store.open_promises(100)) == 1
+
+
 async def test_answers_of_two_partners_cannot_be_exchanged(stage: Stage) -> None:
     def exchange(replies: list[broker_pb2.LookupResponse]) -> list[broker_pb2.LookupResponse]:
         first, second = replies
@@ -237,6 +262,10 @@ async def test_swapped_persons_are_geen_antwoord(stage: Stage, field: str) -> No
     assert told == ["geen_antwoord"] * 6
 
 
+def _after(span: timedelta) -> int:
+    return int((NOW + span).timestamp())
+
+
 HEADERS: dict[str, Callable[[Fields], Fields]] = {
     "other source": lambda f: {**f, "source": RECLASSERING},
     "other purpose": lambda f: {**f, "purpose": "kennemerland/zsm-lokale-context"},
@@ -254,8 +283,12 @@ HEADERS: dict[str, Callable[[Fields], Fields]] = {
     "ended": lambda f: {**f, "end": f["version"] + 1},
     "from the future": lambda f: {**f, "version": f["version"] + 86_400, "end": f["end"] + 86_400},
     "no calendar": lambda f: {**f, "end": 1 << 63},
+    "holds for ever": lambda f: {**f, "end": int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())},
+    "holds a second too long": lambda f: {**f, "end": _after(timedelta(minutes=15) + FRESHNESS) + 1},
+    "a size that may hold longer": lambda f: {**f, "tags": 1 << 18, "end": _after(timedelta(hours=6))},
     "manual": lambda f: {**f, "mode": signed_pb2.FILTER_MODE_MANUAL},
     "over-aged list": lambda f: {**f, "as_of": "2026-11-20"},
+    "list of a day to come": lambda f: {**f, "as_of": "2026-12-03"},
     "no date": lambda f: {**f, "as_of": "2026-13-45"},
     "kinds not sorted": lambda f: {**f, "kinds": ["test", "bsn"]},
     "no kinds": lambda f: {**f, "kinds": []},
@@ -271,6 +304,46 @@ async def test_a_false_filter_header_is_geen_antwoord(stage: Stage, name: str) -
     stage.changes.header = by_police(HEADERS[name])
     await lied(stage)
     assert stage.sources[POLITIE].asked == []
+
+
+@pytest.mark.parametrize(
+    ("agreed", "by_hand", "longest"),
+    [
+        (None, False, timedelta(minutes=15)),
+        ("PT1M", False, timedelta(minutes=1)),
+        ("PT6H", False, timedelta(hours=6)),
+        # By hand the header does not say how many there are.
+        (None, True, timedelta(hours=6)),
+        ("PT1M", True, timedelta(minutes=1)),
+    ],
+)
+async def test_a_filter_holds_no_longer_than_the_covenant_has_it(
+    tmp_path: Path, agreed: str | None, by_hand: bool, longest: timedelta
+) -> None:
+    def change(folder: Path) -> None:
+        if agreed is not None:
+            edit(folder / "afspraken.yaml", "quorum: 7", f"filter_interval: {agreed}\nquorum: 7")
+
+    stage = Stage(tmp_path, change)
+    source = stage.sources[VEILIG_THUIS if by_hand else HAARLEM]
+    source.by_hand = by_hand
+    purpose, moment = "kennemerland/zvh-weging-betrokkenheid", _after(longest + FRESHNESS)
+    source.end = moment + 1
+    assert await stage.asker.open_purpose(purpose, [source.oin]) == {source.oin: "stale"}
+    source.end = moment
+    assert await stage.asker.open_purpose(purpose, [source.oin]) == {source.oin: None}
+    await stage.close()
+
+
+async def test_a_filter_that_is_fetched_again_before_it_switched_is_held_until_its_new_end(stage: Stage) -> None:
+    source = stage.sources[POLITIE]
+    source.end = _after(timedelta(minutes=1))
+    await stage.asker.open_purpose(ZSM, [POLITIE])
+    stage.clock.advance(timedelta(minutes=2))
+    source.end = _after(timedelta(minutes=10))
+    for _ in range(3):
+        assert await stage.asker.open_purpose(ZSM, [POLITIE]) == {POLITIE: None}
+    assert len(stage.line.orders) == 2
 
 
 async def test_a_source_that_enrolled_another_kind_is_not_asked(stage: Stage) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.pending import KIND
+from bekend_policy.suspension import Suspension, What
 from bekend_proto import collecting
 from bekend_proto.errors import DeadlineError, RefusedError, UnreachableError
 from nacl.signing import SigningKey
 
 from tests.support.asking import OTHER, PERSON, THIRD, ZSM_CASE, Line, Stage, weighing, zsm
 from tests.support.colleagues import CLOSED, KNOWN, failing
-from tests.support.covenants import NOW, OM, POLITIE, RECLASSERING, VEILIG_THUIS, ZSM
+from tests.support.covenants import NOW, OM, OPERATOR, POLITIE, RECLASSERING, VEILIG_THUIS, ZSM
 
 BY_HAND = (POLITIE, VEILIG_THUIS)
 """Sources where a colleague decides under `weighing`."""
@@ -62,6 +63,31 @@ async def test_an_automatic_source_is_told_nothing_but_the_question(stage: Stage
     assert outcomes[RECLASSERING] is OutcomeKind.INCONCLUSIVE
     assert outcomes[VEILIG_THUIS] is OutcomeKind.PENDING
     assert len(stage.line.releases) == 1
+
+
+@pytest.mark.parametrize("stop", ["alarm", "source", "purpose"])
+async def test_nobody_is_named_to_a_source_that_was_stopped_while_it_answered(stage: Stage, stop: str) -> None:
+    def stopped(_: object) -> None:
+        what, about = (What.NODE, VEILIG_THUIS) if stop == "source" else (What.PURPOSE, ZSM)
+        since = NOW - timedelta(hours=1)
+        note = Suspension(
+            "kennemerland",
+            number=1,
+            by=OPERATOR,
+            what=what,
+            about=about,
+            reason="Oefening: de sleutel is weg",
+            since=since,
+        )
+        if stop == "alarm":
+            stage.heads.stopped = "the broker's log: fork"
+        else:
+            stage.suspensions.put(note, b"")
+
+    stage.changes.before_answer = stopped
+    assert await told(stage) is OutcomeKind.NO_ANSWER
+    assert stage.line.releases == []
+    assert not stage.store.pending.any()
 
 
 async def test_a_standing_decision_that_ended_lets_a_colleague_decide(stage: Stage) -> None:

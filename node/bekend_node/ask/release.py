@@ -79,6 +79,16 @@ async def name_persons(
     asking, now = naming.asking, naming.asking.clock.now()
     if milliseconds(now) - pending.asked > REPLAY_MEMORY // timedelta(milliseconds=1):
         raise StaleError("the question is too old: the source no longer takes names for it")
+    # Anew: the Answer was waited for. A person is named to nobody who was suspended, or over a log with an alarm.
+    asking.heads.check()
+    asking.suspensions.check(
+        asking.covenant,
+        naming.inquiry.purpose,
+        now,
+        requester=asking.oin,
+        source=pending.source.oin,
+        principal=naming.inquiry.on_behalf_of,
+    )
     one = _keep_of(naming, pending, answer.channel)
     box = seal_release_box(answer.channel, asking.key, NAMES, one.parties, _messages(naming, pending, unblinded))
     # (R1): the row is durable before a name leaves, so that what a colleague decides is collected after a restart too.

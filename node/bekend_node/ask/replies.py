@@ -54,6 +54,7 @@ class Replies:
         self._pending: dict[bytes, Pending] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._more = False
+        self._asks = 0
         self._own_fault: BekendError | None = None
 
     async def collect(
@@ -116,6 +117,7 @@ class Replies:
 
     async def _send(self, call: LookupCall, ask: Ask) -> None:
         pending, self._more = ask
+        self._asks += 1
         self._telling.question_ids |= {one.source.oin: one.question_id for one in pending}
         self.hashes |= {one.source.oin: one.question_hash for one in pending}
         self._pending |= {one.question_id: one for one in pending}
@@ -130,7 +132,8 @@ class Replies:
             self._take(reply)
 
     def _take(self, reply: broker_pb2.LookupResponse) -> None:
-        if reply.HasField("promise"):
+        # One per Ask is owed: what else comes would be kept on the disk.
+        if reply.HasField("promise") and len(self.promises) < self._asks:
             self.promises.append(reply.promise)
         kind = reply.WhichOneof("kind")
         if kind == "answer":
