@@ -76,7 +76,7 @@ class OfficerDesk:
         self, request: LapseRequest | ConsequenceRequest | CorrectRequest, roles: list[OfficerRef]
     ) -> Reply:
         if isinstance(request, LapseRequest):
-            found = await self._asker.cases.lapse(request.case, roles[0].user)
+            found = await self._asker.cases.lapse(request.case, roles[0].user, self._late.purposes(roles))
             return {"type": "result", "lookups": found.lookups, "questions": found.questions}
         if isinstance(request, ConsequenceRequest):
             told = await self._asker.cases.consequence(request.case, changed=request.changed)

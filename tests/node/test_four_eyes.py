@@ -303,7 +303,7 @@ async def test_fg_37_the_first_takes_it_back_and_nobody_else_does(stage: EyesSta
 async def test_fg_37_nothing_waits_for_a_case_that_is_not_taken_in(stage: EyesStage) -> None:
     await ended(stage.asker.ask_agreed(agreed(stage).id, FIRST))
     waiting, allowed = prepared(stage), agreed(stage)
-    await stage.asker.cases.lapse(ZVH_CASE, DIRECTOR.user)
+    await stage.asker.cases.lapse(ZVH_CASE, DIRECTOR.user, {ZVH_WEIGHING})
     for one in (waiting, allowed):
         with pytest.raises(RefusedError, match="staat hier niet"):
             stage.asker.ask_agreed(one.id, FIRST)

@@ -18,7 +18,7 @@ from bekend_proto.errors import RefusedError
 from nacl.public import SealedBox
 
 from tests.support.asking import PERSON, ZSM_CASE, Stage, zsm
-from tests.support.covenants import OM, VEILIG_THUIS
+from tests.support.covenants import OM, VEILIG_THUIS, ZSM
 
 QUARTER = timedelta(minutes=15)
 DAYS = 24 * 4
@@ -49,7 +49,7 @@ async def test_fg_32_what_came_is_destroyed_at_once_and_stays_sealed_for_the_off
     stage.exchange.release()
     await quarters(stage, 1)
     assert told(stage) == [Told.KNOWN]
-    found = await stage.asker.cases.lapse(f" {ZSM_CASE} ", "jansen")
+    found = await stage.asker.cases.lapse(f" {ZSM_CASE} ", "jansen", {ZSM})
     assert (found.lookups, found.questions) == (1, 1)
     assert told(stage) == [Told.DESTROYED]
     (record,) = stage.store.own_records(KIND_LAPSED)
@@ -60,7 +60,7 @@ async def test_fg_32_what_came_is_destroyed_at_once_and_stays_sealed_for_the_off
 
 async def test_fg_32_what_comes_after_it_is_dropped_and_collecting_looks_the_same(stage: Stage) -> None:
     await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
-    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen", {ZSM})
     stage.exchange.release()
     await quarters(stage, 3)
     assert told(stage) == [Told.DESTROYED]
@@ -76,12 +76,42 @@ async def test_fg_32_what_comes_after_it_is_dropped_and_collecting_looks_the_sam
 
 async def test_a_case_that_nobody_asked_about_is_refused_and_twice_is_harmless(stage: Stage) -> None:
     with pytest.raises(RefusedError, match="zaak-onbekend") as refused:
-        await stage.asker.cases.lapse("99/999999-99", "jansen")
+        await stage.asker.cases.lapse("99/999999-99", "jansen", {ZSM})
     assert refused.value.rule == "zaak-onbekend"
     await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
-    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
-    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen", {ZSM})
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen", {ZSM})
     assert len(stage.store.own_records(KIND_LAPSED)) == 1
+
+
+async def test_only_who_may_use_a_purpose_of_the_case_says_that_it_was_not_taken_in(
+    stage: Stage, tmp_path: Path
+) -> None:
+    await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    officer = Officer(user=user, name="A. de Vries", role="procesregisseur")
+    server = ControlServer(stage.asker, (officer,), lambda: stage.covenant, OM, lambda: {"oin": OM})
+    await server.start(tmp_path / "control" / "node.sock")
+
+    def call() -> dict[str, object]:
+        with ControlClient(tmp_path / "control" / "node.sock") as client:
+            return client.call({"op": "lapse", "case": ZSM_CASE})
+
+    try:
+        refused = await asyncio.to_thread(call)
+    finally:
+        await server.stop()
+    assert (refused["type"], refused["rule"]) == ("refused", "zaak-onbekend")
+    assert told(stage) == [Told.NOTHING_YET]
+    assert stage.store.own_records(KIND_LAPSED) == []
+
+
+async def test_bgs_1_16_a_lookup_under_way_leaves_nothing_either(stage: Stage) -> None:
+    outcomes = stage.asker.ask(zsm((VEILIG_THUIS,), (PERSON,)))
+    found = await stage.asker.cases.lapse(ZSM_CASE, "jansen", {ZSM})
+    assert (found.lookups, found.questions) == (1, 1)
+    assert outcomes.receipt is not None
+    assert told(stage) == [Told.DESTROYED]
 
 
 async def test_the_command_says_it_over_the_socket_and_no_case_number_is_kept(stage: Stage, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.node.test_collector import ask, quarters
 from tests.support.asking import PERSON, ZSM_CASE, Stage
 from tests.support.clocks import SteeredClock
 from tests.support.covenants import NOW, VEILIG_THUIS
+from tests.support.covenants import ZSM as CONTEXT
 from tests.support.mailbox import PASSWORD, Mailbox, mailbox
 
 ZSM = "kennemerland/zsm-lokale-context"
@@ -220,7 +221,7 @@ async def test_fg_32_a_case_that_is_not_taken_in_has_no_colleagues_left(stage: S
     team = Team(stage.asking, OFFICERS)
     await ask(stage)
     await team.add(ZSM_CASE, "smit", {ZSM}, "jansen")
-    await stage.asker.cases.lapse(ZSM_CASE, "jansen")
+    await stage.asker.cases.lapse(ZSM_CASE, "jansen", {CONTEXT})
     assert team.on_case(ZSM_CASE) == []
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bekend_node.ask.correcting import Report
@@ -234,11 +235,48 @@ async def test_bgs_1_16_a_case_that_is_not_taken_in_leaves_nothing(here: Here) -
     refused(await here.post(system, key=key), 410, "vervallen")
 
 
+async def test_bgs_1_16_also_of_a_question_that_is_under_way(here: Here) -> None:
+    """What a colleague at a partner is to decide about is put on record while the question is asked, and after that."""
+    source = here.stage.sources[VEILIG_THUIS]
+    source.by_hand, source.known = True, (PERSON,)
+    system = here.system()
+    reply = await here.post(system, partners=[HAARLEM, VEILIG_THUIS])
+    assert reply.json()["status"] == "loopt"
+    assert (await system.ask("DELETE", reply.headers["location"])).status_code == 204
+    refused(await system.ask("GET", reply.headers["location"]), 410, "vervallen")
+    here.stage.exchange.release()
+    here.stage.clock.advance(timedelta(minutes=15))
+    await here.stage.asker.collector.tick()
+    await here.stage.asker.collector.settle()
+    assert (await here.system().ask("GET", "/v1/antwoorden")).json() == {"antwoorden": []}
+    assert here.stage.store.read(lambda c: c.execute("SELECT by, lookups FROM lapsed").fetchall()) == [("devries", 1)]
+
+
+@pytest.mark.parametrize("part", ["", "/later-bewijs"])
+async def test_bgs_1_16_what_is_destroyed_while_it_is_looked_up_is_not_told(
+    here: Here, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    source = here.stage.sources[VEILIG_THUIS]
+    source.by_hand = True
+    system = here.system()
+    address = (await here.post(system, partners=[VEILIG_THUIS])).headers["location"]
+    await here.ended(system, address)
+    cases, honest = here.stage.asker.cases, here.stage.asker.cases.late_answers
+
+    async def meanwhile(wanted: Any) -> Any:
+        found = await honest(wanted)
+        await cases.lapse(ZVH_CASE, "smit", {WEIGHING})
+        return found
+
+    monkeypatch.setattr(cases, "late_answers", meanwhile)
+    refused(await system.ask("GET", address + part), 410, "vervallen")
+
+
 async def test_bgs_1_16_likewise_where_a_colleague_says_so_elsewhere(here: Here) -> None:
     system = here.system()
     address = (await here.post(system)).headers["location"]
     await here.ended(system, address)
-    await here.stage.asker.cases.lapse(ZVH_CASE, "smit")
+    await here.stage.asker.cases.lapse(ZVH_CASE, "smit", {WEIGHING})
     refused(await system.ask("GET", address), 410, "vervallen")
 
 

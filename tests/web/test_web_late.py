@@ -335,3 +335,13 @@ def test_who_may_not_see_a_case_adds_nobody_to_it(site: StagedPages, open_at: Op
     )
     assert reply.status == 422
     assert site.team.on_case(ZVH_CASE) == []
+
+
+def test_who_may_not_see_a_case_destroys_nothing_of_it(site: StagedPages, open_at: OpenAt) -> None:
+    page = asked(site, open_at, POLITIE)
+    other = at_case(site, sign_in(open_at(site.origin), "J. Jansen"))
+    path = other.url.removeprefix(site.origin)
+    reply = other.request.post(f"{site.origin}{path}/vervallen", form={}, headers={"origin": site.origin})
+    assert (reply.status, "geen vraag gesteld" in reply.text()) == (422, True)
+    page.reload()
+    assert "in behandeling" in page.inner_text("main").lower()

@@ -93,11 +93,12 @@ class Asker:
         self._listed = listed
         self._clock = clock
         self._covenant_hash = b""
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], str] = {}
+        """What is under way, with the case that it is for; a refusal that is being recorded has none."""
         self.four_eyes = FourEyes(lambda: asking().covenant, lambda: asking().oin, clock)
         self.shelf = FilterShelf(Fetching(asking, self._in_order, clock).fetch, clock)
         self.collector = Collector(asking, self._in_order, something_came)
-        self.cases = Cases(asking, clock, self.collector, self._used)
+        self.cases = Cases(asking, clock, self.collector, self._used, self._case_ended)
         self.cases.watch_lapses(self.four_eyes.forget_case)
 
     async def open_purpose(
@@ -305,7 +306,7 @@ class Asker:
             ),
             self._in_order(plan_.ask),
         )
-        self._running.add(task)
+        self._running[task] = (inquiry.case_reference or "").strip()
         task.add_done_callback(self._ended)
         if measures is not None:
             task.add_done_callback(timed(measures, inquiry.purpose))
@@ -319,15 +320,21 @@ class Asker:
             asking.covenant, asking.oin, inquiry, refusal, at=now, key=asking.case_key, consents=consents
         )
         task = asyncio.create_task(asking.store.admit_asking(decisions=[row], at=now))
-        self._running.add(task)
+        self._running[task] = ""
         task.add_done_callback(self._ended)
+
+    async def _case_ended(self, case: str) -> None:
+        """Return when no lookup of this case is under way; their deadlines bound it."""
+        tasks = [task for task, its in self._running.items() if case and its == case]
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _used(self, case: str) -> None:
         if self._signals is not None:
             self._signals.used(case)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         # Looked at here, so that a fault which nobody waits for is not reported with its locals.
         with contextlib.suppress(asyncio.CancelledError):
             task.exception()

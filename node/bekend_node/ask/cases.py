@@ -1,7 +1,7 @@
 """A case beside its lookups: consents, later answers, not taken in, wrongly `bekend`, whether it changed a decision."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 
 from bekend_proto.clock import Clock
@@ -20,15 +20,23 @@ from bekend_node.store_decisions import Decisions
 
 
 class Cases:
-    """Of one node. `used` hears each case that is used; `collector` tells the sources of a withdrawn consent."""
+    """Of one node. `used` hears each case that is used; `collector` tells the sources of a withdrawn consent; `ended`
+    returns when no lookup of a case is under way.
+    """
 
     def __init__(
-        self, asking: Callable[[], Asking], clock: Clock, collector: Collector, used: Callable[[str], None]
+        self,
+        asking: Callable[[], Asking],
+        clock: Clock,
+        collector: Collector,
+        used: Callable[[str], None],
+        ended: Callable[[str], Awaitable[None]],
     ) -> None:
         self._asking = asking
         self._clock = clock
         self._collector = collector
         self._used = used
+        self._ended = ended
         self._watchers: list[Callable[[str], None]] = []
 
     @property
@@ -63,14 +71,17 @@ class Cases:
         """Be told the reference of each case that is not taken in, however that was said."""
         self._watchers.append(watcher)
 
-    async def lapse(self, case: str, by: str) -> Lapsed:
+    async def lapse(self, case: str, by: str, purposes: Collection[str]) -> Lapsed:
         """A case was not taken in: destroy what came of its questions (Bgs 1.16(1)(b)).
 
-        Raises RefusedError when no lookup of the case is known, StorageError.
+        `purposes`: those that this officer may use. Raises RefusedError when no lookup of the case under one of them is
+        known, StorageError.
         """
         asking = self._asking()
         self._used(case)
-        lapsed = await lapse(asking, Decisions(asking.store.database), case, by)
+        # What a lookup under way is still to put on record would come after this, and be told.
+        await self._ended(case.strip())
+        lapsed = await lapse(asking, Decisions(asking.store.database), case, by, purposes)
         for watcher in self._watchers:
             watcher(case.strip())
         return lapsed

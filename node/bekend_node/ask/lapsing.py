@@ -5,7 +5,7 @@ still comes is dropped unseen, and collecting goes on to its end, so that nobody
 lapsed. What had come stays sealed to the own privacy officer, for the audit and the person's right of access.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -32,29 +32,27 @@ class Lapsed:
     questions: int
 
 
-async def lapse(asking: Asking, decisions: Decisions, case: str, by: str) -> Lapsed:
+async def lapse(asking: Asking, decisions: Decisions, case: str, by: str, purposes: Collection[str]) -> Lapsed:
     """Destroy what came of the questions of a case, and put that on the record.
 
-    Raises RefusedError when no lookup of this case is known, StorageError; then nothing was changed.
+    `purposes`: those that this officer may use. Raises RefusedError when no lookup of this case under one of them is
+    known, StorageError; then nothing was changed.
     """
     now = asking.clock.now()
     reference = case.strip()
     tag = case_tag(asking.case_key, reference)
-    lookups = len(decisions.of_case(tag, milliseconds(now - LOOKS_BACK))) if tag else 0
-    waiting = [
-        row.question_id
-        for row in asking.store.pending.all()
-        if open_sealed(asking.state, row.question_id, row.sealed).case.strip() == reference
-    ]
-    if not lookups and not waiting:
+    lookups = decisions.of_case(tag, milliseconds(now - LOOKS_BACK)) if tag else []
+    opened = [open_sealed(asking.state, row.question_id, row.sealed) for row in asking.store.pending.all()]
+    waiting = [one for one in opened if one.case.strip() == reference]
+    if {*(one.purpose for one in lookups), *(one.purpose for one in waiting)}.isdisjoint(purposes):
         raise RefusedError("zaak-onbekend", "Onder dit zaaknummer is hier geen vraag gesteld. Controleer het nummer.")
-    for question_id in waiting:
-        await asking.store.pending.change(question_id, _destroying(asking, question_id), now)
+    for one in waiting:
+        await asking.store.pending.change(one.question_id, _destroying(asking, one.question_id), now)
     await asking.store.pending.empty_wal()
     await asking.store.team.forget_case(tag)
-    await decisions.keep_lapse(tag, by, lookups, milliseconds(now))
-    logs.log(logs.CASE_LAPSED, by=by, lookups=lookups, questions=len(waiting))
-    return Lapsed(lookups, len(waiting))
+    await decisions.keep_lapse(tag, by, len(lookups), milliseconds(now))
+    logs.log(logs.CASE_LAPSED, by=by, lookups=len(lookups), questions=len(waiting))
+    return Lapsed(len(lookups), len(waiting))
 
 
 def _destroying(asking: Asking, question_id: bytes) -> Callable[[bytes], Change]:

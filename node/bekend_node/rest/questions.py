@@ -189,6 +189,9 @@ class Questions:
         if running.failure:
             return Standing(State.FAILED, running.expires, remark=self._say(running.failure))
         late = await self._late(asked)
+        if asked.running is not running:
+            # Its case was not taken in meanwhile.
+            raise Problem(GONE, _GONE)
         now = self._clock.now()
         if now >= running.expires and not late:
             asked.wipe()
@@ -212,6 +215,8 @@ class Questions:
     async def late_receipt(self, asked: Asked) -> ReceiptFile:
         """The receipt of what colleagues decided, as it stands now. Raises Problem when there is none."""
         late = await self._late(asked)
+        if asked.gone:
+            raise Problem(GONE, _GONE)
         if not late:
             raise Problem(NOT_YET, "Bij deze vraag beslist geen collega, of wat er kwam is verlopen.")
         return late_receipt(self._asker.asking(), late[0])
@@ -224,7 +229,7 @@ class Questions:
         else:
             # Nothing was recorded of a lookup that failed: then there is nothing to destroy but what is shown.
             with contextlib.suppress(RefusedError):
-                await self._asker.cases.lapse(asked.case, caller.person.user)
+                await self._asker.cases.lapse(asked.case, caller.person.user, {asked.purpose})
         asked.wipe()
 
     def forget_case(self, case: str) -> None:

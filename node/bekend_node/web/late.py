@@ -199,7 +199,7 @@ class LatePages:
         session, person = self.pages.signed_in(request)
         case = on_shelf(session, request.path_params["id"], CaseView).case
         try:
-            await self.asker.cases.lapse(case, person.user)
+            await self.asker.cases.lapse(case, person.user, self._may(person))
         except RefusedError as refusal:
             return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other("/zaken?vervallen")

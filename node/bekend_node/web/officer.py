@@ -203,11 +203,12 @@ class OfficerPages:
     async def forget(self, request: Request) -> Response:
         """The case is not taken in: what came is gone from this node at once, but for the sealed record."""
         session, person = self.pages.signed_in(request)
-        case = self._running(request, session).case
+        running = self._running(request, session)
+        case = running.case
         if case:
             # Nothing was recorded of a lookup that failed: then there is nothing to destroy but what is shown.
             with contextlib.suppress(RefusedError):
-                await self.asker.cases.lapse(case, person.user)
+                await self.asker.cases.lapse(case, person.user, {running.purpose})
         forget_case(session, case)
         session.shelf.pop(request.path_params["id"], None)
         return see_other("/bevragen?gewist")
