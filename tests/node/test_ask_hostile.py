@@ -339,7 +339,8 @@ async def test_a_filter_that_is_fetched_again_before_it_switched_is_held_until_i
     source = stage.sources[POLITIE]
     source.end = _after(timedelta(minutes=1))
     await stage.asker.open_purpose(ZSM, [POLITIE])
-    stage.clock.advance(timedelta(minutes=2))
+    # So soon after its end that it is held still, as the one before.
+    stage.clock.advance(timedelta(seconds=65))
     source.end = _after(timedelta(minutes=10))
     for _ in range(3):
         assert await stage.asker.open_purpose(ZSM, [POLITIE]) == {POLITIE: None}
