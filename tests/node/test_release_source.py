@@ -15,6 +15,7 @@ from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.desk.belonging import belongs
 from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import RELEASE_SECONDS
+from bekend_policy.manifest import KeyManifest
 from bekend_proto.collecting import FIRST_COLLECT
 from bekend_proto.errors import LogError, NotReadyError, RefusedError, StaleError, SuspendedError
 from bekend_proto.filter import tag
@@ -314,6 +315,27 @@ async def test_what_stops_a_node_while_its_registers_are_read_stops_what_is_told
         monkeypatch.undo()
         # Nothing was told, so it can still be undone.
         await node.desk.undo(USER, *[one["item"] for one in node.desk.waiting(USER)["items"]], absent=False)
+
+
+@pytest.mark.parametrize("stop", ["alarm", "suspension"])
+async def test_nobody_is_named_to_a_node_that_is_stopped_while_it_looks_for_the_requesters_keys(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, stop: str
+) -> None:
+    async with scene.node() as node:
+        asked = await scene.ask(CLIENT)
+        note, require = suspension(scene.federation, "doel", ZVH_WEIGHING), node.directory.require
+
+        async def stopped(*what: Any) -> KeyManifest:
+            if stop == "alarm":
+                node.witness.heads.stopped = "the broker's log: fork"
+            else:
+                node.suspending.held.put(note, signed(scene.federation, note))
+            return await require(*what)
+
+        monkeypatch.setattr(node.directory, "require", stopped)
+        with pytest.raises({"alarm": LogError, "suspension": SuspendedError}[stop]):
+            await asked.release()
+        assert node.desk_store.exchanges() == []
 
 
 async def test_a_requester_cannot_have_two_persons_stand_under_one_name(scene: Scene) -> None:
