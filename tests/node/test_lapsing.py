@@ -84,23 +84,27 @@ async def test_a_case_that_nobody_asked_about_is_refused_and_twice_is_harmless(s
     assert len(stage.store.own_records(KIND_LAPSED)) == 1
 
 
+async def lapsed_over_the_socket(stage: Stage, folder: Path, role: str) -> dict[str, object]:
+    """What the node replies to who may use the purposes of this role."""
+    officer = Officer(user=pwd.getpwuid(os.geteuid()).pw_name, name="J. Jansen", role=role)
+    server = ControlServer(stage.asker, (officer,), lambda: stage.covenant, OM, lambda: {"oin": OM})
+    await server.start(folder / "control" / "node.sock")
+
+    def call() -> dict[str, object]:
+        with ControlClient(folder / "control" / "node.sock") as client:
+            return client.call({"op": "lapse", "case": ZSM_CASE})
+
+    try:
+        return await asyncio.to_thread(call)
+    finally:
+        await server.stop()
+
+
 async def test_only_who_may_use_a_purpose_of_the_case_says_that_it_was_not_taken_in(
     stage: Stage, tmp_path: Path
 ) -> None:
     await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    officer = Officer(user=user, name="A. de Vries", role="procesregisseur")
-    server = ControlServer(stage.asker, (officer,), lambda: stage.covenant, OM, lambda: {"oin": OM})
-    await server.start(tmp_path / "control" / "node.sock")
-
-    def call() -> dict[str, object]:
-        with ControlClient(tmp_path / "control" / "node.sock") as client:
-            return client.call({"op": "lapse", "case": ZSM_CASE})
-
-    try:
-        refused = await asyncio.to_thread(call)
-    finally:
-        await server.stop()
+    refused = await lapsed_over_the_socket(stage, tmp_path, "procesregisseur")
     assert (refused["type"], refused["rule"]) == ("refused", "zaak-onbekend")
     assert told(stage) == [Told.NOTHING_YET]
     assert stage.store.own_records(KIND_LAPSED) == []
@@ -116,19 +120,8 @@ async def test_bgs_1_16_a_lookup_under_way_leaves_nothing_either(stage: Stage) -
 
 async def test_the_command_says_it_over_the_socket_and_no_case_number_is_kept(stage: Stage, tmp_path: Path) -> None:
     await stage.ask(zsm((VEILIG_THUIS,), (PERSON,)))
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    officer = Officer(user=user, name="J. Jansen", role="officier")
-    server = ControlServer(stage.asker, (officer,), lambda: stage.covenant, OM, lambda: {"oin": OM})
-    await server.start(tmp_path / "control" / "node.sock")
-
-    def call() -> dict[str, object]:
-        with ControlClient(tmp_path / "control" / "node.sock") as client:
-            return client.call({"op": "lapse", "case": ZSM_CASE})
-
-    try:
-        assert await asyncio.to_thread(call) == {"type": "result", "lookups": 1, "questions": 1}
-    finally:
-        await server.stop()
+    reply = await lapsed_over_the_socket(stage, tmp_path, "officier")
+    assert reply == {"type": "result", "lookups": 1, "questions": 1}
     row = stage.store.database.read(lambda c: c.execute("SELECT by, lookups FROM lapsed").fetchall())
-    assert row == [(user, 1)]
+    assert row == [(pwd.getpwuid(os.geteuid()).pw_name, 1)]
     assert ZSM_CASE.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "data").glob("node.db*"))
