@@ -23,7 +23,7 @@ from bekend_node.store_registers import Generation, Registers
 from bekend_node.witness import Witness
 
 Rows = Callable[[], Awaitable[Mapping[str, int]]]
-"""Counts the rows of each table that grows. What `status_of` tells grows with nothing."""
+"""Counts the rows of each table that grows with questions. What `status_of` tells is read from none of those."""
 
 
 def status_of(
