@@ -79,7 +79,9 @@ class OfficerDesk:
             found = await self._asker.cases.lapse(request.case, roles[0].user, self._late.purposes(roles))
             return {"type": "result", "lookups": found.lookups, "questions": found.questions}
         if isinstance(request, ConsequenceRequest):
-            told = await self._asker.cases.consequence(request.case, changed=request.changed)
+            told = await self._asker.cases.consequence(
+                request.case, self._late.purposes(roles), changed=request.changed
+            )
             return {"type": "result", "purposes": told}
         report = Report(request.case, request.partner, request.reason, roles[0].user, request.person)
         made = await self._asker.cases.correct(report, self._late.purposes(roles))

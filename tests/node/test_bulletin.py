@@ -27,7 +27,7 @@ from tests.support.covenants import OM, POLITIE, RECLASSERING
 K4 = Quarter(2026, 4)
 READER = LogReader(user="devries", name="A. de Vries")
 APPS = {"zaak": zaak_cli.app, "bulletin": bulletin_cli.app}
-ZSM = "kennemerland/zsm-context"
+ZSM, ZVH = "kennemerland/zsm-context", "kennemerland/zvh-weging"
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ async def test_fg_44_a_bulletin_made_again_is_the_same_whatever_came_since(stage
         await stage.ask(zsm((POLITIE,), (PERSON,)))
     quarter_over(stage)
     first = await reading(stage).bulletin("devries", K4)
-    await stage.asker.cases.consequence(ZSM_CASE, changed=True)
+    await stage.asker.cases.consequence(ZSM_CASE, {ZSM}, changed=True)
     assert await reading(stage).bulletin("devries", K4) == first
 
 
@@ -108,12 +108,12 @@ async def test_fg_44_and_fg_30_a_count_is_on_the_record_and_only_who_reads_the_l
 async def test_fg_50_a_consequence_is_told_once_per_case_and_without_a_person(stage: Stage) -> None:
     await stage.ask(zsm((POLITIE,), (PERSON,)))
     with pytest.raises(RefusedError) as unknown:
-        await stage.asker.cases.consequence("99/999999-99", changed=True)
+        await stage.asker.cases.consequence("99/999999-99", {ZSM}, changed=True)
     assert unknown.value.rule == "zaak-onbekend"
-    assert await stage.asker.cases.consequence(f" {ZSM_CASE} ", changed=False) == (ZSM,)
+    assert await stage.asker.cases.consequence(f" {ZSM_CASE} ", {ZSM, ZVH}, changed=False) == (ZSM,)
     for again in (True, False):
         with pytest.raises(RefusedError) as twice:
-            await stage.asker.cases.consequence(ZSM_CASE, changed=again)
+            await stage.asker.cases.consequence(ZSM_CASE, {ZSM}, changed=again)
         assert twice.value.rule == "gevolg-bekend"
     now = milliseconds(stage.clock.now())
     assert Decisions(stage.store.database).consequences(now, now + 1) == [(ZSM, False)]
@@ -130,6 +130,26 @@ async def test_fg_50_the_share_that_changed_a_decision_is_in_the_bulletin(stage:
     quarter_over(stage)
     found = await reading(stage).bulletin("devries", K4)
     assert (found.tables["gevolg_ja"][ZSM], found.tables["gevolg_nee"][ZSM]) == (10, 20)
+
+
+@pytest.mark.parametrize("case", [ZSM_CASE, "99/999999-99"])
+async def test_fg_50_who_may_use_no_purpose_of_a_case_tells_nothing_of_it_and_does_not_hear_that_it_is_one(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    await stage.ask(zsm((POLITIE,), (PERSON,)))
+    officer = Officer(user=user, name="A. de Vries", role="procesregisseur")
+    server = ControlServer(stage.asker, (officer,), lambda: stage.covenant, OM, lambda: {"oin": OM})
+    socket = tmp_path / "control" / "node.sock"
+    await server.start(socket)
+    monkeypatch.setattr("bekend_node.calling.load_config", lambda _: type("Config", (), {"socket": socket}))
+    words = ["gevolg", "--zaak", case, "ja"]
+    try:
+        told = await asyncio.to_thread(CliRunner().invoke, zaak_cli.app, words)
+    finally:
+        await server.stop()
+    assert (told.exit_code, "een doel dat u niet mag gebruiken" in told.output) == (4, True)
+    assert Decisions(stage.store.database).consequences(0, 1 << 62) == []
 
 
 async def test_the_commands_at_a_running_node(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,3 +345,16 @@ def test_who_may_not_see_a_case_destroys_nothing_of_it(site: StagedPages, open_a
     assert (reply.status, "geen vraag gesteld" in reply.text()) == (422, True)
     page.reload()
     assert "in behandeling" in page.inner_text("main").lower()
+
+
+def test_fg_50_who_may_not_see_a_case_is_not_asked_about_it_and_tells_nothing(
+    site: StagedPages, open_at: OpenAt
+) -> None:
+    page = asked(site, open_at, POLITIE)
+    assert at_case(site, page).locator("input[name=gevolg]").count() == 2
+    other = at_case(site, sign_in(open_at(site.origin), "J. Jansen"))
+    assert other.locator("input[name=gevolg]").count() == 0
+    path = other.url.removeprefix(site.origin)
+    reply = other.request.post(f"{site.origin}{path}/gevolg", form={"gevolg": "ja"}, headers={"origin": site.origin})
+    assert (reply.status, "een doel dat u niet mag gebruiken" in reply.text()) == (422, True)
+    assert Decisions(site.stage.store.database).consequences(0, 1 << 62) == []

@@ -102,15 +102,16 @@ class Cases:
         """What was reported about a case since a moment."""
         return corrections_of(self._asking(), case, since)
 
-    async def consequence(self, case: str, *, changed: bool) -> tuple[str, ...]:
+    async def consequence(self, case: str, purposes: Collection[str], *, changed: bool) -> tuple[str, ...]:
         """Whether what came changed what was decided in a case, once; returns the purposes that it is kept for.
 
-        Raises RefusedError when no lookup of the case is known or it was told before, StorageError.
+        `purposes`: those that this officer may use. Raises RefusedError when no lookup of the case under one of them is
+        known or it was told before, StorageError.
         """
         asking = self._asking()
-        return await tell(asking, Decisions(asking.store.database), case, changed=changed)
+        return await tell(asking, Decisions(asking.store.database), case, purposes, changed=changed)
 
-    async def awaits_consequence(self, case: str) -> bool:
-        """Whether it is still to be told of a case if what came changed what was decided."""
+    async def awaits_consequence(self, case: str, purposes: Collection[str]) -> bool:
+        """Whether this officer is still to tell of a case if what came changed what was decided."""
         asking = self._asking()
-        return await asyncio.to_thread(is_to_be_told, asking, Decisions(asking.store.database), case)
+        return await asyncio.to_thread(is_to_be_told, asking, Decisions(asking.store.database), case, purposes)

@@ -129,7 +129,7 @@ class LatePages:
             titles=self._titles(),
             raised=[],
             told="gemeld" in request.query_params,
-            tell=bool(self._may(person)) and await self.asker.cases.awaits_consequence(case),
+            tell=await self.asker.cases.awaits_consequence(case, self._may(person)),
             id=request.path_params["id"],
             on_case=self.team.on_case(case) if purposes else [],
             to_add=[one for one in self.team.of_purposes(purposes) if one.user != person.user],
@@ -154,10 +154,8 @@ class LatePages:
         answer = (await request.form()).get("gevolg")
         if answer not in {"ja", "nee"}:
             return await self._case(request, self.pages.text("zaken.gevolg_kies"), 422)
-        if not self._may(person):
-            raise HTTPException(403)
         try:
-            await self.asker.cases.consequence(case, changed=answer == "ja")
+            await self.asker.cases.consequence(case, self._may(person), changed=answer == "ja")
         except RefusedError as refusal:
             return await self._case(request, self.pages.refusal(refusal), 422)
         return see_other(f"/zaken/{request.path_params['id']}?gemeld")
