@@ -12,7 +12,11 @@ from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_node import filters
 from bekend_node.answer import collects
 from bekend_node.classes import CERTAIN, FilterId
+from bekend_node.desk import comparing
 from bekend_node.desk.belonging import belongs
+from bekend_node.desk.compare import Compared
+from bekend_node.desk.compare import Named as ComparedPerson
+from bekend_node.desk.compare import Order as CompareOrder
 from bekend_node.filter_build import Built, Order
 from bekend_node.schedule import RELEASE_SECONDS
 from bekend_policy.manifest import KeyManifest
@@ -32,6 +36,7 @@ from tests.support.releasing import (
     STRANGER,
     USER,
     WAITING,
+    Asked,
     Scene,
     items,
     let_go,
@@ -227,6 +232,52 @@ async def test_a_withdrawal_that_comes_before_the_comparison_ends_it(scene: Scen
         await asked.withdraw()
         await node.comparing.compare_all()
         assert items(node) == []
+
+
+async def test_one_that_cannot_be_judged_is_tried_again_and_ends_as_a_fault_of_its_own(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = comparing.run_compare
+
+    async def one_of_them(order: CompareOrder) -> list[Compared]:
+        """An element that is none: whatever makes one of them fail in the process that compares."""
+        return await real(replace(order, named=[_broken(one, asked[1]) for one in order.named]))
+
+    async with scene.node() as node:
+        asked = [await scene.ask(who) for who in (CLIENT, OTHER, STRANGER)]
+        monkeypatch.setattr(comparing, "run_compare", one_of_them)
+        for one in asked:
+            await one.release()
+        tries = 0
+        while not await node.comparing.compare_all():
+            # The others wait for nothing.
+            assert len(items(node)) == 1
+            tries += 1
+        assert 0 < tries < comparing.ATTEMPTS
+        monkeypatch.setattr(comparing, "run_compare", real)
+        assert await node.comparing.compare_all()
+        await let_go(node, *items(node))
+        # Its requester gets no answer, and never the authenticated end of a term.
+        assert [await one.collect_last() for one in asked] == [[KNOWN], [WAITING], [CLOSED]]
+
+
+def _broken(one: ComparedPerson, asked: Asked) -> ComparedPerson:
+    return replace(one, element="none") if one.context == asked.context().hex() else one
+
+
+async def test_what_belongs_to_no_question_here_ends_at_once_and_the_others_go_on(scene: Scene) -> None:
+    async with scene.node() as node:
+        asked = [await scene.ask(who) for who in (CLIENT, OTHER)]
+        for one in asked:
+            await one.release()
+        lost = asked[0].question.question_id
+        await node.store.database.write(
+            lambda conn: conn.execute("DELETE FROM awaiting WHERE question_id = ?", (lost,))
+        )
+        assert await node.comparing.compare_all()
+        (name,) = items(node)
+        assert name.startswith(f"v{asked[1].question.question_id.hex()[:8]}")
+        assert not node.desk_store.exchanges(waiting=True)
 
 
 async def test_the_filter_before_is_compared_with_for_ten_minutes_over_a_restart(scene: Scene) -> None:

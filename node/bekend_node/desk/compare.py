@@ -68,12 +68,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Compared:
-    """What became of one D: a sealed matter; with it P of the client that it names, or the record of a misnamed."""
+    """What became of one D: a sealed matter; with it P of the client that it names, or the record of a misnamed.
+
+    `fault`: the class of what went wrong with this one alone; nothing else is said of it then.
+    """
 
     stage: str
     sealed: str
     pseudonym: str = field(default="", repr=False)
     record: str = ""
+    fault: str = ""
 
 
 def compare(order: Order) -> list[Compared]:
@@ -92,7 +96,7 @@ def compare(order: Order) -> list[Compared]:
     matches: dict[int, bytes] = {}
     for chunk in found:
         matches.update(chunk)
-    return [_judge(order, one, matches.get(place)) for place, one in enumerate(order.named)]
+    return [_judge_alone(order, one, matches.get(place)) for place, one in enumerate(order.named)]
 
 
 def _find(path: Path, key: bytes, count: int, wanted: Sequence[tuple[bytes, bytes]], number: int) -> dict[int, bytes]:
@@ -105,6 +109,15 @@ def _find(path: Path, key: bytes, count: int, wanted: Sequence[tuple[bytes, byte
             if blake2b(context, digest_size=32, key=w, person=LOCATOR_PERSON).digest() == locator:
                 found[place] = w
     return found
+
+
+def _judge_alone(order: Order, named: Named, w: bytes | None) -> Compared:
+    """Whatever one of them brings about, the others are told what became of theirs."""
+    try:
+        return _judge(order, named, w)
+    except Exception as fault:
+        # No text, which might quote a person, and no place, which might tell whether one was found.
+        return Compared(Stage.FAILED, "", fault=type(fault).__name__)
 
 
 def _judge(order: Order, named: Named, w: bytes | None) -> Compared:

@@ -1,7 +1,8 @@
 """Has what came compared, off the reply path and in batches, and puts what comes of it in desk.db.
 
 What was kept and not compared, because the node stopped or the machine did, is compared when it runs again. What cannot
-be compared is a fault: its requester gets no answer, and never the authenticated end of a term.
+be compared is a fault: its requester gets no answer, and never the authenticated end of a term. A batch shares one
+reading of the file and nothing else: one that cannot be compared ends by itself.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from itertools import groupby, islice
 
 from bekend_proto import logs
 from bekend_proto.clock import Clock
-from bekend_proto.errors import BekendError, KeysError, NotReadyError, StorageError
+from bekend_proto.errors import BekendError, InternalError, KeysError, NotReadyError, StorageError
 from bekend_proto.group import multiply
 from bekend_proto.logs import log
 from bekend_proto.records import record_context
@@ -43,6 +44,9 @@ WORKERS = 2
 """Processes that share a comparison; questions come first."""
 LONGEST = 600.0
 """Seconds that one comparison may take."""
+
+Faults = list[tuple[Sequence[Exchange], Exception]]
+"""What could not be compared, each with what went wrong."""
 
 
 class Comparing:
@@ -108,40 +112,65 @@ class Comparing:
             return done
 
     async def _batch(self, id_: FilterId, version: int, batch: Sequence[Exchange]) -> bool:
-        purpose = id_.purpose
         try:
-            await self._compare(id_, version, batch)
-        except NotReadyError as fault:
-            return await self._give_up(purpose, batch, fault)
+            faults = await self._compare(id_, version, batch)
         except (BekendError, OSError) as fault:
-            for one in batch:
-                self._failed[one.question_id] = self._failed.get(one.question_id, 0) + 1
-            if max(self._failed[one.question_id] for one in batch) >= ATTEMPTS:
-                return await self._give_up(purpose, batch, fault)
-            log(logs.COMPARE_FAILED, purpose=purpose, detail=str(fault))
-            return False
-        return True
+            # The filter, its file or the process: nothing of one of them alone.
+            faults = [(batch, fault)]
+        done = [await self._again_or_never(id_.purpose, *one) for one in faults]
+        return all(done)
 
-    async def _compare(self, id_: FilterId, version: int, batch: Sequence[Exchange]) -> None:
+    async def _again_or_never(self, purpose: str, failed: Sequence[Exchange], fault: Exception) -> bool:
+        """Whether these were given up; else they are to be tried again."""
+        for one in failed:
+            self._failed[one.question_id] = self._failed.get(one.question_id, 0) + 1
+        spent = [one for one in failed if self._failed[one.question_id] >= ATTEMPTS]
+        if isinstance(fault, NotReadyError):
+            spent = list(failed)
+        if spent:
+            await self._give_up(purpose, spent, fault)
+        if len(spent) == len(failed):
+            return True
+        log(logs.COMPARE_FAILED, purpose=purpose, detail=_said_of(fault))
+        return False
+
+    async def _compare(self, id_: FilterId, version: int, batch: Sequence[Exchange]) -> Faults:
+        """Compare these; gives those that could not be. Raises what went wrong with all of them alike."""
         serving = self._filters.by_hand(id_, version)
-        places: list[tuple[Pending, int]] = []
-        named: list[Named] = []
+        faults: Faults = []
+        found: list[tuple[Exchange, Pending, dict[int, Named]]] = []
         for exchange in batch:
-            pending = self._pending(exchange)
-            for person, matter in enumerate(self._matters.of(exchange.question_id)):
-                if matter.stage is Stage.NAMED:
-                    places.append((pending, person))
-                    named.append(self._described(pending, person, matter, serving))
+            try:
+                pending = self._pending(exchange)
+                found.append((exchange, pending, self._named_in(pending, serving)))
+            except Exception as fault:
+                faults.append(([exchange], fault))
+        named = [one for *_, persons in found for one in persons.values()]
         results = await self._in_process(serving, named) if named else []
-        judged = [await self._judged(*place, one) for place, one in zip(places, results, strict=True)]
-        for exchange in batch:
-            await self._put(exchange, {
-                person: one
-                for (pending, person), one in zip(places, judged, strict=True)
-                if pending.id == exchange.question_id
-            })  # fmt: skip
+        if len(results) != len(named):
+            raise InternalError("there is not one result for each person that was compared")
+        following = iter(results)
+        compared = 0
+        for exchange, pending, persons in found:
+            own = dict(zip(persons, islice(following, len(persons)), strict=True))
+            try:
+                await self._put(exchange, {person: await self._judged(pending, person, own[person]) for person in own})
+            except Exception as fault:
+                faults.append(([exchange], fault))
+                continue
             self._failed.pop(exchange.question_id, None)
-        log(logs.COMPARED, purpose=id_.purpose, persons=len(named))
+            compared += len(persons)
+        if compared or not faults:
+            log(logs.COMPARED, purpose=id_.purpose, persons=compared)
+        return faults
+
+    def _named_in(self, pending: Pending, serving: Serving) -> dict[int, Named]:
+        """The persons of a question that are still to be compared."""
+        return {
+            person: self._described(pending, person, matter, serving)
+            for person, matter in enumerate(self._matters.of(pending.id))
+            if matter.stage is Stage.NAMED
+        }
 
     def _pending(self, exchange: Exchange) -> Pending:
         kept = self._store.awaiting(exchange.question_id)
@@ -183,6 +212,8 @@ class Comparing:
 
     async def _judged(self, pending: Pending, person: int, one: Compared) -> tuple[Matter, Compared]:
         """What is kept of it: of an own client that left, or was shielded, since the filter was built, nothing."""
+        if one.fault:
+            raise InternalError(f"one of those that were compared together could not be: {one.fault}")
         if one.record:
             # The same again after a crash: recorded once.
             name = blake2b(f"{one.stage}:{pending.question_hash}:{person}".encode(), digest_size=16).digest()
@@ -241,9 +272,9 @@ class Comparing:
         if any(one.stage in {Stage.OPEN, Stage.MISNAMED} for _, one in judged.values()):
             self._waiting()
 
-    async def _give_up(self, purpose: str, batch: Sequence[Exchange], fault: Exception) -> bool:
+    async def _give_up(self, purpose: str, batch: Sequence[Exchange], fault: Exception) -> None:
         """Mark as failed what cannot be compared any more; its D is erased."""
-        log(logs.COMPARE_FAILED, purpose=purpose, detail=f"given up: {fault}")
+        log(logs.COMPARE_FAILED, purpose=purpose, detail=f"given up: {_said_of(fault)}")
 
         def fail(now: Exchange, kept: list[Matter]) -> tuple[Exchange, list[Matter]]:
             ended = [one.erased(Stage.FAILED) if one.stage is Stage.NAMED else one for one in kept]
@@ -253,13 +284,18 @@ class Comparing:
             self._failed.pop(exchange.question_id, None)
             with contextlib.suppress(BekendError):
                 await self._matters.change(exchange.question_id, fail)
-        return True
 
 
 async def run_compare(order: Order) -> list[Compared]:
     """Compare in a process of its own. Raises StorageError; the cause is on standard error."""
     failed = "the messages that name persons could not be compared: it is tried again"
     return [Compared(**one) for one in await run_child("bekend_node.desk.compare", order.to_json(), failed)]
+
+
+def _said_of(fault: Exception) -> str:
+    """A fault for the log: what is not one of our own might quote what it was given."""
+    own = isinstance(fault, BekendError | OSError)
+    return str(fault) if own else f"{type(fault).__name__} at {logs.place_of(fault.__traceback__)}"
 
 
 def _version(exchange: Exchange) -> tuple[FilterId, int]:
