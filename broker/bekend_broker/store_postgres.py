@@ -18,7 +18,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -204,8 +204,7 @@ class PostgresDatabase:
 
     def read(self, work: Callable[[PostgresConnection], T]) -> T:
         """Run `work` over one unchanging snapshot, again when its connection was cut. Raises StorageError."""
-        if self._writer.closed:
-            raise StorageError(f"database {self.name} is closed")
+        self._writer.check_open()
         if not self._slots.acquire(timeout=ANSWER_SECONDS):
             raise StorageError(f"database {self.name} does not answer: see whether it runs and is reached")
         try:
@@ -232,7 +231,9 @@ class PostgresDatabase:
         """Finish what waits, and close every connection. Later calls raise StorageError."""
         if self._writer.close():
             while not self._idle.empty():
-                self._engine.close(self._idle.get_nowait())
+                # One that does not close keeps no other open.
+                with suppress(psycopg.Error):
+                    self._engine.close(self._idle.get_nowait())
 
     def _read(self, work: Callable[[PostgresConnection], T]) -> T:
         try:

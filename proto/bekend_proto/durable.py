@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -146,8 +146,7 @@ class Database:
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
-            if self._writer.closed:
-                raise StorageError(f"{self.path} is closed")
+            self._writer.check_open()
             self._reading += 1
         try:
             return work(self._reader())
@@ -200,13 +199,15 @@ class Database:
         return self.path.name
 
     def close(self) -> None:
-        """Finish what waits, then close the file. Later writes raise StorageError."""
+        """Finish what waits, then close the file, also after the writer died. Later calls raise StorageError."""
         if self._writer.close():
             with self._lock:
                 # A read in another thread ends on its own connection first.
                 self._idle.wait_for(lambda: not self._reading, BUSY_MILLISECONDS / 1000)
             for reader in self._readers:
-                reader.close()
+                # One that does not close keeps no other open.
+                with suppress(sqlite3.Error):
+                    reader.close()
 
     def __enter__(self) -> "Database":
         return self

@@ -119,6 +119,9 @@ class Writer(Generic[C]):
         self._connection: C | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._ended = False
+        self._fault: BaseException | None = None
+        """What ended the thread, if it did not end by itself."""
         self._under_way: list[_Job] = []
         self._thread = threading.Thread(target=self._run, name=f"writer {engine.name}", daemon=True)
 
@@ -152,12 +155,22 @@ class Writer(Generic[C]):
         result: T = self._block_on(_Job(work, alone=True))
         return result
 
+    def check_open(self) -> None:
+        """Raise StorageError when nothing is taken any more: closed, or what ended the thread is its cause."""
+        if self._fault is not None:
+            raise self._refusal()
+        if self._closed:
+            raise StorageError(f"{self._engine.name} is closed")
+
     def close(self) -> bool:
-        """Finish what waits and close the connection; False when that was done before."""
+        """Finish what waits and close the connection; False when that was done before.
+
+        After the thread died there is nothing to finish, and the connection is closed all the same.
+        """
         with self._lock:
-            if self._closed:
+            if self._ended:
                 return False
-            self._closed = True
+            self._ended = self._closed = True
             self._jobs.put(None)
         self._thread.join()
         self._drop()
@@ -165,9 +178,13 @@ class Writer(Generic[C]):
 
     def _submit(self, job: _Job) -> None:
         with self._lock:
-            if self._closed:
-                raise StorageError(f"{self._engine.name} is closed")
+            self.check_open()
             self._jobs.put(job)
+
+    def _refusal(self) -> StorageError:
+        refusal = StorageError(f"{self._engine.name} is not written to any more: start the service again")
+        refusal.__cause__ = self._fault
+        return refusal
 
     def _block_on(self, job: _Job) -> Any:
         self._submit(job)
@@ -179,6 +196,9 @@ class Writer(Generic[C]):
     def _run(self) -> None:
         try:
             self._take_all()
+        except BaseException as fault:
+            self._fault = fault
+            raise
         finally:
             self._refuse_all()
 
@@ -201,8 +221,7 @@ class Writer(Generic[C]):
         while not self._jobs.empty():
             job = self._jobs.get()
             left += [] if job is None else [job]
-        why = f"{self._engine.name} is not written to any more: start the service again"
-        _tell(_Ended(job, None, StorageError(why)) for job in left)
+        _tell(_Ended(job, None, self._refusal()) for job in left)
 
     def _drain(self, first: _Job) -> "tuple[list[_Job], _Job | object | None]":
         """What waits now, up to a job that must run alone or the end."""

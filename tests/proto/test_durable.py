@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlite_utils
@@ -187,6 +188,56 @@ async def test_nobody_waits_for_a_writer_that_died(database: Database, monkeypat
         with pytest.raises(StorageError):
             await asyncio.to_thread(writer.write_sync, insert("late"))
     assert database.read(count) == 0
+
+
+async def test_after_a_writer_died_everything_is_closed_and_what_it_died_of_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    database = Database.open(path, SCHEMA)
+    assert database.read(count) + await asyncio.to_thread(database.read, count) == 0
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    broken = Broken(path, what="storage_error")
+    monkeypatch.setattr(SqliteFile, "commit", lambda _, connection: broken.commit(connection))
+    monkeypatch.setattr(SqliteFile, "storage_error", lambda _, error: broken.storage_error(error))
+    async with asyncio.timeout(10):
+        with pytest.raises(StorageError, match="start the service again") as lost:
+            await database.write(insert("lost"))
+    with pytest.raises(StorageError, match="start the service again") as late:
+        database.read(count)
+    with pytest.raises(StorageError, match="is in use"), exclusive(path):
+        pass
+    for _ in range(2):
+        database.close()
+    with exclusive(path):
+        pass
+    with pytest.raises(StorageError) as closed:
+        await database.write(insert("after the end"))
+    assert {type(one.value.__cause__) for one in (lost, late, closed)} == {MemoryError}
+
+
+async def test_a_reader_that_does_not_close_keeps_no_other_open(database: Database) -> None:
+    for _ in range(3):
+        await asyncio.to_thread(database.read, count)
+    assert database.read(count) == 0
+    first, *others = database._readers
+    first.close()
+    closed: list[str] = []
+    database._readers[0] = cast(sqlite3.Connection, NeverCloses(closed))
+    database.close()
+    assert closed == ["asked"]
+    for one in others:
+        with pytest.raises(sqlite3.ProgrammingError):
+            one.execute("SELECT 1")
+
+
+class NeverCloses:
+    def __init__(self, closed: list[str]) -> None:
+        self._closed = closed
+
+    def close(self) -> None:
+        self._closed.append("asked")
+        raise sqlite3.OperationalError("disk I/O error")
 
 
 async def test_work_that_commits_by_hand_gets_a_storage_error(database: Database) -> None:
