@@ -376,8 +376,7 @@ class Node:
         await open_all(self.links)
         for attachment in self.attachments:
             attachment.again()
-        with contextlib.suppress(BekendError):
-            await self.directory.refresh()
+        await self.directory.changed()
         with contextlib.suppress(BekendError):
             # A manifest that names certain keys no more is what they were kept for.
             await self.housekeeping.keep()
@@ -395,6 +394,7 @@ class Node:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.asker.close(), grace)
         await self._parts.stop()
+        await self.directory.close()
         await asyncio.gather(*(link.close() for link in self.links))
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.stop)

@@ -32,6 +32,8 @@ from bekend_node.reach import Reach, Shown, reach
 CLOSE_GRACE = 60.0
 """Seconds that calls on a replaced channel get to end."""
 LOOK_AGAIN_SECONDS = 1.0
+LEARN_SECONDS = 5.0
+"""How long who opens a link waits for the broker's newer manifest, which may come in a directory of minutes."""
 
 
 class PinnedKeyError(UnknownPartnerError):
@@ -70,6 +72,7 @@ class BrokerLink:
         self._channel: grpc.aio.Channel | None = None
         self._calls_now: _Calls | None = None
         """The stub of the channel, kept: one costs as much as sending a message."""
+        self._learning: asyncio.Task[None] | None = None
         self._fault: BekendError = UnreachableError(f"{self.address} was not dialled yet")
         self._opened = asyncio.Event()
 
@@ -151,9 +154,9 @@ class BrokerLink:
         """Close the channel and those that are still closing."""
         if self._channel is not None:
             await self._channel.close()
-        for task in tuple(self._closing):
+        for task in (*self._closing, *([self._learning] if self._learning else [])):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, BekendError):
                 await task
 
     async def _look(self) -> bool:
@@ -175,10 +178,21 @@ class BrokerLink:
         except PinnedKeyError:
             if self.learn is None:
                 raise
-            # Only signed notes are taken from it.
-            async with self._dial(shown) as channel:
-                await self.learn(cast("broker_pb2_grpc.BrokerServiceAsyncStub", _Calls(channel, self._metadata)))
+            if self._learning is None:
+                self._learning = asyncio.ensure_future(self._learn(shown, self.learn))
+            # It goes on when this took too long, and `run` looks again.
+            await asyncio.wait([self._learning], timeout=LEARN_SECONDS)
+            if self._learning.done():
+                learning, self._learning = self._learning, None
+                learning.result()
             self._check_now(shown)
+
+    async def _learn(
+        self, shown: Shown, learn: "Callable[[broker_pb2_grpc.BrokerServiceAsyncStub], Awaitable[None]]"
+    ) -> None:
+        """Only signed notes are taken from it."""
+        async with self._dial(shown) as channel:
+            await learn(cast("broker_pb2_grpc.BrokerServiceAsyncStub", _Calls(channel, self._metadata)))
 
     def _check_now(self, shown: Shown) -> None:
         if self._revocation is not None:

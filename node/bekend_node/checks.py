@@ -36,7 +36,8 @@ from bekend_node.store import Store
 from bekend_node.store_desk import DeskStore
 from bekend_node.store_registers import Registers
 
-CALL_SECONDS = 5.0
+CALL_SECONDS = 30.0
+"""The directory of a whole country, a megabyte and a half, comes over a slow line in a quarter of a minute."""
 SOON: Final = timedelta(days=14)
 """How long beforehand the end of what the ondertekenaar signs is reported."""
 COVENANT_SOON: Final = timedelta(days=30)

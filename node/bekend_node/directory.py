@@ -3,20 +3,24 @@
 The broker only carries them. Each is a signed note of its owner's ondertekenaar (the broker's of the operator); the
 highest number seen is remembered durably and an older one is refused (protocol section 4). A key that arrives in a
 message is compared with these, never learned.
+
+Each replica is asked by itself, and what it sends is taken in when it comes: one that is slow, or that hangs, keeps
+nobody from what another brings. Whoever waits does so for CALL_SECONDS at the most.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from bekend_policy.manifest import BROKER_NOTE_LIMIT, NOTE_LIMIT, KeyManifest, open_manifest
 from bekend_policy.model import Covenant
 from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, KeysError, UnknownPartnerError, UnreachableError, from_rpc_error
+from bekend_proto.identity import MAX_DIRECTORY
 from bekend_proto.note import parse_note, verify_note
 from bekend_proto.v1 import broker_pb2
 
@@ -30,6 +34,14 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 60.0
 CALL_SECONDS = 5.0
+"""How long who needs a key waits for it."""
+SLOWEST: Final = 1_000_000 / 8
+"""Octets a second of the slowest line that a whole directory has to come over."""
+DIRECTORY_SECONDS: Final = CALL_SECONDS + MAX_DIRECTORY / SLOWEST
+"""How long one call may take: as long as the largest reply does over that line. With less, a node on such a line would
+have every fetch cut off, begin anew, and never learn of another key. What was fetched whole does not come again, so
+this is rare; and the call shares the line with all others.
+"""
 Exchange = Callable[[BrokerLink, Sequence[bytes]], Awaitable[None]]
 
 
@@ -75,7 +87,11 @@ class Directory:
         self._seen: dict[str, _Seen] = {}
         self._attached: dict[str, frozenset[str]] = {}
         self._whole: dict[str, _Whole] = {}
-        self._refreshing: asyncio.Task[None] | None = None
+        self._asking: dict[str, asyncio.Task[BekendError | None]] = {}
+        """The last call to each replica, and what went wrong with it."""
+        self._again: set[str] = set()
+        """Replicas that are asked once more when the call under way has ended."""
+        self._taking = asyncio.Lock()
         self._refreshed = asyncio.Event()
 
     def restore(self) -> None:
@@ -127,7 +143,7 @@ class Directory:
             seen = self._seen.get(oin)
             if seen and number is not None and number < seen.manifest.number:
                 raise
-        await self.refresh()
+        await self._wait(self._ask_all(), lambda _: self._knows(oin, number), CALL_SECONDS)
         return self.get(oin, number)
 
     def broker(self) -> KeyManifest:
@@ -135,10 +151,23 @@ class Directory:
         return self.get(self._covenant().broker_oin)
 
     async def refresh(self) -> None:
-        """Ask all replicas now; callers at the same moment share one round. Raises UnreachableError if none answers."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.ensure_future(self._refresh())
-        await asyncio.shield(self._refreshing)
+        """Ask all replicas now; callers at the same moment share a call. What comes later than CALL_SECONDS is taken in
+        all the same.
+
+        Raises UnreachableError, or what else went wrong, if none answers by then.
+        """
+        asked = self._ask_all()
+        await self._wait(asked, lambda _: False, CALL_SECONDS)
+        for address, call in asked.items():
+            if not call.done():
+                # It is not heard any more.
+                self._attached.pop(address, None)
+
+    async def fetch(self) -> None:
+        """Ask all replicas, and wait for the first that answers, as long as that may take: for a command, which has
+        nothing else to do. Raises as `refresh`.
+        """
+        await self._wait(self._ask_all(), any, DIRECTORY_SECONDS)
 
     def check_broker(self, shown: Shown) -> None:
         """Whether a certificate is the broker's: of its organisation, with a key that its manifest names.
@@ -159,7 +188,7 @@ class Directory:
     async def learn(self, stub: "BrokerServiceAsyncStub") -> None:
         """Take the broker's own manifest from a replica that is not believed yet. Raises UnreachableError."""
         try:
-            reply = await stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=CALL_SECONDS)
+            reply = await stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=DIRECTORY_SECONDS)
         except grpc.RpcError as fault:
             raise from_rpc_error(fault) from fault
         await self._take(self._covenant().broker_oin, reply.broker_manifest)
@@ -174,10 +203,9 @@ class Directory:
         return self._attached.get(link.address, frozenset())
 
     async def changed(self) -> None:
-        """Something changed just now: a refresh that is under way may have missed it, so ask after it. Never raises."""
+        """Something changed just now: a call that is under way may have missed it, so ask after it. Never raises."""
+        self._again.update(address for address, call in self._asking.items() if not call.done())
         with contextlib.suppress(BekendError):
-            if self._refreshing is not None and not self._refreshing.done():
-                await asyncio.wait([self._refreshing])
             await self.refresh()
 
     async def keep_fresh(self) -> None:
@@ -191,34 +219,83 @@ class Directory:
         """Return once the directory was fetched for the first time."""
         await self._refreshed.wait()
 
-    async def _refresh(self) -> None:
-        results = await asyncio.gather(*(self._ask(link) for link in self._links), return_exceptions=True)
-        replies = [
-            (link, result)
-            for link, result in zip(self._links, results, strict=True)
-            if isinstance(result, broker_pb2.GetDirectoryResponse)
-        ]
-        if not replies:
-            raise next((r for r in results if isinstance(r, BekendError)), UnreachableError("no broker answered"))
-        self._attached = {}
-        for link, reply in replies:
-            attached = reply.attached if reply.unchanged else (one.oin for one in reply.entries if one.attached)
-            self._attached[link.address] = frozenset(attached)
-            if not reply.unchanged:
-                await self._take_all(link, reply)
-        if self._exchange is not None:
-            for link, reply in replies:
-                known = self._whole.get(link.address) if reply.unchanged else None
-                await self._exchange(link, known.suspensions if known else reply.suspensions)
-        self._refreshed.set()
+    async def close(self) -> None:
+        """End the calls under way."""
+        for call in self._asking.values():
+            call.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
-    async def _ask(self, link: BrokerLink) -> broker_pb2.GetDirectoryResponse:
+    def _knows(self, oin: str, number: int | None) -> bool:
+        try:
+            self.get(oin, number)
+        except KeysError:
+            return False
+        return True
+
+    def _ask_all(self) -> dict[str, asyncio.Task[BekendError | None]]:
+        """A call to each replica, by its address: that which is under way, or one that begins now."""
+        for link in self._links:
+            call = self._asking.get(link.address)
+            if call is None or call.done():
+                self._asking[link.address] = asyncio.ensure_future(self._ask(link))
+        return dict(self._asking)
+
+    async def _wait(
+        self,
+        asked: Mapping[str, asyncio.Task[BekendError | None]],
+        enough: Callable[[Sequence[bool]], bool],
+        seconds: float,
+    ) -> None:
+        """Wait until all calls have ended, until it is enough, or for so long; `enough` hears which were answered.
+
+        Raises UnreachableError, or what else went wrong, when none was answered.
+        """
+        loop = asyncio.get_running_loop()
+        until, pending = loop.time() + seconds, set(asked.values())
+        while pending and (left := until - loop.time()) > 0:
+            _, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if enough([call.result() is None for call in asked.values() if call.done()]):
+                return
+        faults = [call.result() for call in asked.values() if call.done()]
+        if None not in faults:
+            raise next((one for one in faults if one), UnreachableError("no broker answered in time"))
+
+    async def _ask(self, link: BrokerLink) -> BekendError | None:
+        """Ask one replica, and again when something changed meanwhile; gives what went wrong the last time."""
+        while True:
+            self._again.discard(link.address)
+            fault: BekendError | None = None
+            try:
+                await self._ask_once(link)
+            except BekendError as error:
+                fault = error
+                self._attached.pop(link.address, None)
+            if link.address not in self._again:
+                return fault
+
+    async def _ask_once(self, link: BrokerLink) -> None:
         known = self._whole.get(link.address)
         request = broker_pb2.GetDirectoryRequest(have=known.digest if known else b"")
         try:
-            return await link.stub.GetDirectory(request, timeout=CALL_SECONDS)
+            reply = await link.stub.GetDirectory(request, timeout=DIRECTORY_SECONDS)
         except grpc.RpcError as fault:
             raise from_rpc_error(fault) from fault
+        except asyncio.CancelledError:
+            # A channel that went takes its calls along; who waits for this one goes on.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise UnreachableError("the line to this replica was closed meanwhile") from None
+        attached = reply.attached if reply.unchanged else (one.oin for one in reply.entries if one.attached)
+        self._attached[link.address] = frozenset(attached)
+        # One reply at a time: of two replicas, one may have an older number.
+        async with self._taking:
+            if not reply.unchanged:
+                await self._take_all(link, reply)
+        self._refreshed.set()
+        if self._exchange is not None:
+            known = self._whole.get(link.address) if reply.unchanged else None
+            await self._exchange(link, known.suspensions if known else reply.suspensions)
 
     async def _take_all(self, link: BrokerLink, reply: broker_pb2.GetDirectoryResponse) -> None:
         self._whole.pop(link.address, None)

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from bekend_deploy.processes import free_ports
+from bekend_node import broker_link
 from bekend_node.broker_link import BrokerLink, PinnedKeyError
 from bekend_node.config import BrokerAddress
 from bekend_node.reach import Shown
@@ -177,6 +178,36 @@ async def test_a_key_that_the_manifest_does_not_name_is_refused_and_one_that_a_n
         link.learn = renewed
         assert await link.open()
         await link.stub.GetDirectory(broker_pb2.GetDirectoryRequest(), timeout=5)
+    finally:
+        await link.close()
+        await server.stop(0)
+
+
+async def test_whoever_opens_a_link_does_not_wait_for_a_slow_manifest_and_it_counts_when_it_comes(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_link, "LEARN_SECONDS", 0.05)
+    server = await serving(authority.issue(BROKER))
+    link = BrokerLink(BrokerAddress(address=f"localhost:{server.port}"), authority.issue(NODE), SystemClock())
+    come, learned = asyncio.Event(), 0
+
+    def check(_: Shown) -> None:
+        if not learned:
+            raise PinnedKeyError("another key")
+
+    async def learn(_: Any) -> None:
+        nonlocal learned
+        await come.wait()
+        learned += 1
+
+    link.check, link.learn = check, learn
+    try:
+        for _ in range(2):
+            with pytest.raises(PinnedKeyError):
+                await link.open()
+        come.set()
+        assert await link.open()
+        assert learned == 1
     finally:
         await link.close()
         await server.stop(0)

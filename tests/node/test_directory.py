@@ -7,16 +7,18 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE
+from bekend_node import directory as directory_module
 from bekend_node.broker_link import BrokerLink
 from bekend_node.directory import Directory
 from bekend_node.store import Store
 from bekend_policy.manifest import NOTE_LIMIT
 from bekend_proto import group
-from bekend_proto.errors import KeysError
+from bekend_proto.errors import KeysError, UnreachableError
+from bekend_proto.identity import MAX_DIRECTORY
 from bekend_proto.note import add_signature, note_name, sign_note
 from bekend_proto.v1 import broker_pb2
 from nacl.signing import SigningKey
@@ -38,6 +40,8 @@ class Replica:
     unchanged: int = 0
     """How often it said that the caller has it all."""
     suspensions: tuple[bytes, ...] = ()
+    seconds: float = 0.0
+    """How long the last call might take."""
 
     @property
     def stub(self) -> "Replica":
@@ -46,7 +50,7 @@ class Replica:
     async def GetDirectory(
         self, request: broker_pb2.GetDirectoryRequest, timeout: float
     ) -> broker_pb2.GetDirectoryResponse:
-        self.asked += 1
+        self.asked, self.seconds = self.asked + 1, timeout
         await self.gate.wait()
         if self.digest and request.have == self.digest:
             self.unchanged += 1
@@ -78,13 +82,12 @@ async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
     replica = Replica(notes)
     replica.gate.set()
     async with _store(tmp_path / "data") as store:
-        yield Scene(
-            federation,
-            replica,
-            lambda **more: Directory(
-                lambda: federation.covenant, store, [cast(BrokerLink, replica)], federation.clock, **more
-            ),
-        )
+
+        def opened(*others: Replica, **more: Any) -> Directory:
+            links = [cast(BrokerLink, one) for one in (replica, *others)]
+            return Directory(lambda: federation.covenant, store, links, federation.clock, **more)
+
+        yield Scene(federation, replica, opened)
 
 
 @asynccontextmanager
@@ -309,3 +312,85 @@ async def test_an_unknown_number_asks_the_broker_once_for_all_who_wait(scene: Sc
     with pytest.raises(KeysError):
         await directory.require(OM.oin, own.number - 5)
     assert scene.replica.asked == before + 1
+
+
+# --- a replica that hangs, or a line that is slow
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a replica that hangs does so for a moment."""
+    monkeypatch.setattr(directory_module, "CALL_SECONDS", 0.05)
+
+
+async def test_the_largest_directory_has_the_time_that_it_takes_over_a_slow_line(scene: Scene) -> None:
+    await scene.open().refresh()
+    assert scene.replica.seconds >= MAX_DIRECTORY * 8 / 1_000_000
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_a_slow_replica_sends_is_taken_in_when_it_comes(scene: Scene) -> None:
+    directory = scene.open()
+    scene.replica.gate.clear()
+    with pytest.raises(UnreachableError, match="in time"):
+        await directory.refresh()
+    with pytest.raises(UnreachableError):
+        await directory.require(OM.oin)
+    # It is not asked again while it answers.
+    assert scene.replica.asked == 1
+    whole = asyncio.ensure_future(directory.fetch())
+    waiting = asyncio.ensure_future(directory.wait())
+    scene.replica.gate.set()
+    await asyncio.gather(whole, waiting)
+    assert directory.get(OM.oin).oin == OM.oin
+    await directory.close()
+
+
+async def test_a_replica_that_hangs_keeps_nobody_from_what_another_brings(scene: Scene) -> None:
+    hanging = Replica(scene.replica.notes, address="hanging")
+    directory = scene.open(hanging)
+    # Neither of these waits for the one that hangs.
+    assert (await directory.require(OM.oin)).oin == OM.oin
+    await directory.fetch()
+    await directory.wait()
+    assert (hanging.asked, directory.attached_to(cast(BrokerLink, hanging))) == (1, frozenset())
+    # It hangs over every next round, and the other is asked in each.
+    own, asked = scene.federation.parties[OM.oin], scene.replica.asked
+    own.renew_manifest()
+    scene.replica.notes[OM.oin] = own.note
+    assert (await directory.require(OM.oin, own.number)).number == own.number
+    assert (hanging.asked, scene.replica.asked) == (1, asked + 1)
+    await directory.close()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_changed_while_a_slow_replica_answers_is_asked_for_after_it(scene: Scene) -> None:
+    own, hanging = scene.federation.parties[OM.oin], Replica(dict(scene.replica.notes), address="hanging")
+    directory = scene.open(hanging)
+    await directory.refresh()
+    await directory.changed()
+    asked = scene.replica.asked
+    own.renew_manifest()
+    hanging.notes[OM.oin] = own.note
+    hanging.gate.set()
+    await until(lambda: hanging.asked == 2)
+    await until(lambda: directory.get(OM.oin).number == own.number)
+    assert scene.replica.asked == asked
+    await directory.close()
+
+
+async def test_must_04_of_two_replicas_at_once_the_newer_number_stays(scene: Scene) -> None:
+    own = scene.federation.parties[OM.oin]
+    older = Replica(dict(scene.replica.notes), address="older")
+    older.gate.set()
+    own.renew_manifest()
+    scene.replica.notes[OM.oin] = own.note
+    directory = scene.open(older)
+    await directory.refresh()
+    assert directory.get(OM.oin).number == own.number

@@ -122,16 +122,17 @@ async def opened(config: NodeConfig, clock: Clock, executor: Executor, progress:
         rules = load_rules(config, keys, store, clock)
         machine = own(config.data, config.oin).statement(keys.signing)
         links = make_links(config.brokers, config.tls_files, clock, config.proxy, machine)
+        directory = Directory(lambda: rules.covenant, store, links, clock)
         try:
-            directory = Directory(lambda: rules.covenant, store, links, clock)
             directory.guard(links)
             directory.restore()
             await open_all(links)
             link = await _reachable(links, rules)
-            await directory.refresh()
+            await directory.fetch()
             broker: KeyManifest = directory.broker()
             yield Enroller(config, keys, rules, broker, registers, link.stub, executor, clock, progress)
         finally:
+            await directory.close()
             for link in links:
                 await link.close()
     finally:
