@@ -62,7 +62,7 @@ from bekend_node.log_reading import LogReading
 from bekend_node.mail import MailServer, Notices
 from bekend_node.metrics import NodeMetrics
 from bekend_node.parts import Parts
-from bekend_node.records.desk import RecordsDesk, tally
+from bekend_node.records.desk import RecordsDesk
 from bekend_node.records.relay import Relay
 from bekend_node.retention import Retention
 from bekend_node.rules import Rules, RulesInForce, load_rules
@@ -343,7 +343,7 @@ class Node:
             attachments=self.attachments,
             suspensions=self.suspending.held,
             witness=self.witness,
-            deferrals=self.deferrals.all(),
+            deferrals=self.deferrals.tally(day_of(self.clock.now())),
             emergencies=self.asker.emergencies.tally(),
             retention_waits=self.retention.waiting_rows,
             canaries=self.canaries.told(),
@@ -543,7 +543,7 @@ class Node:
         """Bring the gauges up to date."""
         now = self.clock.now()
         measure(self.rules.now, self.filters, self.registers, store=self.store, metrics=self.metrics, now=now)
-        self.metrics.deferrals(tally(self.deferrals.all(), day_of(now)))
+        self.metrics.deferrals(self.deferrals.tally(day_of(now)))
         self.metrics.emergencies(self.asker.emergencies.tally())
 
     def _fence(self, broker: str, fault: FencedError) -> None:

@@ -15,7 +15,7 @@ async def at_desk(desk: Desk, request: DeskRequest, user: str) -> Mapping[str, A
     item, absent = request.item, request.absent
     match request.act:
         case "list":
-            return desk.waiting(user)
+            return desk.waiting(user, request.page)
         case "show":
             return await desk.show(user, item, absent=absent)
         case "ask":

@@ -113,6 +113,8 @@ class DeskRequest(_Request):
     to: Annotated[str, StringConstraints(max_length=100)] | None = None
     absent: bool = False
     compared: bool = False
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Of the list."""
 
 
 class StatusRequest(_Request):

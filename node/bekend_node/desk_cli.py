@@ -26,6 +26,8 @@ EPILOG = """
 
     bekend node desk list                              wat wacht, op volgorde van termijn
 
+    bekend node desk list --bladzijde 2                de volgende twintig
+
     bekend node desk show v3f2a91c0-1                  om wie het gaat, wie vraagt, waarom
 
     bekend node desk release v3f2a91c0-1 --grond nodig
@@ -67,9 +69,13 @@ def init(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
 
 
 @app.command("list")
-def list_(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
-    """Wat wacht op u, op volgorde van termijn. Zonder nummers van personen."""
-    found = _call(config, as_json, act="list")
+def list_(
+    config: Config = Path("node.yaml"),
+    page: Annotated[int, typer.Option("--bladzijde", min=1, max=1_000_000, help="Van een lange lijst.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Wat wacht op u, op volgorde van termijn, twintig per bladzijde. Zonder nummers van personen."""
+    found = _call(config, as_json, act="list", page=page)
     say(as_json, found, *_list_lines(found))
 
 
@@ -170,6 +176,10 @@ def _list_lines(found: dict[str, Any]) -> Iterator[str]:
         )
     if not found["items"]:
         yield "Er wacht niets."
+    if found["pages"] > 1:
+        yield f"Bladzijde {found['page']} van {found['pages']}, in totaal {found['total']}."
+    if found["page"] < found["pages"]:
+        yield f"Meer: bekend node desk list --bladzijde {found['page'] + 1}"
     if found["privacy_officer"]:
         yield "Er wacht iets voor de privacyfunctionaris. Meld het: u ziet hier niet wat."
 

@@ -13,7 +13,6 @@ from bekend_proto.read_table import LogRead
 from bekend_node.ask.emergency import Emergencies
 from bekend_node.config import LogReader
 from bekend_node.store_decisions import Decisions
-from bekend_node.store_emergencies import Emergency
 from bekend_node.store_signals import Signal, SignalStore
 
 FORM = "signals"
@@ -43,11 +42,19 @@ class SignalReading:
         await self._on_record(user, FORM, days)
         return [to_json(one) for one in self._signals.between(days.first, days.last)]
 
-    async def emergencies(self, user: str, days: Days, of: Emergencies) -> list[Emergency]:
-        """The noodgrepen of these days, and all that wait for a review. Raises as `read` does."""
+    async def listed(self, user: str, days: Days) -> list[int]:
+        """Which signals there are of these days: for who opens some of them. Raises as `read` does."""
+        await self._on_record(user, FORM, days)
+        return self._signals.numbers(days.first, days.last)
+
+    def opened(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """These of what was listed."""
+        return [to_json(one) for one in self._signals.opened(numbers)]
+
+    async def emergencies(self, user: str, days: Days, of: Emergencies) -> list[int]:
+        """Which noodgrepen there are of these days, and which wait for a review, the newest first. Raises as `read`."""
         await self._on_record(user, EMERGENCY_FORM, days)
-        first, until = (from_milliseconds(one) for one in days.span)
-        return [one for one in of.since(first) if one.review is None or one.at < until]
+        return of.listed(*(from_milliseconds(one) for one in days.span))
 
     async def _on_record(self, user: str, form: str, days: Days) -> None:
         """The reading itself, durable. Raises RefusedError when this user may not read, StorageError."""

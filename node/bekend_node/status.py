@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
-from bekend_policy.deferring import Deferral
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
 from bekend_proto import log_table
@@ -15,7 +14,6 @@ from bekend_node.attach import Attachment
 from bekend_node.classes import CERTAIN, FilterId
 from bekend_node.filters import Filters
 from bekend_node.metrics import ALL, NodeMetrics
-from bekend_node.records.desk import tally
 from bekend_node.rules import Rules
 from bekend_node.serving import Serving
 from bekend_node.store import Store
@@ -34,7 +32,7 @@ def status_of(
     attachments: tuple[Attachment, ...],
     suspensions: Suspensions,
     witness: Witness,
-    deferrals: Sequence[Deferral] = (),
+    deferrals: Mapping[str, int],
     emergencies: Mapping[str, int],
     retention_waits: int = 0,
     canaries: Mapping[str, Any] | None = None,
@@ -117,7 +115,7 @@ def status_of(
             ],
         },
         "canaries": dict(canaries or {}),
-        "deferrals": tally(deferrals, day_of(now)),
+        "deferrals": dict(deferrals),
         "emergencies": dict(emergencies),
         "retention_waits": retention_waits,
         "now": _moment(now),

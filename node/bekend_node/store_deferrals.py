@@ -7,10 +7,11 @@ Each row's hash stands in the log, in the same transaction.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from sqlite3 import Connection
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bekend_policy.deferring import About, Deferral
 from bekend_proto.clock import milliseconds
@@ -45,7 +46,13 @@ CREATE TABLE deferral_step (
 _ALL: Final = """
 SELECT d.id, d.at, d.about, d.reference, d.purpose, d.ground, d.author, d.author_name, d.review_on, a.by, e.by
 FROM deferral d LEFT JOIN deferral_step a ON a.deferral = d.id AND a.step = 'approved'
-LEFT JOIN deferral_step e ON e.deferral = d.id AND e.step = 'ended' ORDER BY d.id
+LEFT JOIN deferral_step e ON e.deferral = d.id AND e.step = 'ended'
+"""
+_COUNT: Final = """
+SELECT coalesce(sum(a.by IS NULL), 0), coalesce(sum(a.by IS NOT NULL AND d.review_on > ?), 0),
+  coalesce(sum(a.by IS NOT NULL AND d.review_on <= ?), 0)
+FROM deferral d LEFT JOIN deferral_step a ON a.deferral = d.id AND a.step = 'approved'
+LEFT JOIN deferral_step e ON e.deferral = d.id AND e.step = 'ended' WHERE e.by IS NULL
 """
 
 
@@ -61,10 +68,15 @@ class Deferrals:
 
     def get(self, number: int) -> Deferral:
         """The one with this number. Raises RefusedError."""
-        found = next((one for one in self.all() if one.number == number), None)
-        if found is None:
+        rows = self._database.rows(f"{_ALL} WHERE d.id = ?", (number,))
+        if not rows:
             raise RefusedError("uitstel", "Er is geen uitstel met dit nummer.")
-        return found
+        return _deferral(rows[0])
+
+    def tally(self, today: date) -> dict[str, int]:
+        """How many stand how on a day, for status and metrics: figures alone, and none is read for it."""
+        ((pending, in_force, due),) = self._database.rows(_COUNT, (today.isoformat(),) * 2)
+        return {"pending": int(pending), "in_force": int(in_force), "due": int(due)}
 
     async def record(self, it: Deferral) -> int:
         """Put it on the record; gives its number. That of `it` counts for nothing."""
@@ -102,24 +114,24 @@ class Deferrals:
 
 def read_deferrals(conn: Connection) -> list[Deferral]:
     """Every deferral in a node's database, or in an export of it."""
-    return [
-        Deferral(
-            number=number,
-            about=About(about),
-            reference=reference,
-            purpose=purpose,
-            ground=ground,
-            author=author,
-            author_name=name,
-            at=datetime.fromtimestamp(at / 1000, UTC),
-            review_on=date.fromisoformat(review_on),
-            approved_by=approved,
-            ended_by=ended,
-        )
-        for number, at, about, reference, purpose, ground, author, name, review_on, approved, ended in conn.execute(
-            _ALL
-        )
-    ]
+    return [_deferral(row) for row in conn.execute(f"{_ALL} ORDER BY d.id")]
+
+
+def _deferral(row: Sequence[Any]) -> Deferral:
+    number, at, about, reference, purpose, ground, author, name, review_on, approved, ended = row
+    return Deferral(
+        number=number,
+        about=About(about),
+        reference=reference,
+        purpose=purpose,
+        ground=ground,
+        author=author,
+        author_name=name,
+        at=datetime.fromtimestamp(at / 1000, UTC),
+        review_on=date.fromisoformat(review_on),
+        approved_by=approved,
+        ended_by=ended,
+    )
 
 
 def _hash(*row: str | int) -> bytes:

@@ -8,6 +8,7 @@ identifier is in them: who looks afterwards has the case reference, and with it 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from sqlite3 import Connection
@@ -81,11 +82,44 @@ class EmergencyStore:
         self._database = database
         self._state = state
 
-    def all(self, *, open_only: bool = False) -> list[Emergency]:
-        """All of them, or those without a review, oldest first."""
-        where = " WHERE r.emergency IS NULL" if open_only else ""
-        rows = self._database.read(lambda conn: conn.execute(f"{_ALL}{where} ORDER BY e.id").fetchall())
-        return [self._of(row) for row in rows]
+    def open(self) -> list[Emergency]:
+        """Those without a review, oldest first."""
+        return self._found("r.emergency IS NULL")
+
+    def own(self, officer: str, after: datetime) -> list[Emergency]:
+        """Those of this officer without a review, or of after a moment; oldest first."""
+        return self._found("e.officer = ? AND (r.emergency IS NULL OR e.at > ?)", officer, milliseconds(after))
+
+    def one(self, number: int) -> Emergency | None:
+        """The one with this number, if it has no review."""
+        return next(iter(self._found("r.emergency IS NULL AND e.id = ?", number)), None)
+
+    def unwarned(self, before: datetime) -> list[Emergency]:
+        """Those without a review, of before or at a moment, of which the privacy officer was not told."""
+        return self._found("r.emergency IS NULL AND NOT e.warned AND e.at <= ?", milliseconds(before))
+
+    def numbers(self, first: datetime, until: datetime) -> list[int]:
+        """Which there are of a span of time or without a review, the newest first; nothing of them is opened."""
+        rows = self._database.rows(
+            "SELECT e.id FROM emergency e LEFT JOIN emergency_review r ON r.emergency = e.id"
+            " WHERE r.emergency IS NULL OR (e.at >= ? AND e.at < ?) ORDER BY e.id DESC",
+            (milliseconds(first), milliseconds(until)),
+        )
+        return [number for (number,) in rows]
+
+    def opened(self, numbers: Sequence[int]) -> list[Emergency]:
+        """These, in this order; what was forgotten meanwhile is left out."""
+        found = {one.number: one for one in self._found(f"e.id IN ({', '.join('?' * len(numbers))})", *numbers)}
+        return [found[number] for number in numbers if number in found]
+
+    def count(self, overdue: datetime) -> tuple[int, int]:
+        """How many have no review, and how many of these are of before or at a moment."""
+        ((waiting, late),) = self._database.rows(
+            "SELECT count(*), coalesce(sum(e.at <= ?), 0) FROM emergency e"
+            " LEFT JOIN emergency_review r ON r.emergency = e.id WHERE r.emergency IS NULL",
+            (milliseconds(overdue),),
+        )
+        return int(waiting), int(late)
 
     async def add(self, it: Emergency) -> int:
         """Put it on the record; gives its number. Raises StorageError: then nothing was written."""
@@ -141,6 +175,10 @@ class EmergencyStore:
             conn.executemany("DELETE FROM emergency WHERE id = ?", found)
 
         await self._database.write(write)
+
+    def _found(self, where: str, *values: object) -> list[Emergency]:
+        rows = self._database.read(lambda conn: conn.execute(f"{_ALL} WHERE {where} ORDER BY e.id", values).fetchall())
+        return [self._of(row) for row in rows]
 
     def _of(self, row: tuple[Any, ...]) -> Emergency:
         number, at, purpose, officer, role, sealed, warned, reviewed_at, agreed, by, said = row

@@ -81,17 +81,27 @@ class SignalStore:
 
     def between(self, first: date, last: date) -> list[Signal]:
         """The signals of these days, both included."""
-        rows = self._database.read(
-            lambda conn: conn.execute(
-                "SELECT id, day, kind, officer, sealed, times, last FROM signal WHERE day >= ? AND day <= ?"
-                " ORDER BY day, id",
-                (first.isoformat(), last.isoformat()),
-            ).fetchall()
+        return self.opened(self.numbers(first, last))
+
+    def numbers(self, first: date, last: date) -> list[int]:
+        """Which signals there are of these days, both included, in their order; nothing of them is opened."""
+        rows = self._database.rows(
+            "SELECT id FROM signal WHERE day >= ? AND day <= ? ORDER BY day, id", (first.isoformat(), last.isoformat())
         )
-        return [
-            Signal(number, date.fromisoformat(day), kind, officer, self._open(sealed), times, at)
-            for number, day, kind, officer, sealed, times, at in rows
-        ]
+        return [number for (number,) in rows]
+
+    def opened(self, numbers: Sequence[int]) -> list[Signal]:
+        """These, in this order; what was forgotten meanwhile is left out."""
+
+        def read(conn: Connection) -> list[Signal]:
+            one = "SELECT id, day, kind, officer, sealed, times, last FROM signal WHERE id = ?"
+            rows = (conn.execute(one, (number,)).fetchone() for number in numbers)
+            return [
+                Signal(number, date.fromisoformat(day), kind, officer, self._open(sealed), times, at)
+                for number, day, kind, officer, sealed, times, at in filter(None, rows)
+            ]
+
+        return self._database.read(read)
 
     async def case_used(self, case: str) -> None:
         """Something else was done for a case."""

@@ -6,12 +6,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from bekend_node.audit import requests
 from bekend_node.audit.basis import load_basis
 from bekend_node.audit.requests import Asked, AuditDesk
 from bekend_node.store_audits import Audits
 from bekend_policy.audited import AUDITOR as ROLE
-from bekend_policy.audited import Audited
+from bekend_policy.audited import Audited, open_audited
 from bekend_policy.manifest import KeyManifest, parse_manifest
+from bekend_policy.model import Covenant
 from bekend_proto import log_table
 from bekend_proto.errors import KeysError, RefusedError
 from bekend_proto.note import note_name, parse_note, sign_note
@@ -100,6 +102,29 @@ async def test_what_the_auditor_found_is_shown(scene: Scene) -> None:
     assert asked.result.is_good
     assert scene.desk.waiting() == 0
     assert not asked.is_late(DUE + timedelta(days=100))
+
+
+async def test_a_result_is_verified_once_under_each_covenant(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.ask()
+    await scene.desk.answer(scene.result())
+    verified: list[bytes] = []
+    real = open_audited
+
+    def counted(note: bytes, covenant: Covenant) -> Audited:
+        verified.append(covenant.hash)
+        return real(note, covenant)
+
+    monkeypatch.setattr(requests, "open_audited", counted)
+    for _ in range(3):
+        assert scene.desk.waiting() == 0
+        assert [one.result is None for one in scene.asked()] == [False]
+    assert verified == [scene.trail.covenant.hash]
+    # An auditor whom the next covenant does not name: its results are none any more.
+    agreement = scene.trail.covenant.agreement.model_copy(update={"auditor_signer": None})
+    scene.trail.covenant = replace(scene.trail.covenant, agreement=agreement, hash=b"n" * 32)
+    for _ in range(2):
+        assert scene.desk.waiting() == 1
+    assert verified[1:] == [b"n" * 32]
 
 
 async def test_another_organisations_or_a_forged_result_is_refused(scene: Scene) -> None:

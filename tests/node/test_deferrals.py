@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bekend_node import store_deferrals
 from bekend_node.ask.rules import OfficerRef
 from bekend_node.config import Officer
 from bekend_node.control import ControlServer
 from bekend_node.metrics import NodeMetrics
-from bekend_node.records.desk import RecordsDesk, tally
+from bekend_node.records.desk import RecordsDesk
 from bekend_node.records.relay import Relay
 from bekend_node.store_deferrals import Deferrals
-from bekend_policy.deferring import State
+from bekend_policy.deferring import Deferral, State
 from bekend_policy.load import load_covenant
 from bekend_policy.sign import verify_covenant
 from bekend_proto.clock import day_of
@@ -105,6 +106,34 @@ async def test_fg_34_two_persons_a_ground_and_a_date(desk: Desk) -> None:
     assert ended["deferral"]["state"] == "ended"
 
 
+async def test_how_many_stand_how_is_told_without_reading_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert desk.deferrals.tally(day_of(desk.stage.clock.now())) == {"pending": 0, "in_force": 0, "due": 0}
+    for number in range(1, 8):
+        await desk.call(op="defer", review_on=desk.review, **FACTS)
+        if number > 2:
+            await desk.as_second(op="defer-approve", number=number)
+        if number in {2, 3, 4, 5}:
+            await desk.call(op="defer-end", number=number, reason="onderzoek is klaar")
+    states = (State.PENDING, State.IN_FORCE, State.DUE)
+    read: list[int] = []
+    real = store_deferrals._deferral
+
+    def counted(row: Any) -> Deferral:
+        read.append(row[0])
+        return real(row)
+
+    monkeypatch.setattr(store_deferrals, "_deferral", counted)
+    for days in (0, 29, 30, 31):
+        today = day_of(desk.stage.clock.now() + timedelta(days=days))
+        found = [one.state(today) for one in desk.deferrals.all()]
+        read.clear()
+        assert desk.deferrals.tally(today) == {one.name.lower(): found.count(one) for one in states}
+        assert read == []
+    # Whoever looks for one reads that one.
+    assert desk.deferrals.get(3).number == 3
+    assert read == [3]
+
+
 async def test_fg_34_on_the_review_date_it_raises_a_task(desk: Desk) -> None:
     await desk.call(op="defer", review_on=desk.review, **FACTS)
     code, said = await desk.command("list")
@@ -114,7 +143,7 @@ async def test_fg_34_on_the_review_date_it_raises_a_task(desk: Desk) -> None:
     assert (await desk.command("list"))[0] == 0
     desk.stage.clock.advance(timedelta(days=30))
     today = day_of(desk.stage.clock.now())
-    assert tally(desk.deferrals.all(), today) == {"pending": 0, "in_force": 0, "due": 1}
+    assert desk.deferrals.tally(today) == {"pending": 0, "in_force": 0, "due": 1}
     code, said = await desk.command("list")
     assert code == 3
     assert "moet opnieuw worden bekeken" in said

@@ -16,6 +16,7 @@ from bekend_deploy.partners import HAARLEM, ZVH_WEIGHING
 from bekend_node.app import Node
 from bekend_node.cli import app
 from bekend_node.config import DeskColleague
+from bekend_node.desk import decisions
 from bekend_node.desk.decisions import Desk
 from bekend_node.desk.grounds import refusal_grounds, release_grounds
 from bekend_node.hook import Hook
@@ -87,7 +88,13 @@ async def test_only_who_is_named_for_the_purpose_sees_and_decides(scene: Scene) 
         (name,) = items(node)
         desk = desk_of(node, COLLEAGUE, ELSEWHERE)
         assert [one["item"] for one in desk.waiting("devries")["items"]] == [name]
-        assert desk.waiting("smit") == {"items": [], "privacy_officer": False}
+        assert desk.waiting("smit") == {
+            "items": [],
+            "total": 0,
+            "page": 1,
+            "pages": 1,
+            "privacy_officer": False,
+        }
         with pytest.raises(RefusedError, match="onbekend-verzoek"):
             await desk.show("smit", name, absent=False)
         with pytest.raises(RefusedError, match="onbevoegd"):
@@ -137,6 +144,27 @@ async def test_a_list_opens_nothing_whatever_was_asked_decided_and_collected(sce
         assert node.desk.listed(USER).places == []
         assert box.items == 0
         assert items(node) == []
+
+
+async def test_the_command_lists_and_opens_a_page_at_a_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "AT_ONCE", 2)
+    async with scene.node() as node:
+        for _ in range(2):
+            await scene.named(node, CLIENT, OTHER)
+        names = [one.name for one in node.desk.listed(USER).places]
+        box = CountingBox.of(node)
+        shown: list[str] = []
+        for page, opened in ((1, 2), (2, 2), (3, 2)):
+            box.items = 0
+            code, output, _ = await _bekend(scene, "list", "--json", "--bladzijde", str(page))
+            found = json.loads(output)
+            assert (code, box.items) == (0, opened)
+            assert (found["total"], found["page"], found["pages"]) == (4, min(page, 2), 2)
+            shown += [one["item"] for one in found["items"]]
+        # Past the end is the last page.
+        assert shown == [*names, *names[2:]]
+        _, output, _ = await _bekend(scene, "list")
+        assert "Bladzijde 1 van 2, in totaal 4.\nMeer: bekend node desk list --bladzijde 2\n" in output
 
 
 async def test_what_was_there_before_a_restart_is_opened_once(scene: Scene) -> None:

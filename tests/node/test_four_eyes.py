@@ -434,13 +434,13 @@ async def test_fg_37_a_review_outlives_a_restart_and_is_late_after_24_hours(stag
     await stage.asker.emergencies.review(late.number, SECOND, agreed=False, text=NOT)
     stage.clock.advance(timedelta(days=366))
     await stage.asker.emergencies.tidy()
-    assert stage.asker.emergencies.since(stage.clock.now() - timedelta(days=4000)) == []
+    assert stage.asker.emergencies.listed(stage.clock.now() - timedelta(days=4000), stage.clock.now()) == []
 
 
 async def test_fg_37_one_emergency_is_reviewed_once_and_by_another_person(stage: EyesStage) -> None:
     await ended(await stage.asker.ask_in_emergency(prepared(stage).id, FIRST, WHY))
     emergencies = stage.asker.emergencies
-    (one,) = emergencies.since(stage.clock.now())
+    (one,) = emergencies.waiting(SECOND)
     for viewer in (
         FIRST,
         replace(SECOND, names=("a. de vries",)),
@@ -518,7 +518,7 @@ async def test_fg_37_the_own_list_and_an_emergency_together(tmp_path: Path) -> N
 
 async def test_the_log_holds_a_hash_of_each_emergency_and_review(stage: EyesStage) -> None:
     await ended(await stage.asker.ask_in_emergency(prepared(stage).id, FIRST, WHY))
-    (one,) = stage.asker.emergencies.since(stage.clock.now())
+    (one,) = stage.asker.emergencies.waiting(SECOND)
     await stage.asker.emergencies.review(one.number, SECOND, agreed=True, text="")
     kinds = stage.store.database.read(
         lambda conn: [row[0] for row in conn.execute("SELECT kind FROM log ORDER BY seq")]

@@ -1,4 +1,4 @@
-"""Long lists of the privacy officer: deferrals, signals and drawn questions, twenty at a time, each once, in order."""
+"""Long lists of the privacy officer: deferrals, signals, noodgrepen, drawn questions: twenty at a time, each once."""
 
 import asyncio
 import re
@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 from bekend_deploy.processes import free_ports
+from bekend_node.ask.emergency import Emergencies
 from bekend_node.ask.signals import Kind
 from bekend_node.config import LogReader
 from bekend_node.records.desk import RecordsDesk
@@ -23,11 +24,13 @@ from bekend_node.signal_reading import SignalReading
 from bekend_node.store_audits import AuditRequest
 from bekend_node.store_decisions import Decisions
 from bekend_node.store_deferrals import Deferrals
+from bekend_node.store_emergencies import Emergency, EmergencyStore, Review
 from bekend_node.store_signals import SignalStore
 from bekend_node.web import devsignin
 from bekend_node.web.app import build
 from bekend_node.web.pages import Pages, Site
 from bekend_node.web.paging import AT_ONCE
+from bekend_node.web.privacy_eyes import EmergencyPages
 from bekend_node.web.privacy_oversight import PrivacyOversight
 from bekend_node.web.privacy_work import PrivacyWork
 from bekend_node.web.server import WebServer
@@ -46,8 +49,18 @@ from tests.web.keyboard import tab_to
 from tests.web.looks import assert_looks_right_everywhere
 
 PO = Person("privacyfunctionaris", "P. Officer", ("privacy-officer",))
-SIGNALS, DEFERRALS, AUDITS = 45, 50, 30
+SIGNALS, DEFERRALS, AUDITS, EMERGENCIES = 45, 50, 30, 47
 """How many of each; every fifth deferral has to be looked at again, every second one waits for a second person."""
+
+
+class CountingBox(SecretBox):
+    """A state key that counts what it opened."""
+
+    opened = 0
+
+    def decrypt(self, *args: Any, **more: Any) -> bytes:
+        self.opened += 1
+        return bytes(super().decrypt(*args, **more))
 
 
 @dataclass
@@ -58,6 +71,7 @@ class House:
     decisions: Decisions
     deferrals: Deferrals
     origin: str
+    box: CountingBox
 
     def drawn(self) -> list[str]:
         """The Questions that the one good checkpoint draws, as the page names them."""
@@ -65,8 +79,8 @@ class House:
         return [one.hash.hex()[:16] for one in asked.drawn]
 
 
-async def fill(scene: Scene, signals: SignalStore, deferrals: Deferrals) -> None:
-    """Old audits after the one whose checkpoint is good, many Questions in its week, signals and deferrals."""
+async def fill(scene: Scene, signals: SignalStore, deferrals: Deferrals, emergencies: EmergencyStore) -> None:
+    """Old audits after the one whose checkpoint is good, many Questions in its week, signals, noodgrepen, deferrals."""
     store, now = scene.trail.store.database, scene.clock.now()
     await scene.ask()
     for number in range(1, AUDITS):
@@ -78,6 +92,26 @@ async def fill(scene: Scene, signals: SignalStore, deferrals: Deferrals) -> None
     for number in range(SIGNALS):
         day = now.date() - timedelta(days=number % 3)
         await signals.add([(Kind.BURST, f"medewerker-{number}", f"15/{number:06}-26", day)], now)
+    for number in range(EMERGENCIES):
+        moment = now - timedelta(days=40 if number < 5 else 1, minutes=EMERGENCIES - number)
+        made = await emergencies.add(
+            Emergency(
+                0,
+                moment,
+                ZSM,
+                "jansen",
+                f"J. Jansen {number}",
+                "officier",
+                f"15/{number:06}-26",
+                "geen tijd",
+                "",
+                (),
+                1,
+            )
+        )
+        # The first five are too old for these days, and three of them wait all the same.
+        if number not in {1, 2, 3, 40}:
+            await emergencies.review(made, Review(now, number % 2 == 0, "smit", "B. Smit", "goed gezien"))
     for number in range(1, DEFERRALS + 1):
         due = now.date() + timedelta(days=-1 if number % 5 == 0 else 30)
         await deferrals.record(
@@ -108,8 +142,9 @@ async def served(scene: Scene) -> tuple[WebServer, House]:
     (port,) = free_ports(1)
     origin = f"http://127.0.0.1:{port}"
     covenant, store = scene.trail.covenant, scene.trail.store.database
-    signals, deferrals = SignalStore(store, b"k" * 32, SecretBox(b"s" * 32)), Deferrals(store)
-    await fill(scene, signals, deferrals)
+    box = CountingBox(b"s" * 32)
+    signals, deferrals, emergencies = SignalStore(store, b"k" * 32, box), Deferrals(store), EmergencyStore(store, box)
+    await fill(scene, signals, deferrals, emergencies)
     decisions = Decisions(store)
     readers = [LogReader(user=PO.user, name=PO.name)]
     reading = SignalReading(signals, decisions, lambda: covenant, readers=readers, clock=scene.clock)
@@ -122,10 +157,12 @@ async def served(scene: Scene) -> tuple[WebServer, House]:
     oversight = PrivacyOversight(
         pages, lambda: rules, unused, unused, unused, unused, reading, status=dict, clock=scene.clock
     )
-    routes = [*devsignin.routes(pages, sessions, [PO]), *work.routes(), *oversight.routes()]
+    asker: Any = SimpleNamespace(emergencies=Emergencies(emergencies, lambda: covenant, OM, scene.clock))
+    eyes = EmergencyPages(pages, asker, reading, lambda: covenant, scene.clock)
+    routes = [*devsignin.routes(pages, sessions, [PO]), *work.routes(), *oversight.routes(), *eyes.routes()]
     server = WebServer(build(origin, pages, sessions, routes), "127.0.0.1", port, None)
     await server.start()
-    return server, House(scene, decisions, deferrals, origin)
+    return server, House(scene, decisions, deferrals, origin, box)
 
 
 @pytest.fixture
@@ -189,11 +226,14 @@ def test_fg_30_every_part_of_the_signals_is_read_on_the_record(officer: httpx2.C
     def readings() -> int:
         return len(house.decisions.reads(0, 2**52))
 
-    before, found = readings(), []
+    before, found, house.box.opened = readings(), list[str](), 0
     text = officer.post("/privacy/signalen", data=days(house)).text
     assert f"Er zijn {SIGNALS} signalen. U ziet 1 tot en met 20." in text
     for part in range(1, 4):
         assert readings() == before + part
+        # And no other is opened than those that it shows.
+        assert house.box.opened == (AT_ONCE if part < 3 else SIGNALS % AT_ONCE)
+        house.box.opened = 0
         found += re.findall(r"<dd>(medewerker-\d+)</dd>", text)
         if part < 3:
             (address,) = re.findall(r'formaction="([^"#]+)#signaal">Volgende', text)
@@ -205,6 +245,41 @@ def test_fg_30_every_part_of_the_signals_is_read_on_the_record(officer: httpx2.C
     # Whoever only opens an address reads nothing.
     assert "medewerker-" not in officer.get("/privacy/signalen?signaal=2").text
     assert readings() == before + 3
+
+
+# --- noodgrepen
+
+
+def test_fg_30_every_part_of_the_noodgrepen_is_read_on_the_record_and_no_other_is_opened(
+    officer: httpx2.Client, house: House
+) -> None:
+    before = len(house.decisions.reads(0, 2**52))
+    house.box.opened = 0
+    text = officer.get("/privacy/noodgrepen").text
+    assert "Wacht op een oordeel: 4. Langer dan 24 uur: 4." in text
+    assert house.box.opened == 0
+    text = officer.post("/privacy/noodgrepen", data=days(house)).text
+    # Without the two old ones that have their review.
+    shown = EMERGENCIES - 2
+    assert f"Er zijn {shown} noodgrepen. U ziet 1 tot en met 20." in text
+    found: list[str] = []
+    for part in range(1, 4):
+        cards = re.findall(r"<dd>J. Jansen (\d+)</dd>", text)
+        found += cards
+        assert len(house.decisions.reads(0, 2**52)) == before + part
+        # Each review is sealed by itself.
+        reviewed = text.count("goed gezien")
+        assert house.box.opened == len(cards) + reviewed
+        house.box.opened = 0
+        if part < 3:
+            (address,) = re.findall(r'formaction="([^"#]+)#noodgreep">Volgende', text)
+            assert address == f"/privacy/noodgrepen?noodgreep={part + 1}"
+            text = officer.post(address, data=days(house)).text
+    # The newest first, and what waits however old it is.
+    assert found == [str(number) for number in range(EMERGENCIES - 1, 4, -1)] + ["3", "2", "1"]
+    assert "<title>Noodgrepen, bladzijde 3 van 3 - bekend</title>" in text
+    # Whoever only opens an address reads nothing.
+    assert "J. Jansen" not in officer.get("/privacy/noodgrepen?noodgreep=2").text
 
 
 # --- audits
@@ -261,3 +336,12 @@ def test_these_lists_are_turned_by_the_keyboard(house: House, open_at: OpenAt, p
     assert page.url.endswith("/privacy/signalen?signaal=2#signaal")
     if script:
         looked_at("privacy-signalen-lang")
+    page.goto(f"{house.origin}/privacy/noodgrepen")
+    page.click("button:has-text('Toon de noodgrepen')")
+    page.wait_for_selector("text=U ziet 1 tot en met 20.")
+    tab_to(page, "#noodgreep nav li:last-child button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=U ziet 21 tot en met 40.")
+    assert page.url.endswith("/privacy/noodgrepen?noodgreep=2#noodgreep")
+    if script:
+        looked_at("privacy-noodgrepen-lang")

@@ -62,18 +62,15 @@ class Emergencies:
 
     def waiting(self, viewer: AtScreen) -> list[Emergency]:
         """Those that this officer may review, oldest first."""
-        return [one for one in self._rows.all(open_only=True) if self._may_review(one, viewer)]
+        return [one for one in self._rows.open() if self._may_review(one, viewer)]
 
     def own(self, viewer: AtScreen) -> list[Emergency]:
         """Those of this officer of the last 24 hours, or that still wait."""
-        since = self._clock.now() - WITHIN
-        return [
-            one for one in self._rows.all() if one.officer == viewer.user and (one.review is None or one.at > since)
-        ]
+        return self._rows.own(viewer.user, self._clock.now() - WITHIN)
 
     def find(self, number: int, viewer: AtScreen) -> Emergency:
         """One that this officer may review. Raises RefusedError."""
-        found = next((one for one in self._rows.all(open_only=True) if one.number == number), None)
+        found = self._rows.one(number)
         if found is None:
             raise RefusedError(EMERGENCY_RULE, "Deze noodgreep is er niet, of zij is al beoordeeld.")
         self._check(found, viewer)
@@ -89,25 +86,25 @@ class Emergencies:
         await self._rows.review(number, Review(self._clock.now(), agreed, viewer.user, viewer.name, said))
         logs.log(logs.FOUR_EYES, act="reviewed", user=viewer.user, purpose=found.purpose)
 
-    def since(self, moment: datetime) -> list[Emergency]:
-        """Those of after a moment, and all that wait: what the privacy officer sees."""
-        return [one for one in self._rows.all() if one.review is None or one.at >= moment]
+    def listed(self, first: datetime, until: datetime) -> list[int]:
+        """Those of a span of time, and all that wait, the newest first: what the privacy officer may open."""
+        return self._rows.numbers(first, until)
+
+    def opened(self, numbers: Sequence[int]) -> list[Emergency]:
+        """These of them."""
+        return self._rows.opened(numbers)
 
     def tally(self) -> dict[str, int]:
-        """How many wait for their review, and how many of these too long."""
-        waiting = self._rows.all(open_only=True)
-        return {"open": len(waiting), "overdue": len(self._overdue(waiting))}
+        """How many wait for their review, and how many of these too long. Opens none."""
+        waiting, overdue = self._rows.count(self._clock.now() - WITHIN)
+        return {"open": waiting, "overdue": overdue}
 
     async def tidy(self) -> None:
         """Tell of those that wait too long, and forget old ones. Raises StorageError."""
-        for one in self._overdue(self._rows.all(open_only=True)):
+        for one in self._rows.unwarned(self._clock.now() - WITHIN):
             if await self._rows.warned(one.number):
                 self._late(one)
         await self._rows.forget(self._clock.now() - KEPT)
-
-    def _overdue(self, found: Sequence[Emergency]) -> list[Emergency]:
-        now = self._clock.now()
-        return [one for one in found if one.due(WITHIN) <= now]
 
     def _check(self, found: Emergency, viewer: AtScreen) -> None:
         check_other_person(viewer, found.officer, (found.officer_name,))

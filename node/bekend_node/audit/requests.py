@@ -8,7 +8,7 @@ No person is opened here, and nothing of the file for the auditor passes the nod
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
@@ -66,6 +66,8 @@ class AuditDesk:
     manifest_of: Callable[[str], KeyManifest]
     oin: str
     clock: Clock
+    _verified: dict[tuple[bytes, bytes], Audited | None] = field(default_factory=dict, repr=False)
+    """By the hash of the covenant and the note: a signature that was verified under a covenant holds under it."""
 
     async def ask(self, note: bytes, first: date, last: date, due: date, by: str) -> None:
         """Take the checkpoint that the auditor drew by. Raises RefusedError in Dutch, StorageError."""
@@ -138,12 +140,21 @@ class AuditDesk:
 
     def _results(self) -> Iterator[Audited]:
         covenant = self.covenant()
+        for key in [one for one in self._verified if one[0] != covenant.hash]:
+            del self._verified[key]
         for note in self.audits.results():
-            try:
-                yield open_audited(note, covenant)
-            except BekendError:
-                # Of an auditor whom the covenant no longer names.
-                continue
+            if (covenant.hash, note) not in self._verified:
+                self._verified[covenant.hash, note] = _open(note, covenant)
+            if (found := self._verified[covenant.hash, note]) is not None:
+                yield found
+
+
+def _open(note: bytes, covenant: Covenant) -> Audited | None:
+    """None for a result of an auditor whom the covenant no longer names."""
+    try:
+        return open_audited(note, covenant)
+    except BekendError:
+        return None
 
 
 def _result_of(request: AuditRequest, results: list[Audited]) -> Audited | None:

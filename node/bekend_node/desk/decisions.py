@@ -39,6 +39,9 @@ from bekend_node.store import Store
 from bekend_node.store_desk import NAMED_BY, DeskStore, Exchange
 from bekend_node.store_registers import Registers
 
+AT_ONCE: Final = 20
+"""What is shown of the list at once."""
+
 _NAME: Final = re.compile(rf"v([0-9a-f]{{{2 * NAMED_BY}}})-([1-9][0-9]?)")
 _WORDS = {Stage.OPEN: "wacht", Stage.RELEASED: "vrijgegeven", Stage.REFUSED: "geweigerd"}
 _GIVERS: dict["ConsentGiver.ValueType", str] = {
@@ -143,10 +146,21 @@ class Desk:
         """The purposes for which this colleague decides. Raises RefusedError for who does not work at the desk."""
         return frozenset(purpose for one in self._own(user) for purpose in one.purposes)
 
-    def waiting(self, user: str) -> dict[str, Any]:
-        """What waits for this colleague, by deadline, without any number of a person; and what can be undone."""
+    def waiting(self, user: str, page: int = 1) -> dict[str, Any]:
+        """What waits for this colleague, by deadline, without any number of a person; and what can be undone.
+
+        AT_ONCE of them, and no other is opened. Past the end is the last page.
+        """
         found = self.listed(user)
-        return {"items": self.summaries(user, found.places), "privacy_officer": found.privacy_officer}
+        pages = max(1, -(-len(found.places) // AT_ONCE))
+        number = min(page, pages)
+        return {
+            "items": self.summaries(user, found.places[(number - 1) * AT_ONCE : number * AT_ONCE]),
+            "total": len(found.places),
+            "page": number,
+            "pages": pages,
+            "privacy_officer": found.privacy_officer,
+        }
 
     def listed(self, user: str) -> Listed:
         """What waits, and what can be undone, without opening any of it: a page then opens what it shows."""

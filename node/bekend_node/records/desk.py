@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from bekend_policy.deferring import About, Deferral, State, check_approval, check_deferral, check_end
+from bekend_policy.deferring import About, Deferral, check_approval, check_deferral, check_end
 from bekend_policy.model import Covenant
 from bekend_proto.channel import parse_strict
 from bekend_proto.clock import Clock, day_of
@@ -115,12 +115,6 @@ def to_json(one: Deferral, today: date) -> dict[str, Any]:
         "review_on": one.review_on.isoformat(),
         "state": one.state(today).name.lower(),
     }
-
-
-def tally(deferrals: Sequence[Deferral], today: date) -> dict[str, int]:
-    """How many stand how, for status and metrics: figures alone."""
-    states = [one.state(today) for one in deferrals]
-    return {state.name.lower(): states.count(state) for state in (State.PENDING, State.IN_FORCE, State.DUE)}
 
 
 def _person(officers: Sequence[OfficerRef]) -> OfficerRef:

@@ -1,7 +1,7 @@
 """What the privacy officer sees of noodgrepen (FG-37): how many wait for their review, and on the record which.
 
 GET  /privacy/noodgrepen        how many wait, and how many too long
-POST /privacy/noodgrepen        those of some days and all that wait; that somebody read them is on the record
+POST /privacy/noodgrepen        those of some days and all that wait, in parts; that somebody read them is on the record
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ from starlette.routing import Route
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.emergency import WITHIN
 from bekend_node.signal_reading import SignalReading
-from bekend_node.store_emergencies import Emergency
 from bekend_node.web.pages import Pages, typed_day, written
+from bekend_node.web.paging import part_of
 from bekend_node.web.privacy import ROLE
 
 DAYS: Final = timedelta(days=27)
@@ -69,12 +69,14 @@ class EmergencyPages:
         request: Request,
         form: FormData | None = None,
         fault: str = "",
-        found: Sequence[Emergency] | None = None,
+        found: Sequence[int] | None = None,
     ) -> Response:
+        """`found` is shown in parts; each that is turned to is a reading by itself, and no other is opened."""
         now = self.clock.now()
         today = day_of(now)
         days = {"vanaf": written(today - DAYS), "tot": written(today)}
         titles = {id_: one.title for id_, one in self.covenant().purposes.items()}
+        those = None if found is None else part_of(request, "noodgreep", found)
         return self.pages.render(
             request,
             "noodgrepen.html.j2",
@@ -82,15 +84,16 @@ class EmergencyPages:
             tally=self.asker.emergencies.tally(),
             fault=fault,
             filled={name: str(form.get(name, "")) if form else value for name, value in days.items()},
-            found=None
-            if found is None
-            else [
-                {
-                    "it": one,
-                    "title": titles.get(one.purpose, one.purpose),
-                    "until": one.due(WITHIN),
-                    "late": one.review is None and one.due(WITHIN) <= now,
-                }
-                for one in reversed(found)
-            ],
+            found=those
+            and those.showing(
+                [
+                    {
+                        "it": one,
+                        "title": titles.get(one.purpose, one.purpose),
+                        "until": one.due(WITHIN),
+                        "late": one.review is None and one.due(WITHIN) <= now,
+                    }
+                    for one in self.asker.emergencies.opened(those.shown)
+                ]
+            ),
         )

@@ -105,7 +105,7 @@ class PrivacyOversight:
         except ValueError:
             return self._signals(request, form, self.pages.text("privacy.geen_dag"))
         try:
-            found = await self.signals.read(person.user, Days(first, last))
+            found = await self.signals.listed(person.user, Days(first, last))
         except RefusedError as refusal:
             return self._signals(request, form, refusal.reason)
         return self._signals(request, form, found=found)
@@ -115,17 +115,18 @@ class PrivacyOversight:
         request: Request,
         form: FormData | None = None,
         fault: str = "",
-        found: Sequence[Mapping[str, Any]] | None = None,
+        found: Sequence[int] | None = None,
     ) -> Response:
-        """`found` is shown in parts; each that is turned to is a reading by itself."""
+        """`found` is shown in parts; each that is turned to is a reading by itself, and no other is opened."""
         today = day_of(self.clock.now())
         filled = {"vanaf": written(today - timedelta(days=6)), "tot": written(today)}
         filled |= {name: typed(form, name) for name in filled if form is not None and name in form}
+        those = None if found is None else part_of(request, "signaal", found)
         return self.pages.render(
             request,
             "signalen.html.j2",
             422 if fault else 200,
-            found=None if found is None else part_of(request, "signaal", found),
+            found=those and those.showing(self.signals.opened(those.shown)),
             fault=fault,
             filled=filled,
         )
