@@ -90,6 +90,17 @@ def decided(present: Present, asked: Asked, now: datetime) -> Decision:
     return decision
 
 
+def check_not_suspended(present: Present, begin: Begin, now: datetime, source: str | None = None) -> None:
+    """That nothing stops a lookup, or its question to this source, now: asked again once the log entry is durable.
+
+    Raises SuspendedError; CovenantError when its version of the covenant went out of service.
+    """
+    covenant, principal = present.under(begin.covenant_hash), begin.on_behalf_of or None
+    present.suspensions.check(
+        covenant, begin.purpose, now, requester=begin.requester, source=source, principal=principal
+    )
+
+
 def check_in_force(covenant: Covenant, now: datetime) -> None:
     """Raises CovenantError when the covenant does not hold now."""
     if not covenant.valid_from <= now < covenant.valid_until:

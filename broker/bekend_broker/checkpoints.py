@@ -14,6 +14,7 @@ as far as the newest one, so that nothing unsigned is ever proved.
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -21,13 +22,12 @@ from bekend_proto import log_table, logs, merkle
 from bekend_proto.channel import LABEL_PROMISE, sign_message
 from bekend_proto.checkpoint import (
     Checkpoint,
-    cosigned_at,
+    cosignature_line,
     log_id,
     log_origin,
     merge,
     open_checkpoint,
     owner_of,
-    witness_name,
 )
 from bekend_proto.clock import Clock, milliseconds
 from bekend_proto.errors import BekendError, LogError, MalformedError, ProofError, SignatureError, StaleError
@@ -53,6 +53,12 @@ NOTE_LIMIT: Final = 16 * 1024
 
 PROOFS_AT_ONCE: Final = MAX_SOURCES
 """Entries whose inclusion one call may ask for: those of one promise."""
+
+REWRITTEN: Final = "rewritten"
+"""Kind of alarm: a node's log does not go on from what was seen of it."""
+
+MOST_ALARMS: Final = 16
+"""Open alarms about one log: what does not agree is shown by one of them, and an alarm is kept for ever."""
 
 
 class Checkpoints:
@@ -149,16 +155,16 @@ class Checkpoints:
         """
         checkpoint = self._open(note, {self.origin}, self._directory.present.manifest.signing_keys)
         parsed = parse_note(note)
-        keys = self._directory.manifest_of(caller).signing_keys
-        if cosigned_at(parsed, caller, keys) is None:
+        # Of all that stands below it, the one line that was verified.
+        line = cosignature_line(parsed, caller, self._directory.manifest_of(caller).signing_keys)
+        if line is None:
             raise SignatureError(f"no cosignature of {caller} stands below this checkpoint")
-        lines = [line for line in parsed.signatures if line.name == witness_name(caller)]
 
         def work(connection: Connection) -> None:
             kept = log_table.checkpoints(connection, checkpoint.size, checkpoint.size)
             if not kept or parse_note(kept[0][2]).text != checkpoint.text():
                 raise StaleError("this checkpoint is not kept here")
-            log_table.keep_cosignature(connection, checkpoint.size, lines[-1])
+            log_table.keep_cosignature(connection, checkpoint.size, line)
 
         await self._store.write(work)
         self._metrics.cosignatures.inc()
@@ -171,27 +177,16 @@ class Checkpoints:
         manifest = self._directory.manifest_of(caller)
         origins = {log_origin(caller, name) for name in manifest.log_names}
         checkpoint = self._open(request.checkpoint, origins, manifest.signing_keys)
-        origin, now = checkpoint.origin, self._clock.now()
-        seen = await self._store.look(log_table.seen)
-        held = seen.get(origin)
-        if held is None:
-            # What was seen of the log before stays, as evidence: that one ended in a restore, or in a take-over.
-            for head, _ in seen.values():
-                if owner_of(head.origin) == caller:
-                    logs.log(logs.LOG_FOLLOWED, origin=head.origin, entries=head.size, by=origin)
-        if held is not None:
-            before, note = held
-            if request.older != before.size and checkpoint.size >= before.size:
-                return before.size
-            try:
-                merkle.verify_consistency(
-                    before.size, before.root, checkpoint.size, checkpoint.root, list(request.hashes)
-                )
-            except ProofError as fault:
-                await self._alarm(origin, f"{fault.detail} ({before.size} to {checkpoint.size})", note, request, now)
-                raise LogError(f"the log of {caller} does not go on from what was seen of it") from None
-        await self._store.write(lambda c: log_table.keep_seen(c, checkpoint, request.checkpoint, milliseconds(now)))
-        return checkpoint.size
+        now = milliseconds(self._clock.now())
+        # Compared in the transaction that keeps it: of two that come at once the second is held against the first.
+        held = await self._store.write(lambda c: _take(c, caller, checkpoint, request, now))
+        for head in held.followed:
+            logs.log(logs.LOG_FOLLOWED, origin=head.origin, entries=head.size, by=checkpoint.origin)
+        if held.fault:
+            self._metrics.log_alarms.set(len(await self._store.look(log_table.alarms)))
+            logs.log(logs.LOG_ALARM, origin=checkpoint.origin, kind=REWRITTEN, detail=held.fault)
+            raise LogError(f"the log of {caller} does not go on from what was seen of it")
+        return held.size
 
     def promise(self, requester: str, promised: Sequence[PromisedEntry], now: datetime) -> Signed:
         """Where questions stand in the log, signed: the broker owes a proof of each."""
@@ -216,10 +211,41 @@ class Checkpoints:
             raise MalformedError(f"a checkpoint of {checkpoint.origin} in the place of one of {', '.join(origins)}")
         return checkpoint
 
-    async def _alarm(
-        self, origin: str, detail: str, before: bytes, request: PutCheckpointRequest, now: datetime
-    ) -> None:
-        alarm = Alarm(0, milliseconds(now), origin, "rewritten", False, detail, before + request.checkpoint, False)
-        await self._store.write(lambda c: log_table.raise_alarm(c, alarm))
-        self._metrics.log_alarms.set(len(await self._store.look(log_table.alarms)))
-        logs.log(logs.LOG_ALARM, origin=origin, kind=alarm.kind, detail=detail)
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is held of a node's log now. `fault`: why a checkpoint of it was not taken; an alarm keeps that.
+
+    `followed`: heads of the logs of this node that went before, when it is new.
+    """
+
+    size: int
+    fault: str = ""
+    followed: tuple[Checkpoint, ...] = ()
+
+
+def _take(
+    connection: Connection, caller: str, checkpoint: Checkpoint, request: PutCheckpointRequest, now: int
+) -> _Held:
+    """Keep a checkpoint of a node's log that goes on from the one held, or an alarm. `now` in milliseconds."""
+    seen = log_table.seen(connection)
+    held = seen.get(checkpoint.origin)
+    if held is None:
+        log_table.keep_seen(connection, checkpoint, request.checkpoint, now)
+        # What was seen of the log before stays, as evidence: that one ended in a restore, or in a take-over.
+        before = tuple(head for head, _ in seen.values() if owner_of(head.origin) == caller)
+        return _Held(checkpoint.size, followed=before)
+    last, note = held
+    if request.older != last.size and checkpoint.size >= last.size:
+        return _Held(last.size)
+    try:
+        merkle.verify_consistency(last.size, last.root, checkpoint.size, checkpoint.root, list(request.hashes))
+    except ProofError as fault:
+        detail = f"{fault.detail} ({last.size} to {checkpoint.size})"
+        if log_table.open_alarms_about(connection, checkpoint.origin) < MOST_ALARMS:
+            evidence = note + request.checkpoint
+            alarm = Alarm(0, now, checkpoint.origin, REWRITTEN, False, detail, evidence, False)
+            log_table.raise_alarm(connection, alarm)
+        return _Held(last.size, fault=detail)
+    log_table.keep_seen(connection, checkpoint, request.checkpoint, now)
+    return _Held(checkpoint.size)

@@ -29,6 +29,7 @@ from bekend_proto.v1.signed_pb2 import Begin, Signed
 from google.protobuf.message import DecodeError
 
 from bekend_broker import decisions
+from bekend_broker.admission import check_not_suspended
 from bekend_broker.begins import Opened, admit_begin, check_begin, evaluate_begin
 from bekend_broker.checkpoints import Checkpoints
 from bekend_broker.config import Limits
@@ -131,6 +132,7 @@ class Lookups:
             present = self._directory.present
             canary_only = await self._store.write(lambda c: admit_begin(c, present, opened, now))
             opened = replace(opened, canary_only=canary_only)
+            check_not_suspended(self._directory.present, opened.begin, self._clock.now())
             begun = evaluate_begin(opened)
         except BekendError as fault:
             self._note_fault(fault)
@@ -200,11 +202,17 @@ class Lookups:
         return [verdict for verdict in verdicts if isinstance(verdict, Checked)]
 
     async def _forward(self, lookup: _UnderWay, admitted: Sequence[Checked]) -> None:
-        """(6): evaluate and send each question to its source."""
+        """(6): evaluate and send each question to its source; not what is stopped since it was admitted."""
+        opened = lookup.bundle.opened
         for one in admitted:
-            # Sent as soon as it is evaluated: its source works while the next one is evaluated here.
-            self._send(one, lookup)
-            self._metrics.question(lookup.bundle.opened.begin.purpose, None)
+            try:
+                check_not_suspended(self._directory.present, opened.begin, self._clock.now(), one.source)
+            except BekendError as fault:
+                lookup.replies.put_nowait(self._refuse(opened, Refused(one.question_id, one.source, fault)))
+            else:
+                # Sent as soon as it is evaluated: its source works while the next one is evaluated here.
+                self._send(one, lookup)
+                self._metrics.question(opened.begin.purpose, None)
             await _let_others()
 
     def _send(self, one: Checked, lookup: _UnderWay) -> None:

@@ -169,6 +169,12 @@ def cosigned_at(note: Note, oin: str, keys: Iterable[bytes]) -> int | None:
 
 def cosignature_of(note: Note, oin: str, keys: Iterable[bytes]) -> bytes | None:
     """This partner's cosignature, time and signature, 72 octets; None when it has none that holds under these keys."""
+    found = cosignature_line(note, oin, keys)
+    return None if found is None else found.signature
+
+
+def cosignature_line(note: Note, oin: str, keys: Iterable[bytes]) -> NoteSignature | None:
+    """The line of this partner's cosignature; None when none in its name holds under these keys."""
     name = witness_name(oin)
     ids = {key_id(name, key, COSIGNATURE): key for key in keys}
     for line in note.signatures:
@@ -180,7 +186,7 @@ def cosignature_of(note: Note, oin: str, keys: Iterable[bytes]) -> bytes | None:
             VerifyKey(key).verify(_cosigned(note.text, seconds), line.signature[8:])
         except (BadSignatureError, ValueError):
             continue
-        return line.signature
+        return line
     return None
 
 

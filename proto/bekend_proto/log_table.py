@@ -290,13 +290,20 @@ def checkpoints(connection: Connection, first: int, end: int) -> list[tuple[int,
 
 
 def keep_cosignature(connection: Connection, size: int, line: NoteSignature) -> bool:
-    """Keep a cosignature of an own checkpoint; False when that is no longer kept."""
+    """Keep a verified cosignature of an own checkpoint, one of each witness; False when that is no longer kept."""
     if connection.execute("SELECT 1 FROM checkpoint WHERE size = ?", (size,)).fetchone() is None:
         return False
+    rows = connection.execute("SELECT key_id FROM cosignature WHERE size = ? AND name = ?", (size, line.name))
+    held = [bytes(key) for (key,) in rows.fetchall()]
+    if not held:
+        row = size, line.name, line.key_id, line.signature
+        connection.execute("INSERT INTO cosignature (size, name, key_id, signature) VALUES (?, ?, ?, ?)", row)
+        return True
+    # In its place, also under another key: else a witness with ever new keys would make the note too long to be read.
+    replaced = line.key_id if line.key_id in held else held[0]
     connection.execute(
-        "INSERT INTO cosignature (size, name, key_id, signature) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (size, name, key_id) DO UPDATE SET signature = excluded.signature",
-        (size, line.name, line.key_id, line.signature),
+        "UPDATE cosignature SET key_id = ?, signature = ? WHERE size = ? AND name = ? AND key_id = ?",
+        (line.key_id, line.signature, size, line.name, replaced),
     )
     return True
 
@@ -382,6 +389,16 @@ def alarms(connection: Connection, *, open_only: bool = True) -> list[Alarm]:
         for number, at, origin, kind, stops, detail, evidence, cleared in rows
     ]
     return [one for one in found if not (open_only and one.cleared)]
+
+
+def open_alarms_about(connection: Connection, origin: str) -> int:
+    """How many alarms about a log nobody looked into yet."""
+    row = connection.execute(
+        "SELECT count(*) FROM alarm AS a LEFT JOIN alarm_cleared AS c ON c.id = a.id"
+        " WHERE c.id IS NULL AND a.origin = ?",
+        (origin,),
+    ).fetchone()
+    return int(row[0])
 
 
 def raise_alarm(connection: Connection, alarm: Alarm) -> int:

@@ -1,18 +1,22 @@
 """The log seen from outside: what is signed holds, what is asked is proved, and nothing unsigned is (FG-29)."""
 
+import asyncio
+import secrets
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from bekend_broker.app import Broker
+from bekend_broker.checkpoints import MOST_ALARMS
 from bekend_deploy.partners import BROKER_OIN, ZSM_CONTEXT
 from bekend_proto import checkpoint, log_table, merkle
 from bekend_proto.channel import LABEL_PROMISE, open_signed, question_hash
 from bekend_proto.checkpoint import Checkpoint, log_origin
 from bekend_proto.errors import KeysError, LogError, MalformedError, SignatureError, StaleError
 from bekend_proto.log_table import Entry
-from bekend_proto.note import parse_note
+from bekend_proto.note import Note, NoteSignature, parse_note
 from bekend_proto.v1 import broker_pb2, signed_pb2
+from nacl.signing import SigningKey
 
 from tests.support.federation import Federation, Party, metric, told
 
@@ -144,11 +148,38 @@ async def test_a_cosignature_of_another_or_of_another_log_is_refused(
             await put(om, b"no note")
 
 
-def own_log(party: Party, size: int, *, changed: bool = False) -> tuple[bytes, list[bytes]]:
-    """A node's log of so many entries: its checkpoint, and its stored hashes."""
+async def test_fg_29_one_witness_cannot_make_a_checkpoint_that_others_do_not_read(
+    federation: Federation, om: Party
+) -> None:
+    """Beside its cosignature it sends lines of its own making, time after time; or it has a new key each time."""
+    async with federation.broker() as broker:
+        await begun(broker, om, 1)
+        _, bare = await get_checkpoint(om)
+        honest = parse_note(checkpoint.cosign(bare, om.oin, om.signing, 1_800_000_000))
+
+        async def put(*lines: NoteSignature) -> None:
+            note = Note(honest.text, (*honest.signatures, *lines)).to_bytes()
+            await told(om.stub.PutCosignature(broker_pb2.PutCosignatureRequest(checkpoint=note), timeout=10))
+
+        for _ in range(3):
+            await put(NoteSignature(checkpoint.witness_name(om.oin), secrets.token_bytes(4), bytes(9_000)))
+        first = om.signing
+        om.signing = SigningKey.generate()
+        om.renew_manifest(signing_keys=(bytes(first.verify_key), bytes(om.signing.verify_key)))
+        await om.publish()
+        honest = parse_note(checkpoint.cosign(bare, om.oin, om.signing, 1_800_000_001))
+        await put()
+        shown = parse_note((await get_checkpoint(om))[1])
+        assert [line.name for line in shown.signatures] == [ORIGIN, checkpoint.witness_name(om.oin)]
+        assert checkpoint.cosigned_at(shown, om.oin, [bytes(om.signing.verify_key)]) == 1_800_000_001
+
+
+def own_log(party: Party, size: int, *, changed: bool = False, last: bytes = b"") -> tuple[bytes, list[bytes]]:
+    """A node's log of so many entries, the last one another where it is given: its checkpoint, its stored hashes."""
     store: list[bytes] = []
     for index in range(size):
-        leaf = merkle.leaf_hash(b"changed" if changed and not index else bytes([index]))
+        entry = b"changed" if changed and not index else bytes([index])
+        leaf = merkle.leaf_hash(last + b"last" if last and index >= 5 else entry)
         store += merkle.completed(index, leaf, store.__getitem__)
     head = Checkpoint(log_origin(party.oin, "node"), size, merkle.root(size, store.__getitem__))
     return head.sign(party.signing), store
@@ -178,6 +209,35 @@ async def test_fg_29_a_node_cannot_rewrite_its_own_log(federation: Federation, o
         assert all(forked in one.evidence or first in one.evidence for one in kept)
         with pytest.raises(SignatureError):
             await show(politie, second, 0, [])
+
+
+async def test_fg_29_of_two_histories_at_one_moment_one_is_taken(federation: Federation, om: Party) -> None:
+    async with federation.broker() as broker:
+        first, _ = own_log(om, 5)
+        await show(om, first, 0, [])
+        shown = []
+        for size in range(9, 17):
+            # Each goes on from what was seen, and no two of them from one another.
+            note, store = own_log(om, size, last=bytes([size]))
+            shown.append(show(om, note, 5, merkle.consistency_proof(5, size, store.__getitem__)))
+        ends = await asyncio.gather(*shown, return_exceptions=True)
+        assert [one for one in ends if isinstance(one, BaseException) and not isinstance(one, LogError)] == []
+        (taken,) = broker.store.read(log_table.seen).values()
+        assert taken[0].size in {one for one in ends if isinstance(one, int)}
+        # Whoever was not taken was told from where to go on, or that it does not.
+        assert sum(one == size for one, size in zip(ends, range(9, 17), strict=True)) == 1
+
+
+async def test_what_a_node_makes_up_of_its_own_log_fills_no_database(federation: Federation, om: Party) -> None:
+    async with federation.broker() as broker:
+        first, _ = own_log(om, 5)
+        await show(om, first, 0, [])
+        for size in range(6, 46):
+            forked, _ = own_log(om, size, changed=True)
+            with pytest.raises(LogError):
+                await show(om, forked, 5, [])
+        assert len(broker.store.read(log_table.alarms)) == MOST_ALARMS
+        assert metric(broker, "bekend_broker_log_alarms") == MOST_ALARMS
 
 
 async def test_a_replica_whose_log_the_manifest_does_not_name_does_not_start(federation: Federation) -> None:

@@ -1,6 +1,8 @@
 """The kill switch at the broker: signed notes, in force at once and after a restart, lifted by withdrawal (FG-43)."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from bekend_broker.suspending import hand_over, put_into_inbox
@@ -8,6 +10,7 @@ from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT, ZVH_W
 from bekend_policy.suspension import Suspension
 from bekend_proto.errors import BekendError, RefusedError, SignatureError, StaleError, SuspendedError
 from bekend_proto.group import random_element
+from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import PublishSuspensionRequest
 
 from tests.support.federation import Federation, Party, metric, no_answer, told, until
@@ -60,6 +63,35 @@ async def test_fg_43_a_lookup_under_way_is_stopped_too(federation: Federation, o
         await publish(om, signed(federation, suspension(federation, "federatie")))
         await lookup.ask(lookup.question(politie.oin))
         assert (await lookup.replies())[politie.oin] == "suspended"
+
+
+async def test_fg_43_nothing_is_evaluated_of_what_is_stopped_while_it_is_logged(
+    federation: Federation, om: Party, politie: Party, reclassering: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with federation.broker() as broker, politie.attached() as source, reclassering.attached():
+        stopping: list[bytes] = []
+        honest = broker.store.write
+
+        async def write(work: Callable[[Connection], Any]) -> Any:
+            """The log's disk is slow: when the entry is there at last, a note is in force."""
+            found = await honest(work)
+            if stopping:
+                note = stopping.pop()
+                await publish(politie, note)
+            return found
+
+        monkeypatch.setattr(broker.store, "write", write)
+        lookup = await om.lookup(ZSM_CONTEXT).begin()
+        stopping.append(signed(federation, suspension(federation, "knooppunt", politie.oin)))
+        await lookup.ask(lookup.question(politie.oin), lookup.question(reclassering.oin))
+        replies = await lookup.replies()
+        assert replies[politie.oin] == "suspended"
+        assert not isinstance(replies[reclassering.oin], str)
+        assert source.questions.empty()
+        assert metric(broker, "bekend_broker_questions_total", purpose=ZSM_CONTEXT, decision="suspended") == 1
+        stopping.append(signed(federation, suspension(federation, "federatie")))
+        assert await refused_at_begin(om)
+        assert not stopping
 
 
 async def test_fg_43_a_suspended_node_fetches_and_enrols_nothing(
