@@ -9,7 +9,7 @@ import pytest
 from bekend_node.audit.opening import open_sealed, read_opening, seal_opening, unwrap
 from bekend_node.audit.testing import Breach, Untested, judge
 from bekend_proto.errors import BekendError, KeysError, MalformedError, SignatureError
-from nacl.public import PrivateKey
+from nacl.public import PrivateKey, SealedBox
 
 from tests.support.auditing import Files, Trail
 from tests.support.auditors import AUDITOR
@@ -187,6 +187,16 @@ def test_an_opening_that_was_touched_does_not_open(trail: Trail, place: int) -> 
     for broken in (b"", b"{}", data[:-200], data.replace(b'"kind"', b'"soort"')):
         with pytest.raises(MalformedError):
             read_opening(broken)
+
+
+@pytest.mark.parametrize("content", [b'"x"', b"5", b"null", b"[]", b"{}", b"\xff", b"[" * 100_000])
+def test_an_opening_that_holds_anything_else_is_malformed(trail: Trail, content: bytes) -> None:
+    """Who is audited makes this file: it is no way to end the auditor's work without a word."""
+    trail.fill(40)
+    data = seal_opening(trail.write().shown().opening, trail.officer, auditor="x", to=AUDITOR.opening_public)
+    box = SealedBox(AUDITOR.opening.public_key).encrypt(bytes(64) + content)
+    with pytest.raises(MalformedError):
+        open_sealed(dataclasses.replace(read_opening(data), box=box), AUDITOR.opening)
 
 
 def test_a_log_that_hides_a_question_stops_the_audit(trail: Trail) -> None:

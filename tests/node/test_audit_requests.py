@@ -15,13 +15,14 @@ from bekend_policy.audited import Audited, open_audited
 from bekend_policy.manifest import KeyManifest, parse_manifest
 from bekend_policy.model import Covenant
 from bekend_proto import log_table
-from bekend_proto.errors import KeysError, RefusedError
+from bekend_proto.checkpoint import cosign
+from bekend_proto.errors import KeysError, ProofError, RefusedError
 from bekend_proto.note import note_name, parse_note, sign_note
 
 from tests.support.auditing import DAYS, DRAWN, Files, Trail
 from tests.support.auditors import AUDITOR
 from tests.support.clocks import SteeredClock
-from tests.support.covenants import OM, OPERATOR, POLITIE
+from tests.support.covenants import OM, OPERATOR, POLITIE, RECLASSERING
 
 MANY = 200
 DUE = date(2026, 12, 20)
@@ -92,6 +93,18 @@ async def test_the_node_says_which_of_its_questions_are_drawn(scene: Scene) -> N
     # The same checkpoint once more is the same request.
     await scene.ask()
     assert len(scene.asked()) == 1
+
+
+async def test_a_node_that_signed_too_early_is_left_out_as_the_auditor_leaves_it_out(scene: Scene) -> None:
+    """One that always says so would keep every question from being drawn."""
+    early = cosign(scene.checkpoint, RECLASSERING, scene.trail.keys[RECLASSERING], 1)
+    await scene.ask(early)
+    (asked,) = scene.asked()
+    (scene.files.folder / "punt.note").write_bytes(early)
+    with pytest.raises(ProofError, match=f"{RECLASSERING} tekende"):
+        load_basis(scene.files.given(), OPERATOR)
+    basis = load_basis(replace(scene.files.given(), absent=[RECLASSERING]), OPERATOR)
+    assert {one.hash for one in asked.drawn} == {one.hash for one in basis.of(OM)} != set()
 
 
 async def test_what_the_auditor_found_is_shown(scene: Scene) -> None:

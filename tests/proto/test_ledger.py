@@ -5,7 +5,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from bekend_proto import channel, log_table, merkle, note
@@ -216,6 +216,31 @@ def test_must_15_the_record_equals_the_logged_question() -> None:
     forged = Signed(payload=signed.payload, signature=bytes(64))
     assert kinds(looked(Record(forged, sealed), answered(forged))) == {Kind.RECORD}
     assert kinds(looked(Record(signed, sealed), replace(answered(signed), requester=NODES[3]))) == {Kind.RECORD}
+
+
+SPOILT: Final[dict[str, dict[str, Any]]] = {
+    "a kind that is no text": {"kind": 5},
+    "a requester that is a list": {"requester": ["x"]},
+    "a source that is not ASCII": {"source": "é"},
+    "a kind without end": {"kind": "k" * 70_000},
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_an_entry_that_is_none_is_said_to_be_one_and_stops_nobody(what: str) -> None:
+    """Whoever is audited makes and signs its own file: what stands in it may not end the auditor's work."""
+    entry = FULL.entries[3]
+    assert isinstance(entry, Entry)
+    made = replace(FULL, entries=(*FULL.entries[:3], replace(entry, **SPOILT[what]), *FULL.entries[4:]))
+    assert kinds(verified(made)) == {Kind.UNREADABLE}
+
+
+def test_octets_that_are_no_message_are_found() -> None:
+    none = Signed(payload=b"\xff", signature=bytes(64))
+    promised = export(NODES[0], [], NOW - DAY, NOW, promises=[none])
+    assert kinds(verified(promised)) == {Kind.SIGNATURE}
+    kept = export(NODES[1], [answered(none)], NOW - DAY, NOW, records=[Record(none, (b"E" * 80,))])
+    assert kinds(verified(kept)) == {Kind.RECORD}
 
 
 # --- several logs

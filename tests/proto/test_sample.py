@@ -134,6 +134,15 @@ def test_a_checkpoint_that_is_not_later_is_refused() -> None:
         questions(made, open_draw(older, TRUSTED), SINCE, UNTIL)
 
 
+def test_a_witness_that_always_signs_too_early_is_named() -> None:
+    """Else one node could keep every draw from being made, and nobody would know which."""
+    made = week()
+    note = cosign(note_over(made, FOUR[:3]), FOUR[3], KEYS[FOUR[3]], 1)
+    with pytest.raises(ProofError, match=FOUR[3]):
+        questions(made, open_draw(note, TRUSTED), SINCE, UNTIL)
+    assert questions(made, open_draw(note, TRUSTED, [FOUR[3]]), SINCE, UNTIL)
+
+
 def test_a_checkpoint_of_another_history_or_log_is_refused() -> None:
     made, other = week(), week(399)
     draw = open_draw(note_over(made), TRUSTED)

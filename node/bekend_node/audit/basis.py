@@ -99,12 +99,11 @@ def newest_cosigned(export: Export, keys: Keys, until: int, absent: Sequence[str
     last: BekendError | None = None
     for note in reversed(export.held):
         try:
-            draw = open_draw(note, keys, absent)
+            open_draw(note, keys, absent).check_later(until)
         except BekendError as fault:
-            last = fault
+            last = last or fault
             continue
-        if draw.earliest >= until:
-            return note
+        return note
     why = f" ({last.detail})" if last else ""
     raise MalformedError(f"in deze export staat geen controlepunt van na de periode dat allen meetekenden{why}")
 

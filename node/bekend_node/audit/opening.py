@@ -147,7 +147,7 @@ def open_sealed(sealed: Sealed, key: PrivateKey) -> tuple[bytes, bytes, Opening]
     signature, payload = inner[:64], inner[64:]
     try:
         return signature, payload, _parse(json.loads(payload))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise MalformedError("de opening is niet goed opgebouwd: vraag een nieuwe") from None
 
 

@@ -17,7 +17,7 @@ from bekend_policy.log_keys import log_keys
 from bekend_policy.log_use import Days
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
-from bekend_proto.checkpoint import cosignature_of
+from bekend_proto.checkpoint import cosigned_at
 from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, MalformedError, RefusedError
 from bekend_proto.ledger.keys import Keys
@@ -30,6 +30,10 @@ RULE: Final = "steekproef"
 _NO_CHECKPOINT: Final = (
     "Dit controlepunt telt niet: het is geen heel bestand, het is niet van de makelaar, of te weinig partners tekenden "
     "mee. Plak het hele bestand dat de auditor u gaf."
+)
+_TOO_EARLY: Final = (
+    "Te veel nodes tekenden dit controlepunt voordat de periode voorbij was. Vraag de auditor om een punt van "
+    "na de periode."
 )
 _NO_AUDITOR: Final = (
     "Er kan nog geen uitslag worden bewaard: het convenant noemt geen auditor die tekent. Vraag de beheerder van het "
@@ -75,11 +79,13 @@ class AuditDesk:
         if last < first or day_of(now) <= last:
             raise RefusedError(RULE, "De periode moet voorbij zijn, en de eerste dag ligt niet na de laatste.")
         try:
-            draw = self._draw(note)
+            self._draw(note, 0)
         except BekendError:
             raise RefusedError(RULE, _NO_CHECKPOINT) from None
-        if draw.earliest < Days(first, last).span[1]:
-            raise RefusedError(RULE, "Een node tekende dit controlepunt voordat de periode voorbij was.")
+        try:
+            self._draw(note, Days(first, last).span[1])
+        except BekendError:
+            raise RefusedError(RULE, _TOO_EARLY) from None
         await self.audits.ask(AuditRequest(0, now, by, first, last, due, note))
 
     async def answer(self, note: bytes) -> Audited:
@@ -113,18 +119,22 @@ class AuditDesk:
 
     def _asked(self, request: AuditRequest, results: list[Audited]) -> Asked:
         result = _result_of(request, results)
+        span = Days(request.first, request.last).span
         try:
-            draw = self._draw(request.note)
+            draw = self._draw(request.note, span[1])
         except BekendError:
             return Asked(request, (), result, _NO_CHECKPOINT)
-        found = self.audits.asked(*Days(request.first, request.last).span)
+        found = self.audits.asked(*span)
         return Asked(request, tuple(sorted(sample(found, draw), key=lambda one: one.at)), result, None)
 
-    def _draw(self, note: bytes) -> Draw:
-        """Those who did not cosign are left out here: the auditor names them, and the result says so."""
+    def _draw(self, note: bytes, until: int) -> Draw:
+        """Those who did not cosign, or before the period ended (milliseconds), are left out here: the auditor names
+        them, and the result says so.
+        """
         keys = self._keys()
         parsed = parse_note(note)
-        absent = [oin for oin, some in keys.partners.items() if cosignature_of(parsed, oin, some) is None]
+        moments = {oin: cosigned_at(parsed, oin, some) for oin, some in keys.partners.items()}
+        absent = [oin for oin, seconds in moments.items() if seconds is None or seconds * 1000 < until]
         return open_draw(note, keys, absent)
 
     def _keys(self) -> Keys:

@@ -36,6 +36,8 @@ KIND: Final = "bekend/1 log export"
 _HEADER: Final = ("kind", "log", "size", "first", "end", "since", "until", "made")
 _ENTRY: Final = ("i", "kind", "requester", "source", "hash", "at")
 _MASKED: Final = ("i", "leaf", "at")
+_LONGEST_NAME: Final = 64
+"""Characters of a kind of entry, or of an OIN, with room."""
 SHOWN: Final = frozenset({"question", "asked", "told", "answered", "begin", "fetch", "enrolment", "restored"})
 """Kinds of entry that an export shows. What else a party logs, such as the work at a desk, could tell of an answer."""
 
@@ -205,6 +207,9 @@ def _entry(index: int, one: dict[str, Any]) -> Entry | Masked:
         raise MalformedError(f"entry {index} has no time")
     if "leaf" in one:
         return Masked(_hash(one["leaf"]), one["at"])
+    names = [one[name] for name in ("kind", "requester", "source")]
+    if not all(type(name) is str and name.isascii() and len(name) <= _LONGEST_NAME for name in names):
+        raise MalformedError(f"entry {index} names no kind of message, or no parties")
     return Entry(one["kind"], _hash(one["hash"]), one["at"], one["requester"], one["source"])
 
 

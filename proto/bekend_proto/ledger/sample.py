@@ -47,10 +47,14 @@ class Draw:
     cosignatures: tuple[tuple[str, bytes], ...] = field(repr=False)
     absent: tuple[str, ...] = ()
 
-    @property
-    def earliest(self) -> int:
-        """When the first of the witnesses signed, in milliseconds."""
-        return min(int.from_bytes(value[:8], "big") for _, value in self.cosignatures) * 1000
+    def check_later(self, until: int) -> None:
+        """Raise ProofError, naming who, unless every witness signed when a period had ended (milliseconds)."""
+        early = [oin for oin, value in self.cosignatures if int.from_bytes(value[:8], "big") * 1000 < until]
+        if early:
+            raise ProofError(
+                f"{', '.join(early)} tekende dit controlepunt voordat de periode voorbij was: neem een later, of doe "
+                "het zonder die node (--zonder)"
+            )
 
     @property
     def digest(self) -> bytes:
@@ -122,8 +126,7 @@ def questions(export: Export, draw: Draw, since: int, until: int) -> list[Entry]
         raise MalformedError("het controlepunt valt buiten de export: maak een export tot na het controlepunt")
     if root != draw.checkpoint.root:
         raise ProofError("het controlepunt hoort bij een andere geschiedenis dan de export")
-    if draw.earliest < until:
-        raise ProofError("een node tekende dit controlepunt voordat de periode voorbij was: neem een later")
+    draw.check_later(until)
     inside = [(n, one) for n, one in enumerate(export.entries, export.first) if since <= one.at < until]
     if any(n >= size for n, _ in inside):
         raise ProofError("het controlepunt omvat niet de hele periode: neem een later")

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bekend_proto.channel import LABEL_PROMISE, LABEL_QUESTION, open_signed, question_hash
+from bekend_proto.channel import LABEL_PROMISE, LABEL_QUESTION, open_signed, parse_strict, question_hash
 from bekend_proto.checkpoint import cosigned_at, log_id, open_checkpoint
 from bekend_proto.errors import BekendError, MalformedError, SignatureError
 from bekend_proto.ledger.exported import Export, Record, checkpoint_of, read_export
@@ -56,7 +56,7 @@ def verify(name: str, octets: bytes, keys: Keys) -> Verified:
 
 def promise_of(signed: Signed, keys: Keys) -> InclusionPromise:
     """A promise, signed by the log that it names. Raises MalformedError or SignatureError."""
-    named = InclusionPromise.FromString(signed.payload).log_id
+    named = parse_strict(InclusionPromise, signed.payload).log_id
     for origin, publics in keys.logs.items():
         if log_id(origin) == named:
             return open_signed(InclusionPromise, signed, LABEL_PROMISE, publics)
@@ -146,7 +146,7 @@ def _record(
     """7: the record is a Question that the log says was answered; its seals are those that the requester signed."""
     name = question_hash(record.question)
     try:
-        claimed = Question.FromString(record.question.payload).requester
+        claimed = parse_strict(Question, record.question.payload).requester
         question = open_signed(Question, record.question, LABEL_QUESTION, keys.partners.get(claimed, ()))
     except (BekendError, ValueError) as fault:
         yield Finding(Kind.RECORD, export.log, name.hex(), f"its Question does not hold: {fault}")
