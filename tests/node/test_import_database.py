@@ -8,11 +8,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
@@ -324,6 +324,21 @@ def test_a_number_is_its_digits_or_no_number_at_all(value: Any) -> None:
     text = text_of(value)
     assert text.isdigit() is (value == int(value))
     assert Decimal(text) == Decimal(repr(value) if isinstance(value, float) else value)
+
+
+ODD: Final[tuple[Any, ...]] = (
+    *map(Decimal, ("Infinity", "-Infinity", "NaN", "sNaN", "1E+6000", "1" * 40)),
+    *(float("inf"), float("nan"), 1e300, 10**5000),
+    *(datetime.min.replace(tzinfo=timezone(timedelta(hours=9))), datetime.max.replace(tzinfo=UTC)),
+)
+
+
+@pytest.mark.parametrize("place", range(len(ODD)))
+def test_a_value_that_a_column_may_hold_and_no_list_has_leaves_its_row_out(place: int) -> None:
+    """PostgreSQL's numeric has these, and 9999-12-31 23:59:59+00 is what many systems say for no end."""
+    with pytest.raises(NoTextError) as fault:
+        text_of(ODD[place])
+    assert not any(one.isdigit() for one in str(fault.value))
 
 
 def test_what_is_no_text_number_or_date_is_refused() -> None:

@@ -88,6 +88,8 @@ def test_an_invalid_number_is_refused_by_line_and_never_shown(tmp_path: Path, va
     [
         ("999990019;A;31/03/2027;", "a date is not written"),
         ("999990019;A;2027-02-30;", "a date is not written"),
+        ("999990019;A;9999-12-31;", "leave it empty where no end is known"),
+        ("999990019;A;;31-12-9998", "leave it empty where no end is known"),
         ("999990019;A", "2 fields where the first line has 4"),
         ('999990019;"A;;', "a quote is not closed"),
     ],

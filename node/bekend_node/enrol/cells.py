@@ -7,6 +7,8 @@ from bekend_proto.clock import AMSTERDAM
 from bekend_proto.identifiers import SKN
 
 _SKN_DIGITS = 8
+_LARGEST = 10**18
+"""Above any number that a list is read for."""
 
 
 class NoTextError(ValueError):
@@ -24,12 +26,30 @@ def text_of(value: object, kind: str | None = None) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
-        return (value.astimezone(AMSTERDAM) if value.tzinfo else value).date().isoformat()
+        return _day(value).isoformat()
     if isinstance(value, date):
         return value.isoformat()
     if not isinstance(value, int | float | Decimal):
         raise NoTextError("a value is no text, number or date")
+    if not _is_counted(value):
+        raise NoTextError("a number is longer than any identifier, or none at all")
     text = str(int(value)) if value == value // 1 else str(value)
     if kind == SKN and len(text) < _SKN_DIGITS:
         raise NoTextError("this SKN is stored as a number, which may have lost a zero: store it as text")
     return text
+
+
+def _day(moment: datetime) -> date:
+    try:
+        return (moment.astimezone(AMSTERDAM) if moment.tzinfo else moment).date()
+    except OverflowError:
+        # The last hours of the year 9999 lie in the next one here.
+        raise NoTextError("a date lies outside the calendar: leave it empty where no end is known") from None
+
+
+def _is_counted(value: int | float | Decimal) -> bool:
+    """Whether a number has digits that can be written: not one without end, or of thousands of digits, or none."""
+    try:
+        return -_LARGEST < value < _LARGEST
+    except ArithmeticError:
+        return False

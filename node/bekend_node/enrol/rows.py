@@ -17,6 +17,8 @@ from bekend_node.enrol.mapping import Mapping, NameColumns
 from bekend_node.pseudonym_file import NEVER_ENDS, month_number
 
 _CHANGES = {"+": True, "-": False}
+_NO_DATE = "a date is not written as 2026-11-21 or 21-11-2026"
+_FAR = "a date lies thousands of years ahead: leave it empty where no end is known"
 _NOT_SECRET = frozenset({"", "0", "n", "nee", "false", "no"})
 
 
@@ -127,8 +129,8 @@ class _Layout:
             month = self._end(fields) if added and not secret else 0
         except KeyError:
             return Refused(line, "the change is not + or -")
-        except ValueError:
-            return Refused(line, "a date is not written as 2026-11-21 or 21-11-2026")
+        except ValueError as fault:
+            return Refused(line, _FAR if isinstance(fault, _FarError) else _NO_DATE)
         found, faults = self._numbers(fields, line)
         made, lacking = self._combinations(fields)
         if not found and not made and not lacking:
@@ -174,9 +176,9 @@ class _Layout:
 
     def _end(self, fields: list[str]) -> int:
         if self.end is not None and (text := fields[self.end].strip()):
-            return month_number(_date(text).isoformat()[:7])
+            return _month(_date(text))
         if self.last_involved is not None and (text := fields[self.last_involved].strip()):
-            return month_number(_date(text).isoformat()[:7]) + self.rules.registration_months
+            return _month(_date(text), self.rules.registration_months)
         return self.default_end
 
 
@@ -198,6 +200,17 @@ def _parts(names: NameColumns | None) -> Iterator[tuple[str, str]]:
     for key, part in _PARTS.items():
         if names is not None and (column := getattr(names, key)) is not None:
             yield part, column
+
+
+class _FarError(ValueError):
+    """A day beyond every registration: it would not fit where the end of one is stored."""
+
+
+def _month(day: date, more: int = 0) -> int:
+    month = month_number(day.isoformat()[:7]) + more
+    if month >= NEVER_ENDS:
+        raise _FarError
+    return month
 
 
 def _date(text: str) -> date:
