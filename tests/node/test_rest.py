@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,25 @@ from bekend_node.ask.correcting import Report
 from bekend_node.ask.four_eyes import WAITS
 from bekend_node.rest.app import check_safe
 from bekend_node.store_decisions import Decisions
+from bekend_policy.suspension import Suspension, What
 from bekend_proto.clock import milliseconds
 from bekend_proto.errors import KeysError, StorageError
+from bekend_proto.v1 import signed_pb2
 from joserfc.jwk import RSAKey
 
-from tests.support.asking import DIRECTOR, OTHER, PERSON, ZVH_CASE, Stage
+from tests.support.asking import DIRECTOR, OFFICER, OTHER, PERSON, ZSM_CASE, ZVH_CASE, Stage
 from tests.support.case_system import CaseSystem, token_of
-from tests.support.covenants import HAARLEM, VEILIG_THUIS, edit
+from tests.support.covenants import (
+    HAARLEM,
+    OM,
+    OPERATOR,
+    POLITIE,
+    RECLASSERING,
+    VEILIG_THUIS,
+    VELSEN,
+    ZSM,
+    edit,
+)
 from tests.support.eyes import FIRST, NOT, SECOND, EyesStage, four_eyes
 from tests.support.provider import CLIENT, TestProvider
 from tests.support.rest import WEIGHING, Here, config_of, facade, provider_of, refused
@@ -320,6 +333,136 @@ async def test_fg_28_what_a_rule_refuses_is_on_the_record(here: Here) -> None:
     await here.stage.asker.close()
     rows = Decisions(here.stage.store.database).own(0, milliseconds(here.stage.clock.now()) + 1)
     assert [(one.purpose, [it.allowed for it in one.judged]) for one, _ in rows] == [(WEIGHING, [False])]
+
+
+def mandated(folder: Path, *, until: str = "", itself: bool = True) -> None:
+    """The OM may ask in the name of Haarlem too; `until` a day; `itself`: whether it also asks in its own name."""
+    end = f", tot_en_met: {until}" if until else ""
+    edit(folder / "afspraken.yaml", r"mandaten:\n", 'mandaten:\n  - {van: college_bw, aan: om, grond: "Awb 10:3"}\n')
+    purpose = folder / "doelen" / "zvh-weging-betrokkenheid.yaml"
+    edit(
+        purpose, r"  namens:\n", f'  namens:\n    - {{vrager: "{OM}", namens: "{HAARLEM}", mandaat: "besluit"{end}}}\n'
+    )
+    if not itself:
+        edit(purpose, r"organisaties: \[om, ", "organisaties: [")
+
+
+async def test_who_has_a_mandate_asks_in_the_name_of_another(make: Make) -> None:
+    here = make(change=mandated)
+    system = here.system()
+    purposes = (await system.ask("GET", "/v1/doelen")).json()["doelen"]
+    found = next(one for one in purposes if one["id"] == WEIGHING)
+    assert ([one["oin"] for one in found["namens"]], found["voorZichzelf"]) == ([HAARLEM], True)
+    here.stage.sources[RECLASSERING].known = (PERSON,)
+    reply = await here.post(system, namens=HAARLEM, partners=[RECLASSERING])
+    told = {one["oin"]: one["uitkomst"] for one in (await here.ended(system, reply.headers["location"]))["uitkomsten"]}
+    assert told[RECLASSERING] == "bekend"
+    (begin,) = here.stage.line.begins
+    (routed,) = here.stage.sources[RECLASSERING].asked
+    question = signed_pb2.Question.FromString(routed.question.payload)
+    assert {begin.on_behalf_of, question.on_behalf_of} == {HAARLEM}
+
+
+async def test_in_its_own_name_too_it_asks_in_nobody_elses(make: Make) -> None:
+    """What is not said to be in another's name is not, whatever mandates there are."""
+    here = make(change=mandated)
+    system = here.system()
+    await here.ended(system, (await here.post(system, partners=[RECLASSERING])).headers["location"])
+    assert [one.on_behalf_of for one in here.stage.line.begins] == [""]
+
+
+STRANGER = "00000099000000009999"
+NOT_IN_THE_NAME: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
+    "no mandate at all": ({}, {"namens": VELSEN}, "namens", "/namens"),
+    "of another than who is named": ({}, {"namens": POLITIE}, "namens", "/namens"),
+    "in its own name as if in another's": ({}, {"namens": OM}, "namens", "/namens"),
+    "of nobody in the covenant": ({}, {"namens": STRANGER}, "onbekende-deelnemer", "/namens"),
+    "after the mandate ended": ({"until": "2026-11-30"}, {"namens": HAARLEM}, "mandaat", "/namens"),
+    "only in another's name, and of nobody": ({"itself": False}, {}, "namens", "/namens"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_IN_THE_NAME)
+async def test_nobody_asks_in_the_name_of_who_gave_no_mandate(make: Make, what: str) -> None:
+    terms, changes, rule, place = NOT_IN_THE_NAME[what]
+    here = make(change=partial(mandated, **terms))
+    problem = refused(await here.post(here.system(), partners=[RECLASSERING], **changes), 422, "regel")
+    assert (problem["regel"], [one["plaats"] for one in problem["fouten"]]) == (rule, [place])
+    await here.stage.asker.close()
+    assert here.stage.line.begins == []
+    # And it is on the record, with in whose name (FG-28); what is in no covenant is not kept.
+    rows = Decisions(here.stage.store.database).own(0, milliseconds(here.stage.clock.now()) + 1)
+    named = None if changes.get("namens") == STRANGER else changes.get("namens")
+    kept = [(one.purpose, one.on_behalf_of, [it.allowed for it in one.judged]) for one, _ in rows]
+    assert kept == [(WEIGHING, named, [False])]
+
+
+async def test_a_mandate_holds_on_its_last_day_and_not_on_the_next(make: Make) -> None:
+    here = make(change=partial(mandated, until="2026-12-01"))
+    system = here.system()
+    reply = await here.post(system, namens=HAARLEM, partners=[RECLASSERING])
+    assert reply.status_code == 201, reply.text
+    await here.ended(system, reply.headers["location"])
+    here.stage.clock.advance(timedelta(days=1))
+    again = await here.post(here.system(), namens=HAARLEM, partners=[RECLASSERING])
+    assert refused(again, 422, "regel")["regel"] == "mandaat"
+    assert len(here.stage.line.begins) == 1
+
+
+async def test_a_mandate_is_of_its_purpose_and_of_no_other(make: Make, provider: TestProvider) -> None:
+    tokens = config_of(provider).tokens.model_copy(update={"roles": {"bekend-regie": (DIRECTOR.role, OFFICER.role)}})
+    here = make(change=mandated, tokens=tokens)
+    other: dict[str, Any] = {
+        "doel": ZSM,
+        "zaak": ZSM_CASE,
+        "bevestigd": {"verdachte": "ja"},
+        "partners": [RECLASSERING],
+    }
+    problem = refused(await here.post(here.system(), namens=HAARLEM, **other), 422, "regel")
+    assert (problem["regel"], problem["fouten"][0]["plaats"]) == ("namens", "/namens")
+    # It is the mandate that lacks, and nothing else.
+    assert (await here.post(here.system(), **other)).status_code == 201
+
+
+async def test_a_partner_that_does_not_answer_who_is_stood_in_for_is_not_asked(make: Make) -> None:
+    """Each partner has a decision of its own, about both: here it answers everybody but Haarlem."""
+
+    def choosy(folder: Path) -> None:
+        mandated(folder)
+        edit(
+            folder / "doelen" / "zvh-weging-betrokkenheid.yaml",
+            r"    registers: \[clienten\]\n",
+            "    registers: [clienten]\n    alleen_voor: [om, politie]\n",
+        )
+
+    here = make(change=choosy)
+    system = here.system()
+    reply = await here.post(system, namens=HAARLEM, partners=[RECLASSERING, VEILIG_THUIS])
+    told = {one["oin"]: one for one in (await here.ended(system, reply.headers["location"]))["uitkomsten"]}
+    assert told[RECLASSERING]["uitkomst"] == "niet_bevraagd"
+    assert "alleen-voor" in told[RECLASSERING]["toelichting"]
+    assert here.stage.sources[RECLASSERING].asked == []
+
+
+async def test_fg_43_who_is_suspended_is_not_stood_in_for(make: Make) -> None:
+    here = make(change=mandated)
+    found = Suspension(
+        "kennemerland", 1, OPERATOR, What.NODE, HAARLEM, "gestolen sleutel", since=here.stage.clock.now()
+    )
+    here.stage.suspensions.put(found, b"")
+    problem = refused(await here.post(here.system(), namens=HAARLEM, partners=[RECLASSERING]), 422, "regel")
+    assert "gestolen sleutel" in problem["detail"]
+    assert (await here.post(here.system(), partners=[RECLASSERING])).status_code == 201
+    await here.stage.asker.close()
+    assert [one.on_behalf_of for one in here.stage.line.begins] == [""]
+
+
+@pytest.mark.parametrize("namens", ["haarlem", "0000009900000000400", f"{HAARLEM} ", 4000, [HAARLEM], {}, ""])
+async def test_what_is_no_oin_is_in_nobodys_name(here: Here, namens: object) -> None:
+    reply = await here.post(here.system(), namens=namens)
+    assert reply.status_code == 422, reply.text
+    assert {one["plaats"] for one in reply.json()["fouten"]} == {"/namens"}
+    assert here.stage.line.begins == []
 
 
 async def test_fg_17_a_budget_that_is_used_up_ends_a_question_without_an_answer(here: Here) -> None:

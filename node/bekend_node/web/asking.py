@@ -41,6 +41,8 @@ _FIELD_OF_RULE: Final[Mapping[str, str]] = {
     "persoonsgegevens": "soort",
     "voorwaarde": "voorwaarden",
     "namens": "namens",
+    "mandaat": "namens",
+    "onbekende-deelnemer": "namens",
     "werklijst-zaak": "zaak",
     "werklijst-motivering": "motivering",
 }
