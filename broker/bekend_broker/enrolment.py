@@ -180,15 +180,20 @@ class Enrolments:
         count, rest = divmod(len(chunk.elements), 32)
         if rest or not 1 <= count <= CHUNK:
             raise MalformedError(f"a chunk holds 1 to {CHUNK} elements of 32 octets")
-        now, present = self._clock.now(), self._directory.present
         # Anew: an import of a large register lasts for hours, and a node that is suspended gets nothing more.
-        for covenant in present.covenants:
-            present.suspensions.check_node(covenant, job.job.name.source, now)
+        self._check_not_suspended(job)
+        now = self._clock.now()
         await self._write(lambda c: job.job.charge(c, count, now))
+        self._check_not_suspended(job)
         loop = asyncio.get_running_loop()
         evaluated, proof = await loop.run_in_executor(self._threads, evaluate_chunk, job.key, chunk.elements)
         self._metrics.enrolled.inc(count)
         ready.put_nowait(EvaluatedChunk(index=chunk.index, evaluated=evaluated, proof=proof))
+
+    def _check_not_suspended(self, job: "_Job") -> None:
+        present = self._directory.present
+        for covenant in present.covenants:
+            present.suspensions.check_node(covenant, job.job.name.source, self._clock.now())
 
     async def _write(self, work: Callable[[Connection], int]) -> int:
         try:

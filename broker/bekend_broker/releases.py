@@ -182,21 +182,27 @@ class Releases:
             )
         if not message.fits(question):
             raise MalformedError(f"a {message.kind} has one length, and collects are numbered from {FIRST_COLLECT}")
-        present = self._directory.present
+        self._check_not_stopped(question)
+        source = self._register.find(question.source)
+        if not await self._store.write(message.use):
+            raise StaleError(f"a {message.kind} that went before in another form, or one too many")
+        # Anew: a note may have come while the number was written.
+        self._check_not_stopped(question)
+        return source
+
+    def _check_not_stopped(self, question: OpenQuestion) -> None:
+        """Raises CovenantError, SuspendedError when nothing about this question may be passed on now."""
+        present, now = self._directory.present, self._clock.now()
         check_in_force(present.covenant, now)
         for covenant in present.covenants:
             present.suspensions.check(
                 covenant,
                 question.purpose,
                 now,
-                requester=caller,
+                requester=question.requester,
                 source=question.source,
                 principal=question.principal,
             )
-        source = self._register.find(question.source)
-        if not await self._store.write(message.use):
-            raise StaleError(f"a {message.kind} that went before in another form, or one too many")
-        return source
 
     async def _exchange(self, source: Attachment, message: _Message) -> bytes:
         """Send it and wait for the reply: on this stream, once, within the deadline."""

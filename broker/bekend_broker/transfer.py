@@ -14,7 +14,8 @@ off and one that is done alike.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -126,27 +127,37 @@ class Transfers:
 
         Raises what the order lacks, UnreachableError when the source is away or silent, or the source's own fault.
         """
-        try:
-            order = await self._admit(caller, request.order)
-        except BekendError as fault:
-            if isinstance(fault, StorageError):
-                self._metrics.storage_faults.inc()
-            self._metrics.fetches.labels(code_name(fault.code)).inc()
-            raise
-        self._metrics.fetches.labels(ADMITTED).inc()
-        transfer = _Transfer(order.source)
-        self._open[order.fetch_id] = transfer
-        self._running[caller] += 1
-        try:
+        with ExitStack() as under_way:
+            try:
+                # Before anything is awaited: of many at once, no more are let through.
+                under_way.enter_context(self._slot(caller))
+                order = await self._admit(caller, request.order)
+            except BekendError as fault:
+                if isinstance(fault, StorageError):
+                    self._metrics.storage_faults.inc()
+                self._metrics.fetches.labels(code_name(fault.code)).inc()
+                raise
+            self._metrics.fetches.labels(ADMITTED).inc()
+            transfer = _Transfer(order.source)
+            self._open[order.fetch_id] = transfer
+            under_way.callback(transfer.close)
+            under_way.callback(self._open.pop, order.fetch_id)
             self._register.find(order.source).order(PushOrder(order=request.order))
             piece = await transfer.get(self._limits.reply_seconds)
             while piece is not None:
                 yield FetchResponse(piece=piece)
                 piece = await transfer.get(self._limits.piece_seconds)
+
+    @contextmanager
+    def _slot(self, caller: str) -> Iterator[None]:
+        """One of the filters that may be on their way to a requester. Raises BudgetError when all are."""
+        if self._running[caller] >= self._limits.fetches_per_requester:
+            raise BudgetError(f"{caller} has {self._running[caller]} filters on their way: wait for one to arrive")
+        self._running[caller] += 1
+        try:
+            yield
         finally:
-            del self._open[order.fetch_id]
             self._running[caller] -= 1
-            transfer.close()
 
     async def push(self, caller: str, requests: AsyncIterator[PushRequest]) -> PushResponse:
         """Take a source's filter for the Fetch that ordered it.
@@ -198,8 +209,6 @@ class Transfers:
             await self._store.write(lambda c: append_decision(c, refused))
             raise
         self._register.find(order.source)
-        if self._running[caller] >= self._limits.fetches_per_requester:
-            raise BudgetError(f"{caller} has {self._running[caller]} filters on their way: wait for one to arrive")
         allowed = decisions.of_order(covenant, order, now, allowed=True, rule=decision.rule).row()
         await self._store.write(lambda c: _log_once(c, order, signed, allowed, now))
         return order

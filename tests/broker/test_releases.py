@@ -34,7 +34,7 @@ from bekend_proto.release import RELEASE_LENGTH
 from bekend_proto.v1 import broker_pb2, errors_pb2, signed_pb2
 
 from tests.broker.test_covenants import write_second
-from tests.broker.test_suspensions import publish
+from tests.broker.test_suspensions import SlowDisk, publish
 from tests.support.federation import (
     PEOPLE,
     Attached,
@@ -582,6 +582,17 @@ async def test_fg_43_what_is_suspended_is_not_passed_on_until_that_is_lifted(
         await publish(om, signed(federation, suspension(federation, what, about, number=2, lifted=True)))
         await om.release(name)
         await om.collect(name, FIRST_COLLECT)
+
+
+async def test_fg_43_no_person_is_named_to_who_is_stopped_while_the_number_is_taken(
+    federation: Federation, om: Party, vt: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_question(federation, om, vt) as (broker, source, name):
+        disk = SlowDisk.under(broker, om, monkeypatch)
+        disk.note = signed(federation, suspension(federation, "knooppunt", VEILIG_THUIS.oin))
+        with pytest.raises(SuspendedError):
+            await om.release(name)
+        assert source.exchanges.empty()
 
 
 async def test_a_suspended_purpose_stops_no_other(federation: Federation, om: Party, vt: Party) -> None:

@@ -1,10 +1,12 @@
 """The kill switch at the broker: signed notes, in force at once and after a restart, lifted by withdrawal (FG-43)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from bekend_broker.app import Broker
 from bekend_broker.suspending import hand_over, put_into_inbox
 from bekend_deploy.partners import OM, POLITIE, RECLASSERING, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_policy.suspension import Suspension
@@ -65,33 +67,56 @@ async def test_fg_43_a_lookup_under_way_is_stopped_too(federation: Federation, o
         assert (await lookup.replies())[politie.oin] == "suspended"
 
 
+@dataclass
+class SlowDisk:
+    """A broker whose disk is slow: what is logged takes so long that a note is in force when it is there at last."""
+
+    publisher: Party
+    honest: Callable[..., Any]
+    note: bytes = b""
+
+    @classmethod
+    def under(cls, broker: Broker, publisher: Party, monkeypatch: pytest.MonkeyPatch) -> "SlowDisk":
+        made = cls(publisher, broker.store.write)
+        monkeypatch.setattr(broker.store, "write", made.write)
+        return made
+
+    async def write(self, work: Callable[[Connection], Any]) -> Any:
+        found = await self.honest(work)
+        if self.note:
+            note, self.note = self.note, b""
+            await publish(self.publisher, note)
+        return found
+
+
 async def test_fg_43_nothing_is_evaluated_of_what_is_stopped_while_it_is_logged(
     federation: Federation, om: Party, politie: Party, reclassering: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with federation.broker() as broker, politie.attached() as source, reclassering.attached():
-        stopping: list[bytes] = []
-        honest = broker.store.write
-
-        async def write(work: Callable[[Connection], Any]) -> Any:
-            """The log's disk is slow: when the entry is there at last, a note is in force."""
-            found = await honest(work)
-            if stopping:
-                note = stopping.pop()
-                await publish(politie, note)
-            return found
-
-        monkeypatch.setattr(broker.store, "write", write)
+        disk = SlowDisk.under(broker, politie, monkeypatch)
         lookup = await om.lookup(ZSM_CONTEXT).begin()
-        stopping.append(signed(federation, suspension(federation, "knooppunt", politie.oin)))
+        disk.note = signed(federation, suspension(federation, "knooppunt", politie.oin))
         await lookup.ask(lookup.question(politie.oin), lookup.question(reclassering.oin))
         replies = await lookup.replies()
         assert replies[politie.oin] == "suspended"
         assert not isinstance(replies[reclassering.oin], str)
         assert source.questions.empty()
         assert metric(broker, "bekend_broker_questions_total", purpose=ZSM_CONTEXT, decision="suspended") == 1
-        stopping.append(signed(federation, suspension(federation, "federatie")))
+        disk.note = signed(federation, suspension(federation, "federatie"))
         assert await refused_at_begin(om)
-        assert not stopping
+        assert not disk.note
+
+
+async def test_fg_43_no_chunk_is_evaluated_of_who_is_stopped_while_it_is_counted(
+    federation: Federation, politie: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with federation.broker() as broker:
+        call, _ = await politie.open_import(politie.enrolment(ZSM_CONTEXT, "politiegegevens-8-13", 2))
+        disk = SlowDisk.under(broker, politie, monkeypatch)
+        disk.note = signed(federation, suspension(federation, "knooppunt", politie.oin))
+        with pytest.raises(SuspendedError):
+            await politie.send_chunk(call, 0, [random_element()])
+        assert metric(broker, "bekend_broker_enrolled_elements_total") == 0
 
 
 async def test_fg_43_a_suspended_node_fetches_and_enrols_nothing(

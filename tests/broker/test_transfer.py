@@ -282,6 +282,26 @@ async def test_pieces_of_impossible_form_end_the_transfer(
             await fetching
 
 
+async def test_a_requester_that_asks_for_many_filters_at_once_has_no_more_on_their_way(
+    federation: Federation, om: Party, politie: Party
+) -> None:
+    async with federation.broker(fetches_per_requester=2), politie.attached() as source:
+        calls = [
+            om.stub.Fetch(broker_pb2.FetchRequest(order=om.sign(om.order(politie.oin, ZSM_CONTEXT)))) for _ in range(9)
+        ]
+        reading = [asyncio.ensure_future(told(call.read())) for call in calls]
+        done, waiting = await asyncio.wait(reading, timeout=10, return_when=asyncio.FIRST_EXCEPTION)
+        while len(done) < 7:
+            more, waiting = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_EXCEPTION)
+            assert more
+            done |= more
+        assert {type(one.exception()) for one in done} == {BudgetError}
+        assert source.orders.qsize() == 2
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_a_requester_has_so_many_filters_on_their_way(federation: Federation, om: Party, politie: Party) -> None:
     async with federation.broker(fetches_per_requester=2), politie.attached() as source:
         calls = [
