@@ -159,6 +159,19 @@ def test_fg_22_the_privacy_officer_sees_who_asked_about_a_canary(
     assert not list(tmp_path.glob("**/brief*"))
 
 
+def test_a_request_is_not_spent_where_its_reply_cannot_be_written(
+    tmp_path: Path, officer: tuple[Archive, list[str]]
+) -> None:
+    """It can be sent once, and the organisation has ten a day."""
+    _, own = officer
+    request = tmp_path / "verzoek.json"
+    run("request", str(request), *own, stdin=f"{ANN.value}\n")
+    with patch("bekend_node.control_client.ControlClient") as client, patch("bekend_node.config.load_config"):
+        said = run("relay", str(request), str(tmp_path / "nergens" / "antwoord.json"), code=2)
+    assert "nergens" in said["text"]
+    client.assert_not_called()
+
+
 def test_a_letter_is_never_overwritten(tmp_path: Path, officer: tuple[Archive, list[str]]) -> None:
     archive, own = officer
     options = ask(tmp_path, archive, own)

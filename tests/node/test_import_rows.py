@@ -215,6 +215,17 @@ def test_a_person_both_added_and_removed_is_refused(tmp_path: Path) -> None:
     assert [one.line for one in report.lines] == [3]
 
 
+@pytest.mark.parametrize("order", ["+-", "-+"])
+def test_who_is_both_shielded_and_not_in_one_list_of_changes_is_shielded(tmp_path: Path, order: str) -> None:
+    """Nobody becomes known by the order of two lines that contradict each other."""
+    data = "BSN;einde;contact;mutatie\n" + "".join(f"999990019;;;{mark}\n" for mark in order)
+    rule = rules(changes=True, shielding=True)
+    report = plan.Report()
+    rows = iter(read(tmp_path, data, rule))
+    assert plan.changes_window("list", rows, report, BSNS, shielding=True) == {b"bsn:999990019": NEVER_ENDS}
+    assert [one.line for one in report.lines] == [3]
+
+
 def bsns() -> list[str]:
     found = []
     for number in range(100_000):

@@ -150,10 +150,13 @@ def windows(
     yield window
 
 
-def changes_window(name: str, rows: Iterable[Person | Refused], report: Report, selection: Selection) -> Window:
+def changes_window(
+    name: str, rows: Iterable[Person | Refused], report: Report, selection: Selection, *, shielding: bool = False
+) -> Window:
     """Merge a list of changes into its one window. An identifier that is both added and removed is refused.
 
-    Raises ImportFaultError when there are more changes than a window holds.
+    `shielding`: the register is `afgeschermd`; then it is added, whichever line comes first. Raises ImportFaultError
+    when there are more changes than a window holds.
     """
     window: Window = {}
     for row in _in_order(rows, report):
@@ -166,7 +169,8 @@ def changes_window(name: str, rows: Iterable[Person | Refused], report: Report, 
         month = 0 if out else row.end_month
         if any(bool(window[number]) is not bool(month) for number in numbers if number in window):
             report.refuse(Refused(row.line, "this person is both added and removed in this list"))
-            continue
+            if not (shielding and month):
+                continue
         if out:
             report.left_out[out] += 1
         report.lacking.update(one for one in row.lacking if one[0] in selection.kinds)

@@ -367,7 +367,7 @@ def reading(
     def read(report: plan.Report, selection: plan.Selection) -> Iterator[plan.Window]:
         rows = read_rows(listing, rules)
         if rules.changes:
-            yield plan.changes_window(listing.name, rows, report, selection)
+            yield plan.changes_window(listing.name, rows, report, selection, shielding=rules.shielding)
         else:
             yield from plan.windows(rows, report, selection, ended_before=this_month)
 

@@ -1,6 +1,7 @@
 """`bekend inzage`: what a privacy officer does, most of it on a machine without a network. In Dutch."""
 
 import base64
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,6 +125,9 @@ def relay(
         signed = parse_request(read_file(file))
         if out.exists():
             raise typer.BadParameter(f"{out} bestaat al: kies een nieuwe naam")
+        if not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
+            # Looked at first: what was sent cannot be sent again, and its reply would be lost.
+            raise typer.BadParameter(f"in {out.parent} kan niets worden geschreven: kies een andere map")
         sent = base64.b64encode(signed.SerializeToString(deterministic=True)).decode("ascii")
         with ControlClient(load_config(config).socket) as client:
             found = called(client.call({"op": "access", "request": sent}))
