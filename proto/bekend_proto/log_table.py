@@ -15,9 +15,7 @@ their hashes too. Broker and nodes have the same tables.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
-
-import sqlite_utils
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bekend_proto import merkle
 from bekend_proto.checkpoint import Checkpoint
@@ -27,6 +25,9 @@ from bekend_proto.migrations import statements
 from bekend_proto.note import NoteSignature, parse_note
 from bekend_proto.octets import blake, i2osp, lp
 from bekend_proto.sql import Connection
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 LOG_DDL: Final = """
 CREATE TABLE log (
@@ -193,7 +194,7 @@ class Closed(NamedTuple):
         return blake(32, b"bekend1-restored", facts + i2osp(self.taken, 8) + i2osp(self.at, 8))
 
 
-def add_tree(database: sqlite_utils.Database) -> None:
+def add_tree(database: "sqlite_utils.Database") -> None:
     """A step of a migration: the tree of a log, over the entries that it has, and the tables beside it."""
     connection = database.conn
     connection.execute("ALTER TABLE log ADD COLUMN requester TEXT NOT NULL DEFAULT ''")

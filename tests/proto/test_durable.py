@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -478,6 +479,22 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with Database.open(tmp_path / "s.db", SCHEMA) as database:
         names = database.read(lambda c: [row[0] for row in c.execute("SELECT name FROM sqlite_master")])
     assert "half" not in names
+
+
+def test_a_new_file_has_every_step_or_none(tmp_path: Path) -> None:
+    broken = Migration(2, "broken", "INSERT INTO absent VALUES (1);")
+    with pytest.raises(StorageError):
+        Database.open(tmp_path / "s.db", [*SCHEMA, broken])
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM migrations").fetchone() == (0,)
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'things'").fetchone() is None
+    # A file in use keeps each step that was done: the next start goes on where this one stopped.
+    Database.open(tmp_path / "s.db", SCHEMA).close()
+    more = Migration(2, "more", "CREATE TABLE more (id INTEGER);")
+    with pytest.raises(StorageError):
+        Database.open(tmp_path / "s.db", [*SCHEMA, more, broken._replace(number=3)])
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        assert connection.execute("SELECT name FROM migrations ORDER BY number").fetchall() == [("things",), ("more",)]
 
 
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
