@@ -144,6 +144,9 @@ def _text_is_plain(text: str, document: Document) -> bool:
         text = text[1:]
     for number, line in enumerate(text.split("\n"), start=1):
         plain = line.removesuffix("\r")
+        if plain.isascii() and plain.isprintable():
+            # Nearly every line: nothing below is of such a one.
+            continue
         if "\t" in plain:
             document.fault(number, "tab")
         if any(unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp", "Co", "Cs"} for char in plain if char != "\t"):
