@@ -5,6 +5,7 @@ load neither gRPC nor libsodium.
 """
 
 import contextlib
+import gc
 import importlib
 import sys
 from dataclasses import dataclass
@@ -80,7 +81,13 @@ EPILOG = """
 
 def load(name: str) -> Any:
     """The Typer command behind one word, importing its room now."""
-    app: typer.Typer = importlib.import_module(PARTS[name].module).app
+    # Nothing that an import makes is garbage: looking for some among it, over and over, is an eighth of its time.
+    gc.disable()
+    try:
+        app: typer.Typer = importlib.import_module(PARTS[name].module).app
+    finally:
+        gc.freeze()
+        gc.enable()
     command = typer.main.get_command(app)
     command.name = name
     return command
