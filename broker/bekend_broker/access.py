@@ -26,7 +26,8 @@ from bekend_proto.v1.broker_pb2 import AccessMonth, AccessResponse
 from bekend_proto.v1.signed_pb2 import Signed, SubjectAccess
 
 from bekend_broker import log
-from bekend_broker.directory import PROTOCOL_VERSIONS, Directory
+from bekend_broker.directory import Directory
+from bekend_broker.editions import PROTOCOL_VERSIONS
 from bekend_broker.metrics import Metrics
 from bekend_broker.store import Store, first_time
 from bekend_broker.store_budgets import Account, forget_days, spend

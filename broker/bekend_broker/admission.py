@@ -24,7 +24,8 @@ from bekend_proto.v1.signed_pb2 import (
 )
 from google.protobuf.message import Message
 
-from bekend_broker.directory import PROTOCOL_VERSIONS, Directory
+from bekend_broker.directory import Directory
+from bekend_broker.editions import PROTOCOL_VERSIONS
 from bekend_broker.present import Present
 
 KIND_CLASSES: Final = (KIND_CLASS_CERTAIN, KIND_CLASS_POSSIBLE)

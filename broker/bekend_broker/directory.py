@@ -5,8 +5,7 @@ Keys are learned from manifests only. What comes is held against the newest that
 """
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,15 +26,13 @@ from bekend_proto.errors import (
 from bekend_proto.incarnation import Incarnation
 from bekend_proto.interceptors import Caller
 from bekend_proto.note import parse_note
-from bekend_proto.v1.broker_pb2 import DirectoryEntry, GetDirectoryResponse
+from bekend_proto.v1.broker_pb2 import GetDirectoryRequest, GetDirectoryResponse
 
 from bekend_broker import store_directory
+from bekend_broker.editions import Content, Editions
 from bekend_broker.newest import remember_manifest, remember_present, remember_suspension
 from bekend_broker.present import Present
 from bekend_broker.store import Store
-
-PROTOCOL_VERSIONS: Final = frozenset({1})
-"""Versions of the protocol that this broker speaks."""
 
 SUPERSEDED_GRACE: Final = timedelta(minutes=3)
 """How long a number that was superseded still names its party in messages under way: nodes refresh every minute."""
@@ -58,8 +55,7 @@ class Directory:
         self._manifests: dict[str, tuple[KeyManifest, bytes]] = {}
         self._superseded: dict[str, tuple[int, datetime]] = {}
         self._looked_at: set[bytes] = set()
-        self._told: _Told | None = None
-        self._whole = GetDirectoryResponse()
+        self._editions = Editions()
         self.own_number_elsewhere = 0
         """The number of the own manifest that the newest replica serves."""
         self._incarnations = database.read(store_directory.incarnations)
@@ -275,45 +271,14 @@ class Directory:
         if number != newest and not (number == previous and until is not None and self._clock.now() <= until):
             raise KeysError(f"the message goes by manifest {number} of {oin}, not {newest}: fetch the directory again")
 
-    def response(self, is_attached: Callable[[str], bool], have: bytes = b"") -> GetDirectoryResponse:
-        """The directory as it travels: signed notes only, and who is attached to this replica.
-
-        `have`: digest of what the caller took in before; when that is all there is, it is not sent again: every node
-        asks every minute.
-        """
-        notes = tuple((oin, note) for oin, (_, note) in sorted(self._manifests.items()))
+    def response(self, is_attached: Callable[[str], bool], request: GetDirectoryRequest) -> GetDirectoryResponse:
+        """The directory as it travels: signed notes only, and who is attached to this replica."""
+        own = self.present.manifest.oin
+        notes = {oin: note for oin, (_, note) in sorted(self._manifests.items())} | {own: self.present.note}
         hashes = tuple(covenant.hash for covenant in self.present.covenants)
-        told = (self.present.note, notes, hashes, tuple(self._suspensions.notes()))
-        if told != self._told:
-            self._told, self._whole = told, _whole(*told)
-        if have == self._whole.digest:
-            attached = [oin for oin, _ in notes if is_attached(oin)]
-            return GetDirectoryResponse(digest=have, unchanged=True, attached=attached)
-        response = GetDirectoryResponse()
-        response.CopyFrom(self._whole)
-        for entry in response.entries:
-            entry.attached = is_attached(entry.oin)
-        return response
+        content = Content(own, notes, hashes, tuple(self._suspensions.notes()))
+        return self._editions.reply(content, {oin for oin in self._manifests if is_attached(oin)}, request)
 
     def _supersede(self, old: KeyManifest, new: KeyManifest) -> None:
         if old.number < new.number:
             self._superseded[new.oin] = old.number, self._clock.now() + SUPERSEDED_GRACE
-
-
-_Told = tuple[bytes, tuple[tuple[str, bytes], ...], tuple[bytes, ...], tuple[bytes, ...]]
-"""The broker's own note, those of the partners by OIN, the hashes of the covenants in service, the suspensions."""
-
-
-def _whole(
-    own: bytes, notes: Sequence[tuple[str, bytes]], hashes: Sequence[bytes], suspensions: Sequence[bytes]
-) -> GetDirectoryResponse:
-    """The directory without who is attached, and its digest."""
-    response = GetDirectoryResponse(
-        protocol_versions=sorted(PROTOCOL_VERSIONS),
-        broker_manifest=own,
-        entries=[DirectoryEntry(oin=oin, manifest=note) for oin, note in notes],
-        covenant_hashes=hashes,
-        suspensions=suspensions,
-    )
-    response.digest = hashlib.sha256(response.SerializeToString(deterministic=True)).digest()
-    return response

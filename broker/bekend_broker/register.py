@@ -48,7 +48,8 @@ from bekend_proto.v1.broker_pb2 import (
 )
 from bekend_proto.v1.errors_pb2 import ERROR_CODE_MALFORMED, ERROR_CODE_UNREACHABLE, ErrorCode
 
-from bekend_broker.directory import PROTOCOL_VERSIONS, Directory
+from bekend_broker.directory import Directory
+from bekend_broker.editions import PROTOCOL_VERSIONS
 from bekend_broker.metrics import Metrics
 from bekend_broker.streams import first_message
 

@@ -81,7 +81,7 @@ class BrokerService(BrokerServiceServicer):
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:  # noqa: N802
         """The directory, signed notes only."""
-        return self._directory.response(self._register.is_attached, request.have)
+        return self._directory.response(self._register.is_attached, request)
 
     async def PublishManifest(  # noqa: N802
         self, request: PublishManifestRequest, context: Any

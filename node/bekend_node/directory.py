@@ -11,7 +11,7 @@ nobody from what another brings. Whoever waits does so for CALL_SECONDS at the m
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,14 @@ import grpc
 from bekend_policy.manifest import BROKER_NOTE_LIMIT, NOTE_LIMIT, KeyManifest, open_manifest
 from bekend_policy.model import Covenant
 from bekend_proto.clock import Clock
-from bekend_proto.errors import BekendError, KeysError, UnknownPartnerError, UnreachableError, from_rpc_error
+from bekend_proto.errors import (
+    BekendError,
+    KeysError,
+    MalformedError,
+    UnknownPartnerError,
+    UnreachableError,
+    from_rpc_error,
+)
 from bekend_proto.identity import MAX_DIRECTORY
 from bekend_proto.note import parse_note, verify_note
 from bekend_proto.v1 import broker_pb2
@@ -55,10 +62,15 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Whole:
-    """What a replica sent and this node took in to the last note: it need not come again while it is the same."""
+    """What a replica has. Kept as it came, believed or not: a note that does not hold yet may hold later."""
 
-    digest: bytes
-    suspensions: tuple[bytes, ...]
+    digest: bytes = b""
+    """Empty where it told none, and sends everything every time."""
+    notes: Mapping[str, bytes] = field(default_factory=dict)
+    """By OIN, the broker's own among them."""
+    suspensions: tuple[bytes, ...] = ()
+    attached: frozenset[str] = frozenset()
+    """Whose nodes are attached to it."""
 
 
 class Directory:
@@ -105,7 +117,6 @@ class Directory:
 
         A key that was taken out because it was stolen must not live on in what it signed before.
         """
-        self._whole.clear()
         for oin, seen in tuple(self._seen.items()):
             try:
                 self._open(oin, seen.note)
@@ -274,10 +285,10 @@ class Directory:
                 return fault
 
     async def _ask_once(self, link: BrokerLink) -> None:
-        known = self._whole.get(link.address)
-        request = broker_pb2.GetDirectoryRequest(have=known.digest if known else b"")
+        had = self._whole.get(link.address, _Whole())
+        request = broker_pb2.GetDirectoryRequest(have=had.digest, changes=True)
         try:
-            reply = await link.stub.GetDirectory(request, timeout=DIRECTORY_SECONDS)
+            told = await link.stub.GetDirectory(request, timeout=DIRECTORY_SECONDS)
         except grpc.RpcError as fault:
             raise from_rpc_error(fault) from fault
         except asyncio.CancelledError:
@@ -286,27 +297,22 @@ class Directory:
             if task is not None and task.cancelling():
                 raise
             raise UnreachableError("the line to this replica was closed meanwhile") from None
-        attached = reply.attached if reply.unchanged else (one.oin for one in reply.entries if one.attached)
-        self._attached[link.address] = frozenset(attached)
+        # What goes by nothing that it told is forgotten: it sends everything the next time.
+        self._whole.pop(link.address, None)
+        self._whole[link.address] = whole = _whole(had, told, self._covenant().broker_oin)
+        self._attached[link.address] = whole.attached
         # One reply at a time: of two replicas, one may have an older number.
         async with self._taking:
-            if not reply.unchanged:
-                await self._take_all(link, reply)
+            await self._take_all(whole)
         self._refreshed.set()
         if self._exchange is not None:
-            known = self._whole.get(link.address) if reply.unchanged else None
-            await self._exchange(link, known.suspensions if known else reply.suspensions)
+            await self._exchange(link, whole.suspensions)
 
-    async def _take_all(self, link: BrokerLink, reply: broker_pb2.GetDirectoryResponse) -> None:
-        self._whole.pop(link.address, None)
-        # Each OIN once, in one order.
-        notes = {entry.oin: entry.manifest for entry in reply.entries}
-        notes[self._covenant().broker_oin] = reply.broker_manifest
+    async def _take_all(self, whole: _Whole) -> None:
+        """Take in what is not believed yet: also what came before and did not hold then."""
+        new = [(oin, note) for oin, note in whole.notes.items() if (s := self._seen.get(oin)) is None or s.note != note]
         # Together: of hundreds that are new to this node, many share a commit.
-        await asyncio.gather(*(self._take(oin, note) for oin, note in notes.items()))
-        # A note that does not hold now may hold later: until all do, all come every time.
-        if reply.digest and all((seen := self._seen.get(oin)) and seen.note == note for oin, note in notes.items()):
-            self._whole[link.address] = _Whole(reply.digest, tuple(reply.suspensions))
+        await asyncio.gather(*(self._take(oin, note) for oin, note in new))
 
     async def _take(self, oin: str, note: bytes) -> None:
         """Take in one note if it verifies and is newer; else it changes nothing."""
@@ -356,3 +362,24 @@ def _alive(manifest: KeyManifest, now: datetime) -> KeyManifest:
     if now >= manifest.valid_until:
         raise KeysError(f"manifest {manifest.number} of {manifest.oin} has ended: its owner must publish a new one")
     return manifest
+
+
+def _whole(had: _Whole, told: broker_pb2.GetDirectoryResponse, broker: str) -> _Whole:
+    """All that a replica has, each note once, by what it told and what it had told before.
+
+    Raises MalformedError when it goes by what it did not tell before, or has more than a directory holds.
+    """
+    if told.unchanged:
+        return replace(had, attached=frozenset(told.attached))
+    notes = {entry.oin: entry.manifest for entry in told.entries}
+    if not told.since:
+        notes[broker], attached = told.broker_manifest, (one.oin for one in told.entries if one.attached)
+        return _Whole(told.digest, notes, tuple(told.suspensions), frozenset(attached))
+    if told.since != had.digest:
+        raise MalformedError("the broker tells what changed since something that it did not tell this node")
+    if told.broker_manifest:
+        notes[broker] = told.broker_manifest
+    notes = {oin: note for oin, note in had.notes.items() if oin not in told.gone} | notes
+    if sum(len(oin) + len(note) for oin, note in notes.items()) > MAX_DIRECTORY:
+        raise MalformedError(f"a directory has at most {MAX_DIRECTORY} octets")
+    return _Whole(told.digest, notes, tuple(told.suspensions), frozenset(told.attached))

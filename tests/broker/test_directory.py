@@ -48,6 +48,30 @@ async def test_what_a_node_has_is_not_sent_again_until_something_changes(
         assert (await om.directory(third.digest)).unchanged
 
 
+async def test_who_takes_changes_gets_what_is_new_since_and_nothing_else(
+    federation: Federation, om: Party, politie: Party
+) -> None:
+    async with federation.broker():
+        first = await om.directory(changes=True)
+        assert len(first.entries) == len(federation.parties)
+        om.renew_manifest()
+        await om.publish()
+        async with politie.attached():
+            second = await om.directory(first.digest, changes=True)
+        whole = await om.directory()
+        assert (second.since, second.digest) == (first.digest, whole.digest)
+        assert [(entry.oin, entry.manifest) for entry in second.entries] == [(om.oin, om.note)]
+        assert not second.broker_manifest
+        assert list(second.attached) == [politie.oin]
+        assert second.covenant_hashes == whole.covenant_hashes
+        assert second.protocol_versions == whole.protocol_versions
+        # A node of the release before does not ask for changes: it gets everything.
+        assert (await om.directory(first.digest)).entries == whole.entries
+    async with federation.broker():
+        # A broker that was started anew remembers nothing.
+        assert (await om.directory(first.digest, changes=True)).entries == whole.entries
+
+
 async def test_must_03_a_manifest_that_its_ondertekenaar_did_not_sign_is_refused(
     federation: Federation, om: Party
 ) -> None:

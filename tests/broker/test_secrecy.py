@@ -17,7 +17,7 @@ from bekend_proto.errors import BekendError
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from prometheus_client import generate_latest
 
-from tests.support.federation import PEOPLE, Federation, Party
+from tests.support.federation import PEOPLE, Federation, Party, until
 
 
 async def ask_twice(federation: Federation, om: Party, politie: Party) -> list[broker_pb2.RoutedQuestion]:
@@ -255,6 +255,8 @@ async def test_must_09_two_releases_of_other_content_leave_the_same_behind(feder
             name = token_bytes(16)
             await lookup.ask(lookup.question(vt.oin, question_id=name))
             await lookup.replies()
+            # Its duration is counted when the stream has ended at the broker too.
+            await until(lambda: "bekend_broker_lookups_running 0.0" in generate_latest(broker.registry).decode())
             before = generate_latest(broker.registry).decode()
             await om.release(name)
             await om.collect(name, FIRST_COLLECT)

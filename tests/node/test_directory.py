@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from bekend_broker.editions import Content, Editions
 from bekend_deploy.partners import BROKER_OIN, OM, POLITIE
 from bekend_node import directory as directory_module
 from bekend_node.broker_link import BrokerLink
@@ -17,7 +18,7 @@ from bekend_node.directory import Directory
 from bekend_node.store import Store
 from bekend_policy.manifest import NOTE_LIMIT
 from bekend_proto import group
-from bekend_proto.errors import KeysError, UnreachableError
+from bekend_proto.errors import KeysError, MalformedError, UnreachableError
 from bekend_proto.identity import MAX_DIRECTORY
 from bekend_proto.note import add_signature, note_name, sign_note
 from bekend_proto.v1 import broker_pb2
@@ -29,19 +30,21 @@ from tests.support.pki import Authority
 
 @dataclass
 class Replica:
-    """A broker's directory that says what the test wants, and counts how often it is asked."""
+    """A broker's directory that holds what the test wants, and counts what it is asked and sends."""
 
     notes: dict[str, bytes]
     asked: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     address: str = "replica"
-    digest: bytes = b""
-    """Of what it says now; empty as long as it sends everything every time."""
-    unchanged: int = 0
-    """How often it said that the caller has it all."""
+    editions: Editions = field(default_factory=Editions)
+    attached: frozenset[str] = frozenset()
     suspensions: tuple[bytes, ...] = ()
     seconds: float = 0.0
     """How long the last call might take."""
+    sent: list[set[str]] = field(default_factory=list)
+    """Per reply, whose notes were in it."""
+    hostile: Callable[[broker_pb2.GetDirectoryResponse], None] = lambda _: None
+    """Changes a reply before it leaves."""
 
     @property
     def stub(self) -> "Replica":
@@ -52,19 +55,11 @@ class Replica:
     ) -> broker_pb2.GetDirectoryResponse:
         self.asked, self.seconds = self.asked + 1, timeout
         await self.gate.wait()
-        if self.digest and request.have == self.digest:
-            self.unchanged += 1
-            return broker_pb2.GetDirectoryResponse(digest=self.digest, unchanged=True, attached=[POLITIE.oin])
-        return broker_pb2.GetDirectoryResponse(
-            broker_manifest=self.notes[BROKER_OIN],
-            entries=[
-                broker_pb2.DirectoryEntry(oin=oin, manifest=note)
-                for oin, note in self.notes.items()
-                if oin != BROKER_OIN
-            ],
-            digest=self.digest,
-            suspensions=self.suspensions,
-        )
+        content = Content(BROKER_OIN, dict(self.notes), (), self.suspensions)
+        reply = self.editions.reply(content, self.attached, request)
+        self.hostile(reply)
+        self.sent.append({one.oin for one in reply.entries} | ({BROKER_OIN} if reply.broker_manifest else set()))
+        return reply
 
 
 @dataclass
@@ -131,27 +126,38 @@ async def test_a_partners_manifest_of_the_brokers_size_is_none(scene: Scene) -> 
         directory.get(OM.oin)
 
 
-async def test_what_a_replica_sent_before_is_not_sent_again(scene: Scene) -> None:
+async def test_of_what_a_replica_sent_before_only_what_changed_is_sent_again(scene: Scene) -> None:
     directory, link = scene.open(), cast(BrokerLink, scene.replica)
-    scene.replica.digest = b"1" * 32
     await directory.refresh()
     assert directory.attached_to(link) == frozenset()
+    scene.replica.attached = frozenset({POLITIE.oin})
     await directory.refresh()
-    assert scene.replica.unchanged == 1
     assert directory.get(OM.oin).oin == OM.oin
     assert directory.attached_to(link) == {POLITIE.oin}
-    # Something changed: another digest, and everything comes.
     own = scene.federation.parties[OM.oin]
-    own.number += 1
-    scene.replica.notes[OM.oin] = own.make_manifest()
-    scene.replica.digest = b"2" * 32
+    own.renew_manifest()
+    scene.replica.notes[OM.oin] = own.note
     await directory.refresh()
     assert directory.get(OM.oin).number == own.number
-    assert scene.replica.unchanged == 1
-    # After another covenant came into force, all is looked at again.
-    directory.recheck()
+    assert directory.get(POLITIE.oin).oin == POLITIE.oin
+    assert directory.attached_to(link) == {POLITIE.oin}
+    number = scene.federation.write_manifest().number
+    scene.replica.notes[BROKER_OIN] = (scene.federation.folder / "manifest.note").read_bytes()
     await directory.refresh()
-    assert scene.replica.unchanged == 1
+    assert directory.broker().number == number
+    await directory.refresh()
+    assert scene.replica.sent == [{*scene.replica.notes}, set(), {OM.oin}, {BROKER_OIN}, set()]
+
+
+async def test_who_is_gone_from_the_directory_keeps_its_number_and_brings_no_other(scene: Scene) -> None:
+    directory = scene.open()
+    await directory.refresh()
+    note = scene.replica.notes.pop(OM.oin)
+    await directory.refresh()
+    assert directory.get(OM.oin).number == 1
+    scene.replica.notes[OM.oin] = note
+    await directory.refresh()
+    assert scene.replica.sent[1:] == [set(), {OM.oin}]
 
 
 async def test_suspensions_are_exchanged_as_they_were_when_nothing_changed(scene: Scene) -> None:
@@ -161,25 +167,73 @@ async def test_suspensions_are_exchanged_as_they_were_when_nothing_changed(scene
         heard.append(list(notes))
 
     directory = scene.open(exchange=exchange)
-    scene.replica.digest, scene.replica.suspensions = b"1" * 32, (b"one", b"two")
+    scene.replica.suspensions = (b"one", b"two")
     await directory.refresh()
     await directory.refresh()
-    assert scene.replica.unchanged == 1
-    assert heard == [[b"one", b"two"]] * 2
+    scene.replica.suspensions = (b"one",)
+    await directory.refresh()
+    assert scene.replica.sent[1:] == [set(), set()]
+    assert heard == [[b"one", b"two"], [b"one", b"two"], [b"one"]]
 
 
-async def test_a_note_that_does_not_hold_yet_comes_again_every_time(scene: Scene) -> None:
+async def test_a_note_that_does_not_hold_yet_is_looked_at_again_and_not_sent_again(scene: Scene) -> None:
+    """One such partner would else have every node fetch everything every minute."""
     directory = scene.open()
-    scene.replica.digest = b"1" * 32
-    own, real = scene.federation.parties[OM.oin], scene.replica.notes[OM.oin]
-    own.signer, signer = SigningKey.generate(), own.signer
+    own = scene.federation.parties[OM.oin]
+    own.signer = SigningKey.generate()
     scene.replica.notes[OM.oin] = own.make_manifest()
-    own.signer = signer
     await directory.refresh()
-    scene.replica.notes[OM.oin] = real
+    with pytest.raises(KeysError):
+        directory.get(OM.oin)
+    # The covenant that names the new key comes into force.
+    scene.federation.write_covenant()
+    directory.recheck()
     await directory.refresh()
-    assert scene.replica.unchanged == 0
     assert directory.get(OM.oin).oin == OM.oin
+    assert scene.replica.sent[1:] == [set()]
+
+
+async def test_a_broker_that_goes_by_what_it_never_told_is_asked_for_everything(scene: Scene) -> None:
+    directory = scene.open()
+
+    def confuse(reply: broker_pb2.GetDirectoryResponse) -> None:
+        reply.since = b"?" * 32
+
+    scene.replica.hostile = confuse
+    with pytest.raises(MalformedError):
+        await directory.refresh()
+    with pytest.raises(KeysError):
+        directory.get(OM.oin)
+    scene.replica.hostile = lambda _: None
+    await directory.refresh()
+    assert directory.get(OM.oin).oin == OM.oin
+    assert scene.replica.sent[-1] == {*scene.replica.notes}
+
+
+async def test_a_broker_cannot_fill_the_memory_of_a_node_change_by_change(scene: Scene) -> None:
+    directory = scene.open()
+    await directory.refresh()
+    fill = broker_pb2.DirectoryEntry(manifest=bytes(1 << 20))
+
+    def more(reply: broker_pb2.GetDirectoryResponse) -> None:
+        if not reply.since:
+            reply.since, reply.unchanged = reply.digest, False
+        for _ in range(8):
+            fill.oin = f"00000099{len(names):012d}"
+            names.append(fill.oin)
+            reply.entries.append(fill)
+
+    names: list[str] = []
+    scene.replica.hostile = more
+    for _ in range(MAX_DIRECTORY // (8 << 20) - 1):
+        await directory.refresh()
+    with pytest.raises(MalformedError, match="at most"):
+        await directory.refresh()
+    assert directory.get(OM.oin).oin == OM.oin
+    # Nothing of it is kept.
+    scene.replica.hostile = lambda _: None
+    await directory.refresh()
+    assert scene.replica.sent[-1] == {*scene.replica.notes}
 
 
 async def test_must_03_a_note_of_another_signer_or_party_is_not_believed(scene: Scene) -> None:

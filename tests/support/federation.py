@@ -278,8 +278,9 @@ class Party:
         request = broker_pb2.PublishManifestRequest(manifest=note or self.note)
         return int((await told(self.stub.PublishManifest(request, timeout=10))).number)
 
-    async def directory(self, have: bytes = b"") -> broker_pb2.GetDirectoryResponse:
-        response = await told(self.stub.GetDirectory(broker_pb2.GetDirectoryRequest(have=have), timeout=10))
+    async def directory(self, have: bytes = b"", *, changes: bool = False) -> broker_pb2.GetDirectoryResponse:
+        request = broker_pb2.GetDirectoryRequest(have=have, changes=changes)
+        response = await told(self.stub.GetDirectory(request, timeout=10))
         assert isinstance(response, broker_pb2.GetDirectoryResponse)
         return response
 

@@ -27,16 +27,20 @@ class GetDirectoryRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HAVE_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     have: _builtins.bytes
     """Digest of the directory that the caller took in whole from this replica; empty: none."""
+    changes: _builtins.bool
+    """The caller takes what changed since then in the place of the whole."""
     def __init__(
         self,
         *,
         have: _builtins.bytes = ...,
+        changes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["have", b"have"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "have", b"have"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -56,12 +60,18 @@ class GetDirectoryResponse(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
     broker_manifest: _builtins.bytes
     """The broker's key manifest, a signed note."""
     digest: _builtins.bytes
     """Digest of all above but who is attached."""
     unchanged: _builtins.bool
     """The caller has them: they are left out."""
+    since: _builtins.bytes
+    """Digest of the directory that the caller has, when `entries` holds only what is new or other since, and
+    `broker_manifest` is empty where it is the same. All else is whole.
+    """
     @_builtins.property
     def protocol_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Protocol versions that this broker speaks."""
@@ -80,7 +90,11 @@ class GetDirectoryResponse(_message.Message):
 
     @_builtins.property
     def attached(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Then, the OINs of the partners that are attached to this replica now."""
+        """Then, and where `since` is set, the OINs of the partners that are attached to this replica now."""
+
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Then, the OINs that stood in it and stand in it no more."""
 
     def __init__(
         self,
@@ -93,10 +107,12 @@ class GetDirectoryResponse(_message.Message):
         digest: _builtins.bytes = ...,
         unchanged: _builtins.bool = ...,
         attached: _abc.Iterable[_builtins.str] | None = ...,
+        since: _builtins.bytes = ...,
+        gone: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "broker_manifest", b"broker_manifest", "covenant_hashes", b"covenant_hashes", "digest", b"digest", "entries", b"entries", "protocol_versions", b"protocol_versions", "suspensions", b"suspensions", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "broker_manifest", b"broker_manifest", "covenant_hashes", b"covenant_hashes", "digest", b"digest", "entries", b"entries", "gone", b"gone", "protocol_versions", b"protocol_versions", "since", b"since", "suspensions", b"suspensions", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
