@@ -18,6 +18,8 @@ from bekend_broker.app import Broker
 from bekend_deploy.partners import POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_deploy.postgres_server import PostgresServer
 from bekend_node.cli import app
+from bekend_node.enrol.lists import Wanted
+from bekend_node.enrol.plan import Report
 from bekend_node.terminal import faults
 from bekend_policy.manifest import parse_manifest
 from bekend_proto.clock import epoch_of
@@ -146,6 +148,41 @@ async def test_the_inbox_takes_every_list_and_leaves_what_a_guard_stopped(shell:
     assert "the file is removed" in output
     code, output, _ = await shell.run("inbox", str(folder))
     assert (code, "no list" in output) == (0, True)
+
+
+def test_one_list_of_the_inbox_that_goes_wrong_in_an_unforeseen_way_holds_up_no_other(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = NodeHome.create(Federation.create(tmp_path, authority), POLITIE.oin)
+    home.config(1)
+    folder = home.folder / "inbox"
+    folder.mkdir()
+    for name in ("a", "b", "c", "d"):
+        (folder / f"{name}.csv").write_text(f"bsn\n{PEOPLE[0].value}\n")
+
+    async def enrol(_: object, wanted: Wanted, *__: object) -> Report:
+        assert wanted.file is not None
+        if wanted.register == "a":
+            raise ZeroDivisionError(PEOPLE[0].value)
+        if wanted.register == "b":
+            # The keeper of the register lays down the next list while this one is imported.
+            (folder / "new").write_text(f"bsn\n{PEOPLE[1].value}\n")
+            (folder / "new").replace(wanted.file)
+        if wanted.register == "c":
+            wanted.file.unlink()
+            wanted.file.mkdir()
+        return Report(persons=1)
+
+    monkeypatch.setattr("bekend_node.inbox_cli.enrol_file", enrol)
+    done = runner.invoke(app, ["inbox", str(folder), "--config", str(home.folder / "node.yaml"), "--json"])
+    assert done.exit_code == 1, done.output
+    found = json.loads(done.stdout)
+    assert found["imported"] == {"b.csv": 1, "c.csv": 1, "d.csv": 1}
+    assert "ZeroDivisionError" in found["stopped"]["a.csv"]
+    assert not any(person.value in done.output for person in PEOPLE)
+    assert sorted(file.name for file in folder.iterdir()) == ["a.csv", "b.csv", "c.csv"]
+    assert (folder / "b.csv").read_text().split()[1] == PEOPLE[1].value
+    assert set(found["left"]) == {"b.csv", "c.csv"}
 
 
 async def test_the_inbox_asks_databases_for_what_is_imported_nightly(shell: Shell, postgres: PostgresServer) -> None:
