@@ -415,7 +415,8 @@ class Witness:
                 continue
             try:
                 if seen.size > head.size:
-                    raise ProofError(f"{seen.size} entries were shown to it, {head.size} to this node")
+                    # Without the numbers, which are in the evidence: however many it makes up, they are one alarm.
+                    raise ProofError("more entries were shown to it than to this node")
                 await self._agree(replica, Checkpoint(head.origin, seen.size, seen.root), head)
             except _REFUSALS as fault:
                 await self._alarm(head.origin, GOSSIP, f"a checkpoint that {peer} carried: {fault.detail}", octets)

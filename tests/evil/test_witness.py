@@ -365,6 +365,18 @@ async def test_fg_29_a_log_that_only_a_peer_was_shown_is_an_alarm(stage: Stage) 
     assert stage.om.witness.heads.heard == {}
 
 
+async def test_what_one_peer_makes_up_fills_no_list_of_alarms(stage: Stage) -> None:
+    """Else a broken promise would stand among thousands, each on the record for ever."""
+    await stage.lookup()
+    head = await stage.look()
+    for size in range(head.size + 50, head.size + 62):
+        stage.om.witness.heads.hear(Checkpoint(ORIGIN, size, b"r" * 32).to_bytes(), POLITIE.oin)
+    for _ in range(5):
+        await stage.om.witness.round()
+    assert stage.om.witness.heads.heard == {}
+    assert stage.alarms() == [("gossip", False)]
+
+
 async def test_fg_29_a_node_whose_own_log_went_back_hears_of_it(stage: Stage) -> None:
     await stage.lookup()
     await stage.look()
