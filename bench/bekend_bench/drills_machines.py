@@ -17,14 +17,24 @@ from bekend_bench.drills import Drill, DrillFailedError, Field
 
 OFF: Final = 180
 """Seconds: three times what a message may differ."""
+BEHIND: Final = 3 * 24 * 3600
 FENCED: Final = 8
 """Exit code of a node in whose place another machine came."""
 ENDS: Final = 60.0
 """Seconds within which that machine has to end."""
 
 
-def wrong_clock(it: Field) -> None:
+def clock_ahead(it: Field) -> None:
     """A node's clock jumps ahead; later it is set right under the running process."""
+    _wrong_clock(it, OFF)
+
+
+def clock_behind(it: Field) -> None:
+    """The same with a clock that is days behind: nothing that it does then may stand when it is right again."""
+    _wrong_clock(it, -BEHIND)
+
+
+def _wrong_clock(it: Field, seconds: int) -> None:
     shift = it.folder.with_name("clock-shift")
     shift.write_text("0", encoding="ascii")
     it.process().stop()
@@ -33,7 +43,7 @@ def wrong_clock(it: Field) -> None:
     it.federation.nodes[POLITIE.oin] = Process("clock", words, it.config().with_name("node.log"), command=launcher)
     it.federation.wait_until_attached()
     it.begins()
-    _put(shift, OFF)
+    _put(shift, seconds)
     it.broken()
     _put(shift, 0)
     it.mended()
@@ -96,5 +106,6 @@ def _prepare(it: Field, node: NodeFiles, arrived: Path) -> Path:
 MACHINES: Final = (
     Drill("revocation", "the broker's list of revoked certificates is too old", "it is refreshed", stale_list),
     Drill("standby", "a node hangs, and its standby takes over", "promotion, start, imports", promoted),
-    Drill("clock", f"a node's clock is {OFF // 60} minutes ahead", "the clock is set right", wrong_clock),
+    Drill("clock-behind", "a node's clock is 3 days behind", "the clock is set right", clock_behind),
+    Drill("clock", f"a node's clock is {OFF // 60} minutes ahead", "the clock is set right", clock_ahead),
 )

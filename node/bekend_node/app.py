@@ -43,6 +43,7 @@ from bekend_node.attach import Attachment
 from bekend_node.audit.requests import AuditDesk
 from bekend_node.broker_link import make_links, open_all
 from bekend_node.canary import Canaries
+from bekend_node.clock_beside import ClockBeside
 from bekend_node.config import NodeConfig
 from bekend_node.control import ControlServer
 from bekend_node.databases import Databases
@@ -129,6 +130,7 @@ class Node:
             clock,
             older=self.rules.older,
             exchange=self.suspending.exchange,
+            heard=ClockBeside(self.metrics).look,
         )
         self.directory.guard(self.links)
         self.filters = Filters(

@@ -32,6 +32,7 @@ from bekend_proto.note import parse_note, verify_note
 from bekend_proto.v1 import broker_pb2
 
 from bekend_node.broker_link import BrokerLink, PinnedKeyError
+from bekend_node.clock_beside import Call
 from bekend_node.reach import Shown
 from bekend_node.rules import SUPERSEDED_GRACE
 from bekend_node.store import Store
@@ -50,6 +51,7 @@ have every fetch cut off, begin anew, and never learn of another key. What was f
 this is rare; and the call shares the line with all others.
 """
 Exchange = Callable[[BrokerLink, Sequence[bytes]], Awaitable[None]]
+Heard = Callable[[str, Call, datetime, datetime], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Directory:
     """The verified key manifests of partners and broker.
 
     `covenant` gives the covenant in force, `older` the versions that still count beside it; `links` are the broker's
-    replicas. `exchange` takes the suspensions that a replica has, after the manifests.
+    replicas. `exchange` takes the suspensions that a replica has, after the manifests; `heard` is told of each call
+    that was answered: the replica's address, when it was made and when it ended.
     """
 
     def __init__(
@@ -89,10 +92,12 @@ class Directory:
         *,
         older: Callable[[], Sequence[Covenant]] = tuple,
         exchange: Exchange | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self._covenant = covenant
         self._older = older
         self._exchange = exchange
+        self._heard = heard
         self._store = store
         self._links = links
         self._clock = clock
@@ -287,8 +292,12 @@ class Directory:
     async def _ask_once(self, link: BrokerLink) -> None:
         had = self._whole.get(link.address, _Whole())
         request = broker_pb2.GetDirectoryRequest(have=had.digest, changes=True)
+        began = self._clock.now()
         try:
-            told = await link.stub.GetDirectory(request, timeout=DIRECTORY_SECONDS)
+            call = link.stub.GetDirectory(request, timeout=DIRECTORY_SECONDS)
+            told = await call
+            if self._heard is not None:
+                await self._heard(link.address, call, began, self._clock.now())
         except grpc.RpcError as fault:
             raise from_rpc_error(fault) from fault
         except asyncio.CancelledError:

@@ -20,12 +20,12 @@ filter that was built since (`halting.py`).
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bekend_policy.model import Covenant
 from bekend_proto import logs
 from bekend_proto.channel import LABEL_FILTER, sign_message
-from bekend_proto.clock import Clock, month_of
+from bekend_proto.clock import FRESHNESS, Clock, month_of
 from bekend_proto.epochs import age_of
 from bekend_proto.errors import BekendError, NotReadyError, StorageError
 from bekend_proto.filter import size_class
@@ -131,6 +131,10 @@ class Filters:
             inputs_of(id_, self._rules.now, self._registers, self._keys, now)
             raise NotReadyError(f"the filter for {id_} is being built, or waits for its moment")
         check_still(shelf.serving, self._rules.now, now)
+        begins = datetime.fromtimestamp(shelf.serving.version, UTC)
+        if begins > now + FRESHNESS:
+            # No requester believes it, and a version that was given out never goes to another filter.
+            raise NotReadyError(f"the clock was ahead: the filter for {id_} counts from {begins:%Y-%m-%d %H:%M} UTC on")
         if covenant is not None and covenant is not self._rules.now.covenant:
             check_under(shelf.serving, self._rules.now, covenant, now)
         return shelf.serving

@@ -84,6 +84,12 @@ class NodeMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._clock = Gauge(
+            "bekend_node_clock_ahead_seconds",
+            "How far the own clock is ahead of a replica's (negative: behind), as far as a call can tell.",
+            ["broker"],
+            registry=registry,
+        )
         self._faults = Counter(
             "bekend_node_storage_faults_total", "Writes that failed: nothing was answered or asked.", registry=registry
         )
@@ -305,6 +311,10 @@ class NodeMetrics:
     def exchanged(self, kind: str) -> None:
         """One more release or collect was replied to."""
         self._exchanged.labels(kind).inc()
+
+    def clock(self, broker: str, ahead: float) -> None:
+        """How far the own clock is ahead of a replica's, in seconds; negative: behind."""
+        self._clock.labels(broker).set(ahead)
 
     def attached(self, broker: str, *, now: bool) -> None:
         """Attached to a replica, or not any more."""

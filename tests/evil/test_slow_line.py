@@ -100,13 +100,15 @@ async def directory_over(
 
 
 @pytest.fixture
-def federation(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Federation:
-    # Whoever waits for a key gives up soon: what is tested comes later than that.
-    monkeypatch.setattr(directory_module, "CALL_SECONDS", 0.05)
+def federation(tmp_path: Path, authority: Authority) -> Federation:
     return Federation.create(tmp_path, authority)
 
 
-async def test_a_directory_that_comes_in_drops_is_taken_in_when_it_is_whole(federation: Federation) -> None:
+async def test_a_directory_that_comes_in_drops_is_taken_in_when_it_is_whole(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever waits for a key gives up soon: what is tested comes later than that.
+    monkeypatch.setattr(directory_module, "CALL_SECONDS", 0.05)
     async with federation.broker() as broker:
         line = Trickle(broker.port)
         async with line.serving(), directory_over(federation, line.port) as (directory, _):
