@@ -17,8 +17,8 @@ import grpc
 from bekend_policy.diff import compare, diff_lines
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
-from bekend_policy.report import Signature, signatures
 from bekend_policy.sign import verify_covenant
+from bekend_policy.signatures import Signature, signatures
 from bekend_policy.versions import (
     FOLDER,
     MAX_FILES,

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from bekend_proto.errors import MalformedError
-from bekend_proto.note import Note, verify_note
-
 from bekend_policy import report_annexes as annexes
 from bekend_policy.matrix import Grid, grids
 from bekend_policy.model import Covenant, Mode, Purpose, Source, source_of
 from bekend_policy.pages import environment
 from bekend_policy.show import condition_text, limits_text
-from bekend_policy.terms import CheckedBy, Participant
+from bekend_policy.signatures import operator_signed, signatures
+from bekend_policy.terms import CheckedBy
 from bekend_policy.wording import KINDS, STATUSES, asker, count, limits, party
 from bekend_policy.words import GroundStatus
 
@@ -34,15 +32,6 @@ class SourceRow:
     source: Source
 
 
-@dataclass(frozen=True)
-class Signature:
-    """Whose lines stand under this version. `state`: getekend, deels, or not at all."""
-
-    participant: Participant
-    state: str
-    roles: tuple[tuple[str, bool], ...]
-
-
 def report_page(covenant: Covenant, day: date) -> str:
     """The whole covenant as one page. `day`: the day on which the matrix decides."""
     own_grids = {grid.purpose.id: grid for grid in grids(covenant, day)}
@@ -54,7 +43,7 @@ def report_page(covenant: Covenant, day: date) -> str:
         purposes=list(covenant.purposes.values()),
         sources={purpose.id: list(_sources(covenant, purpose)) for purpose in covenant.purposes.values()},
         signatures=list(signatures(covenant)),
-        operator_signed=_operator_signed(covenant),
+        operator_signed=operator_signed(covenant),
         register=[annexes.processing(covenant, purpose) for purpose in covenant.purposes.values()],
         untested=sum(len(purpose.untested) for purpose in covenant.purposes.values()),
     )
@@ -63,33 +52,6 @@ def report_page(covenant: Covenant, day: date) -> str:
 def matrix_page(covenant: Covenant, day: date) -> str:
     """The matrix alone, as one page."""
     return _page("matrix.html.j2", covenant, day=day, grids={grid.purpose.id: grid for grid in grids(covenant, day)})
-
-
-def signatures(covenant: Covenant) -> Iterator[Signature]:
-    """Who signed exactly this text, by the keys in this very covenant.
-
-    Trust in these keys comes from `bekend policy verify` with a key that the reader already had.
-    """
-    for one in covenant.participants.values():
-        note = covenant.notes.get(f"{one.oin}.note")
-        signed = tuple(
-            (role, _signed(covenant, note, vkey))
-            for role, vkey in (("ondertekenaar", one.signer), ("jurist", one.lawyer))
-            if vkey is not None
-        )
-        done = [is_signed for _, is_signed in signed]
-        yield Signature(one, "getekend" if all(done) else "deels" if any(done) else "nog niet", signed)
-
-
-def _operator_signed(covenant: Covenant) -> bool:
-    return _signed(covenant, covenant.notes.get(f"{covenant.broker_oin}.note"), covenant.operator_key)
-
-
-def _signed(covenant: Covenant, note: Note | None, vkey: str) -> bool:
-    try:
-        return note is not None and note.text == covenant.manifest and verify_note(note, vkey)
-    except MalformedError:
-        return False
 
 
 def _sources(covenant: Covenant, purpose: Purpose) -> Iterator[SourceRow]:

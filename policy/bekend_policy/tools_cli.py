@@ -17,6 +17,7 @@ from bekend_policy.model import Covenant
 from bekend_policy.routes import POSSIBLE, Route, day_within, noon
 from bekend_policy.schemas import write_schemas
 from bekend_policy.show import purpose_facts, show_covenant, show_purpose
+from bekend_policy.signatures import signatures
 from bekend_policy.simulate import read_questions, simulate, simulation_lines
 from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, wrong_use
 from bekend_policy.trial import by_table, read_tables, run_tables, trial_lines
@@ -241,7 +242,7 @@ def report(
 ) -> None:
     """Schrijf één pagina om te lezen, te printen en te tekenen: doelen, grondslagen, matrix, register, DPIA."""
     with faults_shown(as_json):
-        from bekend_policy.report import report_page, signatures  # noqa: PLC0415 - templates are for pages alone
+        from bekend_policy.report import report_page  # noqa: PLC0415 - templates are for pages alone
 
         covenant = _load(folder)
         file.write_text(report_page(covenant, _day(covenant, on_day)), "utf-8")

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from bekend_policy.load import load_covenant
-from bekend_policy.report import matrix_page, report_page, signatures
+from bekend_policy.report import matrix_page, report_page
+from bekend_policy.signatures import signatures
 from bekend_policy.tools_cli import app
 from typer.testing import CliRunner
 

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from bekend_policy.log_use import Days, uses
 from bekend_policy.matrix import grids
-from bekend_policy.report import report_page, signatures
+from bekend_policy.report import report_page
+from bekend_policy.signatures import signatures
 from bekend_policy.suspension import Suspension, Suspensions, What, reason_of
 from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, KeysError, MalformedError, RefusedError
