@@ -23,6 +23,7 @@ from bekend_proto.clock import Clock
 from bekend_proto.dleq import prove
 from bekend_proto.errors import BudgetError, MalformedError, RefusedError, StorageError
 from bekend_proto.group import multiply
+from bekend_proto.interceptors import Caller
 from bekend_proto.oprf import KeyPair
 from bekend_proto.sql import Connection
 from bekend_proto.v1.broker_pb2 import BlindedChunk, EnrolRequest, EnrolResponse, EnrolStarted, EvaluatedChunk
@@ -66,7 +67,7 @@ class Enrolments:
         self._threads = threads
         self._running: Counter[str] = Counter()
 
-    async def run(self, caller: str, requests: AsyncIterator[EnrolRequest]) -> AsyncIterator[EnrolResponse]:
+    async def run(self, call: Caller, requests: AsyncIterator[EnrolRequest]) -> AsyncIterator[EnrolResponse]:
         """Serve one import to its end.
 
         Raises the BekendError of an enrolment or chunk that is refused; chunks answered before stay answered.
@@ -74,19 +75,20 @@ class Enrolments:
         first = await first_message(requests, self._limits.hello_seconds, "Enrolment")
         if first.WhichOneof("kind") != "enrolment":
             raise MalformedError("the first message of an import is Enrolment")
+        caller = call.oin
         if self._running[caller] >= self._limits.imports_per_node:
             raise BudgetError(f"{caller} has {self._running[caller]} imports running: wait for one to end")
         self._running[caller] += 1
         try:
-            job = await self._open(caller, first.enrolment)
+            job = await self._open(call, first.enrolment)
             yield EnrolResponse(started=EnrolStarted(elements_left=job.left))
             async for response in self._chunks(job, requests):
                 yield response
         finally:
             self._running[caller] -= 1
 
-    async def _open(self, caller: str, signed: Signed) -> "_Job":
-        now = self._clock.now()
+    async def _open(self, call: Caller, signed: Signed) -> "_Job":
+        caller, now = call.oin, self._clock.now()
         enrolment = open_from(self._directory, caller, Enrolment, signed, now)
         present = self._directory.present
         covenant = present.under(enrolment.covenant_hash)
@@ -125,7 +127,7 @@ class Enrolments:
             elements=enrolment.elements,
             left=left,
         )
-        return _Job(job, key, left)
+        return _Job(call, job, key, left)
 
     async def _chunks(self, job: "_Job", requests: AsyncIterator[EnrolRequest]) -> AsyncIterator[EnrolResponse]:
         """The evaluated chunks, in the order in which they are ready."""
@@ -180,18 +182,23 @@ class Enrolments:
         count, rest = divmod(len(chunk.elements), 32)
         if rest or not 1 <= count <= CHUNK:
             raise MalformedError(f"a chunk holds 1 to {CHUNK} elements of 32 octets")
-        # Anew: an import of a large register lasts for hours, and a node that is suspended gets nothing more.
-        self._check_not_suspended(job)
+        # Anew: an import of a large register lasts for hours, and a node that is stopped gets nothing more.
+        self._check_not_stopped(job)
         now = self._clock.now()
         await self._write(lambda c: job.job.charge(c, count, now))
-        self._check_not_suspended(job)
+        self._check_not_stopped(job)
         loop = asyncio.get_running_loop()
         evaluated, proof = await loop.run_in_executor(self._threads, evaluate_chunk, job.key, chunk.elements)
         self._metrics.enrolled.inc(count)
         ready.put_nowait(EvaluatedChunk(index=chunk.index, evaluated=evaluated, proof=proof))
 
-    def _check_not_suspended(self, job: "_Job") -> None:
+    def _check_not_stopped(self, job: "_Job") -> None:
+        """Raises SuspendedError, UnknownPartnerError for who left the covenant, FencedError when another machine took
+        the place of this one.
+        """
         present = self._directory.present
+        present.partner(job.call.oin)
+        self._directory.check_incarnation(job.call)
         for covenant in present.covenants:
             present.suspensions.check_node(covenant, job.job.name.source, self._clock.now())
 
@@ -207,6 +214,7 @@ class Enrolments:
 class _Job:
     """An admitted import, with its key and what was left of its budget at the start."""
 
+    call: Caller
     job: Import
     key: KeyPair
     left: int

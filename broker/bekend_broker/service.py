@@ -128,7 +128,7 @@ class BrokerService(BrokerServiceServicer):
         self, request_iterator: AsyncIterator[EnrolRequest], context: Any
     ) -> AsyncIterator[EnrolResponse]:
         """Evaluate an import."""
-        return self._enrolments.run(current_caller(), request_iterator)
+        return self._enrolments.run(current_call(), request_iterator)
 
     async def Release(self, request: ReleaseRequest, context: Any) -> ReleaseResponse:  # noqa: N802
         """Pass on what names persons, or withdraws it."""

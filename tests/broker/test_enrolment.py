@@ -15,6 +15,7 @@ from bekend_proto.errors import (
     BekendError,
     BudgetError,
     CovenantError,
+    FencedError,
     KeysError,
     MalformedError,
     RefusedError,
@@ -23,10 +24,11 @@ from bekend_proto.errors import (
     UnknownPartnerError,
     VersionError,
 )
+from bekend_proto.incarnation import METADATA, Incarnation
 from bekend_proto.v1 import broker_pb2, signed_pb2
 from nacl.signing import SigningKey
 
-from tests.support.federation import Federation, Party, metric, said, told
+from tests.support.federation import Attached, Federation, Party, metric, no_answer, said, told
 
 REGISTER = "politiegegevens-8-13"
 SIZE = 4000
@@ -160,6 +162,21 @@ async def test_an_interrupted_import_goes_on_where_its_budget_was(federation: Fe
         await police.send_chunk(call, 1, elements(24))
         _, left = await police.open_import(police.enrolment(ZSM_CONTEXT, REGISTER, SIZE, import_id=name))
         assert left == LIMIT - 1024
+
+
+async def test_the_import_of_a_machine_whose_place_was_taken_ends(federation: Federation, police: Party) -> None:
+    """A stolen machine would have elements evaluated for hours after another one took its place."""
+    async with federation.broker() as broker:
+        call, _ = await police.open_import(police.enrolment(ZSM_CONTEXT, REGISTER, SIZE))
+        await police.send_chunk(call, 0, elements(10))
+        fresh = Incarnation(milliseconds(federation.clock.now()), "b" * 32, police.oin)
+        metadata = ((METADATA, fresh.statement(police.signing)),)
+        attached = Attached(police, police.stub.Attach(metadata=metadata), no_answer)
+        await attached.hello()
+        with pytest.raises(FencedError):
+            await police.send_chunk(call, 1, elements(10))
+        assert metric(broker, "bekend_broker_enrolled_elements_total") == 10
+        attached.call.cancel()
 
 
 async def test_two_full_imports_a_month(federation: Federation, police: Party) -> None:

@@ -187,7 +187,7 @@ class _Wrapped(BrokerService):
 
     async def Enrol(self, request_iterator: AsyncIterator[EnrolRequest], context: Any) -> AsyncIterator[EnrolResponse]:
         source = current_caller()
-        async for response in self._enrolments.run(source, request_iterator):
+        async for response in self._enrolments.run(current_call(), request_iterator):
             if response.HasField("chunk"):
                 yield EnrolResponse(chunk=self._stage.do("chunk", source, response.chunk))
             else:
