@@ -1,6 +1,7 @@
 """From one broker with a file to replicas: what `broker.db` holds, moved into an empty PostgreSQL database.
 
     broker.db                              PostgreSQL, one transaction
+      | an older release's: its schema of now
       | locked, alone --------------------> no replica, no rows; none can connect
       | every table, row by row ----------> COPY
       | every row again ------------------- the same row?
@@ -8,8 +9,9 @@
       |                                     data/log-head, then COMMIT
 
 The log stays the same log: name, order, tree, checkpoints and cosignatures, so that nodes have it proved that it goes
-on. Rows stream, however many there are. The file is only read. Before the commit the log's head is written beside it:
-whatever fails afterwards, no broker serves from the file while the database may hold the log (log_head.py).
+on. Rows stream, however many there are. The file is only read, but for the steps that its schema lacks. Before the
+commit the log's head is written beside it: whatever fails afterwards, no broker serves from the file while the database
+may hold the log (log_head.py).
 """
 
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from bekend_proto import log_table, merkle
 from bekend_proto.checkpoint import Checkpoint, log_origin
-from bekend_proto.durable import exclusive
+from bekend_proto.durable import Database, exclusive
 from bekend_proto.errors import StorageError
 from bekend_proto.log_table import Entry
 from bekend_proto.note import parse_note
@@ -69,14 +71,14 @@ def move(server: DatabaseServer, service: str, oin: str, log: str, data: Path) -
     """Move what the file in the folder `data` holds into the database, for the broker with this OIN and log.
 
     `server`: with the user who owns the tables; `service`: the role of the running broker. Raises StorageError when
-    the file is in use, damaged or of another release, when the database is in use or holds any row, and when a row
+    the file is in use, damaged or of a newer release, when the database is in use or holds any row, and when a row
     did not arrive as it was; LogError when the file's log has another name. The database is then empty as it was.
     """
     origin, head = log_origin(oin, log), LogHead(data)
     if not (data / FILE).is_file():
         raise StorageError(f"{data / FILE} is not there: a broker that never ran with a file has nothing to move")
+    _renew(data / FILE)
     with exclusive(data / FILE) as source:
-        _check_source(source, data / FILE)
         log_table.check_origin(source, origin)
         head.check(source, FILE, origin)
         size = log_table.log_size(source)
@@ -100,13 +102,14 @@ def move(server: DatabaseServer, service: str, oin: str, log: str, data: Path) -
     return Moved(ours, rows)
 
 
-def _check_source(source: Connection, file: Path) -> None:
-    done = [(number, name) for number, name in source.execute("SELECT number, name FROM migrations ORDER BY number")]
-    if done != [(step.number, step.name) for step in MIGRATIONS]:
-        raise StorageError(
-            f"{file} is not as this release writes it: start the broker of this release with the file once, stop it, "
-            "and move then"
-        )
+def _renew(file: Path) -> None:
+    """Bring the file of an older release to the schema of this one, as a start would: `database` in the configuration
+    keeps a broker from starting on it. Raises StorageError for a newer release's, and while anything has it open.
+    """
+    with exclusive(file) as source:
+        (done,) = source.execute("SELECT count(*) FROM migrations").fetchone()
+    if done != len(MIGRATIONS):
+        Database.open(file, MIGRATIONS).close()
 
 
 def _hold(raw: Raw, service: str) -> None:

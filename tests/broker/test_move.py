@@ -239,7 +239,7 @@ def test_a_database_that_is_not_empty_or_in_use_is_refused(
             "UPDATE checkpoint SET note = (SELECT note FROM checkpoint WHERE size = 4) WHERE size = 700",
             "at 700 entries",
         ),
-        ("DELETE FROM migrations WHERE number = 10", "this release"),
+        ("INSERT INTO migrations VALUES (99, 'of later')", "newer release"),
     ],
 )
 def test_a_file_that_does_not_hold_what_was_signed_is_not_moved(
@@ -249,6 +249,33 @@ def test_a_file_that_does_not_hold_what_was_signed_is_not_moved(
         connection.executescript(change)
     with pytest.raises(StorageError, match=told):
         moved(postgres, server, data)
+    assert is_empty(postgres, server)
+
+
+def test_a_file_of_an_older_release_is_brought_up_to_this_one_and_moved(
+    postgres: PostgresServer, server: DatabaseServer, data: Path
+) -> None:
+    with closing(Store.open(data)) as store:
+        wanted = {**held(store), "incarnations": {}}
+    with closing(sqlite3.connect(data / FILE)) as connection:
+        connection.executescript("DROP TABLE incarnation; DELETE FROM migrations WHERE number = 10")
+    done = moved(postgres, server, data)
+    assert (done.head.size, done.head.root) == (wanted["size"], wanted["root"])
+    with closing(Store(PostgresDatabase.open(server, BROKER_OIN, "main", LogHead(data)))) as store:
+        assert held(store) == wanted
+
+
+def test_a_file_of_an_older_release_that_is_in_use_stays_as_it_is(
+    postgres: PostgresServer, server: DatabaseServer, data: Path
+) -> None:
+    with closing(sqlite3.connect(data / FILE)) as connection:
+        connection.executescript("DROP TABLE incarnation; DELETE FROM migrations WHERE number = 10")
+    before = (data / FILE).read_bytes()
+    with closing(sqlite3.connect(data / FILE, isolation_level=None)) as open_elsewhere:
+        open_elsewhere.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="in use"):
+            moved(postgres, server, data)
+    assert (data / FILE).read_bytes() == before
     assert is_empty(postgres, server)
 
 
