@@ -296,7 +296,9 @@ async def test_a_requester_that_asks_for_many_filters_at_once_has_no_more_on_the
             assert more
             done |= more
         assert {type(one.exception()) for one in done} == {BudgetError}
-        assert source.orders.qsize() == 2
+        for _ in waiting:
+            await source.orders.get()
+        assert source.orders.empty()
         for call in calls:
             call.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
