@@ -8,6 +8,7 @@ from bekend_proto.errors import MalformedError
 from bekend_proto.note import note_name, parse_vkey
 
 from bekend_policy.audited import AUDITOR, oin_of
+from bekend_policy.conditions import ASKING_DAY
 from bekend_policy.directions import UNCONNECTED, Pairing, denials, frame_fits, is_no_law
 from bekend_policy.faults import Fault
 from bekend_policy.scalars import is_oin, is_slug
@@ -272,6 +273,8 @@ def _conditions(checks: _Checks, path: str, purpose: Purpose) -> None:
                 f"voorwaarde '{condition.id}' is uit de vraag niet te controleren",
                 "Alleen 'zaaknummer' staat in de vraag; kies controle: vrager.",
             )
+        if condition.reference_day not in {None, ASKING_DAY}:
+            _reference_day(checks, path, purpose, index)
     for party, terms in purpose.source_terms.items():
         for unknown in sorted(set(terms.conditions) - set(ids)):
             checks.add(
@@ -280,6 +283,32 @@ def _conditions(checks: _Checks, path: str, purpose: Purpose) -> None:
                 f"voorwaarde '{unknown}' bestaat niet",
                 "Voeg haar toe bij 'voorwaarden'.",
             )
+
+
+def _reference_day(checks: _Checks, path: str, purpose: Purpose, index: int) -> None:
+    """The day on which an age counts is stated wherever the age is asked."""
+    age, place = purpose.conditions[index], ("voorwaarden", index, "peildag")
+    dated = [one.id for one in purpose.conditions if one.form is ConditionForm.DATE]
+    if age.reference_day not in dated:
+        checks.add(
+            path,
+            place,
+            f"peildag '{age.reference_day}' is geen voorwaarde van de vorm datum",
+            f"Schrijf '{ASKING_DAY}' voor de dag van vragen, of noem zo'n voorwaarde van dit doel.",
+        )
+        return
+    special = {age.id: set[str](), age.reference_day: set[str]()}
+    for party, terms in purpose.source_terms.items():
+        for id_ in special.keys() & set(terms.conditions):
+            special[id_].add(party)
+    there, dates = special[age.id], special[age.reference_day]
+    if dates and (not there or not there <= dates):
+        checks.add(
+            path,
+            place,
+            f"niet elke bron met '{age.id}' heeft ook '{age.reference_day}': daar is de leeftijd niet te bepalen",
+            f"Noem '{age.reference_day}' bij 'mits' van dezelfde bronnen, of bij geen enkele.",
+        )
 
 
 def _terms(checks: _Checks, path: str, purpose: Purpose) -> None:

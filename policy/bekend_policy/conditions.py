@@ -2,6 +2,9 @@
 
 A condition is stated as its id, or as `id=value` where its form asks a value: a date, an age in whole years, one of
 the values that the covenant lists. No form asks for anything that names a person.
+
+An age with a `peildag` is not typed (FG-38). The requester's node works it out from the verified date of birth of each
+person, and states the years; its id alone says that it held for all of them. No date of birth comes as far as here.
 """
 
 import calendar
@@ -9,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, model_validator
 
@@ -20,6 +23,8 @@ from bekend_policy.words import CheckedBy, ConditionForm
 DATED = {ConditionForm.DATE, ConditionForm.CONSENT}
 _MONTHS = Annotated[Whole, Field(le=120)]
 _YEARS = Annotated[Whole, Field(le=120)]
+ASKING_DAY: Final = "vraag"
+"""`peildag`: the day on which is asked."""
 
 
 class Condition(StrictModel):
@@ -36,6 +41,8 @@ class Condition(StrictModel):
     """For a date: how many months it may lie in the future; 0: not in the future."""
     from_age: _YEARS | None = Field(default=None, alias="van")
     to_age: _YEARS | None = Field(default=None, alias="tot_en_met")
+    reference_day: Slug | None = Field(default=None, alias="peildag")
+    """The day on which the age counts: that of asking, or the date that another condition states. None: typed."""
     values: tuple[Slug, ...] = Field(default=(), alias="waarden")
 
     @model_validator(mode="after")
@@ -51,11 +58,20 @@ class Condition(StrictModel):
                 "datum en toestemming: maanden_terug en maanden_vooruit; leeftijd: van en tot_en_met; keuze: waarden.",
                 "id",
             )
+        if self.reference_day is not None and self.form is not ConditionForm.AGE:
+            raise rule_fault(
+                "alleen een leeftijd heeft een peildag", "Kies vorm: leeftijd, of haal haar weg.", "peildag"
+            )
         if self.form is not ConditionForm.CONFIRM and self.checked_by is not CheckedBy.REQUESTER:
             raise rule_fault(f"'{self.form}' kan alleen de vrager opgeven", "Kies controle: vrager.", "controle")
         if self.from_age is not None and self.to_age is not None and self.from_age > self.to_age:
             raise rule_fault("'van' is hoger dan 'tot_en_met': niemand voldoet", "Wissel ze om.", "van")
         return self
+
+    @property
+    def by_birth(self) -> bool:
+        """Whether the node works it out from dates of birth, and nobody states it."""
+        return self.reference_day is not None
 
     @property
     def example(self) -> str:
@@ -80,7 +96,7 @@ def why_not(condition: Condition, statements: Mapping[str, list[str]], today: da
     """Why what was stated does not meet the condition, in Dutch; None when it does. `today`: in Europe/Amsterdam."""
     values = statements.get(condition.id)
     if not values:
-        return "niet bevestigd"
+        return "er is geen geboortedatum" if condition.by_birth else "niet bevestigd"
     reasons = (_value_fails(condition, value, today) for value in values)
     return next((reason for reason in reasons if reason is not None), None)
 
@@ -109,6 +125,10 @@ def _date_fails(condition: Condition, value: str, today: date) -> str | None:
 
 
 def _age_fails(condition: Condition, value: str) -> str | None:
+    if condition.by_birth and not value:
+        return None
+    if condition.by_birth and not re.fullmatch(r"[0-9]{1,3}", value):
+        return "de leeftijd is niet te bepalen"
     if not re.fullmatch(r"[0-9]{1,3}", value):
         return "geef de leeftijd in hele jaren"
     fits = (condition.from_age or 0) <= int(value) <= (condition.to_age or 0)

@@ -454,17 +454,29 @@ def _conditions(purpose: Purpose, attested: frozenset[str], attests: tuple[str, 
     ]
     if not failing:
         return None
+    # An age may rest on the date of another condition: what is wrong with that one is said first.
+    failing.sort(key=lambda one: one[0] in conditions and conditions[one[0]].by_birth)
     first, why = failing[0]
     condition = conditions.get(first)
     text = condition.text if condition is not None else "de motivering staat in het dossier"
+    by_birth = {it for it, _ in failing if it in conditions and conditions[it].by_birth}
     forms = [
-        f"{it}={conditions[it].example}" if it in conditions and conditions[it].example else it for it, _ in failing
+        f"{it}={conditions[it].example}" if it in conditions and conditions[it].example else it
+        for it, _ in failing
+        if it not in by_birth
     ]
+    remedy = [f"Bevestig: {', '.join(forms)}."] if forms else []
+    remedy += [_AGE_REMEDY] if by_birth else []
     return replace(
-        _deny("voorwaarde", f"Een voorwaarde is niet vervuld ({why}): {text}", f"Bevestig: {', '.join(forms)}."),
+        _deny("voorwaarde", f"Een voorwaarde is niet vervuld ({why}): {text}", " ".join(remedy)),
         condition=first,
         article=(condition.article if condition is not None else None) or _articles(purpose.requester_grounds),
     )
+
+
+_AGE_REMEDY: Final = (
+    "Geef van elke persoon de gecontroleerde geboortedatum. Past de leeftijd niet, vraag dan een andere partner."
+)
 
 
 def _condition_fails(

@@ -157,6 +157,7 @@ KEYS: dict[str, dict[str, str]] = {
         "maanden_vooruit": "Hoeveel maanden een datum in de toekomst mag liggen.",
         "van": "Laagste leeftijd in jaren.",
         "tot_en_met": "Hoogste leeftijd in jaren.",
+        "peildag": "Dag waarop de leeftijd telt: vraag, of de id van een datum. Het systeem rekent haar dan zelf uit.",
         "waarden": "Waaruit de medewerker kiest.",
     },
     "CaseTerms": {

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from bekend_policy.conditions import ASKING_DAY
 from bekend_policy.model import Condition, Covenant, Mode, Purpose, Source
 from bekend_policy.terms import CheckedBy
 from bekend_policy.wording import KINDS, MODES, count, ground, limits, listed, on_day, party, term, wrapped
@@ -15,6 +16,7 @@ _CHECKED = {
     CheckedBy.REQUESTER: "de vrager staat ervoor in",
     CheckedBy.SOURCE: "de bron gaat het na",
 }
+_WORKED_OUT = "het systeem van de vrager rekent het uit, uit de gecontroleerde geboortedatum van elke persoon"
 
 
 def purpose_facts(covenant: Covenant, purpose: Purpose) -> dict[str, Any]:
@@ -157,11 +159,19 @@ def condition_text(condition: Condition) -> str:
     asks = {
         ConditionForm.DATE: f"; datum, {_window(condition)}",
         ConditionForm.CONSENT: f"; datum van de toestemming, {_window(condition)}",
-        ConditionForm.AGE: f"; leeftijd van {condition.from_age} tot en met {condition.to_age} jaar",
+        ConditionForm.AGE: f"; leeftijd van {condition.from_age} tot en met {condition.to_age} jaar{_on(condition)}",
         ConditionForm.CHOICE: f"; een van: {', '.join(condition.values)}",
     }.get(condition.form, "")
     article = f" ({condition.article})" if condition.article else ""
-    return f"{condition.id}: {condition.text}{article}{asks}; {_CHECKED[condition.checked_by]}"
+    checked = _WORKED_OUT if condition.by_birth else _CHECKED[condition.checked_by]
+    return f"{condition.id}: {condition.text}{article}{asks}; {checked}"
+
+
+def _on(condition: Condition) -> str:
+    """On which day an age counts, where the covenant says so."""
+    if not condition.by_birth:
+        return ""
+    return " op de dag van vragen" if condition.reference_day == ASKING_DAY else f" op '{condition.reference_day}'"
 
 
 def _window(condition: Condition) -> str:

@@ -413,8 +413,22 @@ def test_aftercare_needs_a_release_within_six_months_and_a_town_of_this_covenant
 
 @pytest.mark.parametrize(("age", "allowed"), [(11, False), (12, True), (17, True), (18, False)])
 def test_halt_and_the_council_are_asked_about_12_to_17_year_olds_only(age: int, allowed: bool) -> None:
-    assert own("zsm-context", OM, HALT, "verdachte", f"leeftijd-12-17={age}").allowed is allowed
+    stated = ("verdachte", "datum-feit=2026-11-30", f"leeftijd-12-17={age}")
+    assert own("zsm-context", OM, HALT, *stated).allowed is allowed
     assert own("zsm-context", OM, POLITIE, "verdachte").allowed
+
+
+def test_fg_38_an_age_is_refused_in_words_that_say_what_is_missing() -> None:
+    refused = own("zsm-context", OM, HALT, "verdachte", "datum-feit=2026-11-30")
+    assert (refused.rule, refused.condition) == ("voorwaarde", "leeftijd-12-17")
+    assert refused.reason.startswith("Een voorwaarde is niet vervuld (er is geen geboortedatum): ")
+    assert refused.remedy.startswith("Geef van elke persoon de gecontroleerde geboortedatum.")
+    both = own("zsm-context", OM, HALT, "verdachte").remedy
+    assert both.startswith("Bevestig: datum-feit=jjjj-mm-dd. Geef van elke persoon")
+    # Several persons: it holds for all of them, or the source is not asked.
+    assert not own(
+        "zsm-context", OM, HALT, "verdachte", "datum-feit=2026-11-30", "leeftijd-12-17=15", "leeftijd-12-17=18"
+    ).allowed
 
 
 def test_a_refusal_names_condition_article_and_what_would_have_to_be_different() -> None:

@@ -32,6 +32,7 @@ def fails(it: Condition, value: str | None, today: date = TODAY) -> bool:
 RELEASE = condition(vorm="datum", maanden_terug="0", maanden_vooruit="6")
 PAST = condition(vorm="toestemming", maanden_terug="6", maanden_vooruit="0")
 YOUTH = condition(vorm="leeftijd", van="12", tot_en_met="17")
+BY_BIRTH = condition(vorm="leeftijd", van="12", tot_en_met="17", peildag="vraag")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,16 @@ YOUTH = condition(vorm="leeftijd", van="12", tot_en_met="17")
         (YOUTH, "18", True),
         (YOUTH, "١٢", True),
         (YOUTH, "-12", True),
+        # Typed by an officer, an id alone says nothing; worked out by a node, it says that it held (FG-38).
+        (YOUTH, "", True),
+        (BY_BIRTH, "", False),
+        (BY_BIRTH, "11", True),
+        (BY_BIRTH, "12", False),
+        (BY_BIRTH, "17", False),
+        (BY_BIRTH, "18", True),
+        (BY_BIRTH, "-1", True),
+        (BY_BIRTH, "2010-05-17", True),
+        (BY_BIRTH, None, True),
     ],
 )
 def test_a_value_holds_up_to_its_boundary_and_no_further(it: Condition, value: str | None, bad: bool) -> None:
@@ -89,6 +100,9 @@ def test_months_end_where_the_shorter_month_ends() -> None:
         {"vorm": "datum", "maanden_terug": "1"},
         {"vorm": "leeftijd", "van": "12"},
         {"vorm": "leeftijd", "van": "18", "tot_en_met": "12"},
+        {"peildag": "vraag"},
+        {"vorm": "datum", "maanden_terug": "1", "maanden_vooruit": "0", "peildag": "vraag"},
+        {"vorm": "leeftijd", "peildag": "vraag"},
         {"vorm": "keuze"},
         {"maanden_terug": "1", "maanden_vooruit": "1"},
         {"vorm": "toestemming", "maanden_terug": "1", "maanden_vooruit": "0", "controle": "vraag"},

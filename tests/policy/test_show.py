@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from bekend_policy.load import load_covenant
-from bekend_policy.show import purpose_facts, show_covenant, show_purpose
+from bekend_policy.show import condition_text, purpose_facts, show_covenant, show_purpose
 from bekend_policy.tools_cli import app
 from bekend_policy.wording import listed, term
 from typer.testing import CliRunner
@@ -59,3 +59,13 @@ def test_dutch() -> None:
     assert (listed([]), listed(["a"]), listed(["a", "b", "c"])) == ("", "a", "a, b en c")
     assert term(timedelta(hours=72)) == "3 dagen"
     assert term(timedelta(days=1, hours=2, minutes=1)) == "1 dag, 2 uur en 1 minuut"
+
+
+def test_fg_38_an_age_says_on_which_day_it_counts_and_who_works_it_out() -> None:
+    purpose = COVENANT.purposes["kennemerland/zsm-context"]
+    age = next(one for one in purpose.conditions if one.id == "leeftijd-12-17")
+    assert "leeftijd van 12 tot en met 17 jaar op 'datum-feit'; het systeem van de vrager" in condition_text(age)
+    asked = age.model_copy(update={"reference_day": "vraag"})
+    assert "17 jaar op de dag van vragen; het systeem van de vrager rekent het uit" in condition_text(asked)
+    typed = age.model_copy(update={"reference_day": None})
+    assert condition_text(typed).endswith("leeftijd van 12 tot en met 17 jaar; de vrager staat ervoor in")

@@ -153,12 +153,16 @@ class Oracle:
         }
 
 
+_WORKED_OUT = -2
+"""Of an age that is stated by its id alone: a node worked out that it held."""
+
+
 def _value(form: str, text: str) -> int | str:
     """Dates and ages are numbers to Cedar; what is none, is a number that fits nowhere."""
     if form in {"datum", "toestemming"}:
         return date.fromisoformat(text).toordinal() if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else -1
     if form == "leeftijd":
-        return int(text) if text.isdigit() else -1
+        return int(text) if text.isdigit() else _WORKED_OUT if not text else -1
     return text
 
 
@@ -339,7 +343,8 @@ def _stated(purpose: Purpose, id_: str) -> str:
     if str(one.form) == "keuze":
         return f"({there} && {_set(one.values)}.contains({value}))"
     if str(one.form) == "leeftijd":
-        return f"({there} && {value} >= {one.from_age} && {value} <= {one.to_age})"
+        held = f"{value} == {_WORKED_OUT} || " if one.reference_day else ""
+        return f"({there} && ({held}({value} >= {one.from_age} && {value} <= {one.to_age})))"
     # Months are not days: the bounds depend on the day of the question, so each day of the tests gets its own line.
     windows = [
         f"(context.day == {day.toordinal()} && {value} >= {first} && {value} <= {last})"
