@@ -213,7 +213,7 @@ class ControlServer:
             await connection.send(await self._officer.handle(request, roles))
 
     async def _ask(self, connection: Connection, request: AskRequest, officer: OfficerRef, viewer: AtScreen) -> None:
-        found = self._asker.submit(inquiry_of(request, officer), viewer)
+        found = self._asker.submit(inquiry_of(request, officer, self._asker.today()), viewer)
         if isinstance(found, Outcomes):
             await self._tell(connection, found, officer.user, request.purpose)
         else:

@@ -81,7 +81,7 @@ class EyesDesk:
             "description": purpose.description,
             "grounds": [str(one) for one in purpose.requester_grounds],
             "on_behalf_of": self._name(found.inquiry.on_behalf_of) if found.inquiry.on_behalf_of else None,
-            "confirmed": sorted(found.inquiry.attested),
+            "confirmed": sorted(found.inquiry.settled(purpose, self._asker.today()).attested),
             "justification": found.inquiry.texts or None,
             "numbers": [{"kind": one.kind, "value": one.value} for one in found.inquiry.persons],
         }

@@ -59,6 +59,10 @@ class AskRequest(_Request):
         list[Annotated[str, StringConstraints(max_length=40)]], Field(max_length=MAX_PERSONS, repr=False)
     ] = []
     described: Annotated[list[DescribedPerson], Field(max_length=MAX_PERSONS, repr=False)] = []
+    born: Annotated[
+        list[Annotated[str, StringConstraints(max_length=LONGEST)]], Field(max_length=MAX_PERSONS, repr=False)
+    ] = []
+    """The verified date of birth beside each number, where an age is asked; empty where there is none."""
     case: Annotated[str, StringConstraints(max_length=200)] | None = None
     attested: Annotated[list[Annotated[str, StringConstraints(max_length=100)]], Field(max_length=64)] = []
     justification: Annotated[str, StringConstraints(max_length=4000)] | None = None
@@ -71,6 +75,8 @@ class AskRequest(_Request):
     def _one_way(self) -> "AskRequest":
         if bool(self.identifiers) == bool(self.described):
             raise ValueError("numbers, or what is said of each person: one of the two")
+        if len(self.born) not in {0, len(self.identifiers)}:
+            raise ValueError("a date of birth beside each number, or beside none")
         return self
 
 

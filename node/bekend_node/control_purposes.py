@@ -10,6 +10,7 @@ from bekend_policy.model import Covenant, Purpose
 from bekend_policy.terms import CheckedBy
 from bekend_policy.words import ConditionForm
 
+from bekend_node.ask.ages import ages_asked
 from bekend_node.ask.consent import consent_partners
 
 
@@ -32,6 +33,7 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
     requester = covenant.requesters(purpose.id)[oin]
     partners = covenant.participants
     with_consent = consent_partners(covenant, purpose)
+    ages = ages_asked(covenant, purpose)
     names = {one.oin: one.name for one in partners.values()}
     return {
         "id": purpose.id,
@@ -67,6 +69,7 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
                 "mode": str(source.mode),
                 "automatic": source.mode.by_machine,
                 "consent": source.oin in with_consent,
+                "ages": [one.text for one in ages.get(source.oin, ())],
                 "reply_seconds": int(source.reply_term.total_seconds()) if source.reply_term else None,
             }
             for source in covenant.sources(purpose.id).values()
@@ -78,12 +81,13 @@ def _describe(covenant: Covenant, oin: str, purpose: Purpose) -> dict[str, Any]:
 def confirmed_by_officer(purpose: Purpose) -> list[Condition]:
     """What the officer confirms: the conditions that only the requester can check.
 
-    A consent is not confirmed but recorded (`bekend toestemming`): see `consent` beside each source.
+    A consent is not confirmed but recorded (`bekend toestemming`), and an age may be worked out from the date of birth:
+    see `consent` and `ages` beside each source.
     """
     return [
         one
         for one in purpose.conditions
-        if one.checked_by is CheckedBy.REQUESTER and one.form is not ConditionForm.CONSENT
+        if one.checked_by is CheckedBy.REQUESTER and one.form is not ConditionForm.CONSENT and not one.by_birth
     ]
 
 

@@ -58,6 +58,8 @@ def lookup(
     Typ het nummer als erom gevraagd wordt, of geef een nummer per regel op stdin. Zet het nooit achter het commando.
     Zonder nummer (`--soort naam-geboortedatum`) vraagt het commando naam en geboortedatum; op stdin een regel per
     persoon: geslachtsnaam;voorvoegsel;voornamen;geboortedatum;postcode;huisnummer.
+    Geldt bij een partner een leeftijd, dan vraagt het commando ook de gecontroleerde geboortedatum; op stdin staat zij
+    achter het nummer: nummer;geboortedatum. Zij wordt niet bewaard en niet verstuurd.
 
     **Voorbeeld**
 
@@ -95,8 +97,9 @@ def lookup(
             if not as_json and opened["type"] == "result":
                 sys.stderr.write("".join(f"{line}\n" for line in when_lines(purpose, opened["answers"], soort)))
                 sys.stderr.write(left_line(opened["budget"]) + "\n")
-            persons = read_persons(soort, int(purpose["max_persons"]))
-            count = sum(map(len, persons.values()))
+            with_birth = any(one["ages"] for one in purpose["sources"] if one["oin"] in (partner or []))
+            persons = read_persons(soort, int(purpose["max_persons"]), with_birth=with_birth)
+            count = len(persons.get("identifiers") or persons["described"])
             request["reasons"] = _reasons(purpose, motivering_persoon or [], count)
             code = ask(client, request | persons, purpose, persons=count, receipt=bon, as_json=as_json)
             raise typer.Exit(code)
@@ -145,7 +148,9 @@ def _check_choice(purpose: dict[str, Any], partners: list[str]) -> None:
 
 def _mode(source: dict[str, Any]) -> str:
     """How a source answers, and what it takes to ask it."""
-    return f"{source['mode']}, alleen met toestemming" if source["consent"] else str(source["mode"])
+    consent = ["alleen met toestemming"] if source["consent"] else []
+    ages = [f"alleen als (uit de geboortedatum): {text}" for text in source["ages"]]
+    return ", ".join([str(source["mode"]), *consent, *ages])
 
 
 def _reasons(purpose: dict[str, Any], further: list[str], persons: int) -> list[str]:

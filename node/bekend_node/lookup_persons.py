@@ -1,15 +1,18 @@
 """The persons of `bekend lookup`: numbers, or (by a combination) names and dates, from a prompt or from stdin.
 
-From stdin a line per person: a number, or `;` between the fields, in the order in which they are asked for. Nothing
-of it ever stands on a command line, where other users could read it.
+From stdin a line per person: a number, or `;` between the fields, in the order in which they are asked for. Where a
+partner is asked about an age only, the verified date of birth stands behind the number in the same way. Nothing of it
+ever stands on a command line, where other users could read it.
 """
 
 import sys
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, Final
 
 from bekend_proto.identifiers import POSSIBLE_KINDS, InvalidIdentifier, parse_identifier
 
+from bekend_node.ask.ages import verified_birth
 from bekend_node.described import FIELDS, LONGEST, faults_of, from_fields
 
 _LINE: Final = len(FIELDS) * (LONGEST + 1)
@@ -27,18 +30,24 @@ class UnfitError(Exception):
     """What was filled in cannot be asked by; in Dutch, without what it was."""
 
 
-def read_persons(kind: str, most: int) -> dict[str, list[Any]]:
-    """The persons as a request says them, under `identifiers` or `described`. Raises UnfitError."""
+def read_persons(kind: str, most: int, *, with_birth: bool = False) -> dict[str, list[Any]]:
+    """The persons as a request says them, under `identifiers` or `described`. Raises UnfitError.
+
+    `with_birth`: a partner that is asked wants an age; the dates of birth beside numbers go under `born`.
+    """
     by_name = kind in POSSIBLE_KINDS
-    read = (_described_at_prompt if by_name else _numbers_at_prompt) if sys.stdin.isatty() else _lines
-    found = list(read(most))
+    at_prompt = _described_at_prompt if by_name else _numbers_and_births_at_prompt if with_birth else _numbers_at_prompt
+    found = list((at_prompt if sys.stdin.isatty() else _lines)(most))
     if not found:
         raise UnfitError("Er zijn geen gegevens ingevuld." if by_name else "Er is geen nummer ingevuld.")
     if len(found) > most:
         raise UnfitError(f"Voor dit doel vraagt u naar hoogstens {most} personen tegelijk.")
     if not by_name:
-        _check_numbers(kind, found)
-        return {"identifiers": found}
+        pairs = [line.partition(";") for line in found] if with_birth else [(line, "", "") for line in found]
+        numbers, births = [one[0].strip() for one in pairs], [one[2].strip() for one in pairs]
+        _check_numbers(kind, numbers)
+        _check_births(births)
+        return {"identifiers": numbers, **({"born": births} if with_birth else {})}
     return {"described": [_described(kind, index, line) for index, line in enumerate(found, 1)]}
 
 
@@ -46,6 +55,15 @@ def _check_numbers(kind: str, numbers: list[str]) -> None:
     for index, number in enumerate(numbers, 1):
         try:
             parse_identifier(kind, number)
+        except InvalidIdentifier as error:
+            raise UnfitError(f"Persoon {index}: {error}") from None
+
+
+def _check_births(births: list[str]) -> None:
+    """The node looks once more, by its own clock."""
+    for index, text in enumerate(births, 1):
+        try:
+            _ = verified_birth(text, date.max) if text else None
         except InvalidIdentifier as error:
             raise UnfitError(f"Persoon {index}: {error}") from None
 
@@ -68,6 +86,13 @@ def _numbers_at_prompt(most: int) -> Iterator[str]:
         if not number:
             return
         yield number
+
+
+def _numbers_and_births_at_prompt(most: int) -> Iterator[str]:
+    for index, number in enumerate(_numbers_at_prompt(most), 1):
+        which = f" van persoon {index}" if most > 1 else ""
+        born = _typed(f"Gecontroleerde geboortedatum{which}, zoals 31-12-2010 (wordt niet bewaard en niet verstuurd)")
+        yield f"{number};{born}"
 
 
 def _described_at_prompt(most: int) -> Iterator[str]:

@@ -5,8 +5,9 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from bekend_node.ask.ages import age_on
 from bekend_node.ask.case_reference import case_tag
-from bekend_node.ask.consent import Given, Giver, age_on, giver_of_age
+from bekend_node.ask.consent import Given, Giver, giver_of_age
 from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.ask.own_record import KIND_LATE
 from bekend_node.ask.pending import Told, open_pending

@@ -28,6 +28,7 @@ from tests.support.covenants import (
     VEILIG_THUIS,
     ZSM,
     ZVH_WEIGHING,
+    with_ages,
     with_consent,
 )
 
@@ -162,6 +163,53 @@ async def test_fg_10_a_consent_is_recorded_and_not_confirmed(tmp_path: Path) -> 
     assert {one["id"] for one in weighing["confirm"]} == {"positieve-toets", "bgs-2-20", "motivering"}
     await desk.server.stop()
     await stage.close()
+
+
+@pytest.fixture
+async def minors(tmp_path: Path) -> AsyncIterator[Desk]:
+    """A desk under a covenant that asks the reclassering about minors alone."""
+    stage = Stage(tmp_path, with_ages)
+    desk = Desk(stage, tmp_path, (ALSO_ME,))
+    await desk.server.start(desk.path)
+    yield desk
+    await desk.server.stop()
+    await stage.close()
+
+
+async def test_fg_38_a_purpose_says_at_which_source_an_age_is_worked_out(minors: Desk) -> None:
+    (weighing,) = (await minors.call(op="purposes"))["purposes"]
+    ages = {source["oin"]: source["ages"] for source in weighing["sources"] if source["ages"]}
+    assert ages == {RECLASSERING: ["de persoon is 12 tot en met 17 jaar"]}
+    assert {one["id"] for one in weighing["confirm"]} == {"positieve-toets", "bgs-2-20", "motivering"}
+
+
+@pytest.mark.parametrize(
+    ("born", "kind", "asked"),
+    [
+        (["2010-05-17"], "receipt", True),
+        (["17-05-2010"], "receipt", True),
+        (["1990-05-17"], "receipt", False),
+        ([""], "receipt", False),
+        ([], "receipt", False),
+        (["2010-02-30"], "refused", False),
+        (["2026-12-02"], "refused", False),
+        (["2010-05-17", "2010-05-17"], "error", False),
+    ],
+)
+async def test_fg_38_the_socket_takes_the_date_of_birth_beside_each_number(
+    minors: Desk, capsys: pytest.CaptureFixture[str], born: list[str], kind: str, asked: bool
+) -> None:
+    question = asking(purpose=ZVH_WEIGHING, case="ZVH-2026-0123", attested=["positieve-toets", "bgs-2-20"])
+    replies = await minors.replies(json.dumps({**question, "sources": [HAARLEM, RECLASSERING], "born": born}).encode())
+    assert replies[-1]["type"] == kind
+    assert bool(minors.stage.sources[RECLASSERING].asked) is asked
+    said = json.dumps(replies) + capsys.readouterr().err
+    assert not any(one and one in said for one in born)
+
+
+async def test_fg_38_where_no_age_is_asked_the_socket_takes_no_date_of_birth(desk: Desk) -> None:
+    reply = await desk.call(**asking(born=["2010-05-17"]))
+    assert (reply["type"], reply["rule"]) == ("refused", "persoonsgegevens")
 
 
 async def test_fg_38_a_date_of_birth_is_quoted_nowhere(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from bekend_node.control import ControlServer
 from bekend_proto.v1 import broker_pb2, errors_pb2
 
 from tests.support.asking import OTHER, PERSON, ZSM_CASE, ZVH_CASE, Stage
-from tests.support.covenants import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, ZSM, ZVH_WEIGHING, key_of
+from tests.support.covenants import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, ZSM, ZVH_WEIGHING, key_of, with_ages
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 COMMAND = (sys.executable, "-c", "from bekend_node.lookup_cli import app; app(prog_name='bekend lookup')")
@@ -249,6 +249,78 @@ async def test_the_number_is_no_option(desk: Desk) -> None:
     ended = await desk.run(*ZSM_OPTIONS, *BOTH, PERSON.value)
     assert ended.code == 2
     assert desk.stage.line.begins == []
+
+
+YOUNG = (
+    *("--doel", ZVH_WEIGHING, "--zaak", ZVH_CASE, "--motivering", "x", "--partner", RECLASSERING),
+    *("--bevestig", "positieve-toets", "--bevestig", "bgs-2-20"),
+)
+
+
+@pytest.fixture
+async def minors(tmp_path: Path) -> AsyncIterator[Desk]:
+    """The command at a node whose covenant asks the reclassering about minors alone."""
+    stage = Stage(tmp_path, with_ages)
+    stage.sources[RECLASSERING].known = (PERSON,)
+    made = Desk(stage, tmp_path)
+    await made.server.start(made.socket)
+    yield made
+    await made.server.stop()
+    await stage.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        (";2010-05-17", 0, "● bekend"),
+        ("; 17-05-2010", 0, "● bekend"),
+        (";1990-05-17", 4, "niet tussen 12 en 17 jaar"),
+        ("", 4, "er is geen geboortedatum"),
+        (";2010-02-30", 2, "Persoon 1: Deze geboortedatum bestaat niet."),
+        (";2026-12-02", 4, "ligt in de toekomst"),
+    ],
+)
+async def test_fg_38_the_date_of_birth_stands_behind_the_number(minors: Desk, line: str, code: int, words: str) -> None:
+    ended = await minors.run(*YOUNG, stdin=f"{PERSON.value}{line}\n")
+    assert ended.code == code
+    assert words in ended.out + ended.err
+    assert "2010" not in ended.out + ended.err
+    assert len(minors.stage.line.begins) == (code == 0)
+
+
+async def test_fg_38_it_is_asked_only_where_a_chosen_partner_wants_an_age(minors: Desk) -> None:
+    ended = await minors.run(*WEIGHING, stdin=f"{PERSON.value};2010-05-17\n")
+    assert ended.code == 2
+    listed = await minors.run("--doel", ZVH_WEIGHING)
+    assert "alleen als (uit de geboortedatum): de persoon is 12 tot en met 17 jaar" in listed.err
+
+
+async def test_fg_38_on_a_screen_the_command_asks_the_date_of_birth(minors: Desk) -> None:
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("--config", str(minors.config), *YOUNG),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "160", "PYTHONIOENCODING": "utf-8"},
+    )
+    os.close(theirs)
+    os.write(ours, f"{PERSON.value}\n17-05-2010\n\n".encode())
+    shown = await asyncio.to_thread(_all_of, ours)
+    assert await process.wait() == 0
+    assert "Gecontroleerde geboortedatum van persoon 1, zoals 31-12-2010" in shown
+    assert "● bekend" in shown
+
+
+def _all_of(terminal: int) -> str:
+    """What came until the other end closed."""
+    found = b""
+    with contextlib.suppress(OSError):
+        while more := os.read(terminal, 65536):
+            found += more
+    os.close(terminal)
+    return found.decode()
 
 
 async def test_on_a_screen_the_command_prompts_and_fills_a_table(desk: Desk) -> None:

@@ -33,6 +33,8 @@ from tests.support.covenants import (
     VELSEN,
     ZSM,
     edit,
+    with_ages,
+    with_ages_everywhere,
 )
 from tests.support.eyes import FIRST, NOT, SECOND, EyesStage, four_eyes
 from tests.support.provider import CLIENT, TestProvider
@@ -114,6 +116,62 @@ async def test_a_question_is_its_officers_alone(here: Here) -> None:
     reply = await here.post(here.system())
     for method, path in [("GET", ""), ("DELETE", ""), ("POST", "/verzending"), ("GET", "/bewijs")]:
         refused(await here.system("smit").ask(method, reply.headers["location"] + path), 404, "niet-gevonden")
+
+
+@pytest.fixture
+def minors(make: Make) -> Here:
+    """The reclassering is asked about minors alone."""
+    made = make(Stage, with_ages)
+    made.stage.sources[RECLASSERING].known = (PERSON,)
+    return made
+
+
+async def test_fg_38_the_date_of_birth_is_a_field_of_the_person(minors: Here) -> None:
+    system = minors.system()
+    (purpose,) = (await system.ask("GET", "/v1/doelen")).json()["doelen"]
+    ages = {one["oin"]: one["leeftijden"] for one in purpose["partners"] if one["leeftijden"]}
+    assert ages == {RECLASSERING: ["de persoon is 12 tot en met 17 jaar"]}
+    assert "jeugd" not in {one["id"] for one in purpose["bevestigen"]}
+    told = {}
+    for born in ("2010-05-17", "1990-05-17", None):
+        person = {"nummer": PERSON.value, **({"geboortedatum": born} if born else {})}
+        reply = await minors.post(system, personen=[person], partners=[HAARLEM, RECLASSERING])
+        assert reply.status_code == 201, reply.text
+        found = await minors.ended(system, reply.headers["location"])
+        told[born] = next(one for one in found["uitkomsten"] if one["oin"] == RECLASSERING)
+        assert "2010" not in json.dumps(found)
+    assert told["2010-05-17"]["uitkomst"] == "bekend"
+    assert told["1990-05-17"]["uitkomst"] == "niet_bevraagd"
+    assert "niet tussen 12 en 17 jaar" in told["1990-05-17"]["toelichting"]
+    assert "er is geen geboortedatum" in told[None]["toelichting"]
+    assert len(minors.stage.sources[RECLASSERING].asked) == 1
+
+
+@pytest.mark.parametrize("born", ["2010-02-30", "2026-12-02", "onzin"])
+async def test_fg_38_what_is_no_day_of_birth_stands_at_its_field(minors: Here, born: str) -> None:
+    reply = await minors.post(minors.system(), personen=[{"nummer": PERSON.value, "geboortedatum": born}])
+    problem = refused(reply, 422, "inhoud")
+    assert [one["plaats"] for one in problem["fouten"]] == ["/personen/0/geboortedatum"]
+    assert born not in reply.text
+    assert minors.stage.line.begins == []
+
+
+async def test_fg_38_an_age_that_refuses_the_whole_question_stands_at_the_date_of_birth(make: Make) -> None:
+    minors = make(Stage, with_ages_everywhere)
+    person = {"nummer": PERSON.value, "geboortedatum": "1990-05-17"}
+    problem = refused(await minors.post(minors.system(), personen=[person]), 422, "regel")
+    assert (problem["regel"], problem["fouten"][0]["plaats"]) == ("voorwaarde", "/personen/0/geboortedatum")
+    assert minors.stage.line.begins == []
+
+
+async def test_fg_38_an_age_is_not_confirmed(minors: Here) -> None:
+    typed = await minors.post(minors.system(), bevestigd={"positieve-toets": "ja", "bgs-2-20": "ja", "jeugd": "15"})
+    assert refused(typed, 422, "inhoud")["fouten"][0]["plaats"] == "/bevestigd"
+
+
+async def test_fg_38_where_no_age_is_asked_no_date_of_birth_is_taken(here: Here) -> None:
+    reply = await here.post(here.system(), personen=[{"nummer": PERSON.value, "geboortedatum": "2010-05-17"}])
+    assert reply.json()["fouten"][0]["plaats"] == "/personen"
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ ZVH = "00000099000000007000"
 OPERATOR = "00000099000000009000"
 PARTNERS = (OM, POLITIE, RECLASSERING, HAARLEM, VELSEN, VEILIG_THUIS, ZVH)
 
+YOUTH = (
+    "id: jeugd, tekst: de persoon is 12 tot en met 17 jaar, controle: vrager, vorm: leeftijd, van: 12, tot_en_met: 17"
+)
 ZSM = "kennemerland/zsm-context"
 ZSM_LOCAL = "kennemerland/zsm-lokale-context"
 ZVH_WEIGHING = "kennemerland/zvh-weging-betrokkenheid"
@@ -95,3 +98,25 @@ def with_consent(folder: Path) -> None:
         r"  veilig_thuis:\n    modus: handmatig\n",
         "  veilig_thuis:\n    modus: toestemming\n    mits: [toestemming-ggz]\n",
     )
+
+
+def with_ages(folder: Path) -> None:
+    """Under the weighing the reclassering is asked about minors alone, from 12 to 17 on the day of asking."""
+    file = folder / "doelen" / "zvh-weging-betrokkenheid.yaml"
+    edit(file, r"    registers: \[clienten\]\n", "    registers: [clienten]\n    mits: [jeugd]\n")
+    edit(file, r"voorwaarden:\n", f"voorwaarden:\n  - {{{YOUTH}, peildag: vraag}}\n")
+
+
+def with_ages_everywhere(folder: Path) -> None:
+    """Everybody is asked about minors alone."""
+    with_ages(folder)
+    edit(folder / "doelen" / "zvh-weging-betrokkenheid.yaml", r"    mits: \[jeugd\]\n", "")
+
+
+def with_ages_on_a_date(folder: Path) -> None:
+    """The same, on the day of the fact, which the officer states."""
+    with_ages(folder)
+    file = folder / "doelen" / "zvh-weging-betrokkenheid.yaml"
+    edit(file, r"mits: \[jeugd\]", "mits: [dag-feit, jeugd]")
+    date = "id: dag-feit, tekst: dag van het feit, controle: vrager, vorm: datum, maanden_terug: 60, maanden_vooruit: 0"
+    edit(file, r"peildag: vraag\}\n", f"peildag: dag-feit}}\n  - {{{date}}}\n")

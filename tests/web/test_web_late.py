@@ -38,7 +38,7 @@ def sign_in(page: Page, name: str = DIRECTOR.name) -> Page:
     return page
 
 
-def ask(page: Page, *partners: str, case: str = ZVH_CASE, number: str = PERSON.value) -> None:
+def fill(page: Page, *partners: str, case: str = ZVH_CASE, number: str = PERSON.value) -> None:
     page.fill("#zaak", case)
     page.fill("#persoon-1", number)
     for box in page.locator("input[type=checkbox][name^=voorwaarde-]").all():
@@ -46,6 +46,10 @@ def ask(page: Page, *partners: str, case: str = ZVH_CASE, number: str = PERSON.v
     page.fill("[id='motivering-']", "De aanmelding is getoetst, de deelnemers moeten bekend zijn.")
     for oin in partners:
         page.check(f"input[value='{oin}']")
+
+
+def ask(page: Page, *partners: str, case: str = ZVH_CASE, number: str = PERSON.value) -> None:
+    fill(page, *partners, case=case, number=number)
     page.click(ASK)
     page.wait_for_selector(".knoppen")
 

@@ -12,11 +12,11 @@ import contextlib
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from bekend_policy.raising import Raise
 from bekend_proto import logs
-from bekend_proto.clock import Clock
+from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, RefusedError
 from bekend_proto.identifiers import Identifier
 
@@ -226,6 +226,8 @@ class Asker:
 
     def _go(self, inquiry: Inquiry, checked: _Checked) -> Outcomes:
         asking = checked.asking
+        # All was decided: from here on nobody needs a date of birth.
+        inquiry = inquiry.settled(checked.plan.purpose, day_of(checked.at))
         spends = officer_spends(asking.store, asking.covenant, inquiry, checked.at)
         outcomes = self._start(asking, inquiry, checked.plan, spends, self._measures)
         if self._signals is not None:
@@ -249,6 +251,10 @@ class Asker:
     def asking(self) -> Asking:
         """This node as it is now."""
         return self._asking()
+
+    def today(self) -> date:
+        """The day on which is asked, in Europe/Amsterdam."""
+        return day_of(self._clock.now())
 
     def budget(self, user: str, purpose: str) -> Budget:
         """What an officer has left today, under a purpose of the covenant or (ALL_PURPOSES) in all."""

@@ -28,6 +28,7 @@ from bekend_proto.errors import RefusedError
 from bekend_proto.v1 import signed_pb2
 from nacl.secret import SecretBox
 
+from bekend_node.ask.ages import age_on
 from bekend_node.ask.case_reference import case_tag
 from bekend_node.store_consent import ConsentRow, Consents
 
@@ -117,11 +118,6 @@ class Given:
     day: date
     scope: str
     born: date = field(repr=False)
-
-
-def age_on(born: date, day: date) -> int:
-    """Whole years of age on a day. Who was born on 29 February has a birthday on 1 March in other years."""
-    return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
 
 
 def giver_of_age(age: int) -> Giver:

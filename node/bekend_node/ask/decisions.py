@@ -7,7 +7,7 @@ from datetime import datetime
 from bekend_policy.decided import About, Decided, Judged, Stated, attested_ids
 from bekend_policy.decision_log import OUTSIDE
 from bekend_policy.model import Covenant
-from bekend_proto.clock import milliseconds
+from bekend_proto.clock import day_of, milliseconds
 from bekend_proto.decision_table import DecisionRow
 from bekend_proto.errors import RefusedError
 from bekend_proto.v1 import signed_pb2
@@ -40,7 +40,9 @@ def refusal(
         judged = [Judged(one, False, fault.rule) for one in chosen]
     else:
         judged = [judge(covenant, oin, one, inquiry, now=at, consents=consents) for one in chosen]
-    return _decided(covenant, oin, inquiry, secrets.token_bytes(16), judged, at=at, key=key).row()
+    purpose = covenant.purposes.get(inquiry.purpose)
+    kept = inquiry.settled(purpose, day_of(at)) if purpose is not None else inquiry
+    return _decided(covenant, oin, kept, secrets.token_bytes(16), judged, at=at, key=key).row()
 
 
 def _decided(

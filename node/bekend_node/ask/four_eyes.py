@@ -84,7 +84,7 @@ class Prepared:
     def close(self, state: State) -> None:
         """Nothing will come of it: it forgets whom it was about."""
         self.state = state
-        self.inquiry = replace(self.inquiry, persons=(), described=(), justification=None, reasons=())
+        self.inquiry = replace(self.inquiry, persons=(), described=(), born=(), justification=None, reasons=())
 
 
 class FourEyes:

@@ -7,7 +7,7 @@ case or mandate that fits no source at all is refused as a whole.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from bekend_policy.decide import JUSTIFICATION, Asked, Decider, Decision, decide
 from bekend_policy.decided import Judged, judged
@@ -15,10 +15,12 @@ from bekend_policy.decision_log import SUSPENDED
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.suspension import Suspensions
 from bekend_policy.words import Mode
+from bekend_proto.clock import day_of
 from bekend_proto.errors import RefusedError, SuspendedError
 from bekend_proto.identifiers import Identifier, InvalidIdentifier
-from bekend_proto.names import PersonData, combine
+from bekend_proto.names import PersonData, birth_date, combine
 
+from bekend_node.ask.ages import AgeRefusedError, age_conditions, held, with_ages
 from bekend_node.ask.consent import RULE as CONSENT_RULE
 from bekend_node.ask.consent import Consent, consent_conditions
 from bekend_node.classes import CERTAIN, POSSIBLE, KindClass, wire_class
@@ -63,6 +65,8 @@ class Inquiry:
     """Each person as typed, where is asked by a combination: what a colleague at the source compares."""
     reasons: tuple[str, ...] = field(default=(), repr=False)
     """Why each person is asked about; the first may be empty, since the justification is about that one."""
+    born: tuple[date | None, ...] = field(default=(), repr=False)
+    """The verified date of birth of each person, where is asked by a number and the covenant asks an age."""
 
     def about(self, places: Sequence[int], sources: tuple[str, ...]) -> "Inquiry":
         """The same about some of its persons, by their places, to these sources."""
@@ -71,8 +75,18 @@ class Inquiry:
             persons=tuple(self.persons[place] for place in places),
             described=tuple(self.described[place] for place in places) if self.described else (),
             reasons=tuple(self.reasons[place] for place in places) if self.reasons else (),
+            born=tuple(self.born[place] for place in places) if self.born else (),
             sources=sources,
         )
+
+    @property
+    def births(self) -> tuple[date | None, ...]:
+        """The date of birth of each person, also where it is part of what was typed to ask by."""
+        return tuple(_birth_of(one) for one in self.described) if self.described else self.born
+
+    def settled(self, purpose: Purpose, today: date) -> "Inquiry":
+        """What is kept of it: with the ids of the ages that held, without a date of birth beside a number."""
+        return replace(self, attested=held(purpose, self.attested, self.births, today), born=())
 
     def why(self, place: int) -> str:
         """Why this person is asked about: all that a colleague at a source reads, and nothing on the others."""
@@ -128,11 +142,11 @@ def plan(covenant: Covenant, own: str, inquiry: Inquiry, now: datetime, consents
     if purpose is None:
         raise _unknown_purpose()
     # (1): role, purpose, case and the own rules, for each source.
-    _check_choice(covenant, own, purpose, inquiry)
+    _check_choice(covenant, own, purpose, inquiry, day_of(now))
     sources = [oin for oin in covenant.sources(purpose.id) if oin != own]
     decide_on = _decider(covenant, own, inquiry, now=now, consents=consents)
     decisions = {oin: decide_on(oin) for oin in dict.fromkeys([*sources, *inquiry.sources])}
-    _refuse_whole(decisions, inquiry.sources)
+    _refuse_whole(decisions, inquiry.sources, [one.id for one in age_conditions(purpose)])
     chosen = frozenset(inquiry.sources)
     reasons = {oin: _why_not(oin, decision, chosen) for oin, decision in decisions.items()}
     return Plan(
@@ -225,7 +239,7 @@ def _by_either(covenant: Covenant, asked: Asked, now: datetime) -> Decision:
     return found if found.allowed else decide(covenant, replace(asked, kind_class=POSSIBLE), now)
 
 
-def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inquiry) -> None:
+def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inquiry, today: date) -> None:
     if not inquiry.sources:
         raise RefusedError("FG-09", f"Kies zelf welke partners u wilt vragen. {_choice(covenant, own, purpose)}")
     unknown = [oin for oin in inquiry.sources if oin not in covenant.participants]
@@ -241,6 +255,7 @@ def _check_choice(covenant: Covenant, own: str, purpose: Purpose, inquiry: Inqui
     if len({person.kind for person in inquiry.persons}) != 1:
         raise RefusedError("soort-gemengd", "Gebruik in een bevraging een soort nummer.")
     _check_described(inquiry)
+    _check_births(purpose, inquiry, today)
     if len(inquiry.reasons) not in {0, len(inquiry.persons)}:
         raise RefusedError(
             "motivering-persoon", "Geef bij elke persoon een motivering; bij de eerste mag zij leeg zijn."
@@ -271,12 +286,25 @@ def _check_described(inquiry: Inquiry) -> None:
             raise RefusedError("persoonsgegevens", "De gegevens van een persoon passen niet bij wat gevraagd wordt.")
 
 
+def _check_births(purpose: Purpose, inquiry: Inquiry, today: date) -> None:
+    """Dates of birth are given where an age is asked, one for each person, and no day to come."""
+    if inquiry.born and not age_conditions(purpose):
+        raise RefusedError("persoonsgegevens", "Dit doel vraagt geen leeftijd. Laat de geboortedatum weg.")
+    if len(inquiry.born) not in {0, len(inquiry.persons)}:
+        raise RefusedError("persoonsgegevens", "Geef van elke persoon de geboortedatum, of van niemand.")
+    if age_conditions(purpose) and any(one is not None and one > today for one in inquiry.births):
+        raise RefusedError("persoonsgegevens", "Een geboortedatum ligt in de toekomst. Controleer dag, maand en jaar.")
+
+
 def _decider(
     covenant: Covenant, own: str, inquiry: Inquiry, *, now: datetime, consents: Mapping[str, Consent]
 ) -> Callable[[str], Decision]:
     """Decides about one source after another; what is the same for hundreds of them is worked out once."""
     purpose = covenant.purposes.get(inquiry.purpose)
     forms = _consent_forms(purpose) if purpose is not None else ()
+    if purpose is not None:
+        # FG-38: an age rests on dates of birth, and not on what an officer types.
+        inquiry = replace(inquiry, attested=with_ages(purpose, inquiry.attested, inquiry.births, day_of(now)))
     plain = Decider(covenant, _asked(covenant, own, own, _on_record(inquiry, forms, None)), now)
 
     def decide_on(source: str) -> Decision:
@@ -312,6 +340,13 @@ def _consent_forms(purpose: Purpose) -> tuple[str, ...]:
     return consent_conditions(purpose, (one.id for one in purpose.conditions))
 
 
+def _birth_of(data: PersonData) -> date | None:
+    try:
+        return birth_date(data.geboortedatum)
+    except InvalidIdentifier:
+        return None
+
+
 def _asked(covenant: Covenant, own: str, source: str, inquiry: Inquiry) -> Asked:
     return Asked(
         requester=own,
@@ -333,11 +368,11 @@ def _asked(covenant: Covenant, own: str, source: str, inquiry: Inquiry) -> Asked
     )
 
 
-def _refuse_whole(decisions: Mapping[str, Decision], chosen: Sequence[str]) -> None:
+def _refuse_whole(decisions: Mapping[str, Decision], chosen: Sequence[str], ages: Collection[str] = ()) -> None:
     """No source may be asked in this way, so it is not about a source: role, case, kind, mandate or purpose."""
     if any(decision.allowed for decision in decisions.values()):
         return
-    raise _refused(decisions[chosen[0]])
+    raise _refused(decisions[chosen[0]], ages)
 
 
 def _why_not(oin: str, decision: Decision, chosen: Collection[str]) -> str | None:
@@ -347,8 +382,9 @@ def _why_not(oin: str, decision: Decision, chosen: Collection[str]) -> str | Non
     return None if oin in chosen else NOT_CHOSEN
 
 
-def _refused(decision: Decision) -> RefusedError:
-    return RefusedError(decision.rule, f"{decision.reason}. {decision.remedy}".strip())
+def _refused(decision: Decision, ages: Collection[str] = ()) -> RefusedError:
+    kind = AgeRefusedError if decision.condition in ages else RefusedError
+    return kind(decision.rule, f"{decision.reason}. {decision.remedy}".strip())
 
 
 def _unknown_purpose() -> RefusedError:

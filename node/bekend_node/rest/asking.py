@@ -48,6 +48,8 @@ _PLACES: Final[Mapping[str, str]] = {
 }
 """Field of the pages' form -> place in a message; another is about the whole."""
 
+_OF_PERSON: Final[Mapping[str, str]] = {"persoon": "nummer", "geboren": "geboortedatum"}
+"""The same, of one person; another has its own name."""
 _PERSONS: Final = "/personen"
 _OF_PERSONS: Final = frozenset({"personen", "persoonsgegevens", "motivering-persoon"})
 """Rules about the persons together, which the form shows elsewhere."""
@@ -72,6 +74,7 @@ def inquiry_of(body: QuestionBody, caller: Caller, asker: Asker, covenant: Coven
         kind=body.kind,
         numbers=[one.number for one in body.persons if isinstance(one, NumberBody)],
         described=[one.data for one in body.persons if isinstance(one, DescribedBody)],
+        births=[one.birth_date.strip() for one in body.persons if isinstance(one, NumberBody)],
         stated=dict(body.confirmed),
         texts=_texts(body, marks_of(purpose)),
         reasons=[one.reason.strip() for one in body.persons],
@@ -80,7 +83,7 @@ def inquiry_of(body: QuestionBody, caller: Caller, asker: Asker, covenant: Coven
         seen=body.seen,
     )
     officer = OfficerRef(caller.person.user, caller.person.name, role)
-    inquiry = to_inquiry(purpose, draft, officer, say)
+    inquiry = to_inquiry(purpose, draft, officer, say, asker.today())
     if draft.faults or inquiry is None:
         if inquiry is not None:
             # What a rule refuses is on the record (FG-28), also where the form saw it first.
@@ -194,6 +197,7 @@ def _purpose(one: Mapping[str, Any], caller: Caller, asker: Asker, covenant: Cov
                 mode=it["mode"],
                 automatic=it["automatic"],
                 consent=it["consent"],
+                ages=tuple(it["ages"]),
                 reply_seconds=it["reply_seconds"],
                 kinds=tuple(sorted(map(str, sources[it["oin"]].kinds))),
             )
@@ -264,5 +268,5 @@ def _faults(draft: Draft) -> list[Fault]:
 def _place(field: str) -> str:
     name, _, number = field.rpartition("-")
     if number.isdecimal():
-        return f"/personen/{int(number) - 1}/{'nummer' if name == 'persoon' else name}"
+        return f"/personen/{int(number) - 1}/{_OF_PERSON.get(name, name)}"
     return _PLACES.get(field, "/")

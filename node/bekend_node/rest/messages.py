@@ -52,6 +52,13 @@ class NumberBody(_Person):
     number: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
         alias="nummer", repr=False, description="Het nummer, van de soort die de vraag noemt."
     )
+    birth_date: Annotated[str, StringConstraints(max_length=LONGEST)] = Field(
+        "",
+        alias="geboortedatum",
+        repr=False,
+        description="Gecontroleerd, JJJJ-MM-DD of DD-MM-JJJJ: alleen waar een gekozen partner een leeftijd vraagt "
+        "(`leeftijden`). Zij wordt niet bewaard en niet verstuurd.",
+    )
 
 
 _Typed = Annotated[str, StringConstraints(max_length=LONGEST)]
@@ -231,6 +238,10 @@ class PartnerReply(_Reply):
         serialization_alias="direct", description="Of de partner meteen antwoordt; anders beslist een collega."
     )
     consent: bool = Field(serialization_alias="toestemming", description="Of er een vastgelegde toestemming nodig is.")
+    ages: tuple[str, ...] = Field(
+        serialization_alias="leeftijden",
+        description="Voorwaarden aan de leeftijd, die de node uitrekent uit de geboortedatum van elke persoon.",
+    )
     reply_seconds: int | None = Field(
         None, serialization_alias="reactietijd", description="Seconden die een collega daar heeft."
     )

@@ -6,6 +6,7 @@ which field a refusal belongs to, and a second look at texts that may name someb
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from typing import Final
 
@@ -13,10 +14,11 @@ from bekend_policy.decide import JUSTIFICATION, case_fits
 from bekend_policy.justification import PARTS, justification_fault, warnings
 from bekend_policy.model import Purpose
 from bekend_proto.errors import RefusedError
-from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
+from bekend_proto.identifiers import POSSIBLE_KINDS, Identifier, InvalidIdentifier, parse_identifier
 from bekend_proto.names import PersonData, combine
 from starlette.datastructures import FormData
 
+from bekend_node.ask.ages import AgeRefusedError, age_conditions, verified_birth
 from bekend_node.ask.rules import Inquiry, OfficerRef
 from bekend_node.control_purposes import confirmed_by_officer
 from bekend_node.described import FIELDS, faults_of, from_fields, to_fields
@@ -65,6 +67,8 @@ class Draft:
     numbers: list[str] = field(default_factory=list, repr=False)
     described: list[PersonData] = field(default_factory=list, repr=False)
     """Each person as typed, where is asked without a number."""
+    births: list[str] = field(default_factory=list, repr=False)
+    """The verified date of birth beside each number, where the purpose asks an age."""
     stated: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     reasons: list[str] = field(default_factory=list, repr=False)
@@ -99,6 +103,9 @@ def read_form(purpose: Purpose, form: FormData) -> Draft:
         kind=text("soort") or _only_kind(purpose),
         numbers=[text(f"persoon-{n}") for n in range(1, purpose.max_persons + 1)],
         described=_described(purpose, text),
+        births=[text(f"geboren-{n}")[:LONGEST] for n in range(1, purpose.max_persons + 1)]
+        if age_conditions(purpose)
+        else [],
         stated={id_: text(f"voorwaarde-{id_}") for id_ in conditions},
         texts={mark: text(f"motivering-{mark}") for mark in marks_of(purpose)},
         reasons=[text(f"waarom-{n}") for n in range(1, purpose.max_persons + 1)] if purpose.own_reasons else [],
@@ -110,12 +117,14 @@ def read_form(purpose: Purpose, form: FormData) -> Draft:
     )
 
 
-def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) -> Inquiry | None:
+def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say, today: date) -> Inquiry | None:
     """The question as it was filled in, with the draft's faults and warnings: only without those may it be asked.
 
+    `today` is in Europe/Amsterdam: no date of birth lies after it.
     None when a number is none, or a field is empty that the purpose asks: there is nothing yet to hold against a rule.
     """
-    described = _without_number(purpose, draft, say)
+    described = _without_number(purpose, draft, say, today)
+    born = _born(draft, today) if described is None else ()
     persons = _combined(draft, described) if described is not None else _persons(draft, say)
     justification = _justification(draft)
     whole = not draft.faults and draft.case and draft.partners and (justification or not purpose.justification)
@@ -135,12 +144,16 @@ def to_inquiry(purpose: Purpose, draft: Draft, officer: OfficerRef, say: Say) ->
         on_behalf_of=draft.on_behalf_of or None,
         described=tuple(described or ()),
         reasons=_reasons(purpose, draft),
+        born=born,
     )
 
 
 def note_refusal(draft: Draft, refusal: RefusedError, say: Say) -> None:
     """Put a refusal of the rules under the field that it is about."""
-    draft.faults[_FIELD_OF_RULE.get(refusal.rule, "")] = say("fout.regel", reden=refusal.reason, regel=refusal.rule)
+    where = _FIELD_OF_RULE.get(refusal.rule, "")
+    if isinstance(refusal, AgeRefusedError):
+        where = "geboortedatum-1" if draft.kind in POSSIBLE_KINDS else "geboren-1"
+    draft.faults[where] = say("fout.regel", reden=refusal.reason, regel=refusal.rule)
 
 
 def _only_kind(purpose: Purpose) -> str:
@@ -161,7 +174,20 @@ def _described(purpose: Purpose, text: Callable[[str], str]) -> list[PersonData]
     ]
 
 
-def _without_number(purpose: Purpose, draft: Draft, say: Say) -> list[PersonData] | None:
+def _born(draft: Draft, today: date) -> tuple[date | None, ...]:
+    """The dates of birth of who is asked about by a number; a fault at its field for what is none."""
+    found: list[date | None] = []
+    for index, (text, number) in enumerate(zip(draft.births, draft.numbers, strict=False), 1):
+        if not number:
+            continue
+        try:
+            found.append(verified_birth(text, today) if text else None)
+        except InvalidIdentifier as fault:
+            draft.faults[f"geboren-{index}"] = str(fault)
+    return tuple(found) if any(found) else ()
+
+
+def _without_number(purpose: Purpose, draft: Draft, say: Say, today: date) -> list[PersonData] | None:
     """The persons that were described, where is asked by a combination; None where is asked by a number."""
     if draft.kind not in combinations_of(purpose):
         return None
@@ -171,6 +197,11 @@ def _without_number(purpose: Purpose, draft: Draft, say: Say) -> list[PersonData
             continue
         found.append(data)
         draft.faults |= {f"{name}-{index}": fault for name, fault in faults_of(draft.kind, data).items()}
+        if age_conditions(purpose):
+            try:
+                verified_birth(data.geboortedatum, today)
+            except InvalidIdentifier as fault:
+                draft.faults[f"geboortedatum-{index}"] = str(fault)
     if not found:
         draft.faults[f"{FIELDS[0]}-1"] = say("bevragen.geen_naam")
     return found

@@ -211,7 +211,8 @@ class EyesPages:
     def _page(self, request: Request, template: str, found: Prepared, status: int, **values: Any) -> Response:
         empty = {"act": "", "text": "", "fault": "", "warned": ()}
         purpose = self.covenant().purposes.get(found.inquiry.purpose)
-        confirmed = _confirmed(purpose, found.inquiry) if purpose else []
+        inquiry = found.inquiry.settled(purpose, self.asker.today()) if purpose else found.inquiry
+        confirmed = _confirmed(purpose, inquiry) if purpose else []
         return self.pages.render(
             request,
             template,

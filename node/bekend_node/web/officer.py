@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from bekend_node.ask.ages import age_conditions, ages_asked
 from bekend_node.ask.asker import Asker
 from bekend_node.ask.budget import ALL_PURPOSES
 from bekend_node.ask.consent import consent_partners
@@ -112,7 +113,7 @@ class OfficerPages:
         draft = read_form(purpose, form)
         if LOOK & form.keys():
             return await self._form(request, purpose, officer, draft)
-        inquiry = to_inquiry(purpose, draft, officer, self.pages.text)
+        inquiry = to_inquiry(purpose, draft, officer, self.pages.text, self.asker.today())
         if inquiry is not None and draft.faults:
             # What a rule refuses is on the record (FG-28), also where the form saw it first.
             with contextlib.suppress(RefusedError):
@@ -230,6 +231,7 @@ class OfficerPages:
             combinations=combinations_of(purpose),
             fields=FIELDS,
             conditions=confirmed_by_officer(purpose),
+            with_births=bool(age_conditions(purpose)),
             partners=first,
             others=rest,
             towns=_towns(partners) if len(partners) > SEARCHABLE else [],
@@ -248,6 +250,7 @@ class OfficerPages:
         sources = {oin: one for oin, one in covenant.sources(purpose.id).items() if oin != self.oin}
         when = await self.reach.of(purpose, sources, officer, principals_of(covenant.requesters(purpose.id)[self.oin]))
         with_consent = consent_partners(covenant, purpose)
+        ages = ages_asked(covenant, purpose)
         standing = self.asker.cases.consents.standing(case, purpose.id) if with_consent and case else {}
         return [
             {
@@ -256,6 +259,7 @@ class OfficerPages:
                 "when": when[oin],
                 "with_consent": oin in with_consent,
                 "consent": standing.get(oin),
+                "ages": [age.text for age in ages.get(oin, ())],
                 "only_by": sorted(map(str, one.kinds)) if one.kinds != purpose.kinds else [],
             }
             for oin, one in sources.items()
