@@ -67,8 +67,8 @@ def move(
 
     Stop the broker, add `database` to its configuration, and run `prepare` first. Everything goes over in one
     transaction, and is read back and compared before it counts: whatever fails, the database stays empty and this may
-    be run again. The log stays the same log. broker.db is only read, once it has
-    the tables of this release; afterwards no broker serves from it.
+    be run again. The log stays the same log. broker.db is only read, once it has the tables of this release; afterwards
+    no broker serves from it.
     """
     with faults(as_json):
         settings = load_config(config)
