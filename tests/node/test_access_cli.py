@@ -1,6 +1,7 @@
 """`bekend inzage`: keys made, handed over and replaced; a request and its letter, as a privacy officer types them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -168,7 +169,8 @@ def test_a_request_is_not_spent_where_its_reply_cannot_be_written(
     run("request", str(request), *own, stdin=f"{ANN.value}\n")
     with patch("bekend_node.control_client.ControlClient") as client, patch("bekend_node.config.load_config"):
         said = run("relay", str(request), str(tmp_path / "nergens" / "antwoord.json"), code=2)
-    assert "nergens" in said["text"]
+    # The frame around a fault breaks a long path wherever a line ends.
+    assert "nergens" in re.sub(r"[│\s]", "", said["text"])
     client.assert_not_called()
 
 
