@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import grpc
@@ -25,6 +24,7 @@ from bekend_proto.v1 import broker_pb2
 
 from bekend_node.broker_link import BrokerLink, make_links, statement_of
 from bekend_node.classes import CERTAIN, FilterId
+from bekend_node.clock_beside import moment_of
 from bekend_node.config import NodeConfig
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.mapping import load_mapping
@@ -216,9 +216,9 @@ async def _call(link: BrokerLink, what: str, clock: Clock) -> list[Finding]:
     except grpc.RpcError as fault:
         return [fail(what, from_rpc_error(fault).detail, "Ask its operator; the broker's log says why.")]
     findings = [ok(what, "answers, and knows this organisation")]
-    trailers = dict(await call.trailing_metadata() or ())
-    if date := trailers.get(DATE):
-        findings.append(machine.clock_against(link.address, parsedate_to_datetime(str(date)), clock.now()))
+    theirs = moment_of(dict(await call.trailing_metadata() or ()).get(DATE))
+    if theirs is not None:
+        findings.append(machine.clock_against(link.address, theirs, clock.now()))
     return findings
 
 

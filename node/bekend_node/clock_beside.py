@@ -39,10 +39,8 @@ class ClockBeside:
 
     async def look(self, broker: str, call: Call, began: datetime, ended: datetime) -> None:
         """`began` and `ended`: when the call was made and its reply was there, by the own clock."""
-        said = dict(await call.trailing_metadata() or ()).get(DATE)
-        try:
-            theirs = parsedate_to_datetime(str(said))
-        except ValueError:
+        theirs = moment_of(dict(await call.trailing_metadata() or ()).get(DATE))
+        if theirs is None:
             return
         ahead = ahead_of(theirs, began, ended)
         self._metrics.clock(broker, ahead.total_seconds())
@@ -55,6 +53,16 @@ class ClockBeside:
 
 def ahead_of(theirs: datetime, began: datetime, ended: datetime) -> timedelta:
     """How far the own clock is ahead at least (negative: behind), when they said `theirs` at some moment of a call."""
-    if theirs + _STEP < began:
+    if began - theirs > _STEP:
         return began - theirs - _STEP
     return ended - theirs if ended < theirs else timedelta(0)
+
+
+def moment_of(said: object) -> datetime | None:
+    """The moment that a replica says; None where it says none that can be held beside another."""
+    try:
+        found = parsedate_to_datetime(str(said))
+    except (ValueError, OverflowError):
+        return None
+    # `-0000` names no zone.
+    return found if found.tzinfo is not None else None

@@ -46,8 +46,25 @@ async def test_a_clock_that_is_off_is_told_once_and_so_is_that_it_is_right(capsy
     assert events == ["clock-off", "clock-right", "clock-off", "clock-right"]
 
 
-@pytest.mark.parametrize("trailers", [(), ((DATE, "nonsense"),)])
+NO_MOMENTS = (
+    "nonsense",
+    "Tue, 01 Dec 2026 12:00:00 -0000",
+    "1 Jan 99999999999999999999 00:00:00 GMT",
+    "Tue, 01 Dec 2026 12:00:00 +999999999999999999",
+)
+
+
+@pytest.mark.parametrize("trailers", [(), *(((DATE, said),) for said in NO_MOMENTS)])
 async def test_a_replica_that_says_no_moment_is_measured_by_nothing(trailers: tuple[tuple[str, str], ...]) -> None:
     registry = CollectorRegistry()
     await ClockBeside(NodeMetrics(registry)).look(BROKER, Answered(*trailers), NOW, NOW)
     assert registry.get_sample_value("bekend_node_clock_ahead_seconds", {"broker": BROKER}) is None
+
+
+@pytest.mark.parametrize("said", ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -2359"])
+async def test_the_last_moment_that_there_is_can_be_said(said: str) -> None:
+    registry = CollectorRegistry()
+    await ClockBeside(NodeMetrics(registry)).look(BROKER, Answered((DATE, said)), NOW, NOW)
+    measured = registry.get_sample_value("bekend_node_clock_ahead_seconds", {"broker": BROKER})
+    assert measured is not None
+    assert measured < 0
