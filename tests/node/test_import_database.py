@@ -329,13 +329,12 @@ def test_a_number_is_its_digits_or_no_number_at_all(value: Any) -> None:
 ODD: Final[tuple[Any, ...]] = (
     *map(Decimal, ("Infinity", "-Infinity", "NaN", "sNaN", "1E+6000", "1" * 40)),
     *(float("inf"), float("nan"), 1e300, 10**5000),
-    *(datetime.min.replace(tzinfo=timezone(timedelta(hours=9))), datetime.max.replace(tzinfo=UTC)),
 )
 
 
 @pytest.mark.parametrize("place", range(len(ODD)))
 def test_a_value_that_a_column_may_hold_and_no_list_has_leaves_its_row_out(place: int) -> None:
-    """PostgreSQL's numeric has these, and 9999-12-31 23:59:59+00 is what many systems say for no end."""
+    """PostgreSQL's numeric has these."""
     with pytest.raises(NoTextError) as fault:
         text_of(ODD[place])
     assert not any(one.isdigit() for one in str(fault.value))
@@ -343,6 +342,9 @@ def test_a_value_that_a_column_may_hold_and_no_list_has_leaves_its_row_out(place
 
 def test_what_is_no_text_number_or_date_is_refused() -> None:
     assert text_of(datetime(2026, 6, 30, 22, 30, tzinfo=UTC)) == "2026-07-01"
+    # Moments that lie outside the calendar here: many systems write the first for no end.
+    assert text_of(datetime.max.replace(tzinfo=UTC)) == "9999-12-31"
+    assert text_of(datetime.min.replace(tzinfo=timezone(timedelta(hours=9)))) == "0001-01-01"
     others: list[Any] = [b"x", timedelta(days=1), ["x"], {}]
     for value in others:
         with pytest.raises(NoTextError, match="no text, number or date"):

@@ -88,8 +88,7 @@ def test_an_invalid_number_is_refused_by_line_and_never_shown(tmp_path: Path, va
     [
         ("999990019;A;31/03/2027;", "a date is not written"),
         ("999990019;A;2027-02-30;", "a date is not written"),
-        ("999990019;A;9999-12-31;", "leave it empty where no end is known"),
-        ("999990019;A;;31-12-9998", "leave it empty where no end is known"),
+        ("999990019;A;;31-12-9998", "last involvement lies thousands of years ahead"),
         ("999990019;A", "2 fields where the first line has 4"),
         ('999990019;"A;;', "a quote is not closed"),
     ],
@@ -98,6 +97,13 @@ def test_a_row_that_does_not_fit_is_refused_by_line(tmp_path: Path, line: str, r
     (refused,) = read(tmp_path, HEADER + line + "\n")
     assert isinstance(refused, Refused)
     assert (refused.line, reason in refused.reason) == (2, True)
+
+
+@pytest.mark.parametrize(("far", "as_if"), [(";A;9999-12-31;", ";A;;"), (";A;31-12-9998;2026-03-02", ";A;;2026-03-02")])
+def test_an_end_thousands_of_years_ahead_counts_as_none(tmp_path: Path, far: str, as_if: str) -> None:
+    (one,), (other,) = (read(tmp_path, f"{HEADER}999990019{line}\n") for line in (far, as_if))
+    assert isinstance(one, Person)
+    assert one == other
 
 
 def test_a_number_that_cannot_be_used_is_refused_and_the_other_one_counts(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def _day(moment: datetime) -> date:
     try:
         return (moment.astimezone(AMSTERDAM) if moment.tzinfo else moment).date()
     except OverflowError:
-        # The last hours of the year 9999 lie in the next one here.
-        raise NoTextError("a date lies outside the calendar: leave it empty where no end is known") from None
+        # The last hours of the year 9999, which many systems write for no end, lie in the next one here.
+        return moment.date()
 
 
 def _is_counted(value: int | float | Decimal) -> bool:

@@ -18,7 +18,7 @@ from bekend_node.pseudonym_file import NEVER_ENDS, month_number
 
 _CHANGES = {"+": True, "-": False}
 _NO_DATE = "a date is not written as 2026-11-21 or 21-11-2026"
-_FAR = "a date lies thousands of years ahead: leave it empty where no end is known"
+_FAR = "a date of last involvement lies thousands of years ahead"
 _NOT_SECRET = frozenset({"", "0", "n", "nee", "false", "no"})
 
 
@@ -176,9 +176,15 @@ class _Layout:
 
     def _end(self, fields: list[str]) -> int:
         if self.end is not None and (text := fields[self.end].strip()):
-            return _month(_date(text))
+            month = _month(_date(text))
+            # 9999-12-31 is what many systems write where they know no end.
+            if month < NEVER_ENDS:
+                return month
         if self.last_involved is not None and (text := fields[self.last_involved].strip()):
-            return _month(_date(text), self.rules.registration_months)
+            month = _month(_date(text)) + self.rules.registration_months
+            if month >= NEVER_ENDS:
+                raise _FarError
+            return month
         return self.default_end
 
 
@@ -203,14 +209,11 @@ def _parts(names: NameColumns | None) -> Iterator[tuple[str, str]]:
 
 
 class _FarError(ValueError):
-    """A day beyond every registration: it would not fit where the end of one is stored."""
+    """A last involvement beyond every registration: its end would not fit where it is stored."""
 
 
-def _month(day: date, more: int = 0) -> int:
-    month = month_number(day.isoformat()[:7]) + more
-    if month >= NEVER_ENDS:
-        raise _FarError
-    return month
+def _month(day: date) -> int:
+    return month_number(day.isoformat()[:7])
 
 
 def _date(text: str) -> date:
