@@ -29,6 +29,7 @@ from tests.support.covenants import (
     NOW,
     OM,
     RECLASSERING,
+    all_of,
     with_ages,
     with_ages_everywhere,
     with_ages_on_a_date,
@@ -208,7 +209,7 @@ async def test_where_no_age_is_asked_no_date_of_birth_is_taken(tmp_path: Path) -
 
 
 async def test_fg_38_who_is_named_with_a_date_of_birth_need_not_give_it_twice(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, _with_combinations)
+    stage = Stage(tmp_path, all_of(with_ages, with_combinations))
     stage.sources[RECLASSERING].hold_names((), NAME_BIRTH)
     for born, fits in [("17-05-2010", True), ("17-05-1990", False)]:
         data = PersonData("Jansen", "", "Fatima", born)
@@ -282,7 +283,7 @@ async def test_fg_38_a_refusal_is_on_the_record_without_an_age(tmp_path: Path) -
 
 @pytest.fixture
 async def eyes(tmp_path: Path) -> AsyncIterator[EyesStage]:
-    made = EyesStage(tmp_path, _with_four_eyes)
+    made = EyesStage(tmp_path, all_of(with_ages, four_eyes))
     yield made
     await made.close()
 
@@ -312,13 +313,3 @@ async def test_fg_38_a_question_that_nobody_agreed_to_forgets_the_date_of_birth(
     eyes.asker.four_eyes.look(found.id, SECOND)
     eyes.asker.refuse_prepared(found.id, SECOND, "Dit hoort niet onder dit doel")
     assert found.inquiry.births == ()
-
-
-def _with_combinations(folder: Path) -> None:
-    with_ages(folder)
-    with_combinations(folder)
-
-
-def _with_four_eyes(folder: Path) -> None:
-    with_ages(folder)
-    four_eyes(folder)

@@ -296,21 +296,27 @@ async def test_fg_38_it_is_asked_only_where_a_chosen_partner_wants_an_age(minors
 
 
 async def test_fg_38_on_a_screen_the_command_asks_the_date_of_birth(minors: Desk) -> None:
+    process, ours = await _on_a_screen("--config", str(minors.config), *YOUNG)
+    os.write(ours, f"{PERSON.value}\n17-05-2010\n\n".encode())
+    shown = await asyncio.to_thread(_all_of, ours)
+    assert await process.wait() == 0
+    assert "Gecontroleerde geboortedatum van persoon 1, zoals 31-12-2010" in shown
+    assert "● bekend" in shown
+
+
+async def _on_a_screen(*options: str) -> tuple[asyncio.subprocess.Process, int]:
+    """The command at a terminal, and the other end of that."""
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
-        *("--config", str(minors.config), *YOUNG),
+        *options,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "160", "PYTHONIOENCODING": "utf-8"},
     )
     os.close(theirs)
-    os.write(ours, f"{PERSON.value}\n17-05-2010\n\n".encode())
-    shown = await asyncio.to_thread(_all_of, ours)
-    assert await process.wait() == 0
-    assert "Gecontroleerde geboortedatum van persoon 1, zoals 31-12-2010" in shown
-    assert "● bekend" in shown
+    return process, ours
 
 
 def _all_of(terminal: int) -> str:
@@ -324,16 +330,7 @@ def _all_of(terminal: int) -> str:
 
 
 async def test_on_a_screen_the_command_prompts_and_fills_a_table(desk: Desk) -> None:
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *("--config", str(desk.config), *ZSM_OPTIONS, *BOTH),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "160", "PYTHONIOENCODING": "utf-8"},
-    )
-    os.close(theirs)
+    process, ours = await _on_a_screen("--config", str(desk.config), *ZSM_OPTIONS, *BOTH)
     loop = asyncio.get_running_loop()
     shown = bytearray()
     more = asyncio.Event()

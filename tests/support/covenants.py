@@ -80,6 +80,16 @@ def signed(folder: Path, change: Callable[[Path], object] = lambda _: None) -> C
     return verify_covenant(load_covenant(sign_all(folder)), key_of(OM).vkey, NOW)
 
 
+def all_of(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Several changes, one after another."""
+
+    def change(folder: Path) -> None:
+        for one in changes:
+            one(folder)
+
+    return change
+
+
 def with_combinations(folder: Path) -> None:
     """The weighing may be asked by a name and date of birth too, and by surname, date of birth and address."""
     kinds = "naam-geboortedatum, naam-postcode"

@@ -13,6 +13,7 @@ from tests.support.asking import OTHER, PERSON
 from tests.support.covenants import (
     HAARLEM,
     RECLASSERING,
+    all_of,
     with_ages,
     with_ages_everywhere,
     with_combinations,
@@ -140,7 +141,7 @@ def test_fg_38_where_everybody_asks_an_age_the_refusal_stands_at_the_date_of_bir
 
 
 def test_fg_38_who_is_named_by_a_date_of_birth_has_no_second_field(tmp_path: Path, open_at: OpenAt) -> None:
-    with staged(tmp_path, _with_combinations) as site:
+    with staged(tmp_path, all_of(with_ages, with_combinations)) as site:
         site.stage.sources[RECLASSERING].hold_names(
             [combine(NAME_BIRTH, PersonData("Jansen", "", "Fatima", "17-05-2010"))], NAME_BIRTH
         )
@@ -156,7 +157,7 @@ def test_fg_38_who_is_named_by_a_date_of_birth_has_no_second_field(tmp_path: Pat
 
 
 def test_fg_38_who_looks_along_reads_that_the_age_holds_and_no_date(tmp_path: Path, open_at: OpenAt) -> None:
-    with staged(tmp_path, _with_four_eyes, EyesStage) as site:
+    with staged(tmp_path, all_of(with_ages, four_eyes), EyesStage) as site:
         page = form(site, open_at)
         page.fill("#geboren-1", "17-05-2010")
         ask(page, RECLASSERING)
@@ -175,13 +176,3 @@ def test_the_form_with_a_date_of_birth_can_be_read_and_used(site: StagedPages, o
     page.fill("#geboren-1", "30-02-2010")
     ask(page, RECLASSERING)
     looked_at("officer-geboortedatum-fout")
-
-
-def _with_combinations(folder: Path) -> None:
-    with_ages(folder)
-    with_combinations(folder)
-
-
-def _with_four_eyes(folder: Path) -> None:
-    with_ages(folder)
-    four_eyes(folder)
