@@ -1,83 +1,40 @@
-"""The composition root: the only place where a node is wired, started, reloaded and stopped. Both sides of it.
+"""The composition root: the only place where a node is put together, started, reloaded and stopped.
 
-source      attach -> answer -> store, filters <- registers (written by the enrolling process)
-desk        answer -> desk store -> comparing (a process of its own) -> control socket -> a colleague decides
-requester   control socket -> ask -> broker, store
-shared      covenant, manifests and standing decisions (rules), keys, directory, links to the broker
+Its sides are in `wiring/`; here they are made in the order in which they stand on each other.
 """
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
-from datetime import timedelta
-from functools import partial
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bekend_policy.faults import YamlFaults
 from bekend_policy.versions import FOLDER, Awaited
-from bekend_proto import log_table, logs
+from bekend_proto import logs
 from bekend_proto.certificates import Certificates
 from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, FencedError, KeysError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
-from bekend_proto.incarnation import own
 from bekend_proto.integrity import Check
 from bekend_proto.logs import log
 from bekend_proto.process import serve
-from bekend_proto.telemetry import MetricsServer, make_registry, start_metrics
+from bekend_proto.telemetry import MetricsServer, start_metrics
 
-from bekend_node import covenants
-from bekend_node.answer.answerer import Answerer
-from bekend_node.answer.collects import Collects
-from bekend_node.answer.exchange import Exchanges
-from bekend_node.answer.intake import Intake
-from bekend_node.answer.push import Pusher
-from bekend_node.ask.asker import Asker
-from bekend_node.ask.asking import Asking
-from bekend_node.ask.broker_line import GrpcLine
-from bekend_node.ask.case_reference import case_key
-from bekend_node.ask.signals import Signals
-from bekend_node.ask.team import Team
-from bekend_node.attach import Attachment
-from bekend_node.audit.requests import AuditDesk
-from bekend_node.broker_link import make_links, open_all
-from bekend_node.canary import Canaries
-from bekend_node.clock_beside import ClockBeside
+from bekend_node.broker_link import open_all
 from bekend_node.config import NodeConfig
-from bekend_node.control import ControlServer
 from bekend_node.databases import Databases
-from bekend_node.desk.comparing import Comparing
-from bekend_node.desk.decisions import Desk
-from bekend_node.desk.keeping import Keeping
-from bekend_node.desk.matters import Matters
-from bekend_node.directory import Directory
-from bekend_node.filters import Filters
-from bekend_node.halting import Halting
-from bekend_node.hook import Hook
-from bekend_node.housekeeping import Housekeeping
 from bekend_node.keys import NodeKeys
 from bekend_node.locks import SERVE, locked
-from bekend_node.log_health import LogHealth, log_health, own_log
-from bekend_node.log_reading import LogReading
-from bekend_node.mail import MailServer, Notices
-from bekend_node.metrics import NodeMetrics
 from bekend_node.parts import Parts
-from bekend_node.records.desk import RecordsDesk
-from bekend_node.records.relay import Relay
-from bekend_node.retention import Retention
-from bekend_node.rules import Rules, RulesInForce, load_rules
-from bekend_node.signal_reading import SignalReading
+from bekend_node.rules import Rules, load_rules
 from bekend_node.signing_renewal import SigningRenewal
 from bekend_node.status import measure, standing_of, status_of
-from bekend_node.store_audits import Audits
-from bekend_node.store_colleagues import Colleagues
-from bekend_node.store_decisions import Decisions
-from bekend_node.store_deferrals import Deferrals
-from bekend_node.store_retention import RetentionStore
-from bekend_node.store_signals import SignalStore
-from bekend_node.suspending import Suspending
-from bekend_node.witness import Witness
+from bekend_node.wiring.core import Core
+from bekend_node.wiring.entrances import control_of, facade_of, pages_of
+from bekend_node.wiring.oversight import Oversight
+from bekend_node.wiring.requester import Requester
+from bekend_node.wiring.source import Source
 
 if TYPE_CHECKING:
     from bekend_node.web.server import WebServer
@@ -105,158 +62,25 @@ class Node:
         rules: Rules,
         dev: bool = False,
     ) -> None:
-        self.config = config
-        self.clock = clock
-        self.keys = keys
-        self.databases = databases
-        self.store = store = databases.store
-        self.desk_store = desk = databases.desk
-        self.registers = registers = databases.registers
-        self.rules = RulesInForce(rules)
-        self._registry = make_registry()
-        self.metrics = NodeMetrics(self._registry)
-        self.links = make_links(
-            config.brokers,
-            config.tls_files,
-            clock,
-            config.proxy,
-            own(config.data, config.oin).statement(keys.signing),
-        )
-        self.suspending = Suspending(self.rules.covenants, store, self.links)
-        self.directory = Directory(
-            self.rules.covenant,
-            store,
-            self.links,
-            clock,
-            older=self.rules.older,
-            exchange=self.suspending.exchange,
-            heard=ClockBeside(self.metrics).look,
-        )
-        self.directory.guard(self.links)
-        self.filters = Filters(
-            config,
-            keys=keys,
-            rules=self.rules,
-            registers=registers,
-            store=store,
-            desk=desk,
-            clock=clock,
-            quiet_until=store.read(log_table.quiet_until),
-        )
-        self.hook = Hook(config.desk_hook, logs.DESK_HOOK_FAILED)
-        self.late_hook = Hook(config.late_hook, logs.LATE_HOOK_FAILED)
-        self.team = Team(self._asking, config.officers)
-        self.notices = Notices(MailServer(config.mail, clock) if config.mail else None, self.team)
-        matters = self.matters = Matters(desk, keys)
-        self.keeping = Keeping(store, desk, matters, clock)
-        self.comparing = Comparing(
-            config,
-            keys=keys,
-            rules=self.rules,
-            filters=self.filters,
-            registers=registers,
-            store=store,
-            desk=desk,
-            matters=matters,
-            clock=clock,
-            waiting=self.hook.waiting,
-            canary_asked=self.metrics.canary_asked,
-        )
-        self.desk = Desk(
-            config.desk_staff,
-            keys=keys,
-            rules=self.rules,
-            registers=registers,
-            store=store,
-            desk=desk,
-            matters=matters,
-            clock=clock,
-        )
-        self.witness = Witness(
-            oin=config.oin,
-            key=keys.signing,
-            broker=self.directory.broker,
-            store=store,
-            links=self.links,
-            clock=clock,
-            metrics=self.metrics,
-            seconds=config.checkpoint_seconds,
-            log=config.log,
-        )
-        self.attachments = self._answering()
-        lines = [
-            GrpcLine(link, attachment.settled, partial(self.directory.attached_to, link))
-            for link, attachment in zip(self.links, self.attachments, strict=True)
-        ]
-        kept = SignalStore(store.database, case_key(keys.state), keys.state_box)
-        self.signals = Signals(kept, config.signals, clock, self.metrics.misuse)
-        self.asker = Asker(
-            self._asking,
-            lines,
-            config.canary_identifiers,
-            clock,
-            self._something_came,
-            signals=self.signals,
-            listed=Colleagues(store.database, keys.colleagues).include,
-            measures=self.metrics,
-        )
-        self.canaries = Canaries(
-            self.asker, self.rules, self.filters, self.metrics, clock, every=timedelta(hours=config.canary_hours)
-        )
-        self.deferrals = Deferrals(store.database)
-        self.log_reading = LogReading(
-            Decisions(store.database),
-            registers,
-            self.rules.covenant,
-            config.oin,
-            readers=config.log_readers,
-            clock=clock,
-        )
-        self.halting = Halting(self.filters, store.filters, lambda: self.rules.now, clock)
-        self.records = RecordsDesk(
-            config.oin,
-            Relay(lambda: self.rules.now.manifest, self.links, store, clock),
-            self.deferrals,
-            self.rules.covenant,
-            clock,
-        )
-        self.signal_reading = SignalReading(
-            kept, Decisions(store.database), self.rules.covenant, readers=config.log_readers, clock=clock
-        )
-        self.audits = AuditDesk(
-            Audits(store.database), self.rules.covenant, self.directory.get, oin=config.oin, clock=clock
-        )
-        self.control = ControlServer(
-            self.asker,
-            config.officers,
-            self.rules.covenant,
-            config.oin,
-            self.status,
-            rows=self.rows,
-            install=self.suspending.install,
-            clear_alarm=self.witness.clear,
-            log_reading=self.log_reading,
-            records=self.records,
-            desk=self.desk,
-            halting=self.halting,
-            signals=self.signal_reading,
-            team=self.team,
-            waiting=self.notices.waiting,
-        )
-        self.web, self.rest = self._pages(config, dev=dev), self._facade(config)
-        self.retention = Retention(RetentionStore(store.database), registers, self.rules.covenant, config.oin, clock)
-        self.housekeeping = Housekeeping(
-            keys=keys,
-            rules=self.rules,
-            registers=registers,
-            store=store,
-            retention=self.retention,
-            team=self.team,
-            signals=self.signals,
-            asker=self.asker,
-            metrics=self.metrics,
-            clock=clock,
-        )
+        core = Core(config, clock=clock, keys=keys, databases=databases, rules=rules)
+        source = Source(core, self._fence)
+        requester = Requester(core, source)
+        oversight = Oversight(core, requester)
+        self.config, self.clock, self.keys, self.databases = config, clock, keys, databases
+        self.store, self.desk_store, self.registers = core.store, core.desk_store, core.registers
+        self.rules, self.links, self.directory = core.rules, core.links, core.directory
+        self.suspending, self.witness, self.metrics = core.suspending, core.witness, core.metrics
+        self.filters, self.halting, self.attachments = source.filters, source.halting, source.attachments
+        self.desk, self.matters = source.desk, source.matters
+        self.comparing, self.keeping = source.comparing, source.keeping
+        self.asker, self.canaries, self.team = requester.asker, requester.canaries, requester.team
+        self.hook, self.late_hook, self.notices = source.hook, requester.late_hook, requester.notices
+        self.deferrals, self.log_reading = oversight.deferrals, oversight.log_reading
+        self.retention, self.housekeeping = oversight.retention, oversight.housekeeping
+        self._registry = core.registry
+        self.control = control_of(core, source, requester, oversight, status=self.status)
+        self.web = pages_of(core, source, requester, oversight, status=self.status, dev=dev)
+        self.rest = facade_of(core, requester)
         self._renewal = SigningRenewal(
             config,
             keys=keys,
@@ -279,16 +103,31 @@ class Node:
 
         Raises StorageError when another node serves from this data folder.
         """
-        self._lock.enter_context(locked(self.config.data, SERVE, wait=False))
-        self.metrics.watch_disk(self.config.data)
+        config = self.config
+        self._lock.enter_context(locked(config.data, SERVE, wait=False))
+        self.metrics.watch_disk(config.data)
         self.suspending.restore()
         self.witness.restore()
         self.directory.restore()
         await self.filters.restore()
         await self.housekeeping.keep()
-        if self.config.metrics is not None:
-            self._metrics_server = start_metrics(self.config.metrics, self._registry, self.config.tls_files, self.clock)
-        for work in (
+        if config.metrics is not None:
+            self._metrics_server = start_metrics(config.metrics, self._registry, config.tls_files, self.clock)
+        for work in self._work():
+            self._parts.run(work)
+        await open_all(self.links)
+        for attachment in self.attachments:
+            self._parts.run(attachment.run())
+            self._parts.run(attachment.link.run(attachment.again))
+        await self.control.start(config.socket, config.socket_group)
+        for listener in self._listeners:
+            await listener.start()
+        rules = self.rules.now
+        log(logs.NODE_STARTED, oin=config.oin, covenant=rules.covenant.hash.hex(), manifest=rules.manifest.number)
+
+    def _work(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What goes on for as long as the node serves, the lines to the broker apart."""
+        return (
             self.directory.keep_fresh(),
             self.filters.run(),
             self.asker.collector.run(),
@@ -302,21 +141,6 @@ class Node:
             self.hook.run(),
             self.late_hook.run(),
             self.notices.run(),
-        ):
-            self._parts.run(work)
-        await open_all(self.links)
-        for link, attachment in zip(self.links, self.attachments, strict=True):
-            self._parts.run(attachment.run())
-            self._parts.run(link.run(attachment.again))
-        await self.control.start(self.config.socket, self.config.socket_group)
-        for listener in self._listeners:
-            await listener.start()
-        rules = self.rules.now
-        log(
-            logs.NODE_STARTED,
-            oin=self.config.oin,
-            covenant=rules.covenant.hash.hex(),
-            manifest=rules.manifest.number,
         )
 
     @property
@@ -331,10 +155,6 @@ class Node:
     def standing(self) -> str:
         """How the node stands, in a line for systemd."""
         return standing_of(self.rules.now, self.filters, self.attachments)
-
-    async def rows(self) -> dict[str, int]:
-        """Rows per table that grows: counted beside the event loop, since there may be millions."""
-        return await asyncio.to_thread(self.store.counts)
 
     def status(self) -> dict[str, Any]:
         """How the node stands, for `bekend node status`."""
@@ -404,93 +224,10 @@ class Node:
         self._lock.close()
         log(logs.NODE_STOPPED, oin=self.config.oin)
 
-    def _answering(self) -> tuple[Attachment, ...]:
-        """The source side: what comes over each line to a replica, and who takes it."""
-        keys, rules, store, clock, metrics = self.keys, self.rules, self.store, self.clock, self.metrics
-        held, heads = self.suspending.held, self.witness.heads
-        answerer = Answerer(keys, rules, self.directory, self.filters, store, clock, metrics, held, heads)
-        pusher = Pusher(rules, self.directory, self.filters, store, clock, held, heads)
-        exchanges = Exchanges(keys, rules, store, clock, metrics, held, heads)
-        intake = Intake(exchanges, self.directory, self.filters, self.matters, self.comparing.named)
-        collects = Collects(exchanges, self.matters, self.registers, self.filters)
-        return tuple(
-            Attachment(
-                link,
-                rules,
-                answerer,
-                pusher,
-                intake,
-                collects,
-                metrics,
-                self.directory.changed,
-                fenced=self._fence,
-            )
-            for link in self.links
-        )
-
-    def _pages(self, config: NodeConfig, *, dev: bool) -> "WebServer | None":
-        if config.web is None:
-            return None
-        from bekend_node.web.site import Inside, pages_of  # noqa: PLC0415 - a node without pages needs no web server
-
-        return pages_of(
-            config.web,
-            oin=config.oin,
-            asker=self.asker,
-            covenant=self.rules.covenant,
-            officers=config.officers,
-            contact=self._contact,
-            status=self.status,
-            rows=self.rows,
-            team=self.team,
-            notices=self.notices,
-            clock=self.clock,
-            dev=dev,
-            inside=Inside(
-                lambda: self.rules.now,
-                self.suspending.held,
-                self.desk,
-                config.desk_staff,
-                self.suspending.install,
-                self.log_reading,
-                self.records,
-                self.halting,
-                self.audits,
-                self.signal_reading,
-                proposed=lambda: asyncio.to_thread(covenants.proposed, config, self.clock.now()),
-                fetch=lambda: covenants.fetch(config, self.clock),
-                versions=lambda: covenants.waiting(config, [one.hash for one in self.rules.covenants()]),
-                logs=self._logs,
-                own_log=lambda: own_log(self.witness),
-            ),
-        )
-
-    def _facade(self, config: NodeConfig) -> "WebServer | None":
-        if config.rest is None:
-            return None
-        from bekend_node.rest.app import facade_of  # noqa: PLC0415 - likewise
-
-        return facade_of(config.rest, asker=self.asker, team=self.team, covenant=self.rules.covenant, clock=self.clock)
-
     @property
     def _listeners(self) -> list["WebServer"]:
         """What people and case systems of this organisation reach."""
         return [one for one in (self.web, self.rest) if one is not None]
-
-    async def _logs(self) -> list[LogHealth]:
-        """How the broker's logs stand now."""
-        await self.witness.round()
-        return log_health(self.witness, self.rules.covenant(), self.directory.get)
-
-    def _contact(self, oin: str) -> str | None:
-        """The desk of a partner, as its own manifest names it; None while none was seen."""
-        with contextlib.suppress(BekendError):
-            return self.directory.get(oin).contact
-        return None
-
-    def _something_came(self) -> None:
-        self.late_hook.waiting()
-        self.notices.waiting()
 
     def _look_at_certificates(self) -> None:
         """Files that changed are shown from now on; the links look after themselves."""
@@ -503,24 +240,6 @@ class Node:
                 listener.renew()
             except TlsFilesError as fault:
                 log(logs.TLS_FILES_KEPT, reason=fault.detail)
-
-    def _asking(self) -> Asking:
-        rules = self.rules.now
-        return Asking(
-            oin=self.config.oin,
-            key=self.keys.signing,
-            state=self.keys.state_box,
-            manifest=rules.manifest,
-            manifest_note=rules.manifest_note,
-            covenant=rules.covenant,
-            manifest_of=self.directory.require,
-            manifest_at_hand=self.directory.at_hand,
-            store=self.store,
-            clock=self.clock,
-            case_key=case_key(self.keys.state),
-            suspensions=self.suspending.held,
-            heads=self.witness.heads,
-        )
 
     async def _witness(self) -> None:
         """The broker's keys are known once the directory was fetched."""
