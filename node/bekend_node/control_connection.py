@@ -42,7 +42,8 @@ class Connection:
         try:
             name = pwd.getpwuid(uid).pw_name
         except KeyError:
-            name = str(uid)
+            # No account has such a name, and neither has anybody who signs in: a number may be somebody's.
+            name = f"uid:{uid}"
         return Peer(name, operator=uid in {0, os.geteuid()})
 
     async def line(self) -> bytes | None:

@@ -333,8 +333,11 @@ class Directory:
         except BekendError:
             # The carrier is not trusted: a note that does not verify says nothing about its owner.
             return
-        highest = seen.manifest.number if seen else self._store.manifests().get(oin, (0, b""))[0]
+        highest, kept = (seen.manifest.number, seen.note) if seen else self._store.manifests().get(oin, (0, b""))
         if manifest.number < highest or (seen and manifest.number == highest):
+            return
+        if manifest.number == highest and parse_note(note).text != parse_note(kept).text:
+            # What was kept ended, or does not hold now: still no other text has its number.
             return
         if manifest.number > highest > 0 and not verify_note(parse_note(note), next(self._keys(oin))):
             # A key that was replaced keeps what it signed and brings nothing new: its thief gains nothing.

@@ -1,10 +1,10 @@
 """What a log may be read for: a closed list (FG-30), and the days that a reading is about."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Final
 
-from bekend_proto.clock import AMSTERDAM, milliseconds
+from bekend_proto.clock import day_end, day_start, milliseconds
 from bekend_proto.errors import RefusedError
 
 from bekend_policy.model import Covenant
@@ -38,7 +38,7 @@ class Days:
     @property
     def span(self) -> tuple[int, int]:
         """As milliseconds: the first moment, and the first moment after it."""
-        return _start(self.first), _start(self.last + timedelta(days=1))
+        return milliseconds(day_start(self.first)), milliseconds(day_end(self.last))
 
     def each(self) -> list["Days"]:
         """Day by day, so that a long period is not read at once. Raises RefusedError when it ends before it begins."""
@@ -47,7 +47,3 @@ class Days:
         count = (self.last - self.first).days + 1
         days = (self.first + timedelta(days=number) for number in range(count))
         return [Days(day, day) for day in days]
-
-
-def _start(day: date) -> int:
-    return milliseconds(datetime.combine(day, time(0), AMSTERDAM).astimezone(UTC))

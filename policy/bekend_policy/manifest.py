@@ -151,7 +151,7 @@ def open_manifest(note: bytes, vkey: str, now: datetime) -> KeyManifest:
     others = {*manifest.signing_keys, manifest.privacy_officer_signing}
     if signer.public in others or _is_officer(manifest, signer.public):
         raise KeysError(f"{manifest.oin} uses its off-line key for something else too: one key, one role; make another")
-    if now < manifest.issued - FRESHNESS:
+    if manifest.issued - now > FRESHNESS:
         raise KeysError(f"key manifest {manifest.number} of {manifest.oin} is dated in the future: check the clocks")
     if now >= manifest.valid_until:
         raise KeysError(f"key manifest {manifest.number} of {manifest.oin} has expired: have a new one signed")
@@ -263,7 +263,8 @@ def _check(manifest: KeyManifest) -> None:
     """Everything that must hold whichever side makes or reads a manifest."""
     if not is_oin(manifest.oin) or not 1 <= manifest.number < 2**32:
         raise KeysError("a key manifest has an OIN and a number from 1")
-    if not manifest.issued < manifest.valid_until <= manifest.issued + MAX_VALIDITY:
+    # Subtracted: a sum could lie past the end of the calendar, and that is no fault that a reader of notes expects.
+    if not timedelta(0) < manifest.valid_until - manifest.issued <= MAX_VALIDITY:
         raise KeysError(f"a key manifest is valid for at most {MAX_VALIDITY.days} days: shorten valid_until")
     versions = manifest.protocol_versions
     if not versions or min(versions) < 1 or list(versions) != sorted(set(versions)):

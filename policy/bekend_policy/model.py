@@ -5,11 +5,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
 
-from bekend_proto.clock import AMSTERDAM
+from bekend_proto.clock import day_end, day_start
 from bekend_proto.note import Note
 from bekend_proto.v1 import signed_pb2
 
@@ -149,12 +149,12 @@ class Covenant:
     @cached_property
     def valid_from(self) -> datetime:
         """First moment (UTC) at which it holds."""
-        return datetime.combine(self.agreement.first_day, time(0), AMSTERDAM).astimezone(UTC)
+        return day_start(self.agreement.first_day)
 
     @cached_property
     def valid_until(self) -> datetime:
         """First moment (UTC) at which it holds no more."""
-        return datetime.combine(self.agreement.last_day + timedelta(days=1), time(0), AMSTERDAM).astimezone(UTC)
+        return day_end(self.agreement.last_day)
 
     @property
     def operator_key(self) -> str:

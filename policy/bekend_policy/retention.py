@@ -12,10 +12,10 @@ beheerder for the broker. The one with the highest number counts.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from typing import Annotated, Final
 
-from bekend_proto.clock import AMSTERDAM
+from bekend_proto.clock import AMSTERDAM, day_end
 from bekend_proto.errors import KeysError, SignatureError
 from bekend_proto.note import parse_note, verify_note
 from pydantic import Field
@@ -137,11 +137,11 @@ def over_before(covenant: Covenant, purpose: str, parties: Iterable[str], kept: 
 
 def bounded(end: datetime, kept: Kept | None, now: datetime, *, audit: bool) -> datetime:
     """The end of a term as a bewaarbesluit leaves it; `audit`: whether one must cover what is destroyed."""
-    if kept is not None and kept.claim is not None and now < _day_after(kept.claim):
+    if kept is not None and kept.claim is not None and now < day_end(kept.claim):
         return NEVER
     if not audit:
         return end
-    return NEVER if kept is None or kept.audited is None else min(end, _day_after(kept.audited))
+    return NEVER if kept is None or kept.audited is None else min(end, day_end(kept.audited))
 
 
 def years_before(now: datetime, years: int) -> datetime:
@@ -158,10 +158,6 @@ def _has_justice(covenant: Covenant, parties: Iterable[str]) -> bool:
     """Whether police or OM takes part; an organisation that the covenant no longer names may have been one."""
     kinds = {found.kind if (found := covenant.participants.get(oin)) else Kind.OM for oin in parties}
     return bool(kinds & _JUSTICE)
-
-
-def _day_after(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), time(0), AMSTERDAM).astimezone(UTC)
 
 
 def _check(kept: Kept) -> None:

@@ -181,7 +181,10 @@ def _counts_still(covenant: Covenant, oin: str, note: Note, now: datetime) -> bo
         return False
     oldest = covenant.agreement.signatures_from or covenant.version - 1
     today = now.astimezone(AMSTERDAM).date()
-    in_force = date.fromisoformat(dates[1]) <= today <= date.fromisoformat(dates[2])
+    try:
+        in_force = date.fromisoformat(dates[1]) <= today <= date.fromisoformat(dates[2])
+    except ValueError:
+        return False  # no covenant has such a day: whoever signs it keeps nobody from reading the others' notes
     return oldest <= int(header[2]) < covenant.version and in_force
 
 

@@ -5,10 +5,10 @@ most. Without a valid one the source does not answer by machine (protocol sectio
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 
-from bekend_proto.clock import AMSTERDAM
+from bekend_proto.clock import day_end, day_start
 from bekend_proto.errors import KeysError
 from bekend_proto.note import note_name, open_note, parse_vkey
 from pydantic import Field
@@ -38,12 +38,12 @@ class StandingDecision:
     @cached_property
     def valid_from(self) -> datetime:
         """First moment (UTC) at which it holds."""
-        return datetime.combine(self.first_day, time(0), AMSTERDAM).astimezone(UTC)
+        return day_start(self.first_day)
 
     @cached_property
     def valid_until(self) -> datetime:
         """First moment (UTC) at which it holds no more."""
-        return datetime.combine(self.last_day + timedelta(days=1), time(0), AMSTERDAM).astimezone(UTC)
+        return day_end(self.last_day)
 
     def in_force(self, now: datetime) -> bool:
         """Whether it holds at this moment."""
@@ -140,7 +140,7 @@ def _check(standing: StandingDecision) -> None:
         raise KeysError("standaardbesluit: bron is een OIN en convenant een naam in kleine letters")
     if standing.purpose.partition("/")[0] != standing.covenant_id:
         raise KeysError("standaardbesluit: het doel hoort bij een ander convenant")
-    if not standing.first_day <= standing.last_day < standing.first_day + timedelta(days=MAX_DAYS):
+    if not timedelta(0) <= standing.last_day - standing.first_day < timedelta(days=MAX_DAYS):
         raise KeysError("standaardbesluit: het geldt ten hoogste een jaar: kies een eerdere einddatum")
     if not standing.decision.isprintable() or set('"\\') & set(standing.decision):
         raise KeysError("standaardbesluit: 'besluit' is één regel zonder aanhalingstekens")

@@ -5,7 +5,7 @@ Europe/Amsterdam (protocol section 7). Everything that needs the time is handed 
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
@@ -88,6 +88,19 @@ def add_months(month: str, count: int) -> str:
 def day_of(moment: datetime) -> date:
     """The day to which a question counts: its date in Europe/Amsterdam."""
     return _utc(moment).astimezone(AMSTERDAM).date()
+
+
+def day_start(day: date) -> datetime:
+    """The first moment (UTC) of a day in Europe/Amsterdam. Of the calendar's first day, its beginning."""
+    try:
+        return datetime.combine(day, time(0), AMSTERDAM).astimezone(UTC)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def day_end(day: date) -> datetime:
+    """The first moment (UTC) after a day in Europe/Amsterdam. Of 9999-12-31, which many write for "no end", never."""
+    return datetime.max.replace(tzinfo=UTC) if day == date.max else day_start(day + timedelta(days=1))
 
 
 def milliseconds(moment: datetime) -> int:

@@ -253,6 +253,23 @@ async def test_a_user_who_is_no_officer_is_refused_in_dutch(stage: Stage, tmp_pa
     assert stage.line.begins == []
 
 
+async def test_a_user_without_a_name_is_nobodys_officer(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers are what some providers call people: the number of a user of this machine is nobody's."""
+
+    def nobody(uid: int) -> Any:
+        raise KeyError(uid)
+
+    desk = Desk(stage, tmp_path, (Officer(user=str(os.getuid()), name="X", role="officier"),))
+    await desk.server.start(desk.path)
+    try:
+        monkeypatch.setattr(pwd, "getpwuid", nobody)
+        assert (await desk.call(**asking()))["rule"] == "onbekende-gebruiker"
+    finally:
+        await desk.server.stop()
+
+
 @pytest.mark.parametrize(
     "line",
     [

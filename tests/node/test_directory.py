@@ -1,6 +1,7 @@
 """Whose keys are believed: what the owner's ondertekenaar signed, never an older number, never the broker's word."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from bekend_policy.manifest import NOTE_LIMIT
 from bekend_proto import group
 from bekend_proto.errors import KeysError, MalformedError, UnreachableError
 from bekend_proto.identity import MAX_DIRECTORY
-from bekend_proto.note import add_signature, note_name, sign_note
+from bekend_proto.note import add_signature, note_name, parse_note, sign_note
 from bekend_proto.v1 import broker_pb2
 from nacl.signing import SigningKey
 
@@ -337,6 +338,50 @@ async def test_must_03_during_a_change_over_a_replaced_key_keeps_what_it_signed_
         scene.replica.notes[POLITIE.oin] = add_signature(party.make_manifest(), name, bytes(renewed))
         await directory.refresh()
         assert directory.get(POLITIE.oin).number == 2
+
+
+async def test_must_03_a_replaced_key_brings_no_other_text_under_a_number_that_was_seen(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """The manifest ended, and the node was started anew: it holds nothing, and still remembers what had that number."""
+    party, older = scene.federation.parties[POLITIE.oin], scene.federation.covenant
+    stolen = party.signer
+    async with _store(tmp_path / "other") as store:
+
+        def opened() -> Directory:
+            return Directory(
+                lambda: scene.federation.covenant,
+                store,
+                [cast(BrokerLink, scene.replica)],
+                scene.federation.clock,
+                older=lambda: [older],
+            )
+
+        await opened().refresh()
+        seen = opened()
+        scene.federation.clock.advance(timedelta(days=300))
+        party.signer = SigningKey.generate()
+        scene.federation.write_covenant()
+        seen.restore()
+        party.signer = stolen
+        scene.replica.notes[POLITIE.oin] = party.make_manifest()
+        await seen.refresh()
+        with pytest.raises(KeysError):
+            seen.get(POLITIE.oin)
+
+
+async def test_a_manifest_at_the_end_of_the_calendar_ends_no_node(scene: Scene) -> None:
+    """The operator, or a partner and the broker together, sign what no clock ever reaches: nobody else is touched."""
+    party = scene.federation.parties[POLITIE.oin]
+    text = re.sub(r"issued: \S+", "issued: 9999-06-01T00:00:00Z", parse_note(party.note).text)
+    text = re.sub(r"valid_until: \S+", "valid_until: 9999-07-01T00:00:00Z", text)
+    name = note_name(POLITIE.oin, "ondertekenaar")
+    scene.replica.notes[POLITIE.oin] = sign_note(text, name, bytes(party.signer))
+    directory = scene.open()
+    await directory.refresh()
+    assert directory.get(OM.oin).number == 1
+    with pytest.raises(KeysError):
+        directory.get(POLITIE.oin)
 
 
 async def test_a_manifest_that_ended_gives_no_keys(scene: Scene) -> None:

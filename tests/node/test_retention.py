@@ -162,6 +162,15 @@ async def test_fg_31_a_claim_keeps_what_an_audit_lets_go(stage: Stage, house: Ho
     assert stage.store.own_records(KIND_LOOKUP) == []
 
 
+async def test_fg_31_a_claim_without_end_keeps_everything_and_stops_nothing_else(stage: Stage, house: House) -> None:
+    """9999-12-31 is what many write for no end."""
+    await lookup(stage)
+    stage.clock.set(END + timedelta(days=1))
+    house.note(audited=NOW.date(), claim=date.max)
+    await house.retention.tidy()
+    assert len(stage.store.own_records(KIND_LOOKUP)) == 1
+
+
 async def test_fg_31_answered_questions_go_with_their_sealed_records_each_at_its_own_end(
     stage: Stage, house: House
 ) -> None:

@@ -179,6 +179,24 @@ def test_rubbish_and_strangers_among_the_signatures_are_refused(folder: Path) ->
     assert "00000099000000042000 is geen deelnemer" in found
 
 
+def test_a_partner_who_signs_a_day_that_is_none_keeps_nobody_from_reading_the_others(folder: Path) -> None:
+    """As if it were an earlier version: a note in the folder is under nobody's signature but its own."""
+    sign_all(folder)
+    key, covenant = key_of(VELSEN), load_covenant(folder)
+    text = f"bekend/1 convenant {covenant.id} versie 1\ngeldig van 2026-13-45 tot en met 2027-01-01\n"
+    edit(folder / "afspraken.yaml", r"(?m)^versie: .*$", "versie: 2")
+    (folder / "handtekeningen" / f"{VELSEN}.note").write_bytes(sign_note(text, key.name, key.seed))
+    assert "niet getekend" in reasons(folder)
+
+
+@pytest.mark.parametrize(("field", "day"), [("geldig_vanaf", "0001-01-01"), ("geldig_tot_en_met", "9999-12-31")])
+def test_a_covenant_at_an_end_of_the_calendar_is_read_as_any_other(folder: Path, field: str, day: str) -> None:
+    """A broker may offer what nobody signed: it is shown with what is wrong with it, and breaks no page."""
+    edit(folder / "afspraken.yaml", rf"(?m)^{field}: .*$", f"{field}: {day}")
+    sign_all(folder)
+    assert verify_covenant(load_covenant(folder), ANCHOR, NOW).signed_by == set(PARTNERS)
+
+
 def test_a_stranger_cannot_sign_and_nobody_signs_what_has_faults(folder: Path) -> None:
     with pytest.raises(CovenantFaults, match="hoort bij geen deelnemer"):
         sign_covenant(folder, key_of(OM, generation=2))

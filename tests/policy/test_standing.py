@@ -1,7 +1,7 @@
 """Standing decisions: of the source itself, for one purpose, at most a year, never where the law forbids."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from bekend_policy.load import load_covenant
@@ -89,3 +89,12 @@ def test_fg_04_it_is_refused_for_veilig_thuis_even_under_a_covenant_that_asks_fo
     it = replace(DECISION, source=VEILIG_THUIS)
     with pytest.raises(KeysError, match="D5: Veilig Thuis antwoordt nooit vanzelf"):
         open_standing(note(it, VEILIG_THUIS), key_of(VEILIG_THUIS).vkey, NOW, evil)
+
+
+def test_a_decision_at_the_end_of_the_calendar_is_read_as_any_other() -> None:
+    text = (
+        'soort: bekend/1 standaardbesluit\nconvenant: kennemerland\nbron: "00000099000000001000"\n'
+        "doel: kennemerland/zsm\ngeldig_vanaf: 9999-06-01\ngeldig_tot_en_met: 9999-12-31\n"
+        'besluit: "besluit"\n'
+    )
+    assert not parse_standing(text).in_force(datetime(2026, 12, 1, tzinfo=UTC))

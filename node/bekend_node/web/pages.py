@@ -204,7 +204,7 @@ def written(day: date | str) -> str:
 
 def _moment(moment: datetime | str) -> str:
     """A moment as the clock on the wall shows it."""
-    return f"{_aware(moment).astimezone(AMSTERDAM):%d-%m-%Y %H:%M}"
+    return f"{_on_the_wall(moment):%d-%m-%Y %H:%M}"
 
 
 def _milli(at: int) -> str:
@@ -214,11 +214,16 @@ def _milli(at: int) -> str:
 
 def _time(moment: datetime | str) -> str:
     """The same, without the day."""
-    return f"{_aware(moment).astimezone(AMSTERDAM):%H:%M}"
+    return f"{_on_the_wall(moment):%H:%M}"
 
 
-def _aware(moment: datetime | str) -> datetime:
-    return datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+def _on_the_wall(moment: datetime | str) -> datetime:
+    aware = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    try:
+        return aware.astimezone(AMSTERDAM)
+    except OverflowError:
+        # The last hours of the year 9999, which a partner may write for "no end": the wall has no such day.
+        return aware
 
 
 _VERSIONS: dict[str, str] = {}
