@@ -57,10 +57,14 @@ def create_secret(path: Path) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as fault:
         raise KeysError(f"{path} exists already: keys are created once and never overwritten") from fault
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as fault:
+        path.unlink()  # half a key would count as one that is there, and never be made again
+        raise KeysError(f"{path} cannot be written ({fault.strerror}): make room, and run this again") from fault
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

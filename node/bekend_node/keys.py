@@ -47,10 +47,14 @@ def create_secret(path: Path) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as fault:
         raise KeysError(f"{path} exists already: keys are created once and never overwritten") from fault
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as fault:
+        path.unlink()  # half a key would count as one that is there, and never be made again
+        raise KeysError(f"{path} cannot be written ({fault.strerror}): make room, and run this again") from fault
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -67,6 +71,8 @@ def read_secret(path: Path) -> bytes:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(200)
+    except PermissionError as fault:
+        raise KeysError(f"{path} cannot be read ({fault.strerror}): it must belong to the node's user") from fault
     except OSError as fault:
         raise KeysError(f"{path} cannot be read ({fault.strerror}): run `bekend node init` first") from fault
     if is_open_to_others(path, mode):

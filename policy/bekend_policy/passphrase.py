@@ -84,10 +84,14 @@ def open_to_others(mode: int) -> bool:
 def write_new(path: Path, data: bytes) -> None:
     """Write a new file of mode 0600, on disk when this returns. Raises FileExistsError, OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink()  # half a file would stand in the way of the next try
+        raise
 
 
 def destroy(path: Path) -> None:

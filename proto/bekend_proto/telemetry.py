@@ -119,7 +119,8 @@ def start_metrics(
         server, thread = start_http_server(port, host, registry, **options)
     except OSError as error:
         raise MetricsError(
-            f"cannot serve metrics on {address} ({error.strerror}): configure another address or port"
+            f"cannot serve metrics on {address} ({error.strerror}): does this service run already? "
+            "If not, configure another address or port"
         ) from None
     return MetricsServer(server, thread, tls)
 

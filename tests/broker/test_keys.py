@@ -1,10 +1,13 @@
 """The broker's keys: created once, private, and exactly those that the operator signed (protocol section 4)."""
 
+import errno
 import os
 import secrets
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from bekend_broker.keys import (
@@ -164,3 +167,13 @@ def test_epochs_that_are_served_and_enrolled() -> None:
     assert enrolled_epochs(start - timedelta(days=14) - moment) == ("2026Q4",)
     assert enrolled_epochs(start - timedelta(days=14)) == ("2026Q4", "2027Q1")
     assert enrolled_epochs(start) == ("2027Q1",)
+
+
+def test_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
+    path = evaluation_root(tmp_path, "2027Q1")
+    with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        with pytest.raises(KeysError, match=r"No space left.*make room"):
+            create_secret(path)
+    assert not path.exists()
+    create_secret(path)
+    assert len(read_secret(path)) == 32

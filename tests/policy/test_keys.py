@@ -1,7 +1,9 @@
 """A signing key: wrapped, private to its owner, made once."""
 
+import errno
 import stat
 from pathlib import Path
+from unittest.mock import patch
 
 import nacl.pwhash.argon2id as argon2id
 import pytest
@@ -89,3 +91,12 @@ def test_a_name_that_a_note_cannot_carry_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MalformedError):
         make(tmp_path / "x.key", name="met spatie")
     assert not (tmp_path / "x.key").exists()
+
+
+def test_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
+    path = tmp_path / "om.key"
+    with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        with pytest.raises(KeysError, match="No space left"):
+            make(path)
+    assert not path.exists()
+    assert make(path).name == NAME
