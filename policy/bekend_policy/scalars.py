@@ -27,14 +27,14 @@ def _whole(value: Any) -> int:
 
 
 def _ja_nee(value: Any) -> bool:
-    if value in {"ja", "nee"}:
-        return bool(value == "ja")
+    if isinstance(value, str) and value in {"ja", "nee"}:
+        return value == "ja"
     raise PydanticCustomError("ja_nee", "not ja or nee")
 
 
 def _true_false(value: Any) -> bool:
-    if value in {"true", "false"}:
-        return bool(value == "true")
+    if isinstance(value, str) and value in {"true", "false"}:
+        return value == "true"
     raise PydanticCustomError("true_false", "not true or false")
 
 

@@ -53,8 +53,8 @@ def test_types_come_from_the_schema() -> None:
     ("key", "value"),
     [
         *(("whole", bad) for bad in ["-1", "1.0", "1_000", "1e3", "٣", "'1 '"]),
-        *(("dutch", bad) for bad in ["true", "yes", "Ja", "NO"]),
-        *(("english", bad) for bad in ["ja", "True", "1", "on"]),
+        *(("dutch", bad) for bad in ["true", "yes", "Ja", "NO", "[ja]", "{ja: nee}"]),
+        *(("english", bad) for bad in ["ja", "True", "1", "on", "[true]", "{true: false}"]),
         *(("term", bad) for bad in ["P", "PT", "15M", "P1M", "P1Y", "3 days", "-P1D", "900"]),
         *(("day", bad) for bad in ["2026-13-01", "22-11-2026", "20261122", "2026-02-30"]),
     ],
