@@ -171,9 +171,9 @@ def test_epochs_that_are_served_and_enrolled() -> None:
 
 def test_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
     path = evaluation_root(tmp_path, "2027Q1")
-    with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "No space left on device")):
-        with pytest.raises(KeysError, match=r"No space left.*make room"):
-            create_secret(path)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with patch("os.fsync", side_effect=full), pytest.raises(KeysError, match=r"No space left.*make room"):
+        create_secret(path)
     assert not path.exists()
     create_secret(path)
     assert len(read_secret(path)) == 32

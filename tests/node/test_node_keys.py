@@ -124,15 +124,15 @@ def test_epochs_overlap_for_a_week_and_open_two_weeks_ahead() -> None:
 
 def test_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
     path = root_file(tmp_path, "2027Q1")
-    with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "No space left on device")):
-        with pytest.raises(KeysError, match=r"No space left.*make room"):
-            create_secret(path)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with patch("os.fsync", side_effect=full), pytest.raises(KeysError, match=r"No space left.*make room"):
+        create_secret(path)
     assert not path.exists()
     create_secret(path)
     assert len(read_secret(path)) == 32
 
 
 def test_a_key_of_another_user_is_not_made_anew(keys: NodeKeys) -> None:
-    with patch.object(Path, "open", side_effect=PermissionError(errno.EACCES, "Permission denied")):
-        with pytest.raises(KeysError, match="must belong to the node's user"):
-            NodeKeys.load(keys.folder, OIN)
+    closed = PermissionError(errno.EACCES, "Permission denied")
+    with patch.object(Path, "open", side_effect=closed), pytest.raises(KeysError, match="must belong to the node's"):
+        NodeKeys.load(keys.folder, OIN)

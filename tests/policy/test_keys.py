@@ -95,8 +95,8 @@ def test_a_name_that_a_note_cannot_carry_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
     path = tmp_path / "om.key"
-    with patch("os.fsync", side_effect=OSError(errno.ENOSPC, "No space left on device")):
-        with pytest.raises(KeysError, match="No space left"):
-            make(path)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with patch("os.fsync", side_effect=full), pytest.raises(KeysError, match="No space left"):
+        make(path)
     assert not path.exists()
     assert make(path).name == NAME
