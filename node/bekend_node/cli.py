@@ -83,7 +83,8 @@ EPILOG = """
     3   `doctor` found something that does not work; `status`: a purpose cannot be answered, or an alarm;
         `suspend`, `resume`: a replica of the broker does not know of it yet
 
-    4   a guard stopped it (shrinking, too many refused rows, mapping), or a rule (raise, desk): nothing was changed
+    4   a guard stopped it (shrinking, nobody on the list, too many refused rows, mapping), or a rule (raise, desk):
+        nothing was changed
 
     6   `doctor` found nothing that fails, and something that wants attention soon
 """
@@ -200,7 +201,9 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Date of the list; else the file's own.")
     ] = None,
     epoch: Annotated[str, typer.Option(help="current, next, or a quarter such as 2027Q1.")] = "current",
-    confirm_shrink: Annotated[bool, typer.Option("--confirm-shrink", help="Yes, the register became smaller.")] = False,
+    confirm_shrink: Annotated[
+        bool, typer.Option("--confirm-shrink", help="Yes, the register became smaller, or holds nobody.")
+    ] = False,
     mapping: Annotated[
         str | None, typer.Option(metavar="HASH", help="Stop unless the mapping has this hash: for timers.")
     ] = None,

@@ -110,7 +110,7 @@ async def test_the_canary_is_enrolled_and_stored_apart(federation: Federation, h
 
 async def test_an_empty_register_is_a_generation(federation: Federation, home: NodeHome) -> None:
     async with federation.broker() as broker:
-        report = await home.enrol(broker.port, REGISTER, home.csv(REGISTER, []))
+        report = await home.enrol(broker.port, REGISTER, home.csv(REGISTER, []), confirm_shrink=True)
         assert enrolled(broker) == PURPOSES * 1024
     assert report.persons == 0
     assert stored(home, REGISTER, ZSM_CONTEXT) == {}
@@ -258,6 +258,41 @@ async def test_a_small_register_may_lose_ten(federation: Federation, home: NodeH
         await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(12)))
         await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(2)))
     assert len(stored(home, REGISTER, ZSM_CONTEXT)) == 2
+
+
+async def test_a_list_that_holds_nobody_takes_the_place_of_none_unless_confirmed(
+    federation: Federation, home: NodeHome
+) -> None:
+    """An export that failed gives a first line alone: everybody would be missed, in silence."""
+    async with federation.broker() as broker:
+        with pytest.raises(GuardError, match=r"holds nobody.*--confirm-shrink"):
+            await home.enrol(broker.port, REGISTER, home.csv(REGISTER, []))
+        await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(2)))
+        before = enrolled(broker)
+        with pytest.raises(GuardError, match=r"holds nobody.*--confirm-shrink"):
+            await home.enrol(broker.port, REGISTER, home.csv(REGISTER, []))
+        assert len(stored(home, REGISTER, ZSM_CONTEXT)) == 2
+        assert enrolled(broker) == before
+        await home.enrol(broker.port, REGISTER, home.csv(REGISTER, []), confirm_shrink=True)
+        assert stored(home, REGISTER, ZSM_CONTEXT) == {}
+
+
+async def test_changes_may_remove_the_last_person(federation: Federation, home: NodeHome) -> None:
+    async with federation.broker() as broker:
+        await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(1)))
+        await home.enrol(broker.port, REGISTER, home.csv(REGISTER, people(1), change="-"), changes=True)
+    assert stored(home, REGISTER, ZSM_CONTEXT) == {}
+
+
+async def test_fg_36_afgeschermd_may_begin_empty_and_does_not_become_so_by_itself(
+    federation: Federation, home: NodeHome
+) -> None:
+    async with federation.broker() as broker:
+        await home.enrol(broker.port, "afgeschermd", home.csv("afgeschermd", []))
+        await home.enrol(broker.port, "afgeschermd", home.csv("afgeschermd", people(1)))
+        with pytest.raises(GuardError, match=r"holds nobody.*--confirm-shrink"):
+            await home.enrol(broker.port, "afgeschermd", home.csv("afgeschermd", []))
+    assert len(stored(home, "afgeschermd", ZSM_CONTEXT)) == 1
 
 
 async def test_changes_that_remove_too_many_stop_too(federation: Federation, home: NodeHome) -> None:

@@ -93,6 +93,7 @@ async def test_fg_39_an_import_loads_under_each_purpose_whom_its_labels_name(hom
         await home.enrol(broker.port, REGISTER, file)
     assert set(stored(home, REGISTER, ZSM_CONTEXT)) == pseudonyms(home, ZSM_CONTEXT, LISTED[:2])
     assert set(stored(home, REGISTER, ZVH_WEIGHING)) == pseudonyms(home, ZVH_WEIGHING, LISTED[:1])
+    assert "holds nobody" in run(home, LIST.splitlines()[0] + "\n").stopped
     # What is in service is known to a dry run, with the node stopped and with its database open.
     few = LIST.splitlines()[0] + "\n"
     _set_persons(home, 100)
@@ -100,6 +101,10 @@ async def test_fg_39_an_import_loads_under_each_purpose_whom_its_labels_name(hom
     assert "would shrink from 100 to 0 persons" in run(home, few).stopped
     assert run(home, few, confirm_shrink=True).stopped == ""
     assert everything(home.data) == before
+    # Whoever said once that nobody is on it is not asked every night.
+    _set_persons(home, 0)
+    assert run(home, few).stopped == ""
+    _set_persons(home, 100)
     registers = Registers.open(home.data)
     assert "would shrink" in run(home, few).stopped
     registers.close()

@@ -21,6 +21,7 @@ from bekend_node.enrol.survey import (
     GuardError,
     Source,
     Survey,
+    guard_empty,
     guard_refused,
     guard_shrinking,
     selections_of,
@@ -67,6 +68,7 @@ def dry_run(config: NodeConfig, wanted: Wanted, clock: Clock) -> DryRun:
         guard_refused(found.whole, config.max_refused_percent)
         if not (wanted.changes or wanted.confirm_shrink):
             guard_shrinking(wanted.register, in_service, found.counts, answered)
+            guard_empty(wanted.register, in_service, found.counts)
     except GuardError as fault:
         return DryRun(wanted.register, found, modes, fault.reason)
     return DryRun(wanted.register, found, modes)

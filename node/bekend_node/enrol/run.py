@@ -34,6 +34,7 @@ from bekend_node.enrol.survey import (
     GuardError,
     Source,
     Survey,
+    guard_empty,
     guard_refused,
     guard_shrinking,
     parts,
@@ -104,6 +105,8 @@ class Enroller:
         guard_refused(found.whole, self.config.max_refused_percent)
         if not source.changes:
             self._guard_shrinking(task, found.counts)
+            if not task.confirm_shrink:
+                guard_empty(task.register, self.registers.generations(), found.counts)
         return found
 
     def _guard_shrinking(self, task: Task, counts: Mapping[tuple[str, str], int]) -> None:

@@ -172,6 +172,22 @@ def guard_shrinking(
                 )
 
 
+def guard_empty(register: str, generations: Sequence[Generation], counts: Mapping[tuple[str, str], int]) -> None:
+    """Raise GuardError when a full list holds nobody, for any purpose: an export that failed looks like that.
+
+    `afgeschermd` may begin empty. A list that is empty already may stay so.
+    """
+    if any(counts.values()):
+        return
+    known = _newest([g for g in generations if g.register == register])
+    if any(g.persons for g in known) or (not known and register != SHIELDED):
+        raise GuardError(
+            "empty",
+            f"the list of {register} holds nobody for any purpose, and everybody on it would be missed: is the export "
+            "complete? If nobody is on it, run again with --confirm-shrink",
+        )
+
+
 def parts(selections: Mapping[str, plan.Selection]) -> list[tuple[str, str]]:
     """Purpose and kind of identifier of every generation that an import makes, in a fixed order."""
     return [(purpose, kind) for purpose in sorted(selections) for kind in sorted(selections[purpose].kinds)]
