@@ -29,6 +29,7 @@ from bekend_proto.clock import day_of, epoch_of
 from bekend_proto.filter import body_hash, pad_and_sort, size_class, tag
 from bekend_proto.group import multiply, random_element
 from bekend_proto.oprf import hash_identifier
+from bekend_proto.secret_files import read_secret
 from bekend_proto.v1 import signed_pb2
 
 PURPOSE = ZSM_LOCAL
@@ -66,7 +67,7 @@ def fill(built: Built, covenant: Covenant, node: NodeFiles, records: list[bytes]
 
 def _canary(built: Built, config: NodeConfig, keys: NodeKeys, epoch: str) -> bytes:
     """k * b * x of the canary, with both halves of the key: only the one who made the federation has them."""
-    root = broker_keys.read_secret(broker_keys.evaluation_root(built.broker_config.parent / "keys", epoch))
+    root = read_secret(broker_keys.evaluation_root(built.broker_config.parent / "keys", epoch))
     broker = broker_keys.evaluation_key(root, config.oin, PURPOSE, epoch)
     half = multiply(broker.secret, hash_identifier(config.canary_identifier))
     return multiply(keys.evaluation_key(PURPOSE, epoch).secret, half)

@@ -26,7 +26,6 @@ from bekend_broker.config import BrokerConfig
 from bekend_broker.directory import Directory
 from bekend_broker.enrolment import Enrolments
 from bekend_broker.following import Following
-from bekend_broker.keys import read_secret
 from bekend_broker.log_head import LogHead
 from bekend_broker.lookup import Lookups
 from bekend_broker.metrics import Metrics
@@ -113,7 +112,7 @@ class Broker:
         self._following = Following(self._directory, self._register, self.reload, metrics, clock)
         self._watching: asyncio.Future[list[None]] | None = None
         self._awaited = Awaited(shelf_of(config))
-        self._renewal = Renewal(config.keys, read_secret, clock)
+        self._renewal = Renewal(config.keys, clock)
         self._certificates = Certificates(
             {"tls": config.tls.certificate, "authorities": config.tls.authorities},
             config.tls_files.revocation(clock),

@@ -22,11 +22,12 @@ from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import day_of, milliseconds
 from bekend_proto.errors import KeysError, LogError, StorageError
 from bekend_proto.log_table import Closed
+from bekend_proto.secret_files import read_secret
 from bekend_proto.signing_files import announced
 from nacl.signing import SigningKey
 
 from bekend_broker.config import BrokerConfig
-from bekend_broker.keys import read_secret, signing_seed
+from bekend_broker.keys import signing_seed
 from bekend_broker.store import Store
 
 PARTY: Final = "broker"
@@ -74,7 +75,7 @@ def check_is_file(config: BrokerConfig) -> None:
 
 def verify_backup(config: BrokerConfig, folder: Path, now: datetime, *, new_keys: bool) -> Backup:
     """Check every octet. Raises StorageError, SignatureError: it is then worth nothing here."""
-    found = backup.verify(folder, None if new_keys else announced(config.keys, read_secret, day_of(now)))
+    found = backup.verify(folder, None if new_keys else announced(config.keys, day_of(now)))
     if (found.party, found.oin) != (PARTY, config.oin):
         raise StorageError(f"{folder} is of the {found.party} of {found.oin}, not of this broker")
     return found

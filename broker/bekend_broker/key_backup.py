@@ -9,7 +9,6 @@ lives on in a backup that holds it: make a new one then, and destroy the old.
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,9 +19,11 @@ from typing import Final
 from bekend_policy.passphrase import MEMORY, MIN_PASSPHRASE, OPERATIONS, Wrapped, wrap, write_new
 from bekend_policy.scalars import Moment, Oin
 from bekend_policy.strict_yaml import YamlFaults, load_yaml
+from bekend_proto.disk import sync
 from bekend_proto.errors import KeysError
+from bekend_proto.secret_files import read_secret
 
-from bekend_broker.keys import over, read_secret
+from bekend_broker.keys import over
 
 KIND: Final = "bekend/1 broker-key-backup"
 _KEY_FILE = re.compile(r"(?:signing(?:-next)?|b-[0-9]{4}[Q-Z][1-4]|u-[0-9]{4}-(?:0[1-9]|1[0-2]))\.key")
@@ -133,9 +134,5 @@ def restore(folder: Path, keys: Mapping[str, bytes]) -> Restored:
         for path in written:
             path.unlink()
         raise KeysError(f"{folder} cannot be written ({fault.strerror}): nothing was restored") from fault
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(folder)
     return Restored(tuple(written), tuple(folder / name for name in sorted(there)))

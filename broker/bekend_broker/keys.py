@@ -13,7 +13,6 @@ operator signed off line; a replica that derives another key than the manifest n
 
 import os
 import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -34,10 +33,10 @@ from bekend_proto.clock import (
     next_epoch,
     previous_epoch,
 )
-from bekend_proto.credentials import is_open_to_others
 from bekend_proto.epochs import age_of, is_enrolled, is_over, is_served, quarter_of
 from bekend_proto.errors import KeysError
 from bekend_proto.oprf import ROLE_BROKER_MATCH, ROLE_BROKER_RECORD, KeyPair, derive_key
+from bekend_proto.secret_files import create_secret, read_secret
 from nacl.signing import SigningKey
 
 MANIFEST_LIFE = timedelta(days=365)
@@ -48,46 +47,6 @@ _ROOT = re.compile(r"^(b|u)-([0-9]{4}[Q-Z][1-4]|[0-9]{4}-[0-9]{2})\.key$")
 
 EvaluationId: TypeAlias = tuple[str, str, str]
 """Source OIN, purpose id, epoch."""
-
-
-def create_secret(path: Path) -> None:
-    """Write 32 fresh random bytes as hex to a new file of mode 0600. Raises KeysError when it exists."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as fault:
-        raise KeysError(f"{path} exists already: keys are created once and never overwritten") from fault
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as fault:
-        path.unlink()  # half a key would count as one that is there, and never be made again
-        raise KeysError(f"{path} cannot be written ({fault.strerror}): make room, and run this again") from fault
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def read_secret(path: Path) -> bytes:
-    """Read 32 bytes written by create_secret.
-
-    Raises KeysError when the file is missing, readable by others, or not 64 hex digits.
-    """
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(200)
-    except OSError as fault:
-        raise KeysError(f"{path} cannot be read ({fault.strerror}): restore it, or run `bekend broker init`") from fault
-    if is_open_to_others(path, mode):
-        raise KeysError(f"{path} is readable by others: run `chmod 600 {path}`")
-    if not re.fullmatch(rb"[0-9a-f]{64}\s*", text):
-        raise KeysError(f"{path} does not hold 64 hex digits: restore it from where keys are kept")
-    return bytes.fromhex(text.decode())
 
 
 def evaluation_root(folder: Path, epoch: str) -> Path:
@@ -282,7 +241,7 @@ def draft_manifest(
         issued=issued,
         valid_until=issued + MANIFEST_LIFE,
         protocol_versions=(1,),
-        signing_keys=signing_files.announced(folder, read_secret, day_of(now)),
+        signing_keys=signing_files.announced(folder, day_of(now)),
         logs=tuple(logs),
         tls_keys=tls_keys,
         closed_logs=closed,

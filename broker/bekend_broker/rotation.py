@@ -21,6 +21,7 @@ from bekend_proto.errors import BekendError, KeysError
 from bekend_proto.findings import Finding, ok, warn
 from bekend_proto.identity import pinned_keys
 from bekend_proto.note import parse_note
+from bekend_proto.secret_files import create_secret
 
 from bekend_broker.backups import closed_here
 from bekend_broker.checks import next_manifest_number
@@ -28,12 +29,10 @@ from bekend_broker.config import BrokerConfig
 from bekend_broker.covenants import in_service
 from bekend_broker.keys import (
     create_missing,
-    create_secret,
     destroy_over,
     destroy_root,
     draft_manifest,
     evaluation_root,
-    read_secret,
     roots_at_hand,
 )
 from bekend_broker.store import Store
@@ -58,9 +57,7 @@ def rotate_signing(config: BrokerConfig, clock: Clock, *, emergency: bool = Fals
         return _to_sign(config, make_draft(config, now), what)
 
     return list(
-        signing_rotation.rotate_signing(
-            config.keys, read_secret, create_secret, named, today=day_of(now), draft=draft, emergency=emergency
-        )
+        signing_rotation.rotate_signing(config.keys, named, today=day_of(now), draft=draft, emergency=emergency)
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bekend_broker.config import load_config as load_broker
-from bekend_broker.keys import read_secret, signing_seed
+from bekend_broker.keys import signing_seed
 from bekend_broker.present import read_manifest
 from bekend_broker.store import Store as BrokerStore
 from bekend_node.config import load_config as load_node
@@ -27,6 +27,7 @@ from bekend_proto.ledger.exporting import make_export
 from bekend_proto.ledger.reconcile import MARGIN
 from bekend_proto.log_table import Entry
 from bekend_proto.octets import blake, i2osp
+from bekend_proto.secret_files import read_secret
 from bekend_proto.v1.signed_pb2 import Signed
 from nacl.signing import SigningKey
 

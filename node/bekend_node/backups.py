@@ -37,7 +37,7 @@ from bekend_node import store_restore
 from bekend_node.ask.case_reference import case_key
 from bekend_node.ask.consent import ConsentBook
 from bekend_node.config import NodeConfig
-from bekend_node.keys import NodeKeys, read_secret
+from bekend_node.keys import NodeKeys
 from bekend_node.locks import SWITCH, locked
 from bekend_node.rules import load_manifest
 from bekend_node.store import Store
@@ -118,7 +118,7 @@ async def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: 
 
 def known_keys(config: NodeConfig, now: datetime) -> tuple[bytes, ...]:
     """Keys that may have signed a backup of this node. Raises KeysError."""
-    return announced(config.keys, read_secret, day_of(now))
+    return announced(config.keys, day_of(now))
 
 
 def newest(config: NodeConfig, folder: Path, now: datetime) -> Backup:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from bekend_proto.secret_files import create_secret
 
 from bekend_node.config import load_config
-from bekend_node.keys import COLLEAGUES, colleagues_key, create_secret
+from bekend_node.keys import COLLEAGUES, colleagues_key
 from bekend_node.store import Store
 from bekend_node.store_colleagues import Colleagues
 from bekend_node.terminal import AsJson, Config, faults, read_persons, say

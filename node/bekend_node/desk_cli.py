@@ -13,10 +13,11 @@ import typer
 from bekend_policy.justification import warnings
 from bekend_proto.clock import AMSTERDAM
 from bekend_proto.errors import KeysError, UnreachableError
+from bekend_proto.secret_files import create_secret
 
 from bekend_node.config import load_config
 from bekend_node.control_client import ControlClient
-from bekend_node.keys import DESK, create_secret
+from bekend_node.keys import DESK
 from bekend_node.terminal import REFUSED, AsJson, Config, faults, say
 
 HIDDEN: Final = "(alleen te zien op een scherm)"

@@ -18,6 +18,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from bekend_proto.disk import sync
 from bekend_proto.filter import body_hash, pad_and_sort, size_class, tagger
 from bekend_proto.group import multiply
 
@@ -122,7 +123,7 @@ def write_private(path: Path, pieces: Iterable[bytes]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    pseudonym_file.sync_folder(path.parent)
+    sync(path.parent)
 
 
 def main() -> None:

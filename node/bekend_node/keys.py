@@ -13,7 +13,6 @@ The folder is kept apart from the data, so that a backup of the one holds nothin
 
 import os
 import re
-import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,9 +23,9 @@ from bekend_policy.manifest import ClosedLog, KeyManifest
 from bekend_proto import oprf, signing_files
 from bekend_proto.checkpoint import NODE_LOG
 from bekend_proto.clock import day_of, epoch_of
-from bekend_proto.credentials import is_open_to_others
 from bekend_proto.epochs import age_of, enrolled_epochs, quarter_of, served_epochs
 from bekend_proto.errors import KeysError
+from bekend_proto.secret_files import create_secret, read_secret
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
@@ -38,48 +37,6 @@ SHIELDED_SIZE = 1000
 DESK = "desk.key"
 COLLEAGUES = "colleagues.key"
 _ROOT = re.compile(r"^root-([0-9]{4}[Q-Z][1-4])\.key$")
-
-
-def create_secret(path: Path) -> None:
-    """Write 32 fresh random bytes as hex to a new file of mode 0600. Raises KeysError when it exists."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as fault:
-        raise KeysError(f"{path} exists already: keys are created once and never overwritten") from fault
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as fault:
-        path.unlink()  # half a key would count as one that is there, and never be made again
-        raise KeysError(f"{path} cannot be written ({fault.strerror}): make room, and run this again") from fault
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def read_secret(path: Path) -> bytes:
-    """Read 32 bytes written by create_secret.
-
-    Raises KeysError when the file is missing, readable by others, or not 64 hex digits.
-    """
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(200)
-    except PermissionError as fault:
-        raise KeysError(f"{path} cannot be read ({fault.strerror}): it must belong to the node's user") from fault
-    except OSError as fault:
-        raise KeysError(f"{path} cannot be read ({fault.strerror}): run `bekend node init` first") from fault
-    if is_open_to_others(path, mode):
-        raise KeysError(f"{path} is readable by others: run `chmod 600 {path}`")
-    if not re.fullmatch(rb"[0-9a-f]{64}\s*", text):
-        raise KeysError(f"{path} does not hold 64 hex digits: restore it from where keys are kept")
-    return bytes.fromhex(text.decode())
 
 
 @dataclass
@@ -207,7 +164,7 @@ def draft_manifest(
         issued=now.replace(microsecond=0),
         valid_until=now.replace(microsecond=0) + MANIFEST_LIFE,
         protocol_versions=(1,),
-        signing_keys=signing_files.announced(keys.folder, read_secret, day_of(now)),
+        signing_keys=signing_files.announced(keys.folder, day_of(now)),
         privacy_officer=privacy_officer,
         desk=desk,
         opening_hours=opening_hours,

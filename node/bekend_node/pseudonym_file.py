@@ -17,6 +17,7 @@ from itertools import pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from bekend_proto.disk import sync
 from bekend_proto.errors import StorageError
 
 RECORD = 34
@@ -72,7 +73,7 @@ def write(path: Path, records: Iterable[bytes]) -> int:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as fault:
         temporary.unlink(missing_ok=True)
         raise StorageError(f"{path} could not be written ({fault.strerror}): make room and run again") from fault
@@ -161,17 +162,8 @@ def destroy(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         path.unlink()
-        sync_folder(path.parent)
+        sync(path.parent)
     except FileNotFoundError:
         return
     except OSError as fault:
         raise StorageError(f"{path} could not be destroyed ({fault.strerror})") from fault
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename or removal in this folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

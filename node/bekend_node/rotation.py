@@ -24,7 +24,7 @@ from bekend_proto.note import parse_note
 
 from bekend_node.config import SHIELDED, NodeConfig
 from bekend_node.control_client import ControlClient
-from bekend_node.keys import NodeKeys, create_secret, read_secret
+from bekend_node.keys import NodeKeys
 from bekend_node.rules import Rules, load_rules
 from bekend_node.setup import write_draft
 from bekend_node.store import Store
@@ -90,9 +90,7 @@ def rotate_signing(config: NodeConfig, clock: Clock, *, emergency: bool = False)
         return warn("own manifest", told, _to_sign(config, path))
 
     return list(
-        signing_rotation.rotate_signing(
-            config.keys, read_secret, create_secret, named, today=day_of(now), draft=draft, emergency=emergency
-        )
+        signing_rotation.rotate_signing(config.keys, named, today=day_of(now), draft=draft, emergency=emergency)
     )
 
 

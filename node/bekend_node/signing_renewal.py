@@ -10,7 +10,7 @@ from bekend_proto.signing_files import Renewal
 from bekend_node.attach import Attachment
 from bekend_node.broker_link import BrokerLink
 from bekend_node.config import NodeConfig
-from bekend_node.keys import NodeKeys, read_secret
+from bekend_node.keys import NodeKeys
 from bekend_node.rules import RulesInForce
 from bekend_node.witness import Witness
 
@@ -35,7 +35,7 @@ class SigningRenewal:
         self._witness = witness
         self._links = links
         self._attachments = attachments
-        self._renewal = Renewal(config.keys, read_secret, clock)
+        self._renewal = Renewal(config.keys, clock)
 
     def look(self) -> None:
         """Sign with the next key from now on, if there is one and its moment has come. Raises KeysError."""

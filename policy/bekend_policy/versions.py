@@ -9,7 +9,6 @@ is what the party itself goes by; an older one only judges messages that name it
 """
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bekend_proto.disk import sync
 from bekend_proto.errors import CovenantError, MalformedError
 
 from bekend_policy.load import SIGNATURES, load_covenant
@@ -94,7 +94,7 @@ def keep(files: Files, shelf: Path, digest: bytes) -> Path:
                     write_atomic(target / path, content)
         else:
             part.replace(target)
-            _sync(shelf)
+            sync(shelf)
     finally:
         if part.exists():
             shutil.rmtree(part)
@@ -204,11 +204,3 @@ def _of_one(newest: Version, versions: Iterable[Version], skipped: Callable[[Pat
         elif kept.setdefault(one.covenant.version, one) is not one:
             skipped(one.folder, f"another text of version {one.covenant.version}")
     return tuple(kept[number] for number in sorted(kept, reverse=True))
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from nacl.signing import SigningKey
 
+from bekend_proto.disk import sync
 from bekend_proto.errors import BekendError, SignatureError, StorageError
 from bekend_proto.note import note_name, parse_note, sign_note, verify_note, vkey_of
 
@@ -113,9 +114,9 @@ def make(
         made = Backup(folder, party, oin, taken.replace(microsecond=0), files, facts)
         _write(partial / NOTE, sign_note(_text(made), note_name(oin, ROLE), bytes(key)))
         for inner in sorted({(partial / file.name).parent for file in files} | {partial}):
-            _sync(inner)
+            sync(inner)
         partial.replace(folder)
-        _sync(into)
+        sync(into)
     except (OSError, sqlite3.Error) as fault:
         shutil.rmtree(partial, ignore_errors=True)
         reason = getattr(fault, "sqlite_errorname", None) or getattr(fault, "strerror", None) or type(fault).__name__
@@ -232,7 +233,7 @@ def put_in_place(target: Path, data: Path) -> None:
         if data.exists():
             data.rmdir()
         target.rename(data)
-        _sync(data.parent)
+        sync(data.parent)
     except OSError as fault:
         raise StorageError(f"{data} could not be put in place ({fault.strerror}): run it again") from fault
 
@@ -276,7 +277,7 @@ def _snapshot(path: Path, copy: Path) -> int:
         source.backup(target)
         # One file alone: nothing of the copy stands in a -wal beside it.
         target.execute("PRAGMA journal_mode=DELETE").fetchall()
-    _sync(copy)
+    sync(copy)
     return _check(copy)
 
 
@@ -329,12 +330,3 @@ def _overwrite(path: Path) -> None:
             left -= file.write(bytes(min(left, _PIECE)))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    """Make a file's octets, or a folder's names, durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,7 +11,7 @@ its seed is destroyed at once when the next one takes its place.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,9 @@ from typing import Final
 from nacl.signing import SigningKey
 
 from bekend_proto.clock import Clock, day_of
+from bekend_proto.disk import sync
 from bekend_proto.errors import KeysError
+from bekend_proto.secret_files import read_secret
 
 PRESENT: Final = "signing.key"
 NEXT: Final = "signing-next.key"
@@ -34,9 +36,6 @@ RECENT: Final = timedelta(days=7)
 
 _GONE: Final = "signing-gone.key"
 _LINE: Final = re.compile(r"([0-9a-f]{64}) ([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{4}-[0-9]{2}-[0-9]{2})")
-
-Read = Callable[[Path], bytes]
-"""Reads a seed of 32 bytes. Raises KeysError."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +59,26 @@ def before(folder: Path) -> tuple[Before, ...]:
     return tuple(_parsed(path, line) for line in lines)
 
 
-def announced(folder: Path, read: Read, today: date) -> tuple[bytes, ...]:
+def announced(folder: Path, today: date) -> tuple[bytes, ...]:
     """Public halves that the next manifest names: the present key, the next one, those before. Raises KeysError."""
     seeds = [folder / PRESENT, *([folder / NEXT] if (folder / NEXT).exists() else [])]
-    found = [bytes(SigningKey(read(path)).verify_key) for path in seeds]
+    found = [bytes(SigningKey(read_secret(path)).verify_key) for path in seeds]
     return tuple(dict.fromkeys([*found, *(one.public for one in before(folder) if one.until > today)]))
 
 
-def next_public(folder: Path, read: Read) -> bytes | None:
+def next_public(folder: Path) -> bytes | None:
     """The public half of the next key; None while there is none. Raises KeysError."""
     path = folder / NEXT
-    return bytes(SigningKey(read(path)).verify_key) if path.exists() else None
+    return bytes(SigningKey(read_secret(path)).verify_key) if path.exists() else None
 
 
-def go_over(folder: Path, read: Read, today: date, until: date) -> None:
+def go_over(folder: Path, today: date, until: date) -> None:
     """The next key takes the place of the present one, whose seed is destroyed. Raises KeysError.
 
     After a power cut between the steps it may be called again; the party signs with one of two keys that its manifest
     names at any moment.
     """
-    public = bytes(SigningKey(read(folder / PRESENT)).verify_key)
+    public = bytes(SigningKey(read_secret(folder / PRESENT)).verify_key)
     kept = [one for one in before(folder) if one.until > today and one.public != public]
     _write(folder / BEFORE, [*kept, Before(public, today, until)])
     gone = folder / _GONE
@@ -87,7 +86,7 @@ def go_over(folder: Path, read: Read, today: date, until: date) -> None:
         gone.unlink(missing_ok=True)
         os.link(folder / PRESENT, gone)
         (folder / NEXT).replace(folder / PRESENT)
-        _sync(folder)
+        sync(folder)
     except OSError as fault:
         raise KeysError(f"the signing key did not go over in {folder} ({fault.strerror}): run this again") from fault
     destroy_gone(folder)
@@ -112,9 +111,8 @@ def destroy_gone(folder: Path) -> None:
 class Renewal:
     """Lets the next key sign once a manifest that names it was in service long enough; one per running party."""
 
-    def __init__(self, folder: Path, read: Read, clock: Clock) -> None:
+    def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder
-        self._read = read
         self._clock = clock
         self._known: tuple[bytes, datetime] | None = None
 
@@ -123,7 +121,7 @@ class Renewal:
 
         `named`: signing keys of the manifest in service; `until`: its end. Raises KeysError.
         """
-        public, now = next_public(self._folder, self._read), self._clock.now()
+        public, now = next_public(self._folder), self._clock.now()
         if public is None or public not in named:
             self._known = None
             return False
@@ -131,7 +129,7 @@ class Renewal:
             self._known = public, now
         if now - self._known[1] < KNOWN_AFTER:
             return False
-        go_over(self._folder, self._read, day_of(now), day_of(until) + timedelta(days=1))
+        go_over(self._folder, day_of(now), day_of(until) + timedelta(days=1))
         return True
 
 
@@ -161,11 +159,3 @@ def _write(path: Path, keys: Iterable[Before]) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

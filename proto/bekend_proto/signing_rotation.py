@@ -12,11 +12,11 @@ from pathlib import Path
 
 from bekend_proto.errors import KeysError
 from bekend_proto.findings import Finding, ok, warn
+from bekend_proto.secret_files import create_secret
 from bekend_proto.signing_files import (
     KNOWN_AFTER,
     MOST,
     NEXT,
-    Read,
     announced,
     before,
     destroy_gone,
@@ -28,8 +28,6 @@ from bekend_proto.signing_files import (
 
 def rotate_signing(
     folder: Path,
-    read: Read,
-    create: Callable[[Path], None],
     named: Collection[bytes],
     *,
     today: date,
@@ -44,15 +42,15 @@ def rotate_signing(
     """
     destroy_gone(folder)
     went = went_over(folder, today)
-    if next_public(folder, read) is None and went is None:
-        if len(announced(folder, read, today)) >= MOST:
+    if next_public(folder) is None and went is None:
+        if len(announced(folder, today)) >= MOST:
             raise KeysError(f"a manifest names {MOST} signing keys at most: one of those before has to end first")
-        create(folder / NEXT)
+        create_secret(folder / NEXT)
         yield ok("next key", "made")
-    under_way = next_public(folder, read) is not None
+    under_way = next_public(folder) is not None
     if emergency and not under_way:
         forget_before(folder)
-    if set(named) != set(announced(folder, read, today)):
+    if set(named) != set(announced(folder, today)):
         yield draft("with the next signing key beside the present one" if under_way else "without the key before")
         return
     yield ok("signing keys", f"the manifest names {len(named)}")

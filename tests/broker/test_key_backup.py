@@ -9,11 +9,12 @@ import pytest
 from bekend_broker import key_backup
 from bekend_broker.cli import app
 from bekend_broker.key_backup import Passphrases, back_up, open_backup, restore
-from bekend_broker.keys import KeyRing, create_missing, evaluation_root, read_secret
+from bekend_broker.keys import KeyRing, create_missing, evaluation_root
 from bekend_deploy.partners import BROKER_OIN, ZSM_CONTEXT
 from bekend_policy.passphrase import write_new
 from bekend_proto.clock import epoch_of, epoch_start, next_epoch
 from bekend_proto.errors import KeysError
+from bekend_proto.secret_files import read_secret
 from nacl.pwhash import argon2id
 from typer.testing import CliRunner
 

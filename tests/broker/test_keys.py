@@ -1,30 +1,20 @@
 """The broker's keys: created once, private, and exactly those that the operator signed (protocol section 4)."""
 
-import errno
 import os
 import secrets
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from unittest.mock import patch
 
 import pytest
-from bekend_broker.keys import (
-    create_missing,
-    create_secret,
-    destroy_over,
-    draft_manifest,
-    evaluation_root,
-    read_secret,
-    record_root,
-)
+from bekend_broker.keys import create_missing, destroy_over, draft_manifest, evaluation_root, record_root
 from bekend_deploy.partners import BROKER_OIN, HAARLEM, POLITIE, ZSM_CONTEXT
 from bekend_proto.clock import add_months, epoch_of, epoch_start, month_of, next_epoch
 from bekend_proto.epochs import enrolled_epochs, served_epochs
 from bekend_proto.errors import BekendError, CovenantError, KeysError, SignatureError
 from bekend_proto.group import multiply_base
 from bekend_proto.oprf import derive_key
+from bekend_proto.secret_files import create_secret, read_secret
 
 from tests.support.federation import Federation
 
@@ -167,13 +157,3 @@ def test_epochs_that_are_served_and_enrolled() -> None:
     assert enrolled_epochs(start - timedelta(days=14) - moment) == ("2026Q4",)
     assert enrolled_epochs(start - timedelta(days=14)) == ("2026Q4", "2027Q1")
     assert enrolled_epochs(start) == ("2027Q1",)
-
-
-def test_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
-    path = evaluation_root(tmp_path, "2027Q1")
-    full = OSError(errno.ENOSPC, "No space left on device")
-    with patch("os.fsync", side_effect=full), pytest.raises(KeysError, match=r"No space left.*make room"):
-        create_secret(path)
-    assert not path.exists()
-    create_secret(path)
-    assert len(read_secret(path)) == 32

@@ -12,13 +12,13 @@ from bekend_broker.rotation import rotate_signing as rotate_broker
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node import backups
 from bekend_node.app import Node
-from bekend_node.keys import create_secret, read_secret
 from bekend_node.rotation import rotate_signing as rotate_node
 from bekend_policy.manifest import parse_manifest
 from bekend_proto import log_table
 from bekend_proto.errors import SignatureError
 from bekend_proto.findings import Finding
 from bekend_proto.note import parse_note, sign_note
+from bekend_proto.secret_files import create_secret, read_secret
 from bekend_proto.signing_files import (
     BEFORE,
     KNOWN_AFTER,
@@ -175,7 +175,7 @@ def test_fg_21_a_power_cut_while_the_key_goes_over_leaves_one_that_the_manifest_
     today, end = date(2026, 11, 26), date(2027, 11, 27)
     for name in (PRESENT, NEXT):
         create_secret(tmp_path / name)
-    named = set(announced(tmp_path, read_secret, today))
+    named = set(announced(tmp_path, today))
     old, fresh = (bytes(SigningKey(read_secret(tmp_path / name)).verify_key) for name in (PRESENT, NEXT))
     seed = read_secret(tmp_path / PRESENT)
 
@@ -191,12 +191,12 @@ def test_fg_21_a_power_cut_while_the_key_goes_over_leaves_one_that_the_manifest_
         else:
             broken.setattr("bekend_proto.signing_files.destroy_gone", cut)
         with pytest.raises(KeyboardInterrupt):
-            go_over(tmp_path, read_secret, today, end)
+            go_over(tmp_path, today, end)
     assert bytes(SigningKey(read_secret(tmp_path / PRESENT)).verify_key) in named
-    if next_public(tmp_path, read_secret) is not None:
-        go_over(tmp_path, read_secret, today, end)
+    if next_public(tmp_path) is not None:
+        go_over(tmp_path, today, end)
     destroy_gone(tmp_path)
-    assert announced(tmp_path, read_secret, today) == (fresh, old)
-    assert announced(tmp_path, read_secret, end) == (fresh,)
+    assert announced(tmp_path, today) == (fresh, old)
+    assert announced(tmp_path, end) == (fresh,)
     assert {path.name for path in tmp_path.iterdir()} == {PRESENT, BEFORE}
     assert not any(seed.hex() in path.read_text("ascii") for path in tmp_path.iterdir())

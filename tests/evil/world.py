@@ -46,6 +46,7 @@ from bekend_proto.identifiers import Identifier, parse_identifier
 from bekend_proto.identity import TlsFiles, channel_to, pinned_keys
 from bekend_proto.note import sign_note
 from bekend_proto.oprf import KeyPair, hash_identifier
+from bekend_proto.secret_files import read_secret
 from bekend_proto.v1 import broker_pb2_grpc
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
@@ -114,13 +115,13 @@ class World:
     def b(self, source: str, purpose: str, epoch: str | None = None) -> KeyPair:
         """The broker's half for a source."""
         epoch = epoch or self.epoch
-        root = broker_keys.read_secret(broker_keys.evaluation_root(self.broker_keys, epoch))
+        root = read_secret(broker_keys.evaluation_root(self.broker_keys, epoch))
         return broker_keys.evaluation_key(root, source, purpose, epoch)
 
     def u(self, month: str | None = None) -> KeyPair:
         """The broker's key that binds the records of a month."""
         month = month or self.month
-        root = broker_keys.read_secret(broker_keys.record_root(self.broker_keys, month))
+        root = read_secret(broker_keys.record_root(self.broker_keys, month))
         return broker_keys.record_key(root, self.covenant.broker_oin, month)
 
     def k(self, source: str, purpose: str, epoch: str | None = None) -> KeyPair:

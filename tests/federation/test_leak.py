@@ -49,6 +49,7 @@ from bekend_proto.filter import tag
 from bekend_proto.group import multiply
 from bekend_proto.identifiers import parse_identifier
 from bekend_proto.oprf import hash_identifier
+from bekend_proto.secret_files import read_secret
 
 from tests.support.search import Needles, files_under, forms, hashes
 
@@ -360,7 +361,7 @@ def candidates() -> dict[str, bytes]:
 
 def _broker_key(demo: Demo) -> bytes:
     epoch = epoch_of(datetime.now(UTC))
-    root = broker_keys.read_secret(broker_keys.evaluation_root(demo.folder / "broker" / "keys", epoch))
+    root = read_secret(broker_keys.evaluation_root(demo.folder / "broker" / "keys", epoch))
     return broker_keys.evaluation_key(root, HAARLEM.oin, ZSM_LOCAL, epoch).secret
 
 

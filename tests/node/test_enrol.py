@@ -28,6 +28,7 @@ from bekend_proto.clock import epoch_of
 from bekend_proto.errors import BudgetError, KeysError, ProofError, StorageError, UnreachableError
 from bekend_proto.group import decode_element, hash_to_group, multiply, random_element
 from bekend_proto.identifiers import Identifier, parse_identifier
+from bekend_proto.secret_files import read_secret
 
 from tests.node.test_import_rows import VALID
 from tests.support.clocks import SteeredClock
@@ -55,7 +56,7 @@ def home(federation: Federation) -> NodeHome:
 def pseudonyms(home: NodeHome, purpose: str, persons: Iterable[Identifier]) -> set[bytes]:
     """What must be stored, computed from all keys at once."""
     epoch = epoch_of(home.federation.clock.now())
-    root = broker_keys.read_secret(broker_keys.evaluation_root(home.federation.folder / "keys", epoch))
+    root = read_secret(broker_keys.evaluation_root(home.federation.folder / "keys", epoch))
     b = broker_keys.evaluation_key(root, home.oin, purpose, epoch).secret
     k = home.keys.evaluation_key(purpose, epoch).secret
     return {multiply(k, multiply(b, hash_to_group(person.canonical))) for person in persons}

@@ -281,7 +281,7 @@ async def test_must_23_a_purpose_with_a_missing_register_is_not_answered(tmp_pat
         await node.filters.tick()
         await node.filters.settle()
         assert "the register wmo was not imported" in not_ready(node, ZVH_WEIGHING)
-        await home.enrol(broker.port, "wmo", home.csv("wmo", []))
+        await home.enrol(broker.port, "wmo", home.csv("wmo", []), confirm_shrink=True)
         await node.filters.tick()
         await node.filters.settle()
         assert node.filters.serving(ZVH_WEIGHING).header.kinds == ["bsn"]

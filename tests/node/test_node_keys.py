@@ -1,14 +1,12 @@
 """The node's keys: made once, for its owner alone, compared with the manifest, destroyed with their epoch."""
 
-import errno
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
-from bekend_node.keys import NodeKeys, check_against, create_secret, draft_manifest, read_secret, root_file
+from bekend_node.keys import NodeKeys, check_against, draft_manifest, root_file
 from bekend_proto.epochs import enrolled_epochs, served_epochs
 from bekend_proto.errors import KeysError
 from bekend_proto.group import multiply_base
@@ -120,19 +118,3 @@ def test_epochs_overlap_for_a_week_and_open_two_weeks_ahead() -> None:
     assert served_epochs(january + timedelta(days=7)) == ("2027Q1",)
     assert enrolled_epochs(january - timedelta(days=14, seconds=1)) == ("2026Q4",)
     assert enrolled_epochs(january - timedelta(days=14)) == ("2026Q4", "2027Q1")
-
-
-def test_a_full_disk_leaves_no_half_key(tmp_path: Path) -> None:
-    path = root_file(tmp_path, "2027Q1")
-    full = OSError(errno.ENOSPC, "No space left on device")
-    with patch("os.fsync", side_effect=full), pytest.raises(KeysError, match=r"No space left.*make room"):
-        create_secret(path)
-    assert not path.exists()
-    create_secret(path)
-    assert len(read_secret(path)) == 32
-
-
-def test_a_key_of_another_user_is_not_made_anew(keys: NodeKeys) -> None:
-    closed = PermissionError(errno.EACCES, "Permission denied")
-    with patch.object(Path, "open", side_effect=closed), pytest.raises(KeysError, match="must belong to the node's"):
-        NodeKeys.load(keys.folder, OIN)

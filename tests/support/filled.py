@@ -22,6 +22,7 @@ from bekend_proto.clock import SystemClock, day_of, epoch_of
 from bekend_proto.group import multiply
 from bekend_proto.identifiers import Identifier, parse_identifier
 from bekend_proto.oprf import hash_identifier
+from bekend_proto.secret_files import read_secret
 
 MONTHS = 24
 """How long a registration without an end stays (`registration_months` of node.yaml)."""
@@ -106,7 +107,7 @@ class Filling:
 
     def _scalars(self, purpose: str, epoch: str) -> tuple[bytes, bytes]:
         """k and b, of P = k * b * x (protocol section 5)."""
-        root = broker_keys.read_secret(broker_keys.evaluation_root(self.broker_keys, epoch))
+        root = read_secret(broker_keys.evaluation_root(self.broker_keys, epoch))
         b = broker_keys.evaluation_key(root, self.config.oin, purpose, epoch).secret
         return NodeKeys.load(self.config.keys, self.config.oin).evaluation_key(purpose, epoch).secret, b
 
