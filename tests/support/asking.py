@@ -282,9 +282,12 @@ class Call:
             self._replies.put_nowait(None)
 
     async def read(self) -> broker_pb2.LookupResponse | None:
-        if self._line.stage.silent_after is not None and not self._replies.empty():
-            self._line.stage.silent_after -= 1
-        return await self._replies.get()
+        stage, reply = self._line.stage, await self._replies.get()
+        if stage.silent_after is not None:
+            if not stage.silent_after:
+                await asyncio.Event().wait()
+            stage.silent_after -= 1
+        return reply
 
     async def close(self) -> None:
         self.closed = True

@@ -11,7 +11,7 @@ from tests.support.covenants import HAARLEM, RECLASSERING
 from tests.support.pages import StagedPages, staged
 from tests.web.conftest import OpenAt
 from tests.web.looks import assert_looks_right_everywhere
-from tests.web.test_web_late import ASK, FORM, ask, asked, sign_in, words
+from tests.web.test_web_late import ASK, FORM, ask, asked, fill, sign_in, words
 
 AGAIN = "button:has-text('Vraag het opnieuw aan wie niet antwoordde')"
 
@@ -54,6 +54,70 @@ def test_who_gave_no_answer_is_asked_again_in_one_press(
     for address in (page.url, first):
         page.goto(address)
         assert page.locator(AGAIN).count() == 0
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_what_was_answered_before_is_one_press_away(
+    site: StagedPages, open_at: OpenAt, pictures: Path, script: bool
+) -> None:
+    """'0 of 1 partners' is not the whole: whoever looks at the one page finds the other."""
+    site.stage.changes.box = spoilt
+    site.stage.sources[RECLASSERING].known = (PERSON,)
+    page = sign_in(open_at(site.origin, script=script))
+    page.goto(site.origin + FORM)
+    ask(page, RECLASSERING, HAARLEM)
+    first = page.url
+    # Once more without an answer, and then with one: three pages.
+    for _ in range(2):
+        page.click(AGAIN)
+        page.wait_for_selector(".knoppen")
+        assert "Persoon 1" not in page.inner_text("main")
+        assert "Reclassering Noord-Holland" not in page.inner_text("main")
+        site.stage.changes.box = lambda box, _: box
+    last = page.url
+    # Known to two sectors: the one of the first page counts for the next step on this one.
+    assert "Nodig voor het casusoverleg" in page.inner_text("main")
+    if script:
+        assert_looks_right_everywhere(page, pictures, "officer-opnieuw-gevraagd")
+    page.click("a:has-text('uw eerste vraag')")
+    assert page.url == first
+    assert answers(page) == {
+        "Gemeente Haarlem (college)": "geen antwoord",
+        "Reclassering Noord-Holland": "bekend",
+    }
+    page.click("a:has-text('Bekijk wat er toen kwam')")
+    page.click("a:has-text('Bekijk wat er toen kwam')")
+    assert page.url == last
+    assert page.locator("a:has-text('Bekijk wat er toen kwam')").count() == 0
+
+
+def test_what_comes_leaves_the_rest_of_the_page_as_it_is(site: StagedPages, open_at: OpenAt) -> None:
+    """The line that is read aloud stays one line, and what somebody opened stays open."""
+    site.stage.silent_after = 2  # what Begin brings, and one answer
+    page = sign_in(open_at(site.origin))
+    page.goto(site.origin + FORM)
+    fill(page, RECLASSERING, HAARLEM)
+    page.click(ASK)
+    page.wait_for_selector(".kaarten-breed .woord")
+    page.click("summary")
+    page.evaluate("window.told = document.querySelector('[role=status]')")
+    assert page.locator(".knoppen").count() == 0
+    page.wait_for_selector(".knoppen")
+    assert "geen antwoord" in answers(page).values()
+    assert page.evaluate("window.told.isConnected && window.told.innerText.includes('kwam geen antwoord')")
+    assert page.evaluate("document.querySelector('#uitkomsten details').open")
+
+
+def test_a_page_whose_stream_is_gone_does_not_wait_for_ever(site: StagedPages, open_at: OpenAt) -> None:
+    """Signed out in another window, say, or after a restart of the node."""
+    site.stage.silent_after = 2  # what Begin brings, and one answer
+    page = sign_in(open_at(site.origin))
+    page.goto(site.origin + FORM)
+    fill(page, RECLASSERING, HAARLEM)
+    page.click(ASK)
+    page.wait_for_selector(".kaarten-breed .woord")
+    page.request.post(f"{site.origin}/uitloggen", headers={"origin": site.origin})
+    page.wait_for_selector("button:has-text('Inloggen als')")
 
 
 def test_a_person_keeps_its_number_when_asked_about_again(site: StagedPages, open_at: OpenAt) -> None:

@@ -41,7 +41,7 @@ from bekend_node.web.in_contact import InContact
 from bekend_node.web.outcome_view import shown
 from bekend_node.web.pages import Pages, at_screen, receipt_file, see_other
 from bekend_node.web.reach import Reach, principals_of
-from bekend_node.web.running import Running, forget_case
+from bekend_node.web.running import Running, asked_anew, asked_before, forget_case, lookups_of
 from bekend_node.web.sessions import Person, Session
 from bekend_node.web.shelf import ShelfFullError, on_shelf
 from bekend_node.web.starting import start
@@ -144,7 +144,10 @@ class OfficerPages:
         inquiry, numbers = wanted
         try:
             viewer = at_screen(session, person)
-            address = start(session, self.asker, self.covenant(), inquiry, viewer=viewer, numbers=numbers)
+            before = request.path_params["id"]
+            address = start(
+                session, self.asker, self.covenant(), inquiry, viewer=viewer, numbers=numbers, before=before
+            )
         except RefusedError as refusal:
             return self._shown(request, running, self.pages.refusal(refusal), 422)
         except ShelfFullError:
@@ -165,8 +168,18 @@ class OfficerPages:
         )
 
     def _values(self, request: Request, running: Running) -> dict[str, Any]:
+        id_ = request.path_params["id"]
+        session, _ = self.pages.signed_in(request)
         marks = {oin: self.marks.of(running.case, running.purpose, oin) for oin in running.chosen}
-        return {"id": request.path_params["id"], "marks": marks, **shown(self.covenant(), running)}
+        lookups = lookups_of(session, self.clock.now())
+        before = asked_before(lookups, running)
+        return {
+            "id": id_,
+            "marks": marks,
+            "before": list(before),
+            "anew": asked_anew(lookups, id_),
+            **shown(self.covenant(), running, list(before.values())),
+        }
 
     async def stream(self, request: Request) -> Response:
         """The outcomes as server-sent events: each holds the list as it is then."""

@@ -1,5 +1,6 @@
 """What the page of outcomes says beside the outcomes: who answered, on what footing, and the next lawful step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from bekend_policy.model import Covenant, Purpose
@@ -12,13 +13,14 @@ from bekend_node.web.running import Running
 _ANSWERS = frozenset({OutcomeKind.KNOWN, OutcomeKind.POSSIBLE, OutcomeKind.INCONCLUSIVE})
 
 
-def shown(covenant: Covenant, running: Running) -> dict[str, Any]:
-    """The values of the page of one lookup."""
+def shown(covenant: Covenant, running: Running, before: Sequence[Running] = ()) -> dict[str, Any]:
+    """The values of the page of one lookup. `before`: those that it asks anew, with outcomes of their own."""
     purpose = covenant.purposes[running.purpose]
     by_partner: dict[str, list[Outcome]] = {}
     for one in sorted(running.outcomes, key=lambda it: it.person):
         by_partner.setdefault(one.oin, []).append(one)
     asked = [oin for oin in running.chosen if oin in covenant.participants]
+    elsewhere = {*asked, *(oin for one in before for oin in one.chosen)}
     dates = sorted(one.as_of for one in running.outcomes if one.as_of)
 
     def cards(oins: list[str]) -> list[dict[str, Any]]:
@@ -28,12 +30,12 @@ def shown(covenant: Covenant, running: Running) -> dict[str, Any]:
         "running": running,
         "purpose": purpose,
         "partners": cards(asked),
-        "not_chosen": cards([oin for oin in by_partner if oin not in asked and oin in covenant.participants]),
+        "not_chosen": cards([oin for oin in by_partner if oin not in elsewhere and oin in covenant.participants]),
         "asked": len(asked),
         **_counts([by_partner.get(oin, []) for oin in asked], running.persons),
         "oldest": dates[0] if dates else None,
         "by_decision": _by_decision(covenant, purpose, running.outcomes),
-        "hints": _hints(covenant, purpose, running),
+        "hints": _hints(covenant, purpose, running, before),
     }
 
 
@@ -58,18 +60,22 @@ def _by_decision(covenant: Covenant, purpose: Purpose, outcomes: list[Outcome]) 
     return list(dict.fromkeys(names))
 
 
-def _hints(covenant: Covenant, purpose: Purpose, running: Running) -> list[tuple[str, ...]]:
+def _hints(covenant: Covenant, purpose: Purpose, running: Running, before: Sequence[Running]) -> list[tuple[str, ...]]:
     """The next lawful step per person, as text; once all have answered, since each answer may change it.
 
-    `mogelijk bekend` counts in none: it may be about somebody else (FG-24).
+    What was answered before it was asked anew counts too. `mogelijk bekend` counts in none: it may be about somebody
+    else (FG-24).
     """
     if not running.done or all(one.outcome not in _ANSWERS for one in running.outcomes):
         return []
     kinds = {
         person: {
             str(covenant.participants[one.oin].kind)
-            for one in running.outcomes
-            if one.person == person and one.outcome is OutcomeKind.KNOWN
+            for asked in (running, *before)
+            for one in asked.outcomes
+            if asked.number_of(one.person) == running.number_of(person)
+            and one.outcome is OutcomeKind.KNOWN
+            and one.oin in covenant.participants
         }
         for person in range(running.persons)
     }

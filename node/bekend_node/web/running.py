@@ -6,7 +6,7 @@ in memory, and in no page.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -30,7 +30,10 @@ _AGAIN: Final = "uitkomst.mislukt"
 
 @dataclass(slots=True)
 class Running:
-    """One lookup of one officer. Persons are numbered as they were filled in: `numbers` where some are asked anew."""
+    """One lookup of one officer.
+
+    Persons are numbered as they were filled in: `numbers` where some of several are asked about anew.
+    """
 
     purpose: str
     case: str
@@ -41,6 +44,8 @@ class Running:
     inquiry: Inquiry | None = field(default=None, repr=False)
     """What was asked, while it may have to be asked anew; else the persons are in no memory of the pages."""
     numbers: tuple[int, ...] = ()
+    before: str = ""
+    """Id of the page from which this was asked anew: what the others answered stands there."""
     octets: int = 0
     """The room that it takes at the most."""
     outcomes: list[Outcome] = field(default_factory=list, repr=False)
@@ -73,16 +78,19 @@ class Running:
         if self.inquiry is None or not self.done:
             return None
         if self.failure:
-            whole = tuple(self.number_of(person) for person in range(self.persons))
-            return (self.inquiry, whole) if self.failure == _AGAIN else None
+            return (self.inquiry, self._numbers(range(self.persons))) if self.failure == _AGAIN else None
         silent = [one for one in self.outcomes if one.outcome is OutcomeKind.NO_ANSWER and one.oin in self.chosen]
         if not silent:
             return None
         persons = sorted({one.person for one in silent})
         return (
             self.inquiry.about(persons, tuple(oin for oin in self.chosen if any(one.oin == oin for one in silent))),
-            tuple(self.number_of(person) for person in persons),
+            self._numbers(persons),
         )
+
+    def _numbers(self, persons: Iterable[int]) -> tuple[int, ...]:
+        """How these persons are numbered when they are asked about anew: one alone has no number."""
+        return tuple(map(self.number_of, persons)) if self.persons > 1 else self.numbers
 
     async def wait(self) -> None:
         """Return when no more will come."""
@@ -131,6 +139,19 @@ class Running:
 def lookups_of(session: Session, now: datetime) -> dict[str, Running]:
     """The lookups that a session still shows, by the id of each page."""
     return {id_: one for id_, one in session.shelf.items() if isinstance(one, Running) and one.expires > now}
+
+
+def asked_before(lookups: Mapping[str, Running], running: Running) -> dict[str, Running]:
+    """The pages from which this one was asked anew, by id, the latest first."""
+    found: dict[str, Running] = {}
+    while (one := lookups.get(running.before)) is not None:
+        found[running.before] = running = one
+    return found
+
+
+def asked_anew(lookups: Mapping[str, Running], id_: str) -> str | None:
+    """The id of the page on which those that gave no answer here were asked anew."""
+    return next((other for other, one in lookups.items() if one.before == id_), None)
 
 
 def forget_case(session: Session, case: str) -> None:

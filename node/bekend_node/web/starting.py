@@ -25,16 +25,17 @@ def start(
     *,
     viewer: AtScreen,
     numbers: tuple[int, ...] = (),
+    before: str = "",
 ) -> str:
     """Ask, or let it wait for a second officer; returns the address of the page to go on with.
 
-    `numbers`: how persons are numbered who are asked about anew. Raises RefusedError when the rules admit nothing of
-    it, ShelfFullError; then nothing has left.
+    `numbers`: how persons are numbered who are asked about anew; `before`: from which page. Raises RefusedError when
+    the rules admit nothing of it, ShelfFullError; then nothing has left.
     """
     make_room(session, asker, covenant, inquiry)
     found = asker.submit(inquiry, viewer)
     if isinstance(found, Outcomes):
-        return follow(session, asker, covenant, inquiry, found, numbers=numbers)
+        return follow(session, asker, covenant, inquiry, found, numbers=numbers, before=before)
     return f"/meekijken/{found.id}"
 
 
@@ -58,6 +59,7 @@ def follow(
     outcomes: Outcomes,
     *,
     numbers: tuple[int, ...] = (),
+    before: str = "",
 ) -> str:
     """Keep a lookup that began for the session; returns the address of its page. Raises ShelfFullError."""
     purpose, now = covenant.purposes[inquiry.purpose], asker.asking().clock.now()
@@ -70,6 +72,7 @@ def follow(
         now + lifetime_of(purpose, inquiry.kind_class),
         inquiry=inquiry,
         numbers=numbers,
+        before=before,
         octets=make_room(session, asker, covenant, inquiry),
     )
     running.follow(outcomes)
