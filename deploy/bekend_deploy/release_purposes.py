@@ -101,7 +101,7 @@ def _vt_triage() -> _Tree:
         "max_personen": "4",
         "geldigheid_resultaat": "P7D",
         "informeren": "Achteraf, door Veilig Thuis, zodra de veiligheid het toelaat.",
-        "uitstel": {"grond": "UAVG 41(1)(d)(i)", "herbeoordeling": "P28D"},
+        "uitstel": {"grond": "UAVG 41(1)(d) of (i)", "herbeoordeling": "P28D"},
     }
 
 
