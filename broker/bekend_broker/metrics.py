@@ -19,7 +19,6 @@ from bekend_proto.backup import last_success
 from bekend_proto.certificates import CertificateMetrics
 from bekend_proto.errors import BekendError, RefusedError, SuspendedError, code_name
 from bekend_proto.telemetry import free_space, make_registry
-from bekend_proto.v1.errors_pb2 import ErrorCode
 from prometheus_client import Counter, Gauge, Histogram
 
 ADMITTED: Final = "admitted"
@@ -33,7 +32,6 @@ COLLECT: Final = "collect"
 ENDS: Final = ("refused", *REPLIES)
 """How a release or collect ended: not passed on, or as a question that was forwarded."""
 
-CODES: Final = tuple(code_name(code) for code in ErrorCode.values() if code)
 OTHER: Final = "other"
 ALL: Final = "all"
 """Stands for all purposes together."""

@@ -91,7 +91,6 @@ class Built:
     operator: SigningKey
     broker_config: Path
     broker_port: int
-    broker_metrics: int
     broker_tls: TlsPaths
     nodes: Mapping[str, NodeFiles]
 
@@ -168,7 +167,7 @@ def build(
         )
         for place, member in enumerate(members)
     }
-    return Built(folder, authority, covenant, operator, broker_config, broker_port, broker_metrics, broker_tls, nodes)
+    return Built(folder, authority, covenant, operator, broker_config, broker_port, broker_tls, nodes)
 
 
 def _node(

@@ -24,7 +24,7 @@ from typing import Final
 import nacl.signing
 from bekend_policy.manifest import KeyManifest, open_manifest
 from bekend_proto.channel import LABEL_RECEIPT, open_signed, outcome_commitment, parse_strict, sign_message
-from bekend_proto.clock import from_milliseconds, milliseconds
+from bekend_proto.clock import from_milliseconds
 from bekend_proto.errors import KeysError, MalformedError, ProofError
 from bekend_proto.v1 import signed_pb2
 
@@ -192,11 +192,6 @@ def verify(file: ReceiptFile, anchors: Mapping[str, str]) -> Verified:
         openings=file.openings,
         unopened=unopened,
     )
-
-
-def expiry(time: datetime, lifetime_seconds: float) -> int:
-    """The receipt's end in milliseconds, from its beginning and the covenant's lifetime of results."""
-    return milliseconds(time) + int(lifetime_seconds * 1000)
 
 
 def _check(receipt: signed_pb2.Receipt, manifest: KeyManifest) -> None:

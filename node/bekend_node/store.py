@@ -423,13 +423,6 @@ class Store:
             ]
         )
 
-    async def forget_own_records(self, kind: str, before: datetime) -> None:
-        """Destroy own records of one kind that are older than a moment."""
-        limit = milliseconds(before)
-        await self._database.write(
-            lambda conn: conn.execute("DELETE FROM own_record WHERE kind = ? AND at < ?", (kind, limit))
-        )
-
     def counts(self) -> dict[str, int]:
         """Rows per table, for `status` and the demo's table of who holds what."""
         return self._database.read(

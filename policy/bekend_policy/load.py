@@ -78,26 +78,6 @@ def load_covenant(folder: Path) -> Covenant:
     )
 
 
-def require_participant(covenant: Covenant, oin: str) -> Participant:
-    """The participant with this OIN: a node calls it with its own.
-
-    Raises CovenantFaults when the covenant does not name it.
-    """
-    participant = covenant.participants.get(oin)
-    if participant is None:
-        raise CovenantFaults(
-            [
-                Fault(
-                    f"convenant {covenant.id}",
-                    0,
-                    f"het eigen OIN {oin} staat niet in het convenant (versie {covenant.version})",
-                    "Controleer het OIN in de instellingen, of laat een bestand in deelnemers/ opnemen en tekenen.",
-                )
-            ]
-        )
-    return participant
-
-
 def manifest_text(agreement: Agreement, loaded: Loaded, files: dict[str, bytes]) -> str:
     """The text that is signed: name, version and dates, then `sha256  path` per file, sorted by path.
 

@@ -91,8 +91,3 @@ def forget_decisions(connection: Connection, requester: str, purpose: str, befor
     return connection.execute(
         "DELETE FROM decision WHERE requester = ? AND purpose = ? AND at < ?", (requester, purpose, before)
     ).rowcount
-
-
-def decision_pairs(connection: Connection) -> list[tuple[str, str]]:
-    """Every requester and purpose that has a row."""
-    return [(row[0], row[1]) for row in connection.execute("SELECT DISTINCT requester, purpose FROM decision")]

@@ -170,8 +170,6 @@ async def test_the_requesters_side_writes_budget_log_and_record_together(store: 
         await store.admit_asking(spends=[officer], log=[Entry("asked", bytes(32), 1)], at=NOW)
     assert store.own_records("lookup") == [record]
     assert store.counts()["log"] == 1
-    await store.forget_own_records("lookup", NOW + timedelta(seconds=1))
-    assert store.own_records("lookup") == []
 
 
 async def test_must_07_a_record_that_is_not_there_any_more_is_not_written_anew(store: Store) -> None:

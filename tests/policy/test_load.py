@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bekend_policy.faults import CovenantFaults
-from bekend_policy.load import load_covenant, require_participant
+from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant, Mode
 
 from tests.support.covenants import (
@@ -183,12 +183,6 @@ def test_every_fault_names_a_remedy(tmp_path: Path) -> None:
         with pytest.raises(CovenantFaults) as caught:
             load_covenant(folder)
         assert all(fault.remedy.endswith(".") for fault in caught.value.faults)
-
-
-def test_a_covenant_without_the_own_oin_says_so(covenant: Covenant) -> None:
-    assert require_participant(covenant, OM).name.startswith("OM")
-    with pytest.raises(CovenantFaults, match="het eigen OIN 00000099000000042000 staat niet in het convenant"):
-        require_participant(covenant, "00000099000000042000")
 
 
 def test_a_missing_folder_and_a_missing_agreement_are_clear(tmp_path: Path) -> None:

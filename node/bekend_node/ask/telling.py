@@ -44,15 +44,15 @@ class Telling:
 
     def pending(self, oin: str, until: datetime) -> None:
         """A colleague at the source decides, at the latest then."""
-        self._each(oin, lambda person: pending_until(person, oin, self._name(oin), until))
+        self._each(lambda person: pending_until(person, oin, self._name(oin), until))
 
     def not_asked(self, oin: str, reason: str) -> None:
         """A source that is not asked, and why."""
-        self._each(oin, lambda person: not_asked(person, oin, self._name(oin), reason))
+        self._each(lambda person: not_asked(person, oin, self._name(oin), reason))
 
     def suspended(self, oin: str, reason: str) -> None:
         """A source that is not asked because somebody suspended it."""
-        self._each(oin, lambda person: suspended(person, oin, self._name(oin), reason))
+        self._each(lambda person: suspended(person, oin, self._name(oin), reason))
 
     def fault(self, oin: str, error: BekendError, who: str = PARTNER) -> None:
         """`geen antwoord` of one source; `who` is at fault."""
@@ -66,7 +66,7 @@ class Telling:
             code=code_name(error.code),
             detail=error.detail,
         )
-        self._each(oin, lambda person: no_answer(person, oin, self._name(oin), error, who))
+        self._each(lambda person: no_answer(person, oin, self._name(oin), error, who))
 
     def give_up(self, error: BekendError, sources: Iterable[str], who: str = BROKER) -> None:
         """`geen antwoord` for those of these sources that have no outcome yet."""
@@ -75,7 +75,7 @@ class Telling:
             if oin not in done:
                 self.fault(oin, error, who)
 
-    def _each(self, oin: str, make: Callable[[int], Outcome]) -> None:
+    def _each(self, make: Callable[[int], Outcome]) -> None:
         for person in self._persons:
             self._tell(make(person))
 
