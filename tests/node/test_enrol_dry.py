@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from bekend_deploy.partners import POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
+from bekend_deploy.partners import HAARLEM, POLITIE, ZSM_CONTEXT, ZVH_WEIGHING
 from bekend_node.cli import app
 from bekend_node.enrol.dry_run import DryRun, dry_run
 from bekend_node.enrol.lists import Wanted
 from bekend_node.enrol.plan import LeftOut
 from bekend_node.enrol.survey import GuardError
 from bekend_node.store_registers import Registers
+from bekend_proto.errors import CovenantError
 from typer.testing import CliRunner
 
 from tests.node.test_enrol import people, pseudonyms, stored
@@ -108,6 +109,15 @@ async def test_fg_39_an_import_loads_under_each_purpose_whom_its_labels_name(hom
     registers = Registers.open(home.data)
     assert "would shrink" in run(home, few).stopped
     registers.close()
+
+
+def test_a_covenant_that_does_not_name_this_node_as_it_is_configured_loads_nothing(home: NodeHome) -> None:
+    config, other = home.config(NOWHERE), home.federation.covenant.participants[HAARLEM.oin]
+    wanted = Wanted(REGISTER, home.csv(REGISTER, people(1)), as_of=home.today)
+    with pytest.raises(CovenantError, match="names no participant 00000099000000042000"):
+        dry_run(config.model_copy(update={"oin": "00000099000000042000"}), wanted, home.federation.clock)
+    with pytest.raises(CovenantError, match=f"pins another ondertekenaar for {POLITIE.oin}"):
+        dry_run(config.model_copy(update={"anchor": other.signer}), wanted, home.federation.clock)
 
 
 def _set_persons(home: NodeHome, persons: int) -> None:
