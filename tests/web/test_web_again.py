@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from bekend_proto.errors import StorageError
 from playwright.sync_api import Page
 
 from tests.support.asking import OTHER, PERSON, Source
@@ -91,14 +93,40 @@ def test_what_was_answered_before_is_one_press_away(
     assert page.locator("a:has-text('Bekijk wat er toen kwam')").count() == 0
 
 
-def test_what_comes_leaves_the_rest_of_the_page_as_it_is(site: StagedPages, open_at: OpenAt) -> None:
-    """The line that is read aloud stays one line, and what somebody opened stays open."""
+def test_a_lookup_that_was_not_recorded_is_no_page_to_go_back_to(
+    site: StagedPages, open_at: OpenAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = site.stage.store.admit_asking
+
+    async def full(**kept: Any) -> None:
+        raise StorageError("the disk is full: make room")
+
+    page = sign_in(open_at(site.origin))
+    page.goto(site.origin + FORM)
+    monkeypatch.setattr(site.stage.store, "admit_asking", full)
+    ask(page, RECLASSERING, HAARLEM)
+    assert "kon niet worden vastgelegd" in page.inner_text("main")
+    monkeypatch.setattr(site.stage.store, "admit_asking", keep)
+    page.click(AGAIN)
+    page.wait_for_selector(".kaarten-breed")
+    assert sorted(answers(page).values()) == ["bekend", "geen uitsluitsel"]
+    assert "uw eerste vraag" not in page.inner_text("main")
+
+
+def half_answered(site: StagedPages, open_at: OpenAt) -> Page:
+    """The page of a lookup under way: one partner answered, the other does not."""
     site.stage.silent_after = 2  # what Begin brings, and one answer
     page = sign_in(open_at(site.origin))
     page.goto(site.origin + FORM)
     fill(page, RECLASSERING, HAARLEM)
     page.click(ASK)
     page.wait_for_selector(".kaarten-breed .woord")
+    return page
+
+
+def test_what_comes_leaves_the_rest_of_the_page_as_it_is(site: StagedPages, open_at: OpenAt) -> None:
+    """The line that is read aloud stays one line, and what somebody opened stays open."""
+    page = half_answered(site, open_at)
     page.click("summary")
     page.evaluate("window.told = document.querySelector('[role=status]')")
     assert page.locator(".knoppen").count() == 0
@@ -110,12 +138,7 @@ def test_what_comes_leaves_the_rest_of_the_page_as_it_is(site: StagedPages, open
 
 def test_a_page_whose_stream_is_gone_does_not_wait_for_ever(site: StagedPages, open_at: OpenAt) -> None:
     """Signed out in another window, say, or after a restart of the node."""
-    site.stage.silent_after = 2  # what Begin brings, and one answer
-    page = sign_in(open_at(site.origin))
-    page.goto(site.origin + FORM)
-    fill(page, RECLASSERING, HAARLEM)
-    page.click(ASK)
-    page.wait_for_selector(".kaarten-breed .woord")
+    page = half_answered(site, open_at)
     page.request.post(f"{site.origin}/uitloggen", headers={"origin": site.origin})
     page.wait_for_selector("button:has-text('Inloggen als')")
 

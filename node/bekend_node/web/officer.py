@@ -144,7 +144,8 @@ class OfficerPages:
         inquiry, numbers = wanted
         try:
             viewer = at_screen(session, person)
-            before = request.path_params["id"]
+            # Of a lookup that failed nothing stands anywhere.
+            before = running.before if running.failure else request.path_params["id"]
             address = start(
                 session, self.asker, self.covenant(), inquiry, viewer=viewer, numbers=numbers, before=before
             )
@@ -164,12 +165,11 @@ class OfficerPages:
         session, _ = self.pages.signed_in(request)
         ready = len(items_of(session, self.clock.now()))
         return self.pages.render(
-            request, "uitkomst.html.j2", status, fault=fault, ready=ready, **self._values(request, running)
+            request, "uitkomst.html.j2", status, fault=fault, ready=ready, **self._values(request, session, running)
         )
 
-    def _values(self, request: Request, running: Running) -> dict[str, Any]:
+    def _values(self, request: Request, session: Session, running: Running) -> dict[str, Any]:
         id_ = request.path_params["id"]
-        session, _ = self.pages.signed_in(request)
         marks = {oin: self.marks.of(running.case, running.purpose, oin) for oin in running.chosen}
         lookups = lookups_of(session, self.clock.now())
         before = asked_before(lookups, running)
@@ -190,7 +190,7 @@ class OfficerPages:
             async for _ in running.changes():
                 if not self.pages.is_open(request):
                     return
-                html = self.pages.fragment(request, "uitkomsten.html.j2", **self._values(request, running))
+                html = self.pages.fragment(request, "uitkomsten.html.j2", **self._values(request, session, running))
                 yield f"data: {json.dumps(html)}\n\n"
             yield "event: klaar\ndata: \n\n"
 
