@@ -9,7 +9,7 @@ from bekend_node.store_decisions import Decisions
 from playwright.sync_api import Page, Request
 
 from tests.support.asking import DIRECTOR, OFFICER, PERSON, ZVH_CASE
-from tests.support.covenants import HAARLEM, ZVH_WEIGHING
+from tests.support.covenants import HAARLEM, RECLASSERING, ZVH_WEIGHING
 from tests.support.eyes import FIRST, NOT, PRIVACY, SECOND, WHY, EyesStage, with_emergency
 from tests.support.pages import COLLEAGUE, StagedPages, staged
 from tests.web.conftest import OpenAt
@@ -125,6 +125,29 @@ def test_fg_37_an_emergency_is_asked_at_once_and_reviewed_afterwards(site: Stage
     assert "Uw oordeel is vastgelegd" in other.inner_text("[role=status]")
     first.click("nav a:has-text('Meekijken')")
     assert NOT in first.inner_text("main")
+
+
+def test_fg_37_asking_anew_leads_back_to_what_was_answered_also_by_way_of_a_second_officer(
+    site: StagedPages, open_at: OpenAt
+) -> None:
+    def go_on() -> None:
+        page.fill("#reden-noodgreep", WHY)
+        page.click("button:has-text('Vraag het nu')")
+        page.wait_for_url("**/uitkomst/**")
+        page.wait_for_selector("a:has-text('ontvangstbewijs')")
+
+    site.stage.changes.box = lambda box, source: box[:-1] if source.oin == HAARLEM else box
+    page = sign_in(open_at(site.origin))
+    page.goto(site.origin + FORM)
+    ask(page, HAARLEM, RECLASSERING)
+    go_on()
+    first = page.url
+    site.stage.changes.box = lambda box, _: box
+    page.click("button:has-text('Vraag het opnieuw aan wie niet antwoordde')")
+    go_on()
+    assert page.url != first
+    page.click("a:has-text('uw eerste vraag')")
+    assert page.url == first
 
 
 def test_fg_37_the_privacy_officer_sees_emergencies_and_that_is_on_the_record(

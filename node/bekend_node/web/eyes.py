@@ -167,15 +167,16 @@ class EyesPages:
     async def _ask(self, session: Session, viewer: AtScreen, id_: str, _: str) -> str:
         inquiry = self.asker.four_eyes.find(id_, viewer).inquiry
         make_room(session, self.asker, self.covenant(), inquiry)
-        return self._follow(session, inquiry, self.asker.ask_agreed(id_, viewer))
+        return self._follow(session, id_, inquiry, self.asker.ask_agreed(id_, viewer))
 
     async def _ask_at_once(self, session: Session, viewer: AtScreen, id_: str, reason: str) -> str:
         inquiry = self.asker.four_eyes.find(id_, viewer).inquiry
         make_room(session, self.asker, self.covenant(), inquiry)
-        return self._follow(session, inquiry, await self.asker.ask_in_emergency(id_, viewer, reason))
+        return self._follow(session, id_, inquiry, await self.asker.ask_in_emergency(id_, viewer, reason))
 
-    def _follow(self, session: Session, inquiry: Inquiry, outcomes: Outcomes) -> str:
-        return follow(session, self.asker, self.covenant(), inquiry, outcomes)
+    def _follow(self, session: Session, id_: str, inquiry: Inquiry, outcomes: Outcomes) -> str:
+        anew = session.shelf.pop(id_, None)
+        return follow(session, self.asker, self.covenant(), inquiry, outcomes, anew=anew)
 
     # --- what is shown
 

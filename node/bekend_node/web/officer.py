@@ -41,7 +41,7 @@ from bekend_node.web.in_contact import InContact
 from bekend_node.web.outcome_view import shown
 from bekend_node.web.pages import Pages, at_screen, receipt_file, see_other
 from bekend_node.web.reach import Reach, principals_of
-from bekend_node.web.running import Running, asked_anew, asked_before, forget_case, lookups_of
+from bekend_node.web.running import Anew, Running, asked_anew, asked_before, forget_case, lookups_of
 from bekend_node.web.sessions import Person, Session
 from bekend_node.web.shelf import ShelfFullError, on_shelf
 from bekend_node.web.starting import start
@@ -145,10 +145,8 @@ class OfficerPages:
         try:
             viewer = at_screen(session, person)
             # Of a lookup that failed nothing stands anywhere.
-            before = running.before if running.failure else request.path_params["id"]
-            address = start(
-                session, self.asker, self.covenant(), inquiry, viewer=viewer, numbers=numbers, before=before
-            )
+            before = running.anew.before if running.failure else request.path_params["id"]
+            address = start(session, self.asker, self.covenant(), inquiry, viewer=viewer, anew=Anew(before, numbers))
         except RefusedError as refusal:
             return self._shown(request, running, self.pages.refusal(refusal), 422)
         except ShelfFullError:

@@ -28,12 +28,20 @@ _AGAIN: Final = "uitkomst.mislukt"
 """The failure after which the whole question can be asked anew."""
 
 
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """What a lookup asks anew: the id of the page where the others' answers stand, and how persons are numbered there.
+
+    `numbers` is empty where they are numbered as they were filled in, and where there is one.
+    """
+
+    before: str = ""
+    numbers: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class Running:
-    """One lookup of one officer.
-
-    Persons are numbered as they were filled in: `numbers` where some of several are asked about anew.
-    """
+    """One lookup of one officer."""
 
     purpose: str
     case: str
@@ -43,9 +51,7 @@ class Running:
     expires: datetime
     inquiry: Inquiry | None = field(default=None, repr=False)
     """What was asked, while it may have to be asked anew; else the persons are in no memory of the pages."""
-    numbers: tuple[int, ...] = ()
-    before: str = ""
-    """Id of the page from which this was asked anew: what the others answered stands there."""
+    anew: Anew = Anew()
     octets: int = 0
     """The room that it takes at the most."""
     outcomes: list[Outcome] = field(default_factory=list, repr=False)
@@ -71,7 +77,7 @@ class Running:
 
     def number_of(self, person: int) -> int:
         """How a page numbers a person."""
-        return self.numbers[person] if self.numbers else person + 1
+        return self.anew.numbers[person] if self.anew.numbers else person + 1
 
     def unanswered(self) -> tuple[Inquiry, tuple[int, ...]] | None:
         """What is to be asked anew: these persons, to the partners that gave no answer; None when nothing is."""
@@ -90,7 +96,7 @@ class Running:
 
     def _numbers(self, persons: Iterable[int]) -> tuple[int, ...]:
         """How these persons are numbered when they are asked about anew: one alone has no number."""
-        return tuple(map(self.number_of, persons)) if self.persons > 1 else self.numbers
+        return tuple(map(self.number_of, persons)) if self.persons > 1 else self.anew.numbers
 
     async def wait(self) -> None:
         """Return when no more will come."""
@@ -144,14 +150,14 @@ def lookups_of(session: Session, now: datetime) -> dict[str, Running]:
 def asked_before(lookups: Mapping[str, Running], running: Running) -> dict[str, Running]:
     """The pages from which this one was asked anew, by id, the latest first."""
     found: dict[str, Running] = {}
-    while (one := lookups.get(running.before)) is not None:
-        found[running.before] = running = one
+    while (one := lookups.get(running.anew.before)) is not None:
+        found[running.anew.before] = running = one
     return found
 
 
 def asked_anew(lookups: Mapping[str, Running], id_: str) -> str | None:
     """The id of the page on which those that gave no answer here were asked anew."""
-    return next((other for other, one in lookups.items() if one.before == id_), None)
+    return next((other for other, one in lookups.items() if one.anew.before == id_), None)
 
 
 def forget_case(session: Session, case: str) -> None:

@@ -8,7 +8,7 @@ from bekend_node.ask.asker import Asker
 from bekend_node.ask.four_eyes import AtScreen
 from bekend_node.ask.rules import Inquiry, lifetime_of
 from bekend_node.ask.stream import Outcomes
-from bekend_node.web.running import Running
+from bekend_node.web.running import Anew, Running
 from bekend_node.web.sessions import Session
 from bekend_node.web.shelf import check_room, keep
 
@@ -24,18 +24,20 @@ def start(
     inquiry: Inquiry,
     *,
     viewer: AtScreen,
-    numbers: tuple[int, ...] = (),
-    before: str = "",
+    anew: Anew | None = None,
 ) -> str:
     """Ask, or let it wait for a second officer; returns the address of the page to go on with.
 
-    `numbers`: how persons are numbered who are asked about anew; `before`: from which page. Raises RefusedError when
-    the rules admit nothing of it, ShelfFullError; then nothing has left.
+    `anew`: where it asks anew. Raises RefusedError when the rules admit nothing of it, ShelfFullError; then nothing has
+    left.
     """
     make_room(session, asker, covenant, inquiry)
     found = asker.submit(inquiry, viewer)
     if isinstance(found, Outcomes):
-        return follow(session, asker, covenant, inquiry, found, numbers=numbers, before=before)
+        return follow(session, asker, covenant, inquiry, found, anew=anew)
+    if anew is not None:
+        # For when the second officer agreed: under the id of the question that waits, which is random too.
+        session.shelf[found.id] = anew
     return f"/meekijken/{found.id}"
 
 
@@ -58,8 +60,7 @@ def follow(
     inquiry: Inquiry,
     outcomes: Outcomes,
     *,
-    numbers: tuple[int, ...] = (),
-    before: str = "",
+    anew: Anew | None = None,
 ) -> str:
     """Keep a lookup that began for the session; returns the address of its page. Raises ShelfFullError."""
     purpose, now = covenant.purposes[inquiry.purpose], asker.asking().clock.now()
@@ -71,8 +72,7 @@ def follow(
         now,
         now + lifetime_of(purpose, inquiry.kind_class),
         inquiry=inquiry,
-        numbers=numbers,
-        before=before,
+        anew=anew or Anew(),
         octets=make_room(session, asker, covenant, inquiry),
     )
     running.follow(outcomes)
