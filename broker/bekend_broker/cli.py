@@ -190,11 +190,11 @@ def suspend_command(
         versions = covenants.in_service(settings, SystemClock().now())
         found = open_suspension(raw, [version.covenant for version in versions])
         taken = hand_over(settings.data, raw)
-        what = f"{found.what} {found.about}".strip()
+        what, ahead = f"{found.what} {found.about}".strip(), found.ahead(SystemClock().now())
         say(
             as_json,
             {"number": found.number, "what": found.what, "about": found.about, "lifted": found.lifted, "taken": taken},
-            f"{'Lifted' if found.lifted else 'Suspended'}: {what} (number {found.number})."
+            f"{'Lifted' if found.lifted else 'Suspended'}: {what} (number {found.number}){ahead}."
             if taken
             else "No broker took it within 5 s: it comes into force when the broker runs. See its log.",
         )

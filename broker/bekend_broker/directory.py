@@ -170,6 +170,11 @@ class Directory:
                 logs.log(logs.MANIFEST_ACCEPTED, oin=caller, number=manifest.number)
         return manifest.number
 
+    async def check_no_gap(self, note: bytes) -> None:
+        """Raise RefusedError when a note that is put down here would stop nothing for a while; as `suspend` besides."""
+        suspension = await asyncio.to_thread(open_suspension, note, self.present.covenants)
+        self._suspensions.check_no_gap(suspension, self._clock.now())
+
     async def suspend(self, note: bytes) -> tuple[int, bool]:
         """Take a suspension or withdrawal into the directory and into force; gives its number and whether it is new.
 

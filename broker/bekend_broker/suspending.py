@@ -71,7 +71,9 @@ class Inbox:
         """Take what is there, oldest first. A note that cannot count is put aside and logged."""
         for path in sorted(self._folder.glob("*.note")):
             try:
-                await suspend(self._directory, self._register, path.read_bytes())
+                note = path.read_bytes()
+                await self._directory.check_no_gap(note)
+                await suspend(self._directory, self._register, note)
             except StorageError as fault:
                 # It stays there and is tried again.
                 logs.log(logs.SUSPENSION_SKIPPED, detail=f"{path.name}: {fault.detail}")

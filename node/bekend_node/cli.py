@@ -336,7 +336,8 @@ def resume(
 def _install(config: Path, note: Path, as_json: bool, *, lifts: bool) -> None:
     with faults(as_json):
         text = note.read_bytes().decode("utf-8", "replace")
-        if parse_suspension(parse_note(text.encode()).text).lifted is not lifts:
+        parsed = parse_suspension(parse_note(text.encode()).text)
+        if parsed.lifted is not lifts:
             raise MalformedError(
                 "this note lifts a suspension: use `bekend node resume`"
                 if not lifts
@@ -346,12 +347,12 @@ def _install(config: Path, note: Path, as_json: bool, *, lifts: bool) -> None:
             found = client.call({"op": "suspend", "note": text})
         if found["type"] != "result":
             raise KeysError(str(found.get("reason", found["type"])))
-        what = f"{found['what']} {found['about']}".strip()
+        what, ahead = f"{found['what']} {found['about']}".strip(), parsed.ahead(SystemClock().now())
         lacking = [address for address, has in found["brokers"].items() if not has]
         say(
             as_json,
             {key: value for key, value in found.items() if key != "type"},
-            f"{'Lifted' if lifts else 'Suspended'} here: {what} (number {found['number']}).",
+            f"{'Lifted' if lifts else 'Suspended'} here: {what} (number {found['number']}){ahead}.",
             *(f"NOT known to {address} yet: it is told again as soon as it can be reached." for address in lacking),
         )
     raise typer.Exit(NOT_GOOD if lacking else 0)
@@ -397,8 +398,8 @@ def _status_lines(found: dict[str, Any]) -> Iterator[str]:
     for one in found["covenants"][1:]:
         yield f"  beside it version {one['version']}, until {one['until']}"
     for one in found["suspensions"]:
-        until = f" until {one['until']}" if one["until"] else ""
-        yield f"  SUSPENDED since {one['since']}{until}: {one['what']} {one['about']} by {one['by']}: {one['reason']}"
+        span = "".join(f" {word} {one[word]}" for word in ("since", "until") if one[word])
+        yield f"  SUSPENDED{span}: {one['what']} {one['about']} by {one['by']}: {one['reason']}"
     yield from map(alarm_line, found["log"]["alarms"])
     for origin, size in found["log"]["seen"].items():
         yield f"  log {origin}: {size} entries, proved"

@@ -76,11 +76,12 @@ def status_of(
                 "about": one.about,
                 "by": one.by,
                 "number": one.number,
-                "since": _moment(one.since),
-                "until": _moment(one.until) if one.until else None,
+                "since": _moment(since) if since else None,
+                "until": _moment(until) if until else None,
                 "reason": one.reason,
             }
             for one in suspensions.in_force(rules.covenant, now)
+            for since, until in [one.span]
         ],
         "manifest": {"number": rules.manifest.number, "until": _moment(rules.manifest.valid_until)},
         "brokers": {attachment.link.address: attachment.attached.is_set() for attachment in attachments},

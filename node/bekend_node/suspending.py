@@ -12,6 +12,7 @@ import grpc
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import NOTE_LIMIT, Suspension, Suspensions, open_suspension, parse_suspension
 from bekend_proto import logs
+from bekend_proto.clock import Clock
 from bekend_proto.errors import BekendError, MalformedError, StaleError, StorageError, code_name, from_rpc_error
 from bekend_proto.logs import log
 from bekend_proto.note import parse_note
@@ -31,11 +32,14 @@ Install = Callable[[bytes], Awaitable[tuple[Suspension, dict[str, bool]]]]
 class Suspending:
     """Keeps `held` up to date. `covenants` gives the versions held now, newest first."""
 
-    def __init__(self, covenants: Callable[[], Sequence[Covenant]], store: Store, links: Sequence[BrokerLink]) -> None:
+    def __init__(
+        self, covenants: Callable[[], Sequence[Covenant]], store: Store, links: Sequence[BrokerLink], clock: Clock
+    ) -> None:
         self.held = Suspensions()
         self._covenants = covenants
         self._store = store
         self._links = links
+        self._clock = clock
         self._taking = asyncio.Lock()
 
     def restore(self) -> None:
@@ -46,8 +50,10 @@ class Suspending:
     async def install(self, note: bytes) -> tuple[Suspension, dict[str, bool]]:
         """Put a note into force here, then publish it: per replica whether it has it now.
 
-        Raises as `open_suspension`, StaleError for an older number than one seen, StorageError.
+        Raises as `open_suspension`, StaleError for an older number than one seen, RefusedError when nothing would be
+        stopped between the one in force and this one, StorageError.
         """
+        self.held.check_no_gap(open_suspension(note, self._covenants()), self._clock.now())
         suspension = await self._take(note)
         published = await asyncio.gather(*(self._publish(link, note) for link in self._links))
         return suspension, {link.address: good for link, good in zip(self._links, published, strict=True)}

@@ -42,7 +42,7 @@ class What(StrEnum):
 
 @dataclass(frozen=True)
 class Suspension:
-    """One note: `about` is suspended, or (`lifted`) no more. `by`: OIN of who signs.
+    """One note: `about` is suspended from `since` on, or (`lifted`) no more from then on. `by`: OIN of who signs.
 
     `about`: an OIN for a node, a purpose id for a purpose, empty for the federation. `until`: None for as long as
     nobody withdraws it.
@@ -65,9 +65,19 @@ class Suspension:
         """Of the notes with one key only the one with the highest number counts."""
         return self.covenant_id, self.by, self.what.value, self.about
 
+    @property
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """From when until when it suspends; a withdrawal that is dated ahead says only until when."""
+        return (None, self.since) if self.lifted else (self.since, self.until)
+
     def in_force(self, now: datetime) -> bool:
-        """Whether it suspends at this moment."""
-        return not self.lifted and self.since <= now and (self.until is None or now < self.until)
+        """Whether it suspends at this moment. A withdrawal that is dated ahead lifts nothing before its moment."""
+        since, until = self.span
+        return (since is None or since <= now) and (until is None or now < until)
+
+    def ahead(self, now: datetime) -> str:
+        """What to say behind it to an operator while its moment is still to come; empty once it has."""
+        return f", from {_moment(self.since)} on" if now < self.since else ""
 
     def text(self) -> str:
         """The text to sign. Raises KeysError when it breaks a rule."""
@@ -186,6 +196,20 @@ class Suspensions:
         if suspension.by_former_key and 0 < self.number(suspension) < suspension.number:
             raise RefusedError("stilzetten", "een vervangen sleutel verandert niets: teken met de sleutel van nu")
 
+    def check_no_gap(self, suspension: Suspension, now: datetime) -> None:
+        """Hold a note against what it replaces, where it is first brought in.
+
+        Raises RefusedError when it would begin later than now while its signer's earlier one is in force: only the
+        newest is kept, so who hears of it first would stop nothing until then.
+        """
+        held = self._held.get(suspension.key)
+        if held is not None and not suspension.lifted and held.in_force(now) and now < suspension.since:
+            raise RefusedError(
+                "stilzetten",
+                f"nu geldt stilzetting {held.number}, en {suspension.number} begint pas op "
+                f"{_moment(suspension.since)}: teken hem met een 'vanaf' die al voorbij is",
+            )
+
     def put(self, suspension: Suspension, note: bytes) -> None:
         """Take in a verified note; the caller has compared the numbers.
 
@@ -252,8 +276,9 @@ def reason_of(suspension: Suspension, covenant: Covenant) -> str:
     else:
         what = f"Het doel {suspension.about}"
         what += "" if suspension.by == covenant.broker_oin or _for_all(covenant, suspension) else f" bij {by}"
-    until = f" tot {_moment(suspension.until)}" if suspension.until else ""
-    return f"{what} is stilgezet door {by}, vanaf {_moment(suspension.since)}{until}: {suspension.reason}"
+    since, until = suspension.span
+    moments = " ".join(f"{word} {_moment(one)}" for word, one in (("vanaf", since), ("tot", until)) if one)
+    return f"{what} is stilgezet door {by}, {moments}: {suspension.reason}"
 
 
 def _hits(one: Suspension, covenant: Covenant, purpose: str, parties: set[str | None], source: str | None) -> bool:

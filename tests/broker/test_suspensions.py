@@ -222,6 +222,11 @@ async def test_fg_43_the_operator_puts_a_note_down_beside_the_broker(federation:
         stray = put_into_inbox(data, signed(federation, suspension(federation, "federatie", number=2), OM.oin))
         await until(stray.with_suffix(".refused").exists)
         assert await refused_at_begin(om)
+        # Nobody stops less by stopping anew, from a moment that is still to come.
+        ahead = federation.clock.now() + timedelta(hours=9)
+        gap = put_into_inbox(data, signed(federation, suspension(federation, "federatie", number=2, since=ahead)))
+        await until(gap.with_suffix(".refused").exists)
+        assert await refused_at_begin(om)
     # While the broker is down nobody takes it; it holds before the first question is served.
     lifted = signed(federation, suspension(federation, "federatie", number=3, lifted=True))
     assert not hand_over(data, lifted, seconds=0.1)

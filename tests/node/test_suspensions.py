@@ -82,8 +82,8 @@ def home(federation: Federation) -> NodeHome:
     return NodeHome.create(federation, POLITIE.oin)
 
 
-def own_note(federation: Federation, number: int = 1, *, lifted: bool = False) -> bytes:
-    own = suspension(federation, "doel", ZSM_CONTEXT, by=POLITIE.oin, number=number, lifted=lifted)
+def own_note(federation: Federation, number: int = 1, *, lifted: bool = False, since: datetime | None = None) -> bytes:
+    own = suspension(federation, "doel", ZSM_CONTEXT, by=POLITIE.oin, number=number, lifted=lifted, since=since)
     return signed(federation, own)
 
 
@@ -168,7 +168,10 @@ async def test_a_broker_cannot_suspend_lift_or_bring_back(
 async def test_a_node_refuses_what_is_forged_or_older(federation: Federation, home: NodeHome) -> None:
     async with federation.broker() as broker, home.node(broker.port) as node:
         await node.suspending.install(own_note(federation, 3))
+        ahead = federation.clock.now() + timedelta(hours=9)
         wrong: list[tuple[type[BekendError], bytes]] = [
+            # It would stop nothing until then.
+            (RefusedError, own_note(federation, 4, since=ahead)),
             (StaleError, own_note(federation, 2, lifted=True)),
             (StaleError, own_note(federation, 3, lifted=True)),
             (SignatureError, signed(federation, suspension(federation, "federatie"), POLITIE.oin)),
@@ -197,6 +200,13 @@ async def test_suspend_and_resume_as_an_operator_types_them(tmp_path: Path, auth
         code, output, _ = await shell.run("status")
         assert "SUSPENDED" in output
         assert REASON in output
+        later = tmp_path / "straks.note"
+        moment = federation.clock.now() + timedelta(hours=9)
+        later.write_bytes(own_note(federation, 2, lifted=True, since=moment))
+        code, output, _ = await shell.run("resume", str(later))
+        assert (code, f"from {moment:%Y-%m-%dT%H:%M:%SZ} on" in output) == (0, True)
+        assert f"SUSPENDED until {moment:%Y-%m-%dT%H:%M:%SZ}" in (await shell.run("status"))[1]
+        lift.write_bytes(own_note(federation, 3, lifted=True))
         code, output, _ = await shell.run("resume", str(lift), "--json")
         assert (code, json.loads(output)["lifted"]) == (0, True)
         assert "SUSPENDED" not in (await shell.run("status"))[1]

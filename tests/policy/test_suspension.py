@@ -135,6 +135,31 @@ def test_only_a_withdrawal_lifts_it_and_a_later_beginning_leaves_no_gap(covenant
     assert hit(covenant, made(What.NODE, POLITIE), made(What.NODE, POLITIE, POLITIE, number=9, lifted=True))
 
 
+def test_a_withdrawal_that_is_dated_ahead_lifts_nothing_before_its_moment(covenant: Covenant) -> None:
+    stopped = made(What.FEDERATION)
+    lifted = replace(stopped, number=2, lifted=True, since=NOW + timedelta(hours=9))
+    assert hit(covenant, stopped, lifted) == ALL
+    assert hit(covenant, stopped, lifted, now=NOW + timedelta(hours=8)) == ALL
+    assert not hit(covenant, stopped, lifted, now=NOW + timedelta(hours=9))
+    # After a restart, and where the first one was not heard of, there is the newest note alone.
+    assert hit(covenant, lifted) == ALL
+    held = Suspensions()
+    held.put(lifted, b"")
+    with pytest.raises(SuspendedError, match=r"stilgezet door de beheerder, tot 2026-.*Z: Oefening$"):
+        held.check_node(covenant, OM, NOW)
+
+
+def test_who_brings_a_note_in_is_told_that_it_would_leave_a_gap(covenant: Covenant) -> None:
+    held, first = Suspensions(), made(What.FEDERATION, until=NOW + timedelta(hours=1))
+    held.put(first, b"")
+    later = replace(first, number=2, since=NOW + timedelta(hours=9), until=None)
+    with pytest.raises(RefusedError, match=r"nu geldt stilzetting 1, en 2 begint pas op"):
+        held.check_no_gap(later, NOW)
+    for fine in (replace(later, since=NOW), replace(later, lifted=True), replace(later, about=ZSM, what=What.PURPOSE)):
+        held.check_no_gap(fine, NOW)
+    held.check_no_gap(later, NOW + timedelta(hours=1))
+
+
 def renewed(tmp_path: Path) -> Covenant:
     """The politie has another key, in the place of its old one."""
     folder = example(tmp_path / "renewed")

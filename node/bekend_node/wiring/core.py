@@ -41,7 +41,7 @@ class Core:
             config.proxy,
             own(config.data, config.oin).statement(keys.signing),
         )
-        self.suspending = Suspending(self.rules.covenants, self.store, self.links)
+        self.suspending = Suspending(self.rules.covenants, self.store, self.links, clock)
         self.directory = Directory(
             self.rules.covenant,
             self.store,
