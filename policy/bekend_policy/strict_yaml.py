@@ -33,6 +33,25 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 16
 
+_SYNTAX = {
+    "could not find expected ':'": "syntax_colon",
+    "mapping values are not allowed in this context": "syntax_stray_colon",
+    "did not find expected key": "syntax_misplaced",
+    "did not find expected '-' indicator": "syntax_list",
+    "found unexpected end of stream": "syntax_quote",
+    "did not find expected ',' or ']'": "syntax_bracket",
+    "did not find expected ',' or '}'": "syntax_brace",
+    "found character that cannot start any token": "syntax_start",
+    "found unknown escape character": "syntax_escape",
+    "did not find expected hexdecimal number": "syntax_escape",
+    "block sequence entries are not allowed in this context": "syntax_dash",
+}
+"""libyaml's reasons that people meet, and what we call them."""
+_FROM_ITS_BEGINNING = {"syntax_colon", "syntax_quote", "syntax_bracket", "syntax_brace"}
+"""Noticed only further on: what is to be mended is where it began."""
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols without ink."""
+
 # libyaml reads the same language ten times faster; every wheel of PyYAML carries it.
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
@@ -89,11 +108,13 @@ def parse_yaml(source: Path | str | bytes, *, language: Language = "en", name: s
     try:
         _Builder(document).build(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        document.fault(mark.line + 1 if mark else 1, "syntax", problem=error.problem or "?")
+        kind = _SYNTAX.get(error.problem or "", "syntax")
+        marks = (error.problem_mark, error.context_mark)
+        mark = next(filter(None, reversed(marks) if kind in _FROM_ITS_BEGINNING else marks), None)
+        document.fault(mark.line + 1 if mark else 1, kind, problem=error.problem or "?")
         document.value = None
     except _TooDeepError as error:
-        document.fault(error.line, "syntax", problem=f"> {MAX_DEPTH}")
+        document.fault(error.line, "too_deep", depth=MAX_DEPTH)
         document.value = None
     except yaml.YAMLError as error:
         document.fault(1, "syntax", problem=str(error).splitlines()[0])
@@ -109,7 +130,8 @@ def validate(document: Document, model: type[Model]) -> Model | None:
         return model.model_validate(document.value)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            _explain(document, model, detail)
+            if not _follows(detail):
+                _explain(document, model, detail)
         return None
 
 
@@ -120,6 +142,12 @@ def _read(path: Path, document: Document) -> bytes | None:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        document.fault(0, "absent")
+        return None
+    except IsADirectoryError:
+        document.fault(0, "a_folder")
+        return None
     except OSError as error:
         document.fault(0, "unreadable", problem=error.strerror or type(error).__name__)
         return None
@@ -149,11 +177,17 @@ def _text_is_plain(text: str, document: Document) -> bool:
             continue
         if "\t" in plain:
             document.fault(number, "tab")
-        if any(unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp", "Co", "Cs"} for char in plain if char != "\t"):
+        if _is_hidden(plain, "\t"):
             document.fault(number, "invisible")
         if not unicodedata.is_normalized("NFC", plain):
             document.fault(number, "not_nfc")
     return len(document.faults) == before
+
+
+def _is_hidden(text: str, allowed: str) -> bool:
+    """Whether something in this text is not seen, or changes how the rest is seen."""
+    hidden = {"Cc", "Cf", "Zl", "Zp", "Co", "Cs"}
+    return any(unicodedata.category(char) in hidden or char in _BLANK for char in text if char not in allowed)
 
 
 class _TooDeepError(Exception):
@@ -210,9 +244,15 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place, line: int) -> str:
         value: str = event.value
+        self._check_seen(value, line)
         if not value.strip() and place:
             self._document.fault(line, "empty_value", name=place[-1])
         return value
+
+    def _check_seen(self, value: str, line: int) -> None:
+        # Between double quotes an escape can stand for what may not stand in the file itself.
+        if not value.isprintable() and _is_hidden(value, "\n"):
+            self._document.fault(line, "invisible")
 
     def _sequence(self, place: Place, depth: int) -> list[Value]:
         values: list[Value] = []
@@ -243,12 +283,18 @@ class _Builder:
             self._document.fault(line, "anchor")
         if event.tag:
             self._document.fault(line, "tag")
+        self._check_seen(event.value, line)
         if event.value == "<<":
             self._document.fault(line, "merge_key")
         return str(event.value)
 
 
 # --- explaining ------------------------------------------------------------------------------------------------
+
+
+def _follows(detail: ErrorDetails) -> bool:
+    """Whether a list is too short only because some of its elements are wrong: those are told by themselves."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -> None:

@@ -11,6 +11,14 @@ _TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("het bestand is niet te lezen ({problem})", "Controleer het pad en de rechten."),
         ("the file cannot be read ({problem})", "Check its path and permissions."),
     ),
+    "absent": (
+        ("het bestand is er niet", "Controleer het pad, of zet het bestand daar."),
+        ("the file cannot be read (No such file or directory)", "Check its path and permissions."),
+    ),
+    "a_folder": (
+        ("dit is een map, geen bestand", "Controleer het pad."),
+        ("the file cannot be read (Is a directory)", "Check its path."),
+    ),
     "too_big": (
         ("het bestand is groter dan {bytes} bytes", "Splits het, of verwijder wat er niet hoort."),
         ("the file is larger than {bytes} bytes", "This is not a configuration file."),
@@ -36,8 +44,78 @@ _TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("text that is not in Unicode form NFC", "Type the accented letters again."),
     ),
     "syntax": (
-        ("dit is geen geldige YAML ({problem})", "Controleer inspringing, dubbele punten en aanhalingstekens."),
+        ("dit is geen geldige YAML", "Controleer inspringing, dubbele punten en aanhalingstekens."),
         ("not valid YAML ({problem})", "Check indentation, colons and quotes."),
+    ),
+    "syntax_colon": (
+        (
+            "hier ontbreekt een dubbele punt, of een spatie achter een streepje",
+            "Schrijf 'sleutel: waarde', of '- waarde'.",
+        ),
+        ("not valid YAML: a colon is missing here, or a space after a dash", "Write 'key: value', or '- value'."),
+    ),
+    "syntax_stray_colon": (
+        (
+            "hier staat een dubbele punt die niet past",
+            "Zet een tekst met een dubbele punt tussen aanhalingstekens. Kijk ook naar de regel erboven: achter de "
+            "dubbele punt hoort een spatie, en sleutels bij elkaar springen even ver in.",
+        ),
+        (
+            "not valid YAML: a colon that does not fit",
+            "Quote a text that holds a colon. Look at the line above too: a space after its colon, the same indent.",
+        ),
+    ),
+    "syntax_misplaced": (
+        (
+            "deze regel past niet bij de regels erboven",
+            "Laat wat bij elkaar hoort even ver inspringen, en zet een tekst met aanhalingstekens erin helemaal tussen "
+            "enkele aanhalingstekens.",
+        ),
+        (
+            "not valid YAML: this line does not fit those above",
+            "Indent what belongs together alike, and put a text with quotes in it between single quotes.",
+        ),
+    ),
+    "syntax_list": (
+        ("deze regel hoort niet bij de lijst erboven", "Begin elke regel van een lijst met een streepje."),
+        ("not valid YAML: this line is not part of the list above", "Begin each line of a list with a dash."),
+    ),
+    "syntax_quote": (
+        (
+            "het aanhalingsteken dat hier begint, wordt niet gesloten",
+            "Zet hetzelfde aanhalingsteken aan het eind van de tekst.",
+        ),
+        ("not valid YAML: the quote that begins here is not closed", "Put the same quote at the end of the text."),
+    ),
+    "syntax_bracket": (
+        ("de lijst die hier begint met '[', is niet af", "Zet komma's tussen de waarden, en ']' aan het eind."),
+        ("not valid YAML: the list that begins here with '[' has no end", "Commas between the values, ']' at the end."),
+    ),
+    "syntax_brace": (
+        ("wat hier begint met '{{', is niet af", "Zet komma's tussen de delen, en '}}' aan het eind."),
+        ("not valid YAML: what begins here with '{{' has no end", "Commas between the parts, '}}' at the end."),
+    ),
+    "syntax_start": (
+        ("een waarde kan niet met dit teken beginnen", "Zet de waarde tussen aanhalingstekens."),
+        ("not valid YAML: a value cannot begin with this character", "Quote the value."),
+    ),
+    "syntax_escape": (
+        (
+            "een schuine streep achterover betekent hier iets anders",
+            "Zet de tekst tussen enkele aanhalingstekens, of laat het teken weg.",
+        ),
+        ("not valid YAML: a backslash means something else here", "Put the text between single quotes."),
+    ),
+    "syntax_dash": (
+        (
+            "hier kan geen streepje staan",
+            "Begin een lijst op een nieuwe regel, of zet de waarde tussen aanhalingstekens.",
+        ),
+        ("not valid YAML: a dash cannot stand here", "Begin a list on a new line, or quote the value."),
+    ),
+    "too_deep": (
+        ("hier staat te veel in elkaar: meer dan {depth} niveaus", "Zo diep gaat geen bestand: haal haakjes weg."),
+        ("more than {depth} levels within each other", "No file goes that deep: remove brackets."),
     ),
     "empty_file": (
         ("het bestand is leeg", "Vul het, of verwijder het."),
@@ -90,6 +168,10 @@ _TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "string_type": (
         ("'{name}' moet één tekst zijn", "Schrijf één waarde achter de dubbele punt."),
         ("'{name}' must be one text", "Write one value after the colon."),
+    ),
+    "no_text": (
+        ("'{name}' zegt niets", "Schrijf een tekst met letters, of laat de sleutel weg als dat mag."),
+        ("'{name}' says nothing", "Write a text with letters, or leave the key out where it may be."),
     ),
     "tuple_type": (
         ("'{name}' moet een lijst zijn", "Schrijf [a, b] of regels met een streepje."),

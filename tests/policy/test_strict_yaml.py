@@ -2,12 +2,14 @@
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from bekend_policy.scalars import Day, Duration, JaNee, Oin, TrueFalse, Whole
+from bekend_policy.scalars import Day, Duration, JaNee, Oin, Text, TrueFalse, Whole
 from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml, parse_yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 
 class Inner(StrictModel):
@@ -92,11 +94,15 @@ def test_a_wrong_value_is_refused_at_its_line(key: str, value: str) -> None:
         ("text: a\ninner:\n  - name: x\n    nam: y\n", 4, "unknown key 'nam'"),
         ("text: a\nby_name:\n  q: {oin: x}\n", 3, "required key 'name' is missing"),
         ("text: a\nby_name:\n  q: {name: x, oin: 123}\n", 3, "'oin' must be an OIN"),
-        ("text: [a\n", 2, "not valid YAML"),
-        ("text: a: b\n", 1, "not valid YAML"),
+        ("text: [a\n", 1, "not valid YAML: the list that begins here"),
+        ("text: a: b\n", 1, "not valid YAML: a colon"),
+        ('text: "\\u202eb"\n', 1, "an invisible character"),
+        ('text: a\n"in\\u200bner": []\n', 2, "an invisible character"),
+        ('text: "\\ta"\n', 1, "an invisible character"),
+        ("text: \u3164\n", 1, "an invisible character"),
         ("? [a]\n: b\ntext: a\n", 1, "a key must be plain text"),
         ("- a\n", 1, "'text' must consist of keys with values"),
-        ("text: " + "[" * 40 + "]" * 40 + "\n", 1, "not valid YAML"),
+        ("text: " + "[" * 40 + "]" * 40 + "\n", 1, "more than 16 levels"),
     ],
 )
 def test_every_kind_of_fault_has_its_line(text: str, line: int, what: str) -> None:
@@ -111,6 +117,61 @@ def test_all_faults_come_at_once_and_in_order() -> None:
 
 def test_faults_speak_dutch_for_the_covenant() -> None:
     assert faults_of("tekst: a\ntext: b\n", "nl") == [(1, "onbekende sleutel 'tekst'")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("text: a\ntitel\ninner: []\n", 2, "hier ontbreekt een dubbele punt, of een spatie achter een streepje"),
+        ("text: a\ninner:\n  - b\n  -c\n", 4, "hier ontbreekt een dubbele punt, of een spatie achter een streepje"),
+        ("text:a\ninner: []\n", 2, "hier staat een dubbele punt die niet past"),
+        ("text: Weging: de eerste\n", 1, "hier staat een dubbele punt die niet past"),
+        ("text: a\n  inner: []\n", 2, "hier staat een dubbele punt die niet past"),
+        ("by_name:\n    a: b\n  c: d\n", 3, "deze regel past niet bij de regels erboven"),
+        ('text: "zeg "hallo" nu"\n', 1, "deze regel past niet bij de regels erboven"),
+        ("inner:\n  - b\n  c: d\n", 3, "deze regel hoort niet bij de lijst erboven"),
+        ('text: a\nby_name: "b\ninner: []\n', 2, "het aanhalingsteken dat hier begint, wordt niet gesloten"),
+        ("text: a\ninner: [b, c\nby_name: {}\n", 2, "de lijst die hier begint met '[', is niet af"),
+        ("text: a\nby_name: {b: c\ninner: []\n", 2, "wat hier begint met '{', is niet af"),
+        ("text: @b\n", 1, "een waarde kan niet met dit teken beginnen"),
+        ('text: "C:\\dir"\n', 1, "een schuine streep achterover betekent hier iets anders"),
+        ("text: - b\n", 1, "hier kan geen streepje staan"),
+        ("text: | b\n", 1, "dit is geen geldige YAML"),
+        ("text: a\n...\nb: c\n", 3, "dit is geen geldige YAML"),
+        ("text: " + "[" * 40 + "]" * 40 + "\n", 1, "hier staat te veel in elkaar: meer dan 16 niveaus"),
+    ],
+)
+def test_what_is_no_yaml_is_told_in_dutch_at_the_line_to_mend(text: str, line: int, what: str) -> None:
+    assert faults_of(text, "nl") == [(line, what)]
+
+
+def test_a_file_that_is_not_there_is_told_in_dutch(tmp_path: Path) -> None:
+    assert faults_of(tmp_path / "geen.yaml", "nl") == [(0, "het bestand is er niet")]
+    assert faults_of(tmp_path, "nl") == [(0, "dit is een map, geen bestand")]
+
+
+class Filled(StrictModel):
+    inner: Annotated[tuple[Whole, ...], Field(min_length=2)]
+
+
+def test_a_list_with_a_wrong_element_does_not_hold_too_few_because_of_it() -> None:
+    with pytest.raises(YamlFaults) as caught:
+        load_yaml("inner:\n  - 1\n  - b\n", Filled)
+    assert [(fault.line, fault.what) for fault in caught.value.faults] == [(3, "'inner' must be a whole number")]
+    with pytest.raises(YamlFaults) as caught:
+        load_yaml("inner:\n  - b\n", Filled)
+    assert [fault.what for fault in caught.value.faults] == ["'inner' holds too few", "'inner' must be a whole number"]
+
+
+class Spoken(StrictModel):
+    titel: Text
+
+
+@pytest.mark.parametrize("nothing", ["'-'", ".", "~", "null", "Null", "'?!'", "'\"\"'"])
+def test_a_text_for_people_says_something(nothing: str) -> None:
+    with pytest.raises(YamlFaults, match="'titel' zegt niets"):
+        load_yaml(f"titel: {nothing}\n", Spoken, language="nl")
+    assert load_yaml(f"titel: Weging {nothing}\n", Spoken).titel.startswith("Weging")
 
 
 def test_a_near_miss_is_suggested() -> None:
