@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from bekend_policy.faults import YamlFaults
 from bekend_proto.errors import BekendError
+from bekend_proto.findings import file_fault
 
 FAULT: Final = 1
 
@@ -32,7 +33,7 @@ def faults(as_json: bool) -> Iterator[None]:
     except BekendError as fault:
         _stop(as_json, str(fault))
     except OSError as fault:
-        _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights")
+        _stop(as_json, file_fault(fault))
 
 
 def _stop(as_json: bool, detail: str) -> NoReturn:

@@ -13,7 +13,7 @@ from bekend_policy.suspension import parse_suspension
 from bekend_proto.clock import SystemClock
 from bekend_proto.errors import KeysError, MalformedError
 from bekend_proto.findings import FAILED, show
-from bekend_proto.note import parse_note
+from bekend_proto.note import parse_note, parse_vkey
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -41,7 +41,7 @@ from bekend_node.enrol.lists import Wanted, size_of
 from bekend_node.enrol.shield import still_found_by
 from bekend_node.enrol_view import dry_facts, dry_lines, facts_of, lines_of
 from bekend_node.keys import NodeKeys
-from bekend_node.setup import configuration, draw_canary, for_partner, make_draft
+from bekend_node.setup import configuration, draw_canary, for_partner, make_draft, with_approvers
 from bekend_node.store_registers import Registers
 from bekend_node.terminal import REFUSED, AsJson, Config, faults, read_persons, say
 
@@ -136,23 +136,29 @@ def init(  # noqa: PLR0917 - options have names on the command line
     With the covenant's folder it names the registers and the purposes that the covenant gives this partner.
     """
     with faults(as_json):
-        made: list[Path] = []
-        if not config.exists():
-            answers = {"oin": oin, "anchor": _vkey(anchor), "address": broker, "covenant": covenant}
+        is_new = not config.exists()
+        if is_new:
+            answers = {"oin": oin, "anchor": _vkey("--anchor", anchor), "address": broker, "covenant": covenant}
             answers["canary"] = draw_canary()
             text = configuration({key: value for key, value in answers.items() if value})
+            text = with_approvers(text, [key for value in approver or () if (key := _vkey("--approver", value))])
             if oin and covenant:
-                folder = config.resolve().parent / covenant
-                text = for_partner(text, oin, folder, [key for value in approver or () if (key := _vkey(value))])
+                text = for_partner(text, oin, config.resolve().parent / covenant)
             config.parent.mkdir(parents=True, exist_ok=True)
-            with config.open("x", encoding="utf-8") as file:
-                file.write(text)
-            made.append(config)
-        settings = load_config(config)
-        if (settings.keys / "signing.key").exists():
-            raise KeysError(f"{settings.keys} holds keys already: they are created once and never overwritten")
-        NodeKeys.create(settings.keys, settings.oin, SystemClock().now())
-        made.append(settings.keys)
+            write_atomic(config, text.encode())
+        elif any((oin, anchor, broker, covenant, approver)):
+            raise KeysError(f"{config} is there already, and is never overwritten: edit it, or leave the options out")
+        try:
+            settings = load_config(config)
+            if (settings.keys / "signing.key").exists():
+                raise KeysError(f"{settings.keys} holds keys already: they are created once and never overwritten")
+            NodeKeys.create(settings.keys, settings.oin, SystemClock().now())
+        except BaseException:
+            if is_new:
+                # With it there, the options of the next try would count for nothing.
+                config.unlink()
+            raise
+        made = [config, settings.keys] if is_new else [settings.keys]
         say(
             as_json,
             {"made": [str(path) for path in made]},
@@ -161,11 +167,16 @@ def init(  # noqa: PLR0917 - options have names on the command line
         )
 
 
-def _vkey(value: str | None) -> str | None:
-    """A public key as it was given, or from the file that holds it."""
-    if value is None or "+" in value:
-        return value
-    return Path(value).read_text(encoding="utf-8").strip()
+def _vkey(option: str, value: str | None) -> str | None:
+    """A public key as it was given, or from the file that holds it. Raises MalformedError for what is none, OSError."""
+    if value is None:
+        return None
+    found = value if "+" in value else Path(value).read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        parse_vkey(found)
+    except MalformedError as fault:
+        raise MalformedError(f"{option}: {fault.detail}: give the line that `bekend policy keygen` wrote") from None
+    return found
 
 
 @app.command()

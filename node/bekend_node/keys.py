@@ -57,9 +57,20 @@ class NodeKeys:
     @classmethod
     def create(cls, folder: Path, oin: str, now: datetime) -> "NodeKeys":
         """Make signing key, state key, desk key and the root of the present epoch. Raises KeysError when one exists."""
-        for name in (signing_files.PRESENT, "state.key", DESK):
-            create_secret(folder / name)
-        create_secret(root_file(folder, epoch_of(now)))
+        wanted = [
+            *(folder / name for name in (signing_files.PRESENT, "state.key", DESK)),
+            root_file(folder, epoch_of(now)),
+        ]
+        made: list[Path] = []
+        try:
+            for path in wanted:
+                create_secret(path)
+                made.append(path)
+        except BaseException:
+            # Nothing was computed with them, and some of them would keep the rest from being made.
+            for path in made:
+                path.unlink()
+            raise
         return cls.load(folder, oin)
 
     @cached_property

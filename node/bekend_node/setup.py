@@ -42,16 +42,18 @@ def configuration(answers: Mapping[str, str]) -> str:
     return text
 
 
-def for_partner(text: str, oin: str, covenant: Path, approvers: Sequence[str]) -> str:
+def with_approvers(text: str, vkeys: Sequence[str]) -> str:
+    """The configuration with the public keys of who approves mappings."""
+    return _block(text, "approvers", "".join(f"  - {json.dumps(vkey)}\n" for vkey in vkeys)) if vkeys else text
+
+
+def for_partner(text: str, oin: str, covenant: Path) -> str:
     """The configuration with what the covenant says of this partner: its registers, and what a colleague decides on.
 
-    `covenant` is left alone when there is no such folder yet. Raises CovenantFaults, CovenantError.
+    Raises CovenantFaults, CovenantError when the folder is not there or does not name this partner.
     """
-    if approvers:
-        lines = "".join(f"  - {json.dumps(vkey)}\n" for vkey in approvers)
-        text = _block(text, "approvers", lines)
     if not covenant.is_dir():
-        return text
+        raise CovenantError(f"{covenant}: no covenant is there: put its folder there first, or leave --covenant out")
     served = _participant(load_covenant(covenant), oin, covenant).served_by(oin)
     names = dict.fromkeys(name for _, source in served for name in source.registers)
     if names:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from bekend_policy.faults import YamlFaults
 from bekend_proto.errors import BekendError, BudgetError, FencedError, MalformedError, RefusedError
+from bekend_proto.findings import file_fault
 from bekend_proto.identifiers import Identifier, InvalidIdentifier, parse_identifier
 
 FAULT: Final = 1
@@ -40,7 +41,7 @@ def faults(as_json: bool) -> Iterator[None]:
     except (YamlFaults, BekendError) as fault:
         _stop(as_json, str(fault), FAULT)
     except OSError as fault:
-        _stop(as_json, f"{fault.filename or ''}: {fault.strerror}: check path and rights", FAULT)
+        _stop(as_json, file_fault(fault), FAULT)
 
 
 def read_persons(kind: str, file: Path | None = None) -> list[Identifier]:

@@ -265,13 +265,17 @@ def _text_of(raw: bytes) -> str | None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file in one step, durable when this returns."""
+    """Replace a file in one step, durable when this returns. Raises OSError, which names it; then it is as it was."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as fault:
+        part.unlink(missing_ok=True)
+        raise OSError(fault.errno, fault.strerror, str(path)) from fault
 
 
 def _one(covenant: Covenant, what: str, remedy: str) -> Fault:

@@ -1,5 +1,6 @@
 """What `doctor` finds: one line per thing that was looked at, with the remedy where there is something to do."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,7 @@ from bekend_proto.errors import BekendError
 
 FAILED: Final = 3
 WARNED: Final = 6
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class State(StrEnum):
@@ -49,6 +51,12 @@ class Finding:
             "detail": self.detail,
             "remedy": self.remedy,
         }
+
+
+def file_fault(fault: OSError) -> str:
+    """What the system refused, of which file, and what to do about it."""
+    remedy = "make room, and run this again" if fault.errno in _FULL else "check path and rights"
+    return ": ".join(str(part) for part in (fault.filename, fault.strerror or type(fault).__name__, remedy) if part)
 
 
 def ok(what: str, detail: str) -> Finding:

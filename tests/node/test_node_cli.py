@@ -1,6 +1,7 @@
 """`bekend node`, as an operator types it: what it prints, what it leaves behind, and its exit codes."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -83,6 +84,60 @@ def test_init_writes_a_commented_configuration_and_keys_once(tmp_path: Path) -> 
     assert again.exit_code == 1
     assert "never overwritten" in again.output + again.stderr
     assert kept == {file.name: file.read_bytes() for file in (tmp_path / "keys").iterdir()}
+
+
+ASKED = ["--oin", "00000099000000002000", "--broker", "broker.example.nl:443"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--anchor", "ondertekenaar"], "ondertekenaar: No such file or directory"),
+        (["--anchor", "bekend/1+2+3"], "--anchor: a verification key is written"),
+        (["--anchor", "bestand.vkey"], "--anchor: a verification key is written name+hash+key"),
+        (["--approver", "bekend/1+2+3"], "--approver: a verification key is written"),
+        (["--covenant", "convenant"], "convenant: no covenant is there"),
+        (["--oin", "12"], "node.yaml:"),
+        (["--broker", "broker"], "node.yaml:"),
+    ],
+)
+def test_init_that_cannot_be_done_leaves_nothing_behind(tmp_path: Path, words: list[str], told: str) -> None:
+    (tmp_path / "bestand.vkey").write_text("geen sleutel\n")
+    words = [str(tmp_path / word) if word.startswith(("ondert", "bestand")) else word for word in words]
+    done = runner.invoke(app, ["init", "--config", str(tmp_path / "node.yaml"), *ASKED, *words])
+    assert done.exit_code == 1, done.output
+    assert told in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bestand.vkey"]
+
+
+def test_init_on_a_full_disk_names_the_file_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "node.yaml"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        done = runner.invoke(app, ["init", "--config", str(path), *ASKED])
+    assert done.exit_code == 1
+    assert done.stderr == f"{path}: No space left on device: make room, and run this again\n"
+    assert not list(tmp_path.iterdir())
+    assert runner.invoke(app, ["init", "--config", str(path), *ASKED]).exit_code == 0
+
+
+def test_init_ignores_no_option_where_a_configuration_is(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    assert runner.invoke(app, ["init", "--config", str(path), *ASKED]).exit_code == 0
+    for key in (tmp_path / "keys").iterdir():
+        key.unlink()
+    text = path.read_text()
+    again = runner.invoke(app, ["init", "--config", str(path), "--oin", "00000099000000003000"])
+    assert again.exit_code == 1
+    assert f"{path} is there already" in again.stderr
+    assert not list((tmp_path / "keys").iterdir())
+    assert runner.invoke(app, ["init", "--config", str(path)]).exit_code == 0
+    assert (path.read_text(), len(list((tmp_path / "keys").iterdir()))) == (text, 4)
 
 
 async def test_manifest_writes_the_next_number_for_the_ondertekenaar(shell: Shell) -> None:
