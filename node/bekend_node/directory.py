@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -51,7 +51,7 @@ have every fetch cut off, begin anew, and never learn of another key. What was f
 this is rare; and the call shares the line with all others.
 """
 Exchange = Callable[[BrokerLink, Sequence[bytes]], Awaitable[None]]
-Heard = Callable[[str, Call, datetime, datetime], Awaitable[None]]
+Heard = Callable[[str, Call, datetime, timedelta], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Directory:
 
     `covenant` gives the covenant in force, `older` the versions that still count beside it; `links` are the broker's
     replicas. `exchange` takes the suspensions that a replica has, after the manifests; `heard` is told of each call
-    that was answered: the replica's address, when it was made and when it ended.
+    that was answered: the replica's address, when it was made, and how long it lasted by a clock that nobody sets.
     """
 
     def __init__(
@@ -292,12 +292,13 @@ class Directory:
     async def _ask_once(self, link: BrokerLink) -> None:
         had = self._whole.get(link.address, _Whole())
         request = broker_pb2.GetDirectoryRequest(have=had.digest, changes=True)
-        began = self._clock.now()
+        loop = asyncio.get_running_loop()
+        began, since = self._clock.now(), loop.time()
         try:
             call = link.stub.GetDirectory(request, timeout=DIRECTORY_SECONDS)
             told = await call
             if self._heard is not None:
-                await self._heard(link.address, call, began, self._clock.now())
+                await self._heard(link.address, call, began, timedelta(seconds=loop.time() - since))
         except grpc.RpcError as fault:
             raise from_rpc_error(fault) from fault
         except asyncio.CancelledError:

@@ -13,12 +13,17 @@ next moment, so that a switch tells nothing (must-list 21).
 A purpose whose covenant lists combinations has two filters, one per class of identifier, that share nothing: each its
 own m, its own moments by its own size, and the possible one by hand always.
 
+While the own clock is in doubt (`clock_beside.py`), nothing is switched, withdrawn or destroyed. Building goes on, so
+that a switch is not later than it must be; what was built for a moment that turns out to be another is thrown away.
+What is past its moment answers nothing all the same (ADR 0049).
+
 Who must be shielded at once is helped by a halt: nothing is answered under the purpose until its next switch, to a
 filter that was built since (`halting.py`).
 """
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -35,11 +40,12 @@ from bekend_proto.v1 import signed_pb2
 from bekend_node import client_file
 from bekend_node.child import run_child
 from bekend_node.classes import CERTAIN, CLASSES, FilterId, KindClass, name_of, on_wire
+from bekend_node.clock_beside import Doubt
 from bekend_node.config import NodeConfig
 from bekend_node.filter_build import Built, Order
 from bekend_node.keys import NodeKeys
 from bekend_node.pseudonym_file import month_number
-from bekend_node.readiness import Inputs, check_still, check_under, inputs_of
+from bekend_node.readiness import OVERDUE_GRACE, Inputs, check_still, check_under, inputs_of
 from bekend_node.rules import RulesInForce
 from bekend_node.schedule import RELEASE_SECONDS, interval_of, next_switch
 from bekend_node.serving import FreshKey, Serving, check, filter_file, make_serving, reopen
@@ -101,9 +107,12 @@ class Filters:
         store: Store,
         desk: DeskStore,
         clock: Clock,
+        doubt: Callable[[datetime], Awaitable[Doubt | None]],
         quiet_until: datetime | None = None,
     ) -> None:
-        """`quiet_until`: nothing is answered before, so that no question of before a restore is answered twice."""
+        """`doubt`: why the clock is not gone by when it says this moment, if it is not. `quiet_until`: nothing is
+        answered before, so that no question of before a restore is answered twice.
+        """
         self._config = config
         self._keys = keys
         self._rules = rules
@@ -111,6 +120,8 @@ class Filters:
         self._store = store
         self._desk = desk
         self._clock = clock
+        self._doubt = doubt
+        self._doubted: Doubt | None = None
         self._folder = config.data / "filters"
         self._shelves: dict[FilterId, _Shelf] = {}
         self._before: dict[tuple[FilterId, int], _Before] = {}
@@ -127,10 +138,16 @@ class Filters:
         if self._quiet_until is not None and now < self._quiet_until:
             raise NotReadyError(f"put back from a backup: nothing is answered before {self._quiet_until:%H:%M:%S} UTC")
         shelf = self._shelves.get(id_)
+        is_late = shelf is None or shelf.serving is None or now.timestamp() >= shelf.next_switch + OVERDUE_GRACE
+        if is_late and self._doubted == Doubt.AHEAD:
+            # Whatever else is wrong may be so by that clock alone.
+            raise NotReadyError(self._doubted)
         if shelf is None or shelf.serving is None:
             inputs_of(id_, self._rules.now, self._registers, self._keys, now)
-            raise NotReadyError(f"the filter for {id_} is being built, or waits for its moment")
+            raise NotReadyError(self._doubted or f"the filter for {id_} is being built, or waits for its moment")
         check_still(shelf.serving, self._rules.now, now)
+        if is_late:
+            raise NotReadyError(f"the filter for {id_} was to be replaced at its moment, and its successor is late")
         begins = datetime.fromtimestamp(shelf.serving.version, UTC)
         if begins > now + FRESHNESS:
             # No requester believes it, and a version that was given out never goes to another filter.
@@ -213,7 +230,8 @@ class Filters:
         header.covenant_hash = covenant_hash
         # Where that version has it switch sooner, nobody may hold it longer than until then.
         agreed = self._rules.now.under(covenant_hash).interval_of(serving.purpose)
-        header.end = min(serving.end, self._next_switch(_size_of(serving), agreed, self._clock.now()))
+        now = int(self._clock.now().timestamp())
+        header.end = min(serving.end, next_switch(self._config.oin, interval_of(_size_of(serving), agreed), now))
         return sign_message(self._keys.signing, LABEL_FILTER, header)
 
     def next_switch(self, purpose: str, *, kind_class: KindClass = CERTAIN) -> int | None:
@@ -231,12 +249,12 @@ class Filters:
         now = int(self._clock.now().timestamp())
         for row in self._store.filters.present():
             shelf = self._shelves.setdefault(row.id, _Shelf())
-            # A moment that passed while the node was down is made up for at once.
-            shelf.epoch, shelf.version, shelf.next_switch = row.epoch, row.version, max(row.ends, now)
+            shelf.epoch, shelf.version, shelf.next_switch = row.epoch, row.version, row.ends
             with contextlib.suppress(BekendError):
                 await self._restore_one(shelf, row, now)
             if shelf.serving is None:
-                shelf.next_switch = now
+                # A moment that passed while the node was down is made up for at once, whatever the clock says now.
+                shelf.next_switch = row.version + 1
         for purpose, version in self._store.filters.halts().items():
             for kind_class in CLASSES:
                 self._shelves.setdefault(FilterId(purpose, kind_class), _Shelf()).halted = version
@@ -275,13 +293,16 @@ class Filters:
     async def tick(self) -> None:
         """Withdraw what may not serve, switch what is due, begin to build what comes next."""
         async with self._ticking:
-            await self._tick_all(self._clock.now())
+            now = self._clock.now()
+            self._doubted = await self._doubt(now)
+            await self._tick_all(now)
 
     async def _tick_all(self, now: datetime) -> None:
         answered = self._rules.now.filters
-        await self._forget(int(now.timestamp()))
-        for id_ in self._shelves.keys() - answered.keys():
-            await self._withdraw(self._shelves[id_])
+        if not self._doubted:
+            await self._forget(int(now.timestamp()))
+            for id_ in self._shelves.keys() - answered.keys():
+                await self._withdraw(self._shelves[id_])
         for id_ in answered:
             try:
                 await self._tick_one(id_, self._shelves.setdefault(id_, _Shelf()), now)
@@ -297,24 +318,30 @@ class Filters:
 
     async def _tick_one(self, id_: FilterId, shelf: _Shelf, now: datetime) -> None:
         seconds = int(now.timestamp())
-        if shelf.serving and _lapsed(shelf.serving, self._rules, now):
+        # Sooner than it said itself, where a version of the covenant came into force that has it so. Of a clock that is
+        # behind no moment is taken that came before the last switch.
+        sooner = self._next_switch(id_, shelf.tags, max(seconds, shelf.version))
+        shelf.next_switch = min(shelf.next_switch, sooner)
+        if shelf.serving and not self._doubted and _lapsed(shelf.serving, self._rules, now):
             await self._withdraw(shelf)
         if shelf.building and shelf.building.done():
             task, shelf.building = shelf.building, None
             shelf.upcoming = task.result()
-        if shelf.upcoming and shelf.upcoming.version <= seconds:
+        if shelf.upcoming and shelf.upcoming.version > max(shelf.next_switch, seconds):
+            # Built by a clock that was set right since, or before a covenant came that has it switch sooner.
+            shelf.upcoming.tags.unlink(missing_ok=True)
+            shelf.upcoming = None
+        if shelf.upcoming and not self._doubted and shelf.upcoming.version <= seconds:
             await self._switch(shelf, shelf.upcoming, now)
-        if not shelf.building and not shelf.upcoming and seconds >= shelf.not_before:
+        # A clock that was ahead when a build failed puts the next try off no longer.
+        rests = seconds < shelf.not_before <= seconds + RETRY_SECONDS
+        if not shelf.building and not shelf.upcoming and not rests:
             self._build_next(id_, shelf, now)
 
     def _build_next(self, id_: FilterId, shelf: _Shelf, now: datetime) -> None:
         """Begin to build the next version when its moment is near; at once an epoch's first, where nothing serves."""
         seconds = int(now.timestamp())
-        agreed = self._rules.covenant().interval_of(id_.purpose)
-        interval = interval_of(shelf.tags, agreed)
-        if shelf.serving is not None:
-            # Sooner than it said itself, where a version of the covenant came into force that has it so.
-            shelf.next_switch = min(shelf.next_switch, self._next_switch(shelf.tags, agreed, now))
+        interval = interval_of(shelf.tags, self._agreed(id_))
         is_near = seconds >= shelf.next_switch - min(shelf.lead, interval.total_seconds() / 2)
         if shelf.serving is not None and not is_near:
             return
@@ -323,7 +350,7 @@ class Filters:
         except NotReadyError:
             # Nothing to switch to: a moment passes, and what is imported meanwhile waits for the next one.
             if shelf.epoch and seconds >= shelf.next_switch:
-                shelf.next_switch = self._next_switch(shelf.tags, agreed, now)
+                shelf.next_switch = self._next_switch(id_, shelf.tags, seconds)
             return
         if shelf.serving is None and (not shelf.epoch or age_of(inputs.epoch) > age_of(shelf.epoch)):
             # Requesters hold nothing that would end at a moment.
@@ -335,19 +362,25 @@ class Filters:
         version = max(moment, shelf.version + 1)
         shelf.building = asyncio.ensure_future(self._build(id_, shelf, inputs, version))
 
-    def _next_switch(self, tags: int, agreed: timedelta | None, now: datetime) -> int:
-        return next_switch(self._config.oin, interval_of(tags, agreed), int(now.timestamp()))
+    def _agreed(self, id_: FilterId) -> timedelta | None:
+        return self._rules.covenant().interval_of(id_.purpose)
+
+    def _next_switch(self, id_: FilterId, tags: int, after: int) -> int:
+        """The first moment after this one, by the covenant in force."""
+        return next_switch(self._config.oin, interval_of(tags, self._agreed(id_)), after)
 
     async def _switch(self, shelf: _Shelf, fresh: Serving, now: datetime) -> None:
         old, shelf.upcoming = shelf.serving, None
         if _lapsed(fresh, self._rules, now):
-            # Something ended while it was being built.
+            # Something ended while it was being built, or waited.
             fresh.tags.unlink(missing_ok=True)
             return
         await self._store.filters.keep(fresh.row(self._keys), self._retired(old, int(now.timestamp())))
         shelf.leaving = _leaving(old, fresh, int(now.timestamp()))
         shelf.serving, shelf.tags = fresh, _size_of(fresh)
-        shelf.epoch, shelf.version, shelf.next_switch = fresh.header.epoch, fresh.version, fresh.end
+        shelf.epoch, shelf.version = fresh.header.epoch, fresh.version
+        # Counted from its own moment: where it waited past that of its successor, it answers nothing.
+        shelf.next_switch = min(fresh.end, self._next_switch(fresh.id, shelf.tags, fresh.version))
         self._retire(old, int(now.timestamp()))
         log(logs.FILTER_SWITCHED, **_named(fresh.id), epoch=shelf.epoch, version=fresh.version, end=fresh.end)
 
@@ -418,7 +451,8 @@ class Filters:
         order = Order(
             files=[str(self._registers.file(g.id)) for g in inputs.generations],
             shielded=[str(self._registers.file(g.id)) for g in inputs.shielded],
-            ended_before=month_number(month_of(self._clock.now())),
+            # Not by the clock, which may leap meanwhile: who is left out too early is missed in silence.
+            ended_before=month_number(month_of(datetime.fromtimestamp(version, UTC))),
             m=key.m.hex(),
             canary=canary.hex(),
             source=self._config.oin,

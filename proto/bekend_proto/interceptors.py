@@ -52,7 +52,8 @@ HEALTH_PREFIX: Final = "/grpc.health.v1.Health/"
 
 DATE: Final = "date"
 """Trailer of unary calls: the server's time, so that a caller can hold its own clock beside it. An `HTTP-date` (RFC
-9110, section 5.6.7), in whole seconds; not signed and believed by nobody but `doctor`.
+9110, section 5.6.7), in whole seconds; not signed. `doctor` tells by it, and a node whose clock is ahead of
+every replica's switches no filter (ADR 0049).
 """
 
 BLAND: Final = "refused; the reason stands in the log of the party that you called"

@@ -72,6 +72,8 @@ async def test_a_standby_takes_over_and_the_machine_that_served_stops(
         standby = standby.model_copy(update={"log": "node-standby"})
         try:
             await first.attachments[0].attached.wait()
+            await first.directory.wait()
+            await first.filters.tick()
             await switched(first)
             await om.directory.refresh()
             assert await ask(om, world) == "bekend"

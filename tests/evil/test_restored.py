@@ -96,6 +96,8 @@ async def test_must_05_and_23_a_restored_node_answers_nothing_before_its_registe
         politie = await start_node(config, world.clock)
         try:
             await politie.attachments[0].attached.wait()
+            await politie.directory.wait()
+            await politie.filters.tick()
             await om.directory.refresh()
             with pytest.raises(NotReadyError, match="before"):
                 politie.filters.serving(ZSM_CONTEXT)

@@ -272,9 +272,10 @@ async def real_node(
     one_machine(oin, data)
     node = await start_node(world.node_config(oin, data, port), clock or world.clock)
     try:
-        await node.filters.settle()
         await asyncio.gather(*(attachment.attached.wait() for attachment in node.attachments))
         await node.directory.refresh()
+        await node.filters.tick()
+        await node.filters.settle()
         yield node
     finally:
         await node.stop(0)

@@ -57,6 +57,7 @@ async def test_a_node_attaches_again_when_the_broker_comes_back(federation: Fede
         await until(lambda: not node.attachments[0].attached.is_set())
         async with federation.broker(port=port):
             await node.attachments[0].attached.wait()
+            await node.directory.wait()
             await node.filters.tick()
             await node.filters.settle()
             assert await bit(om, POLITIE.oin, ZSM_CONTEXT, PEOPLE[0]) is True

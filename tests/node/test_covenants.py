@@ -5,6 +5,7 @@ fit, gets no answer (protocol section 2).
 """
 
 import asyncio
+import copy
 import json
 import re
 import shutil
@@ -20,9 +21,10 @@ from bekend_broker.app import Broker
 from bekend_broker.directory import Directory as BrokerDirectory
 from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node import covenants
+from bekend_node.app import Node, start_node
 from bekend_node.covenants import Offer
 from bekend_policy.versions import FOLDER, Version, files_of, held, keep
-from bekend_proto.errors import CovenantError
+from bekend_proto.errors import CovenantError, NotReadyError
 
 from tests.support.clocks import SteeredClock
 from tests.support.federation import PEOPLE, Federation, until
@@ -157,12 +159,13 @@ async def test_a_node_answers_under_both_versions_from_the_same_filter(scene: Sc
         assert await scene.bits(2) == [True, False]
 
 
-async def test_where_a_new_version_has_filters_switch_sooner_nobody_holds_one_longer_than_it_says(scene: Scene) -> None:
-    def sooner(folder: Path) -> None:
-        version_two(folder)
-        path = folder / "doelen" / "zsm-context.yaml"
-        path.write_text(path.read_text("utf-8") + "filter_interval: PT1M\n", "utf-8")
+def sooner(folder: Path) -> None:
+    version_two(folder)
+    path = folder / "doelen" / "zsm-context.yaml"
+    path.write_text(path.read_text("utf-8") + "filter_interval: PT1M\n", "utf-8")
 
+
+async def test_where_a_new_version_has_filters_switch_sooner_nobody_holds_one_longer_than_it_says(scene: Scene) -> None:
     await scene.offer_second(sooner)
     # Well before the end of the filter that begins now.
     scene.federation.clock.advance(timedelta(minutes=5))
@@ -191,6 +194,82 @@ async def test_where_a_new_version_has_filters_switch_sooner_nobody_holds_one_lo
             await node.filters.settle()
         assert node.filters.serving(ZSM_CONTEXT).version == moment
         assert await scene.bits(2) == [True, False]
+
+
+async def ticked(node: Node) -> None:
+    await node.filters.tick()
+    await node.filters.settle()
+
+
+async def test_a_broker_that_says_an_early_time_holds_no_filter_past_the_sooner_moment_of_a_new_version(
+    scene: Scene,
+) -> None:
+    """The node doubts its clock and switches nothing; what it answers ends by that clock all the same (ADR 0049)."""
+    await scene.offer_second(sooner)
+    scene.federation.clock.advance(timedelta(minutes=5))
+    own = copy.copy(scene.federation.clock)
+    node = await start_node(scene.home.config(scene.port), own)
+    try:
+        await node.directory.wait()
+        await ticked(node)
+        before = node.filters.serving(ZSM_CONTEXT)
+        own.advance(timedelta(minutes=2))
+        await scene.fetched()
+        scene.accept()
+        assert await node.reload()
+        await ticked(node)
+        moment = node.filters.next_switch(ZSM_CONTEXT)
+        assert moment is not None
+        assert moment <= own.now().timestamp() + 60 < before.end
+        for late, answers in ((59, True), (60, False), (600, False)):
+            own.set(datetime.fromtimestamp(moment + late, UTC))
+            await ticked(node)
+            if answers:
+                assert node.filters.serving(ZSM_CONTEXT) is before
+            else:
+                with pytest.raises(NotReadyError, match="ahead of the broker's"):
+                    node.filters.serving(ZSM_CONTEXT)
+        assert node.filters.next_switch(ZSM_CONTEXT) == moment
+        # It is let go: what was built for that moment is past its own end by now.
+        scene.federation.clock.set(own.now())
+        await node.directory.refresh()
+        await ticked(node)
+        await ticked(node)
+        assert node.filters.serving(ZSM_CONTEXT).version == int(own.now().timestamp())
+    finally:
+        await node.stop(2)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+async def test_what_waited_for_a_clock_in_doubt_serves_as_long_as_it_would_have(scene: Scene, changes: bool) -> None:
+    """Not when a version came that has its successor due by then: who was shielded meanwhile stays shielded."""
+    await scene.offer_second(sooner)
+    scene.federation.clock.advance(timedelta(minutes=5))
+    own = copy.copy(scene.federation.clock)
+    node = await start_node(scene.home.config(scene.port), own)
+    try:
+        await node.directory.wait()
+        await ticked(node)
+        before = node.filters.serving(ZSM_CONTEXT)
+        scene.federation.clock.set(datetime.fromtimestamp(before.end - 5, UTC))
+        own.set(scene.federation.clock.now())
+        await ticked(node)
+        own.advance(timedelta(seconds=5 + 180))
+        await ticked(node)
+        if changes:
+            await scene.fetched()
+            scene.accept()
+            assert await node.reload()
+        scene.federation.clock.set(own.now())
+        await node.directory.refresh()
+        await node.filters.tick()
+        if changes:
+            with pytest.raises(NotReadyError, match="late"):
+                node.filters.serving(ZSM_CONTEXT)
+            await ticked(node)
+        assert node.filters.serving(ZSM_CONTEXT).version == (int(own.now().timestamp()) if changes else before.end)
+    finally:
+        await node.stop(2)
 
 
 async def test_a_node_that_lacks_the_version_of_the_question_makes_no_miss(scene: Scene) -> None:

@@ -118,6 +118,7 @@ async def test_a_running_node_whose_broker_went_away(tmp_path: Path, authority: 
         await home.enrol_all(broker.port, PEOPLE)
         node = await start_node(home.config(broker.port), federation.clock)
         await node.attachments[0].attached.wait()
+        await node.directory.wait()
         await node.filters.tick()
         await node.filters.settle()
     try:

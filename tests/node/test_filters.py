@@ -1,6 +1,8 @@
 """Filters in service: switched at fixed moments, never published when something does not fit, kept over a restart."""
 
 import asyncio
+import contextlib
+import copy
 import os
 import re
 from collections.abc import AsyncIterator, Callable
@@ -22,11 +24,12 @@ from bekend_node.enrol.survey import GuardError
 from bekend_node.pseudonym_file import RECORD
 from bekend_node.schedule import interval_of, next_switch
 from bekend_proto.clock import epoch_of, epoch_start, next_epoch
-from bekend_proto.errors import CovenantError, KeysError, NotReadyError, RefusedError, UnknownPartnerError
+from bekend_proto.errors import CovenantError, KeysError, NotReadyError, RefusedError, StorageError, UnknownPartnerError
 from bekend_proto.filter import ClosedFilter
 from bekend_proto.group import random_element
 from bekend_proto.identifiers import parse_identifier
 
+from tests.support.clocks import SteeredClock
 from tests.support.federation import PEOPLE, Federation, Party
 from tests.support.nodes import CANARY, NodeHome, ask, bit, fetch
 from tests.support.pki import Authority
@@ -76,12 +79,16 @@ def not_ready(node: Node, purpose: str = ZSM_CONTEXT) -> str:
     return fault.value.detail
 
 
-@pytest.fixture
-async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
-    federation = Federation.create(tmp_path, authority)
-    # Somewhere in the middle of a quarter of an hour, whatever the offset of this OIN.
+def mid_quarter(federation: Federation) -> Federation:
+    """Somewhere in the middle of a quarter of an hour, whatever the offset of the police's OIN."""
     now = int(federation.clock.now().timestamp())
     federation.clock.advance(timedelta(seconds=next_switch(POLITIE.oin, timedelta(minutes=15), now) - now + 300))
+    return federation
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, authority: Authority) -> AsyncIterator[Scene]:
+    federation = mid_quarter(Federation.create(tmp_path, authority))
     home = NodeHome.create(federation, POLITIE.oin)
     async with federation.broker() as broker:
         yield Scene(federation, home, broker, federation.parties[OM.oin])
@@ -267,6 +274,171 @@ async def test_must_14_an_m_that_does_not_belong_to_the_announced_k_is_never_pub
         await node.filters.settle()
         not_ready(node)
         assert list((scene.home.data / "filters").glob("*.tags")) == []
+
+
+# --- a clock that is off
+
+
+@contextlib.asynccontextmanager
+async def clock_of_its_own(scene: Scene, ahead: timedelta = timedelta(0)) -> AsyncIterator[tuple[Node, SteeredClock]]:
+    """The node, and the clock that it goes by: everybody else's stands still meanwhile."""
+    own = copy.copy(scene.federation.clock)
+    own.advance(ahead)
+    node = await start_node(scene.home.config(scene.port), own)
+    try:
+        await node.attachments[0].attached.wait()
+        await node.directory.wait()
+        await ticked(node)
+        yield node, own
+    finally:
+        await node.stop(2)
+
+
+async def ticked(node: Node) -> None:
+    """What there is to build is built, and what is due is switched."""
+    await node.filters.tick()
+    await node.filters.settle()
+
+
+def filter_files(scene: Scene) -> list[Path]:
+    """Those for answering by machine: the first purpose's."""
+    return list((scene.home.data / "filters").glob("*.tags"))
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=20), timedelta(hours=5), timedelta(days=3)])
+async def test_a_clock_that_ran_ahead_switches_nothing_and_answers_nothing_past_the_moment(
+    scene: Scene, ahead: timedelta
+) -> None:
+    """By the own clock: so a broker that says an early time keeps no list in force either."""
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with clock_of_its_own(scene) as (node, own):
+        before, moment = node.filters.serving(ZSM_CONTEXT), node.filters.next_switch(ZSM_CONTEXT)
+        own.advance(ahead)
+        for _ in range(3):
+            await ticked(node)
+        assert "ahead of the broker's" in not_ready(node)
+        assert before.tags in filter_files(scene)
+        own.set(scene.federation.clock.now())
+        await ticked(node)
+        assert node.filters.serving(ZSM_CONTEXT) is before
+        # What was built for a moment that is still to come is gone.
+        assert filter_files(scene) == [before.tags]
+        assert node.filters.next_switch(ZSM_CONTEXT) == moment
+        assert await scene.bit() is True
+
+
+async def test_a_node_that_starts_with_a_clock_ahead_switches_to_nothing_until_it_is_right(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with clock_of_its_own(scene, timedelta(hours=5)) as (node, own):
+        assert "ahead of the broker's" in not_ready(node)
+        own.set(scene.federation.clock.now())
+        await ticked(node)
+        serving = node.filters.serving(ZSM_CONTEXT)
+        assert serving.version == int(own.now().timestamp())
+        assert filter_files(scene) == [serving.tags]
+        assert await scene.bit() is True
+
+
+async def test_a_restart_with_a_clock_ahead_goes_on_once_it_is_right(scene: Scene) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with scene.home.node(scene.port) as node:
+        before = node.filters.serving(ZSM_CONTEXT)
+    scene.advance(seconds=5)
+    async with clock_of_its_own(scene, timedelta(hours=5)) as (node, own):
+        assert "ahead of the broker's" in not_ready(node)
+        own.set(scene.federation.clock.now())
+        await ticked(node)
+        assert node.filters.serving(ZSM_CONTEXT).version == before.version + 5
+        assert await scene.bit() is True
+
+
+async def test_a_build_that_failed_while_the_clock_was_ahead_is_tried_again_once_it_is_right(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = filters.run_builder
+
+    async def failing(order: Any) -> Any:
+        raise StorageError("no room")
+
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    monkeypatch.setattr(filters, "run_builder", failing)
+    async with clock_of_its_own(scene, timedelta(hours=5)) as (node, own):
+        monkeypatch.setattr(filters, "run_builder", real)
+        own.set(scene.federation.clock.now())
+        await ticked(node)
+        assert await scene.bit() is True
+
+
+async def test_without_a_broker_what_serves_goes_on_and_what_is_missing_is_built_but_not_switched_to(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """Whose clock is off is known once a replica was heard; what could be built by then is ready."""
+    federation = mid_quarter(Federation.create(tmp_path, authority))
+    home = NodeHome.create(federation, POLITIE.oin)
+    async with federation.broker() as broker:
+        await home.enrol_all(broker.port, [KNOWN])
+    node = await start_node(home.config(broker.port), federation.clock)
+    try:
+        await ticked(node)
+        assert "no replica of the broker was heard" in not_ready(node)
+        began = int(federation.clock.now().timestamp())
+        federation.clock.advance(timedelta(seconds=30))
+        async with federation.broker(port=broker.port):
+            await node.attachments[0].attached.wait()
+            await node.directory.wait()
+            await node.filters.tick()
+            assert node.filters.serving(ZSM_CONTEXT).version == began
+            assert await bit(federation.parties[OM.oin], POLITIE.oin, ZSM_CONTEXT, KNOWN) is True
+    finally:
+        await node.stop(2)
+    node = await start_node(home.config(broker.port), federation.clock)
+    try:
+        await ticked(node)
+        assert node.filters.serving(ZSM_CONTEXT).version == began
+    finally:
+        await node.stop(2)
+
+
+async def test_a_clock_that_leaps_during_a_build_and_is_set_right_before_the_switch_leaves_nobody_out(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leaves with the month is known at its end: earlier, a filter that is believed would miss them in silence."""
+    register = scene.home.csv(REGISTER, [KNOWN], end=f"{scene.home.today:%Y-%m}-25")
+    for name in scene.home.registers:
+        await scene.home.enrol(scene.port, name, register)
+    real = filters.run_builder
+    async with clock_of_its_own(scene) as (node, own):
+        assert await scene.bit() is True
+        scene.to_switch(node, before=5)
+        right = scene.federation.clock.now()
+
+        async def set_right_first(order: Any) -> Any:
+            own.set(right)
+            return await real(order)
+
+        monkeypatch.setattr(filters, "run_builder", set_right_first)
+        own.set(right)
+        await node.filters.tick()
+        own.advance(timedelta(days=20))
+        await node.filters.settle()
+        scene.to_switch(node)
+        own.set(scene.federation.clock.now())
+        await node.filters.tick()
+        assert node.filters.serving(ZSM_CONTEXT).version == int(own.now().timestamp())
+        assert await scene.bit() is True
+
+
+@pytest.mark.parametrize("behind", [timedelta(minutes=20), timedelta(days=3)])
+async def test_a_clock_that_was_behind_moves_no_switch(scene: Scene, behind: timedelta) -> None:
+    await scene.home.enrol_all(scene.port, [KNOWN])
+    async with clock_of_its_own(scene) as (node, own):
+        before = node.filters.serving(ZSM_CONTEXT)
+        own.advance(-behind)
+        await ticked(node)
+        own.set(scene.federation.clock.now())
+        await ticked(node)
+        assert node.filters.serving(ZSM_CONTEXT) is before
+        assert node.filters.next_switch(ZSM_CONTEXT) == before.end
 
 
 # --- lists

@@ -42,6 +42,7 @@ class Core:
             own(config.data, config.oin).statement(keys.signing),
         )
         self.suspending = Suspending(self.rules.covenants, self.store, self.links, clock)
+        self.beside = ClockBeside(self.metrics)
         self.directory = Directory(
             self.rules.covenant,
             self.store,
@@ -49,7 +50,7 @@ class Core:
             clock,
             older=self.rules.older,
             exchange=self.suspending.exchange,
-            heard=ClockBeside(self.metrics).look,
+            heard=self.beside.look,
         )
         self.directory.guard(self.links)
         self.witness = Witness(

@@ -1,6 +1,7 @@
 """The source side of a node: the filters, what comes over each line and who takes it, and the desk."""
 
 from collections.abc import Callable
+from functools import partial
 
 from bekend_proto import log_table, logs
 from bekend_proto.errors import FencedError
@@ -34,6 +35,7 @@ class Source:
             store=core.store,
             desk=core.desk_store,
             clock=clock,
+            doubt=partial(core.beside.doubt, core.directory.refresh),
             quiet_until=core.store.read(log_table.quiet_until),
         )
         self.halting = Halting(self.filters, core.store.filters, lambda: core.rules.now, clock)
