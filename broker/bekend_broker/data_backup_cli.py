@@ -23,7 +23,8 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="Where backups are kept: another disk, encrypted, apart from keys.")],
     config: Config = Path("broker.yaml"),
     keep: Annotated[
-        int | None, typer.Option(metavar="HOURS", help="Destroy older ones; at most, and unless given, a week.")
+        int | None,
+        typer.Option(metavar="HOURS", min=1, max=10_000, help="Destroy older ones; at most, and unless given, a week."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

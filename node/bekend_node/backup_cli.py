@@ -26,7 +26,10 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="Where backups are kept: another disk, encrypted, apart from keys.")],
     config: Config = Path("node.yaml"),
     keep: Annotated[
-        int | None, typer.Option(metavar="HOURS", help="Destroy older ones; at most, and unless given, the legal term.")
+        int | None,
+        typer.Option(
+            metavar="HOURS", min=1, max=10_000, help="Destroy older ones; at most, unless given, the legal term."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

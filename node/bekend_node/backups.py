@@ -62,12 +62,17 @@ def longest_keep(config: NodeConfig) -> timedelta:
     return min((backup.LONGEST, *(purpose.result_lifetime for purpose in purposes)))
 
 
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):g} days"
+
+
 def bounded_keep(config: NodeConfig, wanted: timedelta | None) -> timedelta:
     """How long backups are kept. Raises RefusedError when that is longer than they may be."""
     longest = longest_keep(config)
     if wanted is not None and wanted > longest:
         raise RefusedError(
-            "keep", f"a backup may be kept for {longest} at most: results live no longer, and a copy must not either"
+            "keep",
+            f"a backup may be kept for {_days(longest)} at most: results live no longer, and a copy must not either",
         )
     return wanted or longest
 
@@ -102,7 +107,9 @@ async def restore(config: NodeConfig, folder: Path, now: datetime, *, new_keys: 
     if (found.party, found.oin) != (PARTY, config.oin):
         raise StorageError(f"{folder} is of the {found.party} of {found.oin}, not of this node")
     if now - found.taken > longest_keep(config):
-        raise RefusedError("keep", f"{folder} is older than {longest_keep(config)}: it has to be destroyed, not used")
+        raise RefusedError(
+            "keep", f"{folder} is older than {_days(longest_keep(config))}: it has to be destroyed, not used"
+        )
     origin = str(found.facts["log"])
     if origin == log_origin(config.oin, config.log):
         raise LogError(

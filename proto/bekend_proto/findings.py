@@ -83,7 +83,7 @@ def look(what: str, work: Callable[[], Finding | str], *faults: type[Exception])
     try:
         found = work()
     except expected as fault:
-        return fail(what, str(fault))
+        return fail(what, file_fault(fault) if isinstance(fault, OSError) else str(fault))
     return found if isinstance(found, Finding) else ok(what, found)
 
 

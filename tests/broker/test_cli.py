@@ -168,6 +168,12 @@ def test_serve_drains_on_sigterm_and_reloads_on_sighup(today: Federation) -> Non
         process.kill()
 
 
+def test_backup_destroys_nothing_by_a_wrong_number(today: Federation) -> None:
+    path, copies = write_config(today), today.folder / "copies"
+    for wrong in ("0", "-1", "1000000000000"):
+        assert command("backup", str(copies), "--keep", wrong, "--config", str(path))[0] == 2
+
+
 def test_serve_without_its_manifest_ends_with_1_and_says_what_to_do(today: Federation) -> None:
     path = write_config(today)
     (today.folder / "manifest.note").unlink()

@@ -140,6 +140,19 @@ def test_init_ignores_no_option_where_a_configuration_is(tmp_path: Path) -> None
     assert (path.read_text(), len(list((tmp_path / "keys").iterdir()))) == (text, 4)
 
 
+async def test_backups_are_kept_as_long_as_results_live_and_never_destroyed_by_a_wrong_number(shell: Shell) -> None:
+    shell.home.folder.joinpath("data").mkdir(exist_ok=True)
+    kept = shell.home.folder / "copies"
+    code, _, errors = await shell.run("backup", str(kept), "--keep", "169")
+    assert (code, errors) == (
+        4,
+        "a backup may be kept for 3 days at most: results live no longer, and a copy must not either\n",
+    )
+    for wrong in ("0", "-1", "1000000000000"):
+        code, _, errors = await shell.run("backup", str(kept), "--keep", wrong)
+        assert (code, "--keep" in errors) == (2, True)
+
+
 async def test_manifest_writes_the_next_number_for_the_ondertekenaar(shell: Shell) -> None:
     code, output, errors = await shell.run("manifest", "--json")
     assert code == 0, errors

@@ -197,6 +197,6 @@ def test_a_fault_that_is_expected_is_a_finding_and_another_is_not() -> None:
     def lost() -> str:
         raise FileNotFoundError(2, "No such file", "x")
 
-    assert look("file", lost).state is State.FAIL
+    assert look("file", lost) == fail("file", "x: No such file: check path and rights")
     with pytest.raises(ZeroDivisionError):
         look("sum", lambda: str(1 / 0))
