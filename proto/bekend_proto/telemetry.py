@@ -6,13 +6,16 @@ same authorities as the calls do. No metric says what was answered about anybody
 
 import contextlib
 import shutil
+import socket
 import ssl
 import threading
+import time
 from importlib.metadata import version
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Any
-from wsgiref.simple_server import WSGIServer
+from socketserver import ThreadingMixIn
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,12 +23,18 @@ from prometheus_client import (
     GCCollector,
     PlatformCollector,
     ProcessCollector,
-    start_http_server,
+    make_wsgi_app,
 )
 
 from bekend_proto.clock import Clock, SystemClock
 from bekend_proto.errors import InternalError
 from bekend_proto.identity import TlsFiles, read_tls
+
+LINE_SECONDS: Final = 10.0
+"""How long one connection may take, from its first octet of TLS to the last of the reply."""
+
+LINES: Final = 32
+"""Connections at once. One more takes the place of the oldest: Prometheus is done within a moment."""
 
 _STEP = 16 << 20
 
@@ -34,30 +43,84 @@ class MetricsError(InternalError):
     """The metrics port cannot be opened. The detail says what to do."""
 
 
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the class above
+        """Log nothing: who scrapes, and how often, is no event."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Each connection in a thread of its own, TLS's handshake too: one that says nothing holds up nobody."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        self.address_family = socket.AF_INET6 if isinstance(ip_address(host), IPv6Address) else socket.AF_INET
+        self._context = context
+        self._since: dict[socket.socket, float] = {}
+        super().__init__((host, port), _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        line, peer = super().get_request()
+        if self._context is not None:
+            line = self._context.wrap_socket(line, server_side=True, do_handshake_on_connect=False)
+        return line, peer
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if len(self._since) >= LINES:
+            self._cut(min(self._since.copy().items(), key=lambda line: line[1])[0])
+        self._since[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if isinstance(request, ssl.SSLSocket):
+            request.do_handshake()
+        super().finish_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._since.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Between two connections, and twice a second: cut off who takes too long."""
+        for line, since in self._since.copy().items():
+            if time.monotonic() - since > LINE_SECONDS:
+                self._cut(line)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: it is the other end's line that broke, and whoever connects could fill the log with it."""
+
+    def _cut(self, line: socket.socket) -> None:
+        self._since.pop(line, None)
+        with contextlib.suppress(OSError):
+            # Not the method of SSLSocket: its thread is still using what that one forgets.
+            socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+
 class MetricsServer:
     """A metrics port in service. Stop it with `stop()`."""
 
-    def __init__(self, server: WSGIServer, thread: threading.Thread, tls: TlsFiles | None = None) -> None:
+    def __init__(self, server: WSGIServer, tls: TlsFiles | None, context: ssl.SSLContext | None) -> None:
         self._server = server
-        self._thread = thread
         self._tls = tls
+        self._context = context
         self.port: int = server.server_port
         self.renew()
+        self._thread = threading.Thread(target=server.serve_forever, daemon=True)
+        self._thread.start()
 
     def renew(self) -> None:
         """Show the certificate that stands in the file now, and go by the newest list of revoked ones.
 
         Of two files that do not belong together the old ones stay in use.
         """
-        line = self._server.socket
-        if self._tls is None or not isinstance(line, ssl.SSLSocket):
+        if self._tls is None or self._context is None:
             return
         with contextlib.suppress(OSError):
-            line.context.load_cert_chain(self._tls.certificate, self._tls.key)
-            line.context.load_verify_locations(self._tls.authorities)
+            self._context.load_cert_chain(self._tls.certificate, self._tls.key)
+            self._context.load_verify_locations(self._tls.authorities)
             if self._tls.crl is not None:
-                line.context.load_verify_locations(self._tls.crl)
-                line.context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+                self._context.load_verify_locations(self._tls.crl)
+                self._context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
     def stop(self) -> None:
         """Close the port."""
@@ -101,28 +164,25 @@ def start_metrics(
     are given; TlsFilesError when those cannot be used.
     """
     host, port = _split(address)
-    options: dict[str, Any] = {}
+    context = None
     if not ip_address(host).is_loopback:
         if tls is None:
             raise MetricsError(
                 f"metrics on {address} would be readable by the network: use a loopback address, or give TLS files"
             )
         read_tls(tls, clock or SystemClock())
-        options = {
-            "certfile": str(tls.certificate),
-            "keyfile": str(tls.key),
-            "client_cafile": str(tls.authorities),
-            "client_auth_required": True,
-            "tls_min_version": ssl.TLSVersion.TLSv1_3,
-        }
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
     try:
-        server, thread = start_http_server(port, host, registry, **options)
+        server = _Server(host, port, context)
     except OSError as error:
         raise MetricsError(
             f"cannot serve metrics on {address} ({error.strerror}): does this service run already? "
             "If not, configure another address or port"
         ) from None
-    return MetricsServer(server, thread, tls)
+    server.set_app(make_wsgi_app(registry))
+    return MetricsServer(server, tls, context)
 
 
 def _split(address: str) -> tuple[str, int]:
