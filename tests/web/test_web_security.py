@@ -356,6 +356,94 @@ async def test_a_connection_that_asks_nothing_is_closed(app: ASGIApp, monkeypatc
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        "GET / HTTP/1.1\r\nHost: elders\r\n\r\n",
+        # Refused before its body was read: of that, too, octet after octet may come.
+        "POST /form HTTP/1.1\r\nHost: elders\r\nContent-Length: 60000\r\n\r\n",
+    ],
+    ids=["a head", "a body"],
+)
+async def test_a_second_request_does_not_come_in_for_ever(
+    app: ASGIApp, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first.encode())
+        assert await asyncio.wait_for(reader.read(12), 20) == b"HTTP/1.1 403"
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(20):
+                while not reader.at_eof():
+                    writer.write(b"G")
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(65536), 0.1)
+        writer.close()
+
+
+async def test_a_request_that_comes_in_time_is_answered_on_the_same_connection(
+    app: ASGIApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(4):
+            writer.write(b"GET /niets HTTP/1.1\r\nHost: elders\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            assert head.startswith(b"HTTP/1.1 403")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            await asyncio.wait_for(reader.readexactly(length), 20)
+            await asyncio.sleep(0.4)
+        writer.close()
+
+
+async def test_who_takes_nothing_of_what_is_sent_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "TAKE_SECONDS", 0.2)
+    ended = asyncio.Event()
+
+    async def endless(scope: object, receive: Callable[[], object], send: object) -> None:
+        async def parts() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield bytes(1 << 16)
+                    await asyncio.sleep(0)
+            finally:
+                ended.set()
+
+        await StreamingResponse(parts())(scope, receive, send)  # type: ignore[arg-type]
+
+    async with served(endless) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.write(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert await asyncio.wait_for(reader.read(12), 20) == b"HTTP/1.1 200"
+        await asyncio.wait_for(ended.wait(), 20)
+        writer.close()
+
+
+async def test_no_more_connections_are_held_than_there_is_room_for(
+    app: ASGIApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is an open file of the node, which has to open its own."""
+    monkeypatch.setattr(server, "LINES", 3)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 60.0)
+    async with served(app) as port:
+        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        assert await asyncio.wait_for(lines[-1][0].read(), 20) == b""
+        assert not lines[0][0].at_eof()
+        for _, writer in lines:
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(20):
+            found = b""
+            while not found:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET / HTTP/1.1\r\nHost: elders\r\n\r\n")
+                found = await reader.read(12)
+                writer.close()
+        assert found == b"HTTP/1.1 403"
+
+
 async def test_a_form_that_comes_in_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch, app: ASGIApp) -> None:
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as free:

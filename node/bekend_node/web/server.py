@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import ssl
 from typing import Any, Final
+from weakref import WeakSet
 
 import uvicorn
 from bekend_proto.errors import StorageError
@@ -15,16 +16,25 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from bekend_node.web.tls import PageTls
 
 HEAD_SECONDS: Final = 10.0
-"""How long a new connection may take before its first request is there."""
+"""How long a connection may take before its first request is there, and after each reply before the next is."""
+
+TAKE_SECONDS: Final = 60.0
+"""How long a connection may leave what is sent to it where it is."""
 
 CONNECTIONS: Final = 1_000
 """At once; more are told to come back."""
+
+LINES: Final = 1_500
+"""The same, whatever they say, and before they say anything: more are closed, so that the node keeps files to open."""
 
 _HEAD_BYTES: Final = 16 * 1024
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 as h11 reads it: strict about lengths and line ends. A connection that asks nothing is closed."""
+    """HTTP/1.1 as h11 reads it: strict about lengths and line ends. Who asks or takes nothing is let go."""
+
+    _silent: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Wait for the head of a request, not for ever. What the other end showed of itself goes with each request."""
@@ -33,11 +43,60 @@ class _Protocol(H11Protocol):
         certificate = secured.getpeercert(binary_form=True) if secured is not None else None
         if certificate:
             self.app = _with_certificate(self.app, ssl.DER_cert_to_PEM_cert(certificate))
-        self.loop.call_later(HEAD_SECONDS, self._close_when_silent)
+        self._wait_for_head()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next head: uvicorn's own timer ends with the first octet of it, or of a body left unread."""
+        self._wait_for_head()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """What is sent is not taken: not for ever."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It was taken."""
+        super().resume_writing()
+        self._give_up(self._stuck)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        super().connection_lost(exc)
+        self._give_up(self._silent)
+        self._give_up(self._stuck)
+
+    def _wait_for_head(self) -> None:
+        self._give_up(self._silent)
+        self._silent = self.loop.call_later(HEAD_SECONDS, self._close_when_silent)
 
     def _close_when_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+
+    @staticmethod
+    def _give_up(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
+
+
+class _Listening(socket.socket):
+    """Accepts so many connections at once, also before their handshake ends: uvicorn knows none of those."""
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        # By its protocol's name: else asyncio does not know it for TCP, and a reply's last part waits 40 ms for an ACK.
+        super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._lines: WeakSet[socket.socket] = WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        line, peer = super().accept()
+        if len(self._lines) >= LINES:
+            self._lines = WeakSet(one for one in self._lines if one.fileno() >= 0)
+        if len(self._lines) >= LINES:
+            line.close()
+            raise ConnectionAbortedError
+        self._lines.add(line)
+        return line, peer
 
 
 def _with_certificate(app: Any, certificate: str) -> ASGIApp:
@@ -93,9 +152,7 @@ class WebServer:
 
     async def start(self) -> None:
         """Listen: who connects from now on is served. Raises StorageError (with the remedy) when that cannot be."""
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        # By its protocol's name: else asyncio does not know it for TCP, and a reply's last part waits 40 ms for an ACK.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening = _Listening(socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(self._address)
