@@ -111,13 +111,14 @@ def parse_yaml(source: Path | str | bytes, *, language: Language = "en", name: s
         kind = _SYNTAX.get(error.problem or "", "syntax")
         marks = (error.problem_mark, error.context_mark)
         mark = next(filter(None, reversed(marks) if kind in _FROM_ITS_BEGINNING else marks), None)
-        document.fault(mark.line + 1 if mark else 1, kind, problem=error.problem or "?")
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        document.fault(line, kind, problem=error.problem or "?", column=column)
         document.value = None
     except _TooDeepError as error:
         document.fault(error.line, "too_deep", depth=MAX_DEPTH)
         document.value = None
     except yaml.YAMLError as error:
-        document.fault(1, "syntax", problem=str(error).splitlines()[0])
+        document.fault(1, "syntax", problem=str(error).splitlines()[0], column=1)
         document.value = None
     return document
 
@@ -176,7 +177,7 @@ def _text_is_plain(text: str, document: Document) -> bool:
             # Nearly every line: nothing below is of such a one.
             continue
         if "\t" in plain:
-            document.fault(number, "tab")
+            document.fault(number, "tab", column=plain.index("\t") + 1)
         if _is_hidden(plain, "\t"):
             document.fault(number, "invisible")
         if not unicodedata.is_normalized("NFC", plain):
@@ -246,7 +247,7 @@ class _Builder:
         value: str = event.value
         self._check_seen(value, line)
         if not value.strip() and place:
-            self._document.fault(line, "empty_value", name=place[-1])
+            self._document.fault(line, "empty_value", name=_name(place, self._document))
         return value
 
     def _check_seen(self, value: str, line: int) -> None:
@@ -297,9 +298,14 @@ def _follows(detail: ErrorDetails) -> bool:
     return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
+def _name(place: Place, document: Document) -> str:
+    """How a reader calls this place: its key, or that of the list it is in."""
+    return next((part for part in reversed(place) if isinstance(part, str)), document.file)
+
+
 def _explain(document: Document, model: type[BaseModel], detail: ErrorDetails) -> None:
     place = tuple(part for part in detail["loc"] if part != "[key]")
-    name = next((str(part) for part in reversed(place) if isinstance(part, str)), document.file)
+    name = _name(place, document)
     values: dict[str, object] = {**detail.get("ctx", {}), "name": name, "message": detail["msg"]}
     if values.get("key"):
         place = (*place, str(values["key"]))

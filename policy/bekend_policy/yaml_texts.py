@@ -32,8 +32,8 @@ _TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("the file starts with a byte order mark", "Save it as UTF-8 without BOM."),
     ),
     "tab": (
-        ("hier staat een tab", "Gebruik spaties."),
-        ("a tab", "Use spaces."),
+        ("hier staat een tab (teken {column})", "Gebruik spaties."),
+        ("a tab (column {column})", "Use spaces."),
     ),
     "invisible": (
         ("hier staat een onzichtbaar teken", "Typ de regel opnieuw: wie tekent, moet zien wat er staat."),
@@ -44,74 +44,101 @@ _TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("text that is not in Unicode form NFC", "Type the accented letters again."),
     ),
     "syntax": (
-        ("dit is geen geldige YAML", "Controleer inspringing, dubbele punten en aanhalingstekens."),
-        ("not valid YAML ({problem})", "Check indentation, colons and quotes."),
+        ("dit is geen geldige YAML (teken {column})", "Controleer inspringing, dubbele punten en aanhalingstekens."),
+        ("not valid YAML ({problem}, column {column})", "Check indentation, colons and quotes."),
     ),
     "syntax_colon": (
         (
-            "hier ontbreekt een dubbele punt, of een spatie achter een streepje",
+            "hier ontbreekt een dubbele punt, of een spatie achter een streepje (teken {column})",
             "Schrijf 'sleutel: waarde', of '- waarde'.",
         ),
-        ("not valid YAML: a colon is missing here, or a space after a dash", "Write 'key: value', or '- value'."),
+        (
+            "not valid YAML: a colon is missing here, or a space after a dash (column {column})",
+            "Write 'key: value', or '- value'.",
+        ),
     ),
     "syntax_stray_colon": (
         (
-            "hier staat een dubbele punt die niet past",
+            "hier staat een dubbele punt die niet past (teken {column})",
             "Zet een tekst met een dubbele punt tussen aanhalingstekens. Kijk ook naar de regel erboven: achter de "
             "dubbele punt hoort een spatie, en sleutels bij elkaar springen even ver in.",
         ),
         (
-            "not valid YAML: a colon that does not fit",
+            "not valid YAML: a colon that does not fit (column {column})",
             "Quote a text that holds a colon. Look at the line above too: a space after its colon, the same indent.",
         ),
     ),
     "syntax_misplaced": (
         (
-            "deze regel past niet bij de regels erboven",
+            "deze regel past niet bij de regels erboven (teken {column})",
             "Laat wat bij elkaar hoort even ver inspringen, en zet een tekst met aanhalingstekens erin helemaal tussen "
             "enkele aanhalingstekens.",
         ),
         (
-            "not valid YAML: this line does not fit those above",
+            "not valid YAML: this line does not fit those above (column {column})",
             "Indent what belongs together alike, and put a text with quotes in it between single quotes.",
         ),
     ),
     "syntax_list": (
-        ("deze regel hoort niet bij de lijst erboven", "Begin elke regel van een lijst met een streepje."),
-        ("not valid YAML: this line is not part of the list above", "Begin each line of a list with a dash."),
+        (
+            "deze regel hoort niet bij de lijst erboven (teken {column})",
+            "Begin elke regel van een lijst met een streepje.",
+        ),
+        (
+            "not valid YAML: this line is not part of the list above (column {column})",
+            "Begin each line of a list with a dash.",
+        ),
     ),
     "syntax_quote": (
         (
-            "het aanhalingsteken dat hier begint, wordt niet gesloten",
+            "het aanhalingsteken dat hier begint, wordt niet gesloten (teken {column})",
             "Zet hetzelfde aanhalingsteken aan het eind van de tekst.",
         ),
-        ("not valid YAML: the quote that begins here is not closed", "Put the same quote at the end of the text."),
+        (
+            "not valid YAML: the quote that begins here is not closed (column {column})",
+            "Put the same quote at the end of the text.",
+        ),
     ),
     "syntax_bracket": (
-        ("de lijst die hier begint met '[', is niet af", "Zet komma's tussen de waarden, en ']' aan het eind."),
-        ("not valid YAML: the list that begins here with '[' has no end", "Commas between the values, ']' at the end."),
+        (
+            "de lijst die hier begint met '[', is niet af (teken {column})",
+            "Zet komma's tussen de waarden, en ']' aan het eind.",
+        ),
+        (
+            "not valid YAML: the list that begins here with '[' has no end (column {column})",
+            "Commas between the values, ']' at the end.",
+        ),
     ),
     "syntax_brace": (
-        ("wat hier begint met '{{', is niet af", "Zet komma's tussen de delen, en '}}' aan het eind."),
-        ("not valid YAML: what begins here with '{{' has no end", "Commas between the parts, '}}' at the end."),
+        ("wat hier begint met '{{', is niet af (teken {column})", "Zet komma's tussen de delen, en '}}' aan het eind."),
+        (
+            "not valid YAML: what begins here with '{{' has no end (column {column})",
+            "Commas between the parts, '}}' at the end.",
+        ),
     ),
     "syntax_start": (
-        ("een waarde kan niet met dit teken beginnen", "Zet de waarde tussen aanhalingstekens."),
-        ("not valid YAML: a value cannot begin with this character", "Quote the value."),
+        ("een waarde kan niet met dit teken beginnen (teken {column})", "Zet de waarde tussen aanhalingstekens."),
+        ("not valid YAML: a value cannot begin with this character (column {column})", "Quote the value."),
     ),
     "syntax_escape": (
         (
-            "een schuine streep achterover betekent hier iets anders",
+            "een schuine streep achterover betekent hier iets anders (teken {column})",
             "Zet de tekst tussen enkele aanhalingstekens, of laat het teken weg.",
         ),
-        ("not valid YAML: a backslash means something else here", "Put the text between single quotes."),
+        (
+            "not valid YAML: a backslash means something else here (column {column})",
+            "Put the text between single quotes.",
+        ),
     ),
     "syntax_dash": (
         (
-            "hier kan geen streepje staan",
+            "hier kan geen streepje staan (teken {column})",
             "Begin een lijst op een nieuwe regel, of zet de waarde tussen aanhalingstekens.",
         ),
-        ("not valid YAML: a dash cannot stand here", "Begin a list on a new line, or quote the value."),
+        (
+            "not valid YAML: a dash cannot stand here (column {column})",
+            "Begin a list on a new line, or quote the value.",
+        ),
     ),
     "too_deep": (
         ("hier staat te veel in elkaar: meer dan {depth} niveaus", "Zo diep gaat geen bestand: haal haakjes weg."),

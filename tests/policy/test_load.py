@@ -64,6 +64,14 @@ def test_sources_follow_kinds_and_keep_their_terms(covenant: Covenant) -> None:
     assert covenant.sources("kennemerland/bestaat-niet") == {}
 
 
+@pytest.mark.parametrize("file", ["deelnemers/om.yaml", "afspraken.yaml"])
+def test_a_name_says_something(file: str, tmp_path: Path) -> None:
+    folder = example(tmp_path / "convenant")
+    edit(folder / file, "(?m)^naam: .*", "naam: '-'")
+    [fault] = faults_of(folder)
+    assert "'naam' zegt niets" in fault
+
+
 def test_fg_11_a_covenant_names_no_desk(tmp_path: Path) -> None:
     """A desk that the operator could change would send callers, with a name on their lips, to somebody else."""
     folder = example(tmp_path / "convenant")

@@ -1,5 +1,6 @@
 """Every scalar is text until a schema says otherwise; nothing is guessed, nothing is lost."""
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -142,7 +143,26 @@ def test_faults_speak_dutch_for_the_covenant() -> None:
     ],
 )
 def test_what_is_no_yaml_is_told_in_dutch_at_the_line_to_mend(text: str, line: int, what: str) -> None:
-    assert faults_of(text, "nl") == [(line, what)]
+    [(at, told)] = faults_of(text, "nl")
+    assert (at, re.sub(r" \(teken \d+\)$", "", told)) == (line, what)
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("text: Weging: de eerste\n", 13),
+        ("by_name:\n    a: b\n  c: d\n", 3),
+        ("text: @b\n", 7),
+        ("text: |b\n", 8),
+        ("text:\ta\n", 6),
+    ],
+)
+def test_a_reader_is_told_at_which_character(text: str, column: int) -> None:
+    assert f"(teken {column})" in faults_of(text, "nl")[0][1]
+
+
+def test_an_empty_element_is_called_by_its_list() -> None:
+    assert (1, "'text' heeft geen waarde") in faults_of("text: [a, '']\n", "nl")
 
 
 def test_a_file_that_is_not_there_is_told_in_dutch(tmp_path: Path) -> None:
