@@ -157,6 +157,21 @@ def test_a_person_keeps_its_number_when_asked_about_again(site: StagedPages, ope
     assert [len(begin.elements) for begin in site.stage.line.begins] == [2, 2]
 
 
+def test_each_person_has_the_shape_of_its_own_outcome(site: StagedPages, open_at: OpenAt) -> None:
+    """Of two persons one is known: neither the word of the other nor the card may look like that."""
+    page = sign_in(open_at(site.origin))
+    page.goto(site.origin + FORM)
+    page.fill("#persoon-2", OTHER.value)
+    ask(page, HAARLEM)
+    card = page.locator(".kaarten-breed .kaart")
+    assert "uitkomst" not in str(card.get_attribute("class"))
+    shapes = {
+        word.inner_text().split(maxsplit=1)[1]: word.evaluate("one => getComputedStyle(one).borderRadius")
+        for word in card.locator(".woord").all()
+    }
+    assert shapes == {"bekend": "3px", "geen uitsluitsel": "999px"}
+
+
 def test_a_whole_answer_leaves_no_person_in_the_session(site: StagedPages, open_at: OpenAt) -> None:
     page = asked(site, open_at, HAARLEM)
     assert page.locator(AGAIN).count() == 0

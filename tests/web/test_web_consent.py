@@ -133,6 +133,8 @@ def test_what_is_missing_stands_at_its_field_and_nothing_is_on_record(site: Stag
     page.fill("#zaak", ZVH_CASE)
     page.fill("#geboren", "gisteren")
     page.click(RECORD)
+    assert page.title().startswith("Fout")
+    assert page.evaluate("document.activeElement.id") == "fouten"
     assert page.get_attribute("#geboren", "aria-invalid") == "true"
     assert "Kies de organisaties" in page.inner_text("#partners")
     tag = case_tag(site.stage.case_key, ZVH_CASE)
