@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -165,7 +166,10 @@ def verify(folder: Path, keys: Collection[bytes] | None = None) -> Backup:
 
 
 def present(into: Path, party: str, oin: str) -> list[Backup]:
-    """The backups of one party in a folder, oldest first; half-written ones and those of others are none of these."""
+    """The backups of one party in a folder, oldest first; half-written ones and those of others are none of these.
+
+    Their notes say which was taken when: a name tells what somebody called it.
+    """
     if not into.is_dir():
         return []
     found = []
@@ -173,7 +177,7 @@ def present(into: Path, party: str, oin: str) -> list[Backup]:
         match = _NAME.fullmatch(path.name)
         if match and (match[1], match[2]) == (party, oin) and (path / NOTE).is_file():
             found.append(read(path))
-    return found
+    return sorted(found, key=lambda one: one.taken)
 
 
 def prune(into: Path, party: str, oin: str, before: datetime) -> list[Path]:
@@ -196,13 +200,16 @@ def prune(into: Path, party: str, oin: str, before: datetime) -> list[Path]:
 def destroy(folder: Path) -> None:
     """Overwrite every file of a backup with zeros, and remove it. The note goes first: half of it is no backup.
 
-    Raises StorageError.
+    A link is removed and leads nowhere: others may write where backups are kept. Raises StorageError.
     """
     try:
+        if folder.is_symlink():
+            folder.unlink()
+            return
         (folder / NOTE).unlink(missing_ok=True)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                _overwrite(path)
+        for _, _, names, opened in os.fwalk(folder):
+            for name in names:
+                _overwrite(name, opened)
         shutil.rmtree(folder)
     except OSError as fault:
         raise StorageError(f"{folder} could not be destroyed ({fault.strerror}): remove it by hand") from fault
@@ -211,7 +218,7 @@ def destroy(folder: Path) -> None:
 def put_back(found: Backup, data: Path) -> Path:
     """Copy a verified backup beside the data folder `data`, durable; the caller makes it ready, then renames it there.
 
-    Raises StorageError when there is data already, or the disk fails.
+    Raises StorageError when there is data already, when the backup changed since it was verified, or the disk fails.
     """
     if data.exists() and any(data.iterdir()):
         raise StorageError(f"{data} is not empty: move it away first; nothing is ever overwritten")
@@ -221,9 +228,14 @@ def put_back(found: Backup, data: Path) -> Path:
         target.mkdir(mode=0o700, parents=True)
         for file in found.files:
             _copy(found.folder / file.name, target / file.name)
+            if _described(target, file.name, file.schema) != file:
+                raise StorageError(f"{found.folder / file.name} changed since it was verified: take another backup")
     except OSError as fault:
         shutil.rmtree(target, ignore_errors=True)
         raise StorageError(f"{target} could not be written ({fault.strerror}): make room and run again") from fault
+    except StorageError:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
     return target
 
 
@@ -323,8 +335,11 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _overwrite(path: Path) -> None:
-    with path.open("r+b") as file:
+def _overwrite(name: str, folder: int) -> None:
+    """Write zeros over a file in an open folder; what is no file is left."""
+    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        return
+    with os.fdopen(os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder), "r+b") as file:
         left = os.fstat(file.fileno()).st_size
         while left > 0:
             left -= file.write(bytes(min(left, _PIECE)))

@@ -171,3 +171,39 @@ def test_the_service_hears_when_a_backup_succeeded(data: Path) -> None:
     assert backup.last_success(data) == 0
     backup.note_success(data, NOW)
     assert backup.last_success(data) == NOW.timestamp()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a link in one", "a link for one"])
+def test_what_ends_takes_nothing_along_that_a_link_leads_to(data: Path, tmp_path: Path, whole: bool) -> None:
+    """Whoever may write where backups are kept must not thereby reach what their owner may write elsewhere."""
+    make(data, tmp_path / "backups")
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    planted = tmp_path / "backups" / f"node-{OIN}-20200101T000000Z"
+    if whole:
+        planted.symlink_to(data)
+    else:
+        planted.mkdir()
+        (planted / "node.db").symlink_to(data / "node.db")
+        (planted / "pseudonyms").symlink_to(data / "pseudonyms")
+        (planted / backup.NOTE).symlink_to(data / "pseudonyms" / "1")
+    assert backup.prune(tmp_path / "backups", "node", OIN, NOW) == [planted]
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+    assert not planted.is_symlink()
+    assert not planted.exists()
+
+
+def test_what_is_put_back_is_what_was_verified(data: Path, tmp_path: Path) -> None:
+    """Somebody may write where the backup lies, and wait until it was looked at."""
+    made = make(data, tmp_path / "backups")
+    verified = backup.verify(made.folder, [PUBLIC])
+    with Database.open(made.folder / "node.db", STEPS) as database:
+        _grow(database, 1)
+    with pytest.raises(StorageError, match="changed since"):
+        backup.put_back(verified, tmp_path / "restored")
+    assert not list(tmp_path.glob("restored*"))
+
+
+def test_the_newest_is_the_one_that_was_taken_last_whatever_it_is_called(data: Path, tmp_path: Path) -> None:
+    old, new = (make(data, tmp_path / "backups", NOW + timedelta(hours=n)) for n in range(2))
+    shutil.copytree(old.folder, tmp_path / "backups" / f"node-{OIN}-20991231T000000Z")
+    assert backup.present(tmp_path / "backups", "node", OIN)[-1] == new
