@@ -161,12 +161,16 @@ def _told(fault: Exception) -> str:
 
 
 def _leave_no_core() -> None:
-    """No file of this process's memory when it crashes: keys and identifiers stand in it (must-list 12)."""
-    # Windows has neither the module nor the files.
-    with contextlib.suppress(ImportError):
+    """No file of this process's memory when it crashes: keys and identifiers stand in it (must-list 12).
+
+    One octet, not none: a program that cores are piped to (apport, abrt) is started whatever the limit is, but for one
+    (Linux, fs/coredump.c).
+    """
+    # Windows has neither the module nor the files. Who was started with a lower limit cannot raise it.
+    with contextlib.suppress(ImportError, ValueError):
         import resource  # noqa: PLC0415
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def test_every_service_of_the_compose_file_is_confined() -> None:
     for service in services.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
+        assert service["ulimits"]["core"] == 1
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["user"] == "10001:10001"
         assert not {"privileged", "network_mode", "pid"} & set(service)

@@ -87,6 +87,12 @@ def test_every_restriction_is_tried_or_says_why_not(unit: str) -> None:
     assert set(directives(unit)) <= PUT_ON | MANAGEMENT | set(NOT_TRIED)
 
 
+@pytest.mark.parametrize("unit", SERVICES)
+def test_must_12_no_unit_gives_its_memory_to_a_program_of_the_machine(unit: str) -> None:
+    """Linux starts what cores are piped to whatever the limit is, but for 1 (fs/coredump.c)."""
+    assert directives(unit)["LimitCORE"] == ["1"]
+
+
 def test_the_commands_of_the_units_exist() -> None:
     for unit in SERVICES:
         words = directives(unit)["ExecStart"][0].split()
