@@ -21,7 +21,7 @@ from bekend_policy.notes import describe, sign_text
 from bekend_policy.passphrase import open_to_others
 from bekend_policy.public_cli import write_public_page
 from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
-from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, stop, wrong_use
+from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_be_oins, must_exist, say, stop, wrong_use
 from bekend_policy.words import IdentifierKind, class_of_kind
 
 EPILOG = """
@@ -170,6 +170,7 @@ def decide_command(  # noqa: PLR0917 - options have names on the command line
     """Wat beslist dit convenant over één vraag? Code 0: mag; 1: mag niet, met de regel en de reden."""
     with faults_shown(as_json):
         must_exist(folder)
+        must_be_oins(van=requester, aan=source, namens=on_behalf_of)
         now = SystemClock().now()
         covenant = verify_covenant(load_covenant(folder), _anchor(anchor), now)
         kind_class = class_of_kind(kind or IdentifierKind.BSN)

@@ -296,6 +296,7 @@ def _told(was: Mapping[str, str], now: Mapping[str, str], lead: str = "") -> Ite
         old, new = was.get(name, ""), now.get(name, "")
         if old == new:
             continue
+        old, new = old.removesuffix("."), new.removesuffix(".")  # our sentence has a full stop of its own
         if not old:
             text = f"{name} is nieuw: {new}."
         elif not new:

@@ -55,8 +55,6 @@ def load_covenant(folder: Path) -> Covenant:
     loaded = Loaded()
     files = _files(folder, loaded)
     agreement = _parse(files, AGREEMENT, Agreement, loaded) if AGREEMENT in files else None
-    if AGREEMENT not in files and not loaded.faults:
-        loaded.faults.append(Fault(AGREEMENT, 0, "het bestand ontbreekt", "Elk convenant begint met afspraken.yaml."))
     for path in files:
         if path.startswith("deelnemers/") and (participant := _parse(files, path, Participant, loaded)):
             loaded.participants[path] = participant
@@ -127,6 +125,11 @@ def _files(folder: Path, loaded: Loaded) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     if not folder.is_dir():
         loaded.faults.append(Fault(str(folder), 0, "de map bestaat niet", "Geef de map met afspraken.yaml."))
+        return files
+    if not (folder / AGREEMENT).is_file():
+        # Some other folder, most often one inside the covenant: of none of its files we say that it does not belong.
+        remedy = f"Noem de map van het convenant: daarin staat {AGREEMENT}."
+        loaded.faults.append(Fault(str(folder), 0, f"hier staat geen {AGREEMENT}", remedy))
         return files
     entries = sorted(folder.rglob("*"))
     if len(entries) > _MAX_FILES:

@@ -10,6 +10,7 @@ import typer
 from bekend_proto.errors import BekendError
 
 from bekend_policy.faults import CovenantFaults, Fault, YamlFaults
+from bekend_policy.scalars import is_oin
 
 OK, FAULT, WRONG_USE = 0, 1, 2
 
@@ -20,6 +21,16 @@ def must_exist(path: Path) -> None:
     """Wrong use (code 2) when there is nothing at this path."""
     if not path.exists():
         wrong_use(f"{path} bestaat niet. Controleer het pad.")
+
+
+def must_be_oins(**options: str | None) -> None:
+    """Wrong use (code 2) when an option (`van="..."` for --van) holds something else than an OIN."""
+    for name, value in options.items():
+        if value is not None and not is_oin(value):
+            wrong_use(
+                f"--{name} is geen OIN: '{value}'. Geef de twintig tekens; 'bekend policy show MAP' noemt het OIN van "
+                "elke deelnemer."
+            )
 
 
 def wrong_use(what: str) -> NoReturn:

@@ -19,7 +19,7 @@ from bekend_policy.schemas import write_schemas
 from bekend_policy.show import purpose_facts, show_covenant, show_purpose
 from bekend_policy.signatures import signatures
 from bekend_policy.simulate import read_questions, simulate, simulation_lines
-from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_exist, say, wrong_use
+from bekend_policy.terminal import FAULT, OK, AsJson, faults_shown, must_be_oins, must_exist, say, wrong_use
 from bekend_policy.trial import by_table, read_tables, run_tables, trial_lines
 from bekend_policy.words import IdentifierKind, class_of_kind
 
@@ -166,6 +166,7 @@ def explain(  # noqa: PLR0917 - options have names on the command line
     """Leg één vraag uit, regel voor regel, alsof iedereen heeft getekend. Code 0: mag; 1: mag niet."""
     with faults_shown(as_json):
         covenant = _load(folder)
+        must_be_oins(van=requester, aan=source, namens=on_behalf_of)
         asked = Asked(
             requester=requester,
             source=source,

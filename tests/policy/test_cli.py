@@ -80,6 +80,18 @@ def test_wrong_use_is_code_2(tmp_path: Path) -> None:
     assert run("teken").exit_code == 2
 
 
+@pytest.mark.parametrize("command", ["explain", "decide"])
+@pytest.mark.parametrize("option", ["--van", "--aan", "--namens"])
+def test_a_name_where_an_oin_belongs_is_wrong_use(command: str, option: str, tmp_path: Path) -> None:
+    parties = {"--van": OM, "--aan": POLITIE, option: "Haarlem"}
+    words = [word for pair in parties.items() for word in pair]
+    anchor = ["--anker", key_of(OM).vkey] if command == "decide" else []
+    result = run(command, example(tmp_path / "convenant"), *words, "--doel", ZSM, *anchor)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{option} is geen OIN: 'Haarlem'.")
+    assert "bekend policy show" in result.stderr
+
+
 def test_from_key_to_verified_covenant(now_valid: Path, tmp_path: Path, passphrase: Path) -> None:
     """A new ondertekenaar of the OM: make a key, pin it, sign, verify."""
     key = tmp_path / "om.key"

@@ -39,6 +39,15 @@ def test_a_new_asker_is_named_with_everyone_that_it_may_ask_now(tmp_path: Path) 
     assert f"Gemeente Velsen (college) {asks} (standaardbesluit)." in routes
 
 
+def test_a_text_that_ends_with_a_full_stop_gets_no_second_one(tmp_path: Path) -> None:
+    file = "doelen/zsm-lokale-context.yaml"
+    texts, _ = changed(tmp_path / "n", file, r"(?m)^vier_ogen", 'let_op: "Kijk eerst."\nvier_ogen')
+    assert texts == ["Onder 'ZSM: lokale context': 'let op' is nieuw: Kijk eerst."]
+    texts, _ = changed(tmp_path / "tweede" / "n", file, r"(?m)^informeren: .*", 'informeren: "Achteraf."')
+    assert "is nu: Achteraf; dat was: " in texts[0]
+    assert not texts[0].endswith("..")
+
+
 def test_another_mode_is_said_from_the_file_and_from_the_outcome(tmp_path: Path) -> None:
     texts, routes = changed(
         tmp_path / "n",

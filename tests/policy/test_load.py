@@ -64,6 +64,14 @@ def test_sources_follow_kinds_and_keep_their_terms(covenant: Covenant) -> None:
     assert covenant.sources("kennemerland/bestaat-niet") == {}
 
 
+def test_a_folder_that_is_no_covenant_is_not_emptied_on_our_word(tmp_path: Path) -> None:
+    """Who names the folder of purposes by mistake must not read that each of them is to be removed."""
+    folder = example(tmp_path / "convenant") / "doelen"
+    assert faults_of(folder) == [
+        f"{folder}: hier staat geen afspraken.yaml. Noem de map van het convenant: daarin staat afspraken.yaml."
+    ]
+
+
 @pytest.mark.parametrize("file", ["deelnemers/om.yaml", "afspraken.yaml"])
 def test_a_name_says_something(file: str, tmp_path: Path) -> None:
     folder = example(tmp_path / "convenant")
@@ -195,7 +203,7 @@ def test_every_fault_names_a_remedy(tmp_path: Path) -> None:
 
 def test_a_missing_folder_and_a_missing_agreement_are_clear(tmp_path: Path) -> None:
     assert "de map bestaat niet" in faults_of(tmp_path / "nergens")[0]
-    assert "afspraken.yaml: het bestand ontbreekt" in faults_of(tmp_path)[0]
+    assert f"{tmp_path}: hier staat geen afspraken.yaml" in faults_of(tmp_path)[0]
 
 
 def test_more_files_than_anybody_reads_are_a_fault_and_none_is_left_out_in_silence(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_fg_34_a_second_person_approves_and_ends_a_deferral(
     assert "Vastgelegd" in page.inner_text("[role=status]")
     assert "geldt" in page.inner_text(f"{card} .woord")
     page.click("button:has-text('Leg het uitstel vast')")
-    assert page.is_visible("form[action='/privacy/uitstel'] .foutregel")
+    assert page.inner_text("form[action='/privacy/uitstel'] .foutregel") == "Kies onder welk doel."
     page.check("input[value=vraag]")
     page.fill("#kenmerk", ("c3" if script else "d4") * 32)
     page.select_option("#doel", ZSM_LOCAL)
@@ -207,6 +207,8 @@ def test_fg_36_a_purpose_is_halted_to_shield_somebody_and_nobody_is_named(
     assert "1, volgens de lijst van" in page.inner_text("main")
     assert other not in page.content()
     looked_at = partial(assert_looks_right_everywhere, page, pictures)
+    page.click("button:has-text('Zet dit doel stil')")
+    assert page.inner_text(".foutregel") == "Kies onder welk doel."
     page.select_option("#doel", ZSM_LOCAL)
     page.fill("#reden", f"het gaat om {somebody}")
     page.click("button:has-text('Zet dit doel stil')")

@@ -97,11 +97,13 @@ class PrivacyWork:
             review = typed_day(form, "herbeoordeling")
         except ValueError:
             return await self._deferrals(request, person, self.pages.text("privacy.geen_dag"), form=form)
+        if not typed(form, "doel"):
+            return await self._deferrals(request, person, self.pages.text("privacy.geen_doel"), form=form)
         wanted = DeferRequest(
             op="defer",
             about="vraag" if typed(form, "over") == "vraag" else "zaak",
             reference=typed(form, "kenmerk")[:200] or "-",
-            purpose=typed(form, "doel")[:100] or "-",
+            purpose=typed(form, "doel")[:100],
             ground=typed(form, "grond")[:LONGEST],
             review_on=review.isoformat(),
         )
@@ -179,6 +181,8 @@ class PrivacyWork:
         _, person = self.pages.in_role(request, ROLE)
         form = await request.form()
         purpose, reason = typed(form, "doel"), typed(form, "reden")
+        if not purpose:
+            return self._shielding(request, self.pages.text("privacy.geen_doel"), {"doel": purpose, "reden": reason})
         try:
             await self.halting.halt(purpose, reason, person.user)
         except RefusedError as refusal:
