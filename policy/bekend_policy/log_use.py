@@ -13,6 +13,9 @@ INTERNAL_CONTROL: Final = "interne controle"
 LAWFUL: Final = ("rechtmatigheidscontrole", INTERNAL_CONTROL, "beveiliging", "gerechtelijke procedure")
 """WGS 1.8(4): what the record of disclosures is for, and nothing else."""
 
+LONGEST: Final = 3_653
+"""Days that one reading is about, at most: ten years, more than any log is kept."""
+
 
 def uses(covenant: Covenant) -> tuple[str, ...]:
     """The purposes for which this covenant lets a log be read: its `gebruik_log`, never more than the law's four."""
@@ -41,9 +44,14 @@ class Days:
         return milliseconds(day_start(self.first)), milliseconds(day_end(self.last))
 
     def each(self) -> list["Days"]:
-        """Day by day, so that a long period is not read at once. Raises RefusedError when it ends before it begins."""
+        """Day by day, so that a long period is not read at once.
+
+        Raises RefusedError when it ends before it begins, or is longer than any log is kept.
+        """
         if self.last < self.first:
             raise RefusedError("periode", "De laatste dag ligt voor de eerste.")
         count = (self.last - self.first).days + 1
+        if count > LONGEST:
+            raise RefusedError("periode", "De periode is langer dan tien jaar: controleer de eerste en de laatste dag.")
         days = (self.first + timedelta(days=number) for number in range(count))
         return [Days(day, day) for day in days]

@@ -141,6 +141,8 @@ async def test_fg_30_who_is_not_named_or_has_another_purpose_reads_nothing(both:
         ({"used_for": ""}, "FG-30"),
         ({"first": "2026-02-30"}, "periode"),
         ({"first": "2030-01-01"}, "periode"),
+        # Each day would be an object of its own: 740,000, while nothing else is answered.
+        ({"first": "0001-01-01"}, "periode"),
     ):
         (reply,) = await both.read(OM.oin, "adl", **change)
         assert (reply["type"], reply["rule"]) == ("refused", rule)
