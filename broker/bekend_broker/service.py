@@ -1,10 +1,12 @@
 """The service as gRPC calls it: one line per call. Who calls is what TLS established, never what a message says."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from bekend_policy.versions import files_of
+from bekend_proto.errors import BudgetError
 from bekend_proto.interceptors import current_call, current_caller, current_key
 from bekend_proto.v1.broker_pb2 import (
     AccessRequest,
@@ -54,6 +56,9 @@ from bekend_broker.releases import Releases
 from bekend_broker.suspending import suspend
 from bekend_broker.transfer import Transfers
 
+LARGE_AT_ONCE: Final = 16
+"""Directories and covenants that are on their way to one caller: its node asks one at a time, its commands too."""
+
 
 class BrokerService(BrokerServiceServicer):
     """Hands each call to its part of the broker."""
@@ -78,9 +83,19 @@ class BrokerService(BrokerServiceServicer):
         self._releases = releases
         self._checkpoints = checkpoints
         self._accesses = accesses
+        self._on_their_way: Counter[str] = Counter()
+
+    def _hold_large(self, context: Any) -> None:
+        """Count a large reply until the caller has it, since it is in memory until then. Raises BudgetError."""
+        caller = current_caller()
+        if self._on_their_way[caller] >= LARGE_AT_ONCE:
+            raise BudgetError(f"{caller} does not take in what it asks: {LARGE_AT_ONCE} replies are on their way to it")
+        self._on_their_way[caller] += 1
+        context.add_done_callback(lambda _: self._on_their_way.subtract((caller,)))
 
     async def GetDirectory(self, request: GetDirectoryRequest, context: Any) -> GetDirectoryResponse:  # noqa: N802
         """The directory, signed notes only."""
+        self._hold_large(context)
         return self._directory.response(self._register.is_attached, request)
 
     async def PublishManifest(  # noqa: N802
@@ -100,6 +115,7 @@ class BrokerService(BrokerServiceServicer):
         self, request: GetCovenantRequest, context: Any
     ) -> AsyncIterator[GetCovenantResponse]:
         """Bring a version of the covenant."""
+        self._hold_large(context)
         version = self._directory.present.version(request.hash)
         for path, content in await asyncio.to_thread(files_of, version):
             yield GetCovenantResponse(path=path, content=content)

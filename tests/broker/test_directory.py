@@ -1,14 +1,31 @@
 """Manifests: believed under the ondertekenaar's key alone, the newest only (protocol section 4; must-list 3)."""
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from bekend_broker.service import LARGE_AT_ONCE
 from bekend_deploy.partners import BROKER_OIN, ZSM_CONTEXT
 from bekend_policy.manifest import NOTE_LIMIT, open_manifest
-from bekend_proto.errors import BekendError, KeysError, MalformedError, SignatureError, StaleError, UnknownPartnerError
-from bekend_proto.identity import TlsFiles, pinned_keys
+from bekend_proto.errors import (
+    BekendError,
+    BudgetError,
+    KeysError,
+    MalformedError,
+    SignatureError,
+    StaleError,
+    UnknownPartnerError,
+)
+from bekend_proto.identity import TlsFiles, channel_to, pinned_keys
 from bekend_proto.note import note_name, sign_note
-from bekend_proto.v1.broker_pb2 import GetDirectoryResponse, PublishManifestRequest
+from bekend_proto.v1.broker_pb2 import (
+    GetCovenantRequest,
+    GetCovenantResponse,
+    GetDirectoryRequest,
+    GetDirectoryResponse,
+    PublishManifestRequest,
+)
 from nacl.signing import SigningKey
 
 from tests.broker.test_suspensions import publish
@@ -240,3 +257,47 @@ async def test_after_a_theft_the_new_certificate_brings_the_manifest_that_names_
         await om.connect(broker.port, fresh)
         await om.publish()
         await om.lookup(ZSM_CONTEXT).begin()
+
+
+@pytest.mark.parametrize("what", ["GetDirectory", "GetCovenant"])
+async def test_what_a_partner_asks_and_does_not_take_in_fills_no_memory(
+    federation: Federation, om: Party, politie: Party, what: str
+) -> None:
+    """Each reply is in the broker's memory until it is taken in, on however many lines it is asked."""
+    calls: dict[str, tuple[Any, Any]] = {
+        "GetDirectory": (GetDirectoryRequest(), GetDirectoryResponse),
+        "GetCovenant": (GetCovenantRequest(hash=federation.covenant.hash), GetCovenantResponse),
+    }
+    request, response = calls[what]
+    async with federation.broker() as broker:
+        narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+        lines = [channel_to(f"localhost:{broker.port}", om.tls, om.clock, narrow) for _ in range(2)]
+        asks = [
+            line.unary_stream(
+                f"/bekend_proto.v1.BrokerService/{what}",
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=response.FromString,
+            )
+            for line in lines
+        ]
+        untaken = [asks[number % 2](request) for number in range(LARGE_AT_ONCE)]
+
+        async def refused() -> bool:
+            try:
+                await om.directory()
+            except BudgetError:
+                return True
+            return False
+
+        async with asyncio.timeout(20):
+            while not await refused():
+                await asyncio.sleep(0.01)
+            assert (await politie.directory()).entries
+            for one in untaken:
+                one.cancel()
+            while await refused():
+                await asyncio.sleep(0.01)
+            for _ in range(2 * LARGE_AT_ONCE):
+                await om.directory()
+        for line in lines:
+            await line.close()
