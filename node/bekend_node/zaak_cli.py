@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from bekend_policy.sign import write_atomic
+from bekend_policy.passphrase import write_new
 from bekend_proto.errors import StorageError
 
 from bekend_node.calling import called
@@ -116,7 +116,7 @@ def onterecht(
             raise StorageError(f"{brief} bestaat al: kies een ander bestand voor de brief")
         request = {"op": "correct", "case": zaak, "partner": partner, "person": persoon, "reason": reden}
         facts = called(config, request, as_json=as_json)
-        write_atomic(brief, str(facts.pop("letter")).encode())
+        write_new(brief, str(facts.pop("letter")).encode())
         say(
             as_json,
             {**facts, "letter": str(brief)},

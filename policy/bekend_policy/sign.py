@@ -268,7 +268,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Replace a file in one step, durable when this returns. Raises OSError, which names it; then it is as it was."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        # A new file: where others may write too, one of its name may be a link that leads elsewhere.
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -178,6 +178,8 @@ async def test_the_command_asks_the_node_and_writes_the_letter(
         assert made.exit_code == 0, made.output
         assert "onterecht-1" in made.output
         assert REASON in letter.read_text("utf-8")
+        # Who answered `bekend`, and in which case: for no other user of the machine.
+        assert letter.stat().st_mode & 0o077 == 0
         # A letter that somebody filled in is not overwritten, and nothing is reported twice by it.
         again = await onterecht("--reden", REASON)
         assert (again.exit_code, len(stage.asker.cases.all_corrections())) == (1, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bekend_policy.faults import CovenantFaults
 from bekend_policy.load import load_covenant
-from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant
+from bekend_policy.sign import sign_covenant, stale_notes, verify_covenant, write_atomic
 from bekend_proto.note import parse_note, sign_note
 
 from tests.support.covenants import (
@@ -210,3 +210,14 @@ def test_a_note_is_readable_and_holds_the_manifest(folder: Path) -> None:
     note = parse_note(sign_covenant(folder, key_of(OM)).read_bytes())
     assert note.text == load_covenant(folder).manifest
     assert [line.name for line in note.signatures] == [f"bekend/{OM}/ondertekenaar"]
+
+
+def test_what_is_written_follows_no_link_that_somebody_laid(tmp_path: Path) -> None:
+    own, shared = tmp_path / "own", tmp_path / "shared"
+    shared.mkdir()
+    own.write_text("of the writer alone")
+    (shared / ".manifest-2.part").symlink_to(own)
+    write_atomic(shared / "manifest-2", b"a draft")
+    assert own.read_text() == "of the writer alone"
+    assert (shared / "manifest-2").read_bytes() == b"a draft"
+    assert not (shared / "manifest-2").is_symlink()
