@@ -163,6 +163,17 @@ def test_a_first_line_that_is_data_is_not_shown(tmp_path: Path) -> None:
     assert "999990019" not in fault.value.detail
 
 
+@pytest.mark.parametrize("delimiter", [None, ";"], ids=["detected", "stated"])
+@pytest.mark.parametrize("line", ["999990019;Jansen;Piet", "Jansen;Piet;14-02-1990"])
+def test_of_a_first_line_that_is_data_no_name_is_shown_either(tmp_path: Path, line: str, delimiter: str | None) -> None:
+    """Of an import by a timer it would stand in the journal."""
+    with pytest.raises(ImportFaultError) as fault:
+        read(tmp_path, f"{line}\n", rules(delimiter=delimiter))
+    assert "(looks like data)" in fault.value.detail
+    assert "Jansen" not in fault.value.detail
+    assert "Piet" not in fault.value.detail
+
+
 def test_a_line_of_two_gigabytes_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     with path.open("wb") as file:

@@ -96,7 +96,7 @@ def _delimiter(path: Path, header: str, mapping: Mapping) -> str:
     fitting = [mark for mark in _DELIMITERS if wanted in _names(path, header, mark)]
     if not fitting:
         mark = max(_DELIMITERS, key=header.count)
-        found = ", ".join(shown(column) for column in _names(path, header, mark))
+        found = shown(_names(path, header, mark))
         raise ImportFaultError(
             path, 1, f"no column named {wanted!r}; there are: {found}", "Correct the mapping or the export."
         )

@@ -97,10 +97,9 @@ class _Layout:
 
         def at(column: str) -> int:
             if header.count(column) != 1:
-                found = ", ".join(shown(one) for one in header)
                 what = "no column" if column not in header else "more than one column"
                 raise ImportFaultError(
-                    name, 1, f"{what} named {column!r}; there are: {found}", "Correct the mapping or export."
+                    name, 1, f"{what} named {column!r}; there are: {shown(header)}", "Correct the mapping or export."
                 )
             return header.index(column)
 
@@ -224,6 +223,10 @@ def _date(text: str) -> date:
     return date.fromisoformat(text)
 
 
-def shown(column: str) -> str:
-    """A column's name for a message; hidden when it looks like data, as in a list without a first line of names."""
-    return "(looks like data)" if len(re.findall(r"\d", column)) >= 4 else repr(column[:40])
+def shown(columns: Sequence[str]) -> str:
+    """Names of columns for a message. None where one looks like data, as in a list without a first line of names: the
+    others would be of the same person.
+    """
+    if any(len(re.findall(r"\d", column)) >= 4 for column in columns):
+        return "(looks like data)"
+    return ", ".join(repr(column[:40]) for column in columns)
