@@ -124,32 +124,30 @@ def _participant(member: Partner, signer: str) -> _Tree:
     }
 
 
-_GROUNDS: dict[tuple[str, str], _Tree] = {
-    (ZSM_CONTEXT, POLITIE.oin): {"wet": "Wpg", "artikel": "16(1)(a), 23(1)(a)"},
-    (ZSM_CONTEXT, RECLASSERING.oin): {"wet": "Reclasseringsregeling 1995", "artikel": "hoofdstuk 3"},
-    (ZSM_CONTEXT, VEILIG_THUIS.oin): {"wet": "Wmo 2015", "artikel": "4.1.1(2)(e)"},
-    (ZSM_CONTEXT, ZVH.oin): {"wet": "WGS", "artikel": "1.7(1)"},
-    (ZVH_WEIGHING, OM.oin): {"wet": "WGS", "artikel": "1.5; Wjsg 8b, 39fa, 51ca"},
-    (ZVH_WEIGHING, RECLASSERING.oin): {"wet": "WGS", "artikel": "1.5(1), 2.27(2)(a), 2.31(3)"},
-    (ZVH_WEIGHING, POLITIE.oin): {"wet": "WGS", "artikel": "1.5; Wpg 20(3)"},
-    (ZVH_WEIGHING, VEILIG_THUIS.oin): {"wet": "WGS", "artikel": "2.27(2)(b)"},
+_GROUNDS: dict[tuple[str, str], list[_Tree]] = {
+    (ZSM_CONTEXT, POLITIE.oin): grounds(("Wpg", "16(1)(a), 23(1)(a)")),
+    (ZSM_CONTEXT, RECLASSERING.oin): grounds(("Reclasseringsregeling 1995", "hoofdstuk 3")),
+    (ZSM_CONTEXT, VEILIG_THUIS.oin): grounds(("Wmo 2015", "4.1.1(2)(e)")),
+    (ZSM_CONTEXT, ZVH.oin): grounds(("WGS", "1.7(1)")),
+    (ZVH_WEIGHING, OM.oin): grounds(("WGS", "1.5"), ("Wjsg", "8b, 39fa, 51ca")),
+    (ZVH_WEIGHING, RECLASSERING.oin): grounds(("WGS", "1.5(1), 2.27(2)(a), 2.31(3)")),
+    (ZVH_WEIGHING, POLITIE.oin): grounds(("WGS", "1.5"), ("Wpg", "20(3)")),
+    (ZVH_WEIGHING, VEILIG_THUIS.oin): grounds(("WGS", "2.27(2)(b)")),
 }
-_MUNICIPAL_GROUNDS: dict[str, _Tree] = {
-    ZSM_LOCAL: {
-        "wet": "Gemeentewet",
-        "artikel": "172; Pbw 18a(4); Leerplichtwet 1969 16",
-        "toelichting": "Of dit de gemeente een eigen grond geeft tegenover het OM, is niet getoetst.",
-    },
-    ZVH_WEIGHING: {"wet": "WGS", "artikel": "1.5(1), 2.27(1)(f)"},
+_MUNICIPAL_GROUNDS: dict[str, list[_Tree]] = {
+    ZSM_LOCAL: [
+        {**ground, "toelichting": "Of dit de gemeente een eigen grond geeft tegenover het OM, is niet getoetst."}
+        for ground in grounds(("Gemeentewet", "172"), ("Pbw", "18a(4)"), ("Leerplichtwet 1969", "16"))
+    ],
+    ZVH_WEIGHING: grounds(("WGS", "1.5(1), 2.27(1)(f)")),
 }
 
 
 def _source(pair: Pair, settings: Settings) -> _Tree:
     of_source, municipal = _GROUNDS | RELEASE_GROUNDS, _MUNICIPAL_GROUNDS | MUNICIPAL_RELEASE_GROUNDS
-    ground = of_source.get((pair.purpose, pair.oin)) or municipal[pair.purpose]
     return {
         "modus": pair.mode,
-        "grondslag": [{**ground, "status": "te_toetsen"}],
+        "grondslag": of_source.get((pair.purpose, pair.oin)) or municipal[pair.purpose],
         "registers": list(pair.registers),
         **({"reactietermijn": settings.reply_term} if pair.by_hand else {}),
         **({"maximale_ouderdom_lijst": settings.max_list_age} if settings.max_list_age else {}),
@@ -235,7 +233,7 @@ def _zvh_weighing(settings: Settings) -> _Tree:
         "motivering": "ja",
         "max_personen": str(settings.max_persons),
         "geldigheid_resultaat": "P28D",
-        "informeren": "De aanmelder vooraf, tenzij; formeel het contactpunt.",
+        "informeren": "De aanmelder vooraf, tenzij de veiligheid dat verbiedt; formeel het contactpunt.",
         "uitstel": {"grond": "AVG 14(5)(b), UAVG 41", "herbeoordeling": "P90D"},
     }
 

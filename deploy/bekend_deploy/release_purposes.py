@@ -20,25 +20,26 @@ from bekend_deploy.partners import (
 
 _Tree = dict[str, Any]
 
-RELEASE_GROUNDS: dict[tuple[str, str], _Tree] = {
-    (SOCIAL, VEILIG_THUIS.oin): {"wet": "Wmo 2015", "artikel": "4.1.1(2)(d)"},
-    (VT_TRIAGE, POLITIE.oin): {"wet": "Bpg", "artikel": "4:2(1)(i)"},
-    (VT_TRIAGE, RECLASSERING.oin): {"wet": "Wmo 2015", "artikel": "5.2.6"},
-    (VT_TRIAGE, ZVH.oin): {"wet": "WGS", "artikel": "1.7"},
-    (CONFUSED, POLITIE.oin): {"wet": "Wpg", "artikel": "18(2)"},
-    (RADICAL, POLITIE.oin): {"wet": "Wpg", "artikel": "20(4)"},
-    (RADICAL, RECLASSERING.oin): {"wet": "WG-PGA", "artikel": "5(3)"},
-}
-MUNICIPAL_RELEASE_GROUNDS: dict[str, _Tree] = {
-    SOCIAL: {"wet": "Wmo 2015", "artikel": "5.1.1(4)"},
-    RADICAL: {"wet": "WG-PGA", "artikel": "5(3)"},
-    ZSM_CONSENT: {"wet": "Wmo 2015", "artikel": "5.1.1(4)"},
-}
-
 
 def grounds(*laws: tuple[str, str]) -> list[_Tree]:
     """Grounds that no lawyer has tested."""
     return [{"wet": law, "artikel": article, "status": "te_toetsen"} for law, article in laws]
+
+
+RELEASE_GROUNDS: dict[tuple[str, str], list[_Tree]] = {
+    (SOCIAL, VEILIG_THUIS.oin): grounds(("Wmo 2015", "4.1.1(2)(d)")),
+    (VT_TRIAGE, POLITIE.oin): grounds(("Bpg", "4:2(1)(i)")),
+    (VT_TRIAGE, RECLASSERING.oin): grounds(("Wmo 2015", "5.2.6")),
+    (VT_TRIAGE, ZVH.oin): grounds(("WGS", "1.7")),
+    (CONFUSED, POLITIE.oin): grounds(("Wpg", "18(2)")),
+    (RADICAL, POLITIE.oin): grounds(("Wpg", "20(4)")),
+    (RADICAL, RECLASSERING.oin): grounds(("WG-PGA", "5(3)")),
+}
+MUNICIPAL_RELEASE_GROUNDS: dict[str, list[_Tree]] = {
+    SOCIAL: grounds(("Wmo 2015", "5.1.1(4)")),
+    RADICAL: grounds(("WG-PGA", "5(3)")),
+    ZSM_CONSENT: grounds(("Wmo 2015", "5.1.1(4)")),
+}
 
 
 def release_purposes() -> list[_Tree]:

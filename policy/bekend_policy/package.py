@@ -273,7 +273,10 @@ def _manifest(note: bytes, covenant: Covenant, made: datetime) -> KeyManifest:
 def _export(path: Path, keys: Keys) -> None:
     looked = verify(path.name, path.read_bytes(), keys)
     if looked.findings:
-        raise MalformedError("; ".join(map(str, looked.findings)))
+        raise MalformedError(
+            "dit logboek klopt niet, of een sleutel ontbreekt. Leg in manifesten/ het sleuteloverzicht van elke partner; een ouder "
+            f"overzicht geeft u met --keys. Gevonden: {'; '.join(map(str, looked.findings))}"
+        )
     if looked.export is not None and looked.export.records:
         raise MalformedError("hierin staan verzegelde vastleggingen: die gaan alleen naar de auditor (bekend audit)")
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from bekend_node.ask.outcomes import OutcomeKind
 from bekend_node.classes import POSSIBLE
+from bekend_node.records.findings import in_full
 from bekend_node.records.periods import KIND, Learned, Registration, learned, load_registration
 from bekend_node.store_deferrals import Deferrals
 from bekend_policy.deferring import About, Deferral
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Source
 from bekend_policy.strict_yaml import YamlFaults
-from bekend_policy.terms import Mode
+from bekend_policy.terms import Ground, Mode
 from bekend_proto.errors import MalformedError, RefusedError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,27 @@ def test_fg_33_what_was_learned_before_a_case_lapsed_is_told(archive: Archive) -
     _, data = archive.letter(ANN)
     (line,) = json.loads(data)["asked_by_us"]
     assert [one["outcome"] for one in line["answers"]] == ["bekend"]
+
+
+def test_a_withdrawn_consent_is_not_told_as_no_answer(archive: Archive) -> None:
+    """What came is destroyed, and may have been `bekend`: the letter must not say that there was nothing."""
+    archive.own([ANN], {OM: [OutcomeKind.PENDING]}, late={OM: ["ingetrokken"]})
+    page, data = archive.letter(ANN)
+    (line,) = json.loads(data)["asked_by_us"]
+    assert [one["outcome"] for one in line["answers"]] == ["ingetrokken"]
+    assert "De toestemming is ingetrokken. Kwam er al een antwoord, dan is dat vernietigd." in page
+    assert "Er kwam geen antwoord." not in page
+
+
+def test_an_article_stands_once_behind_its_law() -> None:
+    def ground(law: str, article: str) -> Ground:
+        return Ground.model_validate({"wet": law, "artikel": article, "status": "te_toetsen"})
+
+    found = in_full([ground("Wpg", "16(1)(a)"), ground("RO", "124"), ground("Wpg", "16(1)(a), 23(1)(a)")])
+    assert found == (
+        "Wet politiegegevens (Wpg): 16(1)(a), 23(1)(a)",
+        "Wet op de rechterlijke organisatie (RO): 124",
+    )
 
 
 def defer(archive: Archive, **changes: Any) -> Deferral:

@@ -168,6 +168,15 @@ def test_fg_46_the_templates_say_that_a_lawyer_must_complete_them() -> None:
         assert "[INVULLEN" in text
 
 
+def test_a_log_without_the_keys_of_a_partner_says_what_to_put_in(dossier: Path, bekend: Any, tmp_path: Path) -> None:
+    less = shutil.copytree(dossier, tmp_path / "minder")
+    (less / "manifesten" / "politie.note").unlink()
+    code, found = bekend(tmp_path / "pakket", "--uit", less)
+    assert code == 3
+    assert any("Leg in manifesten/ het sleuteloverzicht van elke partner" in one for one in found["faults"])
+    assert not (tmp_path / "pakket").exists()
+
+
 def test_what_is_no_package_is_said(bekend: Any, tmp_path: Path) -> None:
     assert bekend(tmp_path, "--toets")[0] == 1
     (tmp_path / "INDEX").write_text(

@@ -284,7 +284,8 @@ def _facts(page: Path, data: Path, findings: Findings) -> dict[str, Any]:
 
 def _lines(page: Path, findings: Findings) -> Iterator[str]:
     yield f"Brief: {page}. Open hem, vul naam en adres in, en print hem of sla hem op als PDF."
-    yield f"In de brief: {len(findings.asked_of_us)} vragen van anderen, {len(findings.asked_by_us)} vragen van ons."
+    of_us, by_us = len(findings.asked_of_us), len(findings.asked_by_us)
+    yield f"In de brief: vragen van anderen: {of_us}; vragen van ons: {by_us}."
     for one, what in findings.postponed:
         yield f"Alleen voor u: uitstel {one.number} neemt een regel weg ({what}), tot {one.review_on:%d-%m-%Y}."
     for fault in findings.faults:

@@ -8,7 +8,7 @@ person, or whose review date has come, stops the letter: neither silence nor dis
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from typing import Final, Literal
 
 from bekend_policy.deferring import About, Deferral, State
 from bekend_policy.model import Covenant
@@ -67,7 +67,7 @@ class AskedByUs:
     purpose: str
     grounds: tuple[str, ...]
     informing: str | None
-    answers: tuple[tuple[str, OutcomeKind | None], ...]
+    answers: tuple[tuple[str, OutcomeKind | Literal[Told.WITHDRAWN] | None], ...]
 
 
 @dataclass(frozen=True)
@@ -198,16 +198,17 @@ def in_full(grounds: Iterable[Ground]) -> tuple[str, ...]:
     """Grounds as a citizen can look them up: a line per law, by its name where the covenant has its short form."""
     articles: dict[str, list[str]] = {}
     for ground in grounds:
-        articles.setdefault(ground.law, []).append(ground.article)
+        articles.setdefault(ground.law, []).extend(ground.article.split(", "))
     return tuple(
-        f"{f'{LAWS[law]} ({law})' if law in LAWS else law}: {'; '.join(dict.fromkeys(found))}"
+        f"{f'{LAWS[law]} ({law})' if law in LAWS else law}: {', '.join(dict.fromkeys(found))}"
         for law, found in articles.items()
     )
 
 
-def _kind(outcome: str | None, kind_class: KindClass) -> OutcomeKind | None:
+def _kind(outcome: str | None, kind_class: KindClass) -> OutcomeKind | Literal[Told.WITHDRAWN] | None:
     if outcome == Told.WITHDRAWN:
-        return OutcomeKind.NO_ANSWER
+        # What came was destroyed with the consent, and may have been a release.
+        return Told.WITHDRAWN
     if outcome == Told.CORRECTED:
         # What came was a release, whatever was found out afterwards.
         return OutcomeKind.KNOWN if kind_class == CERTAIN else OutcomeKind.POSSIBLE

@@ -16,6 +16,7 @@ from bekend_policy.wording import listed, on_day
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bekend_node.ask.outcomes import OutcomeKind
+from bekend_node.ask.pending import Told
 from bekend_node.records.findings import AskedByUs, AskedOfUs, Findings
 from bekend_node.records.periods import Learned
 
@@ -35,6 +36,7 @@ OUTCOMES: Final = {
     OutcomeKind.NO_ANSWER: "Er kwam geen antwoord.",
     OutcomeKind.NOT_ASKED: "Niet gevraagd.",
     OutcomeKind.PENDING: "Daar moest een medewerker nog beslissen. Wij hebben geen antwoord vastgelegd.",
+    Told.WITHDRAWN: "De toestemming is ingetrokken. Kwam er al een antwoord, dan is dat vernietigd.",
     None: "Wij hebben niet vastgelegd wat er terugkwam.",
 }
 _WPG: Final = "artikel 25 van de Wet politiegegevens"
