@@ -274,8 +274,8 @@ def _export(path: Path, keys: Keys) -> None:
     looked = verify(path.name, path.read_bytes(), keys)
     if looked.findings:
         raise MalformedError(
-            "dit logboek klopt niet, of een sleutel ontbreekt. Leg in manifesten/ het sleuteloverzicht van elke partner; een ouder "
-            f"overzicht geeft u met --keys. Gevonden: {'; '.join(map(str, looked.findings))}"
+            "dit logboek klopt niet of mist een sleutel. Leg in manifesten/ het sleuteloverzicht van elke partner. "
+            f"Sleutels van toen geeft u met --keys. Gevonden: {'; '.join(map(str, looked.findings))}"
         )
     if looked.export is not None and looked.export.records:
         raise MalformedError("hierin staan verzegelde vastleggingen: die gaan alleen naar de auditor (bekend audit)")

@@ -37,6 +37,14 @@ def test_every_node_finds_a_covenant_that_everybody_signed(built: Federation) ->
         assert covenant.demo
 
 
+def test_every_ground_names_one_law(built: Federation) -> None:
+    """A citizen reads the article behind the name of the law, in the letter that answers an access request."""
+    covenant = covenant_of(built, built.members[0].oin)
+    found = [ground for purpose in covenant.purposes.values() for ground in purpose.grounds]
+    laws = {ground.law for ground in found}
+    assert all(";" not in ground.article and not laws & set(ground.article.split()) for ground in found)
+
+
 def test_every_node_has_a_manifest_that_its_own_anchor_signed(built: Federation) -> None:
     for member in built.members:
         config = load_config(built.config_of(member.oin))
