@@ -421,17 +421,19 @@ async def test_who_takes_nothing_of_what_is_sent_is_let_go(monkeypatch: pytest.M
         writer.close()
 
 
+@pytest.mark.parametrize(("lines", "files"), [(3, 1024), (1_500, 15)], ids=["at most", "of few files"])
 async def test_no_more_connections_are_held_than_there_is_room_for(
-    app: ASGIApp, monkeypatch: pytest.MonkeyPatch
+    app: ASGIApp, monkeypatch: pytest.MonkeyPatch, lines: int, files: int
 ) -> None:
     """Each is an open file of the node, which has to open its own."""
-    monkeypatch.setattr(server, "LINES", 3)
+    monkeypatch.setattr(server, "LINES", lines)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
     monkeypatch.setattr(server, "HEAD_SECONDS", 60.0)
     async with served(app) as port:
-        lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-        assert await asyncio.wait_for(lines[-1][0].read(), 20) == b""
-        assert not lines[0][0].at_eof()
-        for _, writer in lines:
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        assert await asyncio.wait_for(held[-1][0].read(), 20) == b""
+        assert not held[0][0].at_eof()
+        for _, writer in held:
             writer.close()
             await writer.wait_closed()
         async with asyncio.timeout(20):

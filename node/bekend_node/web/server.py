@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import socket
 import ssl
 from typing import Any, Final
@@ -25,7 +26,10 @@ CONNECTIONS: Final = 1_000
 """At once; more are told to come back."""
 
 LINES: Final = 1_500
-"""The same, whatever they say, and before they say anything: more are closed, so that the node keeps files to open."""
+"""The same, whatever they say, and before they say anything: more are closed, so that the node keeps files to open.
+
+No more than a quarter of what this process may open either.
+"""
 
 _HEAD_BYTES: Final = 16 * 1024
 
@@ -87,12 +91,14 @@ class _Listening(socket.socket):
         # By its protocol's name: else asyncio does not know it for TCP, and a reply's last part waits 40 ms for an ACK.
         super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._lines: WeakSet[socket.socket] = WeakSet()
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._room = LINES if files == resource.RLIM_INFINITY else min(LINES, files // 4)
 
     def accept(self) -> tuple[socket.socket, Any]:
         line, peer = super().accept()
-        if len(self._lines) >= LINES:
+        if len(self._lines) >= self._room:
             self._lines = WeakSet(one for one in self._lines if one.fileno() >= 0)
-        if len(self._lines) >= LINES:
+        if len(self._lines) >= self._room:
             line.close()
             raise ConnectionAbortedError
         self._lines.add(line)
