@@ -27,7 +27,7 @@ from pydantic import Field
 
 from bekend_policy.model import Covenant
 from bekend_policy.scalars import Day, Hex32, Oin, Whole
-from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
+from bekend_policy.signed_text import SignedText, load_signed
 
 KIND: Final = "bekend/1 audituitslag"
 AUDITOR: Final = "auditor"
@@ -67,8 +67,7 @@ class Audited:
         )
 
 
-class _File(StrictModel):
-    kind: str = Field(alias="soort")
+class _File(SignedText):
     by: Oin = Field(alias="wie")
     first: Day = Field(alias="van")
     last: Day = Field(alias="tot_en_met")
@@ -84,12 +83,7 @@ class _File(StrictModel):
 
 def parse_audited(text: str) -> Audited:
     """Read the text of an audituitslag. Raises KeysError, in Dutch, with every fault."""
-    try:
-        file = load_yaml(text, _File, language="nl", name="audituitslag")
-    except YamlFaults as error:
-        raise KeysError(str(error)) from error
-    if file.kind != KIND:
-        raise KeysError(f"audituitslag: de eerste regel moet 'soort: {KIND}' zijn")
+    file = load_signed(text, _File, KIND)
     found = Audited(**file.model_dump(exclude={"kind"}))
     _check(found)
     return found

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from bekend_policy.model import Covenant
 from bekend_policy.scalars import Day, Oin, Text, Whole
-from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
+from bekend_policy.signed_text import SignedText, load_signed
 from bekend_policy.words import Frame, Kind
 
 KIND: Final = "bekend/1 bewaarbesluit"
@@ -56,8 +56,7 @@ class Kept:
         return "\n".join([*lines, f'reden: "{self.reason}"', ""])
 
 
-class _File(StrictModel):
-    kind: str = Field(alias="soort")
+class _File(SignedText):
     by: Oin = Field(alias="wie")
     number: Annotated[Whole, Field(ge=1, lt=2**32)] = Field(alias="nummer")
     audited: Day | None = Field(default=None, alias="audit_tot_en_met")
@@ -67,12 +66,7 @@ class _File(StrictModel):
 
 def parse_kept(text: str) -> Kept:
     """Read the text of a bewaarbesluit. Raises KeysError, in Dutch, with every fault."""
-    try:
-        file = load_yaml(text, _File, language="nl", name="bewaarbesluit")
-    except YamlFaults as error:
-        raise KeysError(str(error)) from error
-    if file.kind != KIND:
-        raise KeysError(f"bewaarbesluit: de eerste regel moet 'soort: {KIND}' zijn")
+    file = load_signed(text, _File, KIND)
     kept = Kept(file.by, file.number, file.audited, file.claim, file.reason)
     _check(kept)
     return kept

@@ -17,7 +17,7 @@ from bekend_policy.directions import first_denial
 from bekend_policy.model import Covenant, Mode
 from bekend_policy.pairs import pairings
 from bekend_policy.scalars import Day, Oin, Slug, is_oin, is_slug
-from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
+from bekend_policy.signed_text import SignedText, load_signed
 
 KIND = "bekend/1 standaardbesluit"
 MAX_DAYS = 366
@@ -63,8 +63,7 @@ class StandingDecision:
         )
 
 
-class _File(StrictModel):
-    kind: str = Field(alias="soort")
+class _File(SignedText):
     covenant_id: Slug = Field(alias="convenant")
     source: Oin = Field(alias="bron")
     purpose: str = Field(alias="doel")
@@ -75,12 +74,7 @@ class _File(StrictModel):
 
 def parse_standing(text: str) -> StandingDecision:
     """Read the text of a standing decision. Raises KeysError, in Dutch, with every fault."""
-    try:
-        file = load_yaml(text, _File, language="nl", name="standaardbesluit")
-    except YamlFaults as error:
-        raise KeysError(str(error)) from error
-    if file.kind != KIND:
-        raise KeysError(f"standaardbesluit: de eerste regel moet 'soort: {KIND}' zijn")
+    file = load_signed(text, _File, KIND)
     standing = StandingDecision(
         covenant_id=file.covenant_id,
         source=file.source,

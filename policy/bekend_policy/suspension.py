@@ -23,7 +23,7 @@ from pydantic import Field
 
 from bekend_policy.model import Covenant
 from bekend_policy.scalars import JaNee, Moment, Oin, Slug, Text, Whole, is_oin, is_slug
-from bekend_policy.strict_yaml import StrictModel, YamlFaults, load_yaml
+from bekend_policy.signed_text import SignedText, load_signed
 
 KIND = "bekend/1 stilzetting"
 NOTE_LIMIT = 16 * 1024
@@ -96,8 +96,7 @@ class Suspension:
         ) + (f"tot: {_moment(self.until)}\n" if self.until else "")
 
 
-class _File(StrictModel):
-    kind: str = Field(alias="soort")
+class _File(SignedText):
     covenant_id: Slug = Field(alias="convenant")
     number: Annotated[Whole, Field(ge=1, lt=2**32)] = Field(alias="nummer")
     by: Oin = Field(alias="wie")
@@ -112,12 +111,7 @@ class _File(StrictModel):
 
 def parse_suspension(text: str) -> Suspension:
     """Read the text of a suspension or withdrawal. Raises KeysError, in Dutch, with every fault."""
-    try:
-        file = load_yaml(text, _File, language="nl", name="stilzetting")
-    except YamlFaults as error:
-        raise KeysError(str(error)) from error
-    if file.kind != KIND:
-        raise KeysError(f"stilzetting: de eerste regel moet 'soort: {KIND}' zijn")
+    file = load_signed(text, _File, KIND)
     named = {What.NODE: file.node, What.PURPOSE: file.purpose, What.FEDERATION: ""}
     others = {file.node, file.purpose} - {None, named[file.what]}
     if named[file.what] is None or others:
