@@ -175,7 +175,7 @@ def _zsm_context() -> _Tree:
         "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "PT72H",
-        "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
+        "informeren": "Niet vooraf. Wel met een verzoek om inzage (Wjsg 39i), en in de processtukken.",
         "uitstel": {"grond": "Wjsg 21(2) en 39l(2)", "herbeoordeling": "P90D"},
     }
 
@@ -198,7 +198,7 @@ def _zsm_local() -> _Tree:
         "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "PT72H",
-        "informeren": "Niet vooraf; via een verzoek (Wjsg 39i) en de processtukken.",
+        "informeren": "Niet vooraf. Wel met een verzoek om inzage (Wjsg 39i), en in de processtukken.",
         "uitstel": {"grond": "Wjsg 21(2) en 39l(2)", "herbeoordeling": "P90D"},
         "open_vraag": "Voor de lokale context vóór de ZSM-beoordeling is geen eigen grondslag gevonden: te toetsen.",
     }
@@ -233,7 +233,8 @@ def _zvh_weighing(settings: Settings) -> _Tree:
         "motivering": "ja",
         "max_personen": str(settings.max_persons),
         "geldigheid_resultaat": "P28D",
-        "informeren": "De aanmelder vooraf, tenzij de veiligheid dat verbiedt; formeel het contactpunt.",
+        "informeren": "Wie aanmeldt, vertelt het vooraf, tenzij de veiligheid dat verbiedt. Daarnaast is er het "
+        "contactpunt.",
         "uitstel": {"grond": "AVG 14(5)(b), UAVG 41", "herbeoordeling": "P90D"},
     }
 

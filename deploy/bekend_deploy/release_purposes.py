@@ -76,7 +76,7 @@ def _social() -> _Tree:
         "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "P14D",
-        "informeren": "Vooraf, in gesprek; de toestemming is in te trekken.",
+        "informeren": "Vooraf, in een gesprek. Wie toestemming gaf, kan die altijd intrekken.",
     }
 
 
@@ -121,7 +121,7 @@ def _confused() -> _Tree:
         "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "P14D",
-        "informeren": "Zo mogelijk vooraf; anders bij het eerste contact.",
+        "informeren": "Zo mogelijk vooraf, en anders bij het eerste contact.",
     }
 
 
@@ -143,7 +143,7 @@ def _radical() -> _Tree:
         "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "P14D",
-        "informeren": "Ja, tenzij uitgesteld.",
+        "informeren": "De persoon hoort het, tenzij dat is uitgesteld.",
         "uitstel": {"grond": "WG-PGA 11", "herbeoordeling": "P90D"},
     }
 
@@ -167,6 +167,7 @@ def _zsm_consent() -> _Tree:
         "motivering": "ja",
         "max_personen": "1",
         "geldigheid_resultaat": "PT72H",
-        "informeren": "Vooraf, in het gesprek waarin de toestemming wordt gevraagd; zij is in te trekken.",
+        "informeren": "Vooraf, in het gesprek waarin toestemming wordt gevraagd. Wie toestemming gaf, kan die altijd "
+        "intrekken.",
         "open_vraag": "Kan een aangehouden verdachte vrij toestemmen (AVG 7)?",
     }

@@ -107,6 +107,14 @@ def test_every_purpose_says_everything_that_a_reader_needs(it: Purpose) -> None:
             assert bool(terms.reply_term) is (terms.mode is not Mode.AUTOMATIC)
 
 
+@pytest.mark.parametrize("it", COVENANT.purposes.values(), ids=lambda it: it.id)
+def test_when_somebody_is_informed_is_told_in_sentences(it: Purpose) -> None:
+    """A resident reads it on the public page, and in the letter that answers an access request."""
+    assert ";" not in it.informing
+    assert all(len(sentence.split()) > 1 for sentence in it.informing.removesuffix(".").split(". "))
+    assert len(it.informing.split()) > 6
+
+
 # purpose: roles, persons a day (officer, organisation), days that an outcome lives, four eyes, last look at a deferral
 LAW: dict[str, tuple[set[str], tuple[int, int], float, bool, int | None]] = {
     "zsm-context": ({"zsm-medewerker", "officier"}, (40, 200), 3, False, None),
