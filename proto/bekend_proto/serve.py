@@ -20,6 +20,9 @@ ServiceAdder = Callable[[grpc.aio.Server], None]
 
 UNARY_SECONDS: Final = 10.0
 
+HANDSHAKE_SECONDS: Final = 20.0
+"""How long a line may take to show its certificate; gRPC would wait for two minutes, with an open file for each."""
+
 SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # Two processes on one port would share its calls in silence.
     ("grpc.so_reuseport", 0),
@@ -92,6 +95,7 @@ async def start_server(
     options = (
         *SERVER_OPTIONS,
         ("grpc.keepalive_time_ms", keepalive),
+        ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
         # Without this the server takes the clients' pings for abuse.
         ("grpc.http2.min_ping_interval_without_data_ms", keepalive // 2),
     )

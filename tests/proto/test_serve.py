@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from bekend_proto import serve
 from bekend_proto.errors import BudgetError, DeadlineError, RefusedError, UnknownPartnerError, from_rpc_error
 from bekend_proto.identity import (
     CHANNEL_OPTIONS,
@@ -544,3 +545,19 @@ async def test_without_pings_the_box_forgets_it(authority: Authority) -> None:
 async def test_the_shipped_interval_leaves_room_for_a_lost_ping() -> None:
     assert 2 * KEEPALIVE_SECONDS < 60
     assert ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000) in CHANNEL_OPTIONS
+
+
+async def test_a_line_that_shows_no_certificate_is_let_go(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is an open file, and who shows none needs no certificate to hold thousands."""
+    monkeypatch.setattr(serve, "HANDSHAKE_SECONDS", 0.5)
+    server = await start_server([], "127.0.0.1:0", authority.issue("00000099000000000001"))
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        # The beginning of a handshake, and no more.
+        writer.write(b"\x16\x03\x01\x02\x00\x01")
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+        writer.close()
+    finally:
+        await server.stop()
