@@ -106,6 +106,7 @@ def sign(
     """Teken een convenant (map), of een sleutelmanifest, standaardbesluit of kolomindeling (bestand)."""
     with faults_shown(as_json):
         must_exist(path)
+        must_exist(key_file)
         if path.is_dir():
             load_covenant(path)  # every fault first: nobody types a passphrase for a covenant that cannot be used
         key = open_signing_key(key_file, _passphrase(passphrase_file, new=False))

@@ -47,7 +47,7 @@ def faults_shown(as_json: bool) -> Iterator[None]:
     except (CovenantFaults, YamlFaults) as error:
         stop(as_json, list(error.faults))
     except BekendError as error:
-        stop(as_json, [Fault("", 0, error.detail, "")])
+        stop(as_json, [Fault("", 0, line, "") for line in error.detail.splitlines()])
     except OSError as error:
         stop(as_json, [Fault(str(error.filename or ""), 0, str(error.strerror), "Controleer het pad en de rechten.")])
 

@@ -92,6 +92,22 @@ def test_a_name_where_an_oin_belongs_is_wrong_use(command: str, option: str, tmp
     assert "bekend policy show" in result.stderr
 
 
+def test_a_key_file_that_is_not_there_is_told_before_a_passphrase_is_asked(tmp_path: Path) -> None:
+    result = run("sign", example(tmp_path / "convenant"), "--sleutel", tmp_path / "geen.key")
+    assert result.exit_code == 2
+    assert result.stderr == f"{tmp_path / 'geen.key'} bestaat niet. Controleer het pad.\n"
+
+
+def test_faults_of_a_text_to_sign_are_counted(tmp_path: Path, passphrase: Path) -> None:
+    key = tmp_path / "om.key"
+    run("keygen", key, "--naam", NAME, "--wachtwoordbestand", passphrase)
+    (tmp_path / "stil.txt").write_text("soort: bekend/1 stilzetting\nx: y\n")
+    result = run("sign", tmp_path / "stil.txt", "--sleutel", key, "--wachtwoordbestand", passphrase)
+    *told, count = result.stderr.splitlines()
+    assert len(told) > 1
+    assert count == f"{len(told)} fouten."
+
+
 def test_from_key_to_verified_covenant(now_valid: Path, tmp_path: Path, passphrase: Path) -> None:
     """A new ondertekenaar of the OM: make a key, pin it, sign, verify."""
     key = tmp_path / "om.key"
