@@ -12,13 +12,13 @@ from typing import Annotated, Any, Final
 import typer
 from bekend_policy.justification import warnings
 from bekend_proto.clock import AMSTERDAM
-from bekend_proto.errors import KeysError, UnreachableError
+from bekend_proto.errors import KeysError
 from bekend_proto.secret_files import create_secret
 
+from bekend_node.calling import called
 from bekend_node.config import load_config
-from bekend_node.control_client import ControlClient
 from bekend_node.keys import DESK
-from bekend_node.terminal import REFUSED, AsJson, Config, faults, say
+from bekend_node.terminal import AsJson, Config, faults, say
 
 HIDDEN: Final = "(alleen te zien op een scherm)"
 
@@ -153,18 +153,7 @@ def _decide(
 def _call(config: Path, as_json: bool, **request: object) -> dict[str, Any]:
     """One request to the running node; ends with a message and an exit code when it is refused."""
     with faults(as_json):
-        with ControlClient(load_config(config).socket) as client:
-            found = client.call({"op": "desk", **request})
-        if found["type"] == "error":
-            raise UnreachableError(str(found["reason"]))
-        facts = {key: value for key, value in found.items() if key != "type"}
-        if found["type"] == "refused":
-            if as_json:
-                say(True, {"refused": facts})
-            else:
-                sys.stderr.write(f"Geweigerd (regel {found['rule']}): {found['reason']}\n")
-            raise typer.Exit(REFUSED)
-        return facts
+        return called(config, {"op": "desk", **request}, as_json=as_json)
 
 
 def _list_lines(found: dict[str, Any]) -> Iterator[str]:

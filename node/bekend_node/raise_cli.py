@@ -11,11 +11,9 @@ from typing import Annotated
 import typer
 from bekend_policy.justification import warnings
 from bekend_proto.clock import AMSTERDAM
-from bekend_proto.errors import UnreachableError
 
-from bekend_node.config import load_config
-from bekend_node.control_client import ControlClient
-from bekend_node.terminal import REFUSED, AsJson, Config, faults, say
+from bekend_node.calling import called
+from bekend_node.terminal import AsJson, Config, faults, say
 
 
 def raise_limit(
@@ -32,21 +30,11 @@ def raise_limit(
         sys.stderr.write(f"Let op: {line}\n")
     request = {"op": "raise", "officer": officer, "purpose": doel, "extra": extra, "reason": reden}
     with faults(as_json):
-        with ControlClient(load_config(config).socket) as client:
-            found = client.call(request)
-        if found["type"] == "error":
-            raise UnreachableError(str(found["reason"]))
-        facts = {key: value for key, value in found.items() if key != "type"}
-        if found["type"] == "refused":
-            if as_json:
-                say(True, {"refused": facts})
-            else:
-                sys.stderr.write(f"Geweigerd (regel {found['rule']}): {found['reason']}\n")
-            raise typer.Exit(REFUSED)
+        found = called(config, request, as_json=as_json)
         until = datetime.fromisoformat(found["until"]).astimezone(AMSTERDAM)
         say(
             as_json,
-            facts,
+            found,
             f"{officer} kan voor {doel} tot {until:%d-%m-%Y %H:%M} naar {found['limit']} personen per dag vragen.",
             "De grens van uw organisatie blijft gelijk. De verhoging is vastgelegd.",
         )
