@@ -16,8 +16,8 @@ from bekend_policy.retention import (
     MOST,
     NEVER,
     Kept,
+    kept_in,
     over_before,
-    parse_kept,
     parties_of,
     shortest_term,
     years_before,
@@ -25,7 +25,6 @@ from bekend_policy.retention import (
 from bekend_proto import logs
 from bekend_proto.clock import Clock, add_months, milliseconds, month_start
 from bekend_proto.errors import BekendError
-from bekend_proto.note import parse_note
 
 from bekend_broker.keys import destroy_root, record_root, roots_at_hand
 from bekend_broker.store_retention import RetentionStore
@@ -67,7 +66,7 @@ class Retention:
     async def tidy(self) -> int:
         """Destroy what is past its term now; how many rows and keys there were. Raises StorageError, KeysError."""
         now = self._clock.now()
-        covenants, kept = self._covenants(), await asyncio.to_thread(self.kept)
+        covenants, kept = self._covenants(), kept_in(await asyncio.to_thread(self._rows.newest_note))
         gone = await self._rows.forget_reads(milliseconds(years_before(now, MOST)))
         first_over = milliseconds(years_before(now, min(map(shortest_term, covenants))))
         for requester, purpose, _ in await asyncio.to_thread(self._rows.older_than, first_over):
@@ -85,11 +84,6 @@ class Retention:
         if months:
             await self._reload()
         return gone + len(months)
-
-    def kept(self) -> Kept | None:
-        """The bewaarbesluit that counts. It was verified when it came."""
-        note = self._rows.newest_note()
-        return None if note is None else parse_kept(parse_note(note).text)
 
 
 def months_over(keys: Path, covenants: tuple[Covenant, ...], kept: Kept | None, now: datetime) -> list[str]:

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 from bekend_policy.load import load_covenant
-from bekend_policy.retention import Kept, open_kept, parse_kept
+from bekend_policy.retention import Kept, kept_in, open_kept
 from bekend_policy.sign import write_atomic
 from bekend_proto.clock import SystemClock, day_of, milliseconds
 from bekend_proto.errors import StaleError
-from bekend_proto.note import parse_note
 
 from bekend_broker.config import BrokerConfig, load_config
 from bekend_broker.retention import months_over
@@ -83,7 +82,6 @@ def install(
 def _newest(settings: BrokerConfig) -> Kept | None:
     store = Store.of(settings)
     try:
-        note = RetentionStore(store.database).newest_note()
+        return kept_in(RetentionStore(store.database).newest_note())
     finally:
         store.close()
-    return None if note is None else parse_kept(parse_note(note).text)

@@ -24,9 +24,9 @@ from bekend_policy.retention import (
     NEVER,
     Kept,
     bounded,
+    kept_in,
     needs_audit,
     over_before,
-    parse_kept,
     parties_of,
     shortest_term,
     term_years,
@@ -34,7 +34,6 @@ from bekend_policy.retention import (
 )
 from bekend_proto import logs
 from bekend_proto.clock import Clock, milliseconds
-from bekend_proto.note import parse_note
 
 from bekend_node.store_registers import Registers
 from bekend_node.store_retention import RetentionStore
@@ -72,7 +71,7 @@ class Retention:
     async def tidy(self) -> int:
         """Destroy what is past its term now; how many rows there were. Raises StorageError: then the next time does."""
         now = self._clock.now()
-        covenant, kept = self._covenant(), self.kept()
+        covenant, kept = self._covenant(), kept_in(self._rows.newest_note())
         gone = 0
         waiting: list[Waiting] = []
         # Only what is older than the shortest term is looked at.
@@ -93,11 +92,6 @@ class Retention:
         if gone or self._copies:
             self._copies = not await self._rows.leave_no_copy()
         return gone
-
-    def kept(self) -> Kept | None:
-        """The bewaarbesluit that counts. It was verified when it came."""
-        note = self._rows.newest_note()
-        return None if note is None else parse_kept(parse_note(note).text)
 
     async def _destroy_rest(self, covenant: Covenant, kept: Kept | None, now: datetime) -> int:
         """What belongs to no purpose: after the longest term."""

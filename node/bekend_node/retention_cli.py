@@ -14,11 +14,10 @@ import typer
 from bekend_policy.audited import audited_until, open_audited
 from bekend_policy.load import load_covenant
 from bekend_policy.model import Covenant
-from bekend_policy.retention import Kept, needs_audit, open_kept, parse_kept, parties_of, term_years
+from bekend_policy.retention import Kept, kept_in, needs_audit, open_kept, parties_of, term_years
 from bekend_policy.sign import write_atomic
 from bekend_proto.clock import SystemClock, day_of, milliseconds
 from bekend_proto.errors import KeysError, StaleError
-from bekend_proto.note import parse_note
 
 from bekend_node.config import NodeConfig, load_config
 from bekend_node.store import Store
@@ -53,8 +52,7 @@ def draft(  # noqa: PLR0917 - options have names on the command line
     with faults(as_json):
         settings = load_config(config)
         with _rows(settings) as rows:
-            newest = rows.newest_note()
-        before = parse_kept(parse_note(newest).text) if newest else None
+            before = kept_in(rows.newest_note())
         number = 1 + (before.number if before else 0)
         until = _day(audited) or (_audited(settings, results, before) if results else None)
         kept = Kept(settings.oin, number, until, _day(claim), reason)
@@ -97,8 +95,7 @@ def show(config: Config = Path("node.yaml"), as_json: AsJson = False) -> None:
         settings = load_config(config)
         covenant = load_covenant(settings.covenant)
         with _rows(settings) as rows:
-            newest = rows.newest_note()
-        kept = parse_kept(parse_note(newest).text) if newest else None
+            kept = kept_in(rows.newest_note())
         terms = list(_terms(covenant, settings.oin))
         facts = {
             "purposes": [{"purpose": id_, "years": years, "audit": audit} for id_, years, audit in terms],

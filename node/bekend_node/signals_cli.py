@@ -1,18 +1,15 @@
 """`bekend node signals`: what a human should look at. In Dutch: the privacy officer reads it."""
 
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from bekend_proto.clock import SystemClock, day_of
-from bekend_proto.errors import UnreachableError
 
 from bekend_node.ask.signals import Kind
-from bekend_node.config import load_config
-from bekend_node.control_client import ControlClient
-from bekend_node.terminal import REFUSED, AsJson, Config, faults, say
+from bekend_node.calling import called
+from bekend_node.terminal import AsJson, Config, faults, say
 
 TEXTS: Final = {
     Kind.ODD_HOURS: "gevraagd op een ongewone tijd",
@@ -43,17 +40,7 @@ def signals(
     end = last.date() if last else today
     request = {"op": "signals", "first": begin.isoformat(), "last": end.isoformat()}
     with faults(as_json):
-        with ControlClient(load_config(config).socket) as client:
-            found = client.call(request)
-        if found["type"] == "error":
-            raise UnreachableError(str(found["reason"]))
-        if found["type"] == "refused":
-            if as_json:
-                say(True, {"refused": {"rule": found["rule"], "reason": found["reason"]}})
-            else:
-                sys.stderr.write(f"Geweigerd (regel {found['rule']}): {found['reason']}\n")
-            raise typer.Exit(REFUSED)
-        rows = found["signals"]
+        rows = called(config, request, as_json=as_json)["signals"]
         nothing = f"Geen signalen van {begin:%d-%m-%Y} tot en met {end:%d-%m-%Y}."
         say(as_json, {"signals": rows}, *(map(_line, rows) if rows else [nothing]))
 

@@ -89,6 +89,11 @@ def open_kept(note: bytes, by: str, keys: Iterable[str], today: date) -> Kept:
     return kept
 
 
+def kept_in(note: bytes | None) -> Kept | None:
+    """What the note in force says, if there is one. It was verified when it came."""
+    return None if note is None else parse_kept(parse_note(note).text)
+
+
 def term_years(covenant: Covenant, purpose: str, parties: Iterable[str]) -> int:
     """The term of a purpose, in years, between these organisations."""
     found = covenant.purposes.get(purpose)

@@ -13,7 +13,6 @@ A header `traceparent` goes with the call `Lookup`, for whatever stands between 
 not believed.
 """
 
-import re
 from typing import Final
 
 from bekend_proto.octets import blake, lp
@@ -25,8 +24,6 @@ REQUESTER: Final = "requester"
 BROKER: Final = "broker"
 SOURCE: Final = "source"
 
-_HEADER = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-
 
 def span_of(trace_id: bytes, *part: str) -> bytes:
     """The span id (8 octets) of one party's part of a trace; other parts have other ids."""
@@ -37,11 +34,3 @@ def span_of(trace_id: bytes, *part: str) -> bytes:
 def traceparent(trace_id: bytes, span_id: bytes) -> str:
     """The value of the header (W3C Trace Context 1, section 3.2), with the sampled bit: no sampling here."""
     return f"00-{trace_id.hex()}-{span_id.hex()}-01"
-
-
-def parse_traceparent(value: str) -> tuple[bytes, bytes]:
-    """Trace id and span id of a header. Raises ValueError for another form, or ids that are all zeros."""
-    found = _HEADER.fullmatch(value)
-    if found is None or not int(found[1], 16) or not int(found[2], 16):
-        raise ValueError("not a traceparent of W3C Trace Context")
-    return bytes.fromhex(found[1]), bytes.fromhex(found[2])

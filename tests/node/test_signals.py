@@ -342,7 +342,7 @@ def test_fg_19_the_command_tells_it_in_dutch(tmp_path: Path) -> None:
     ]  # fmt: skip
     app = Typer()
     app.command()(signals)
-    with patch("bekend_node.signals_cli.load_config"), patch("bekend_node.signals_cli.ControlClient") as client:
+    with patch("bekend_node.calling.load_config"), patch("bekend_node.calling.ControlClient") as client:
         call = client.return_value.__enter__.return_value.call
         call.return_value = {"type": "result", "signals": rows}
         done = CliRunner().invoke(app, [])

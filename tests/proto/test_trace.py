@@ -2,7 +2,6 @@
 
 from secrets import token_bytes
 
-import pytest
 from bekend_proto import trace
 
 
@@ -10,23 +9,6 @@ def test_the_header_reads_as_w3c_writes_it() -> None:
     trace_id, span = token_bytes(16), token_bytes(8)
     header = trace.traceparent(trace_id, span)
     assert header == f"00-{trace_id.hex()}-{span.hex()}-01"
-    assert trace.parse_traceparent(header) == (trace_id, span)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "00-" + "0" * 32 + "-" + "1" * 16 + "-01",
-        "00-" + "1" * 32 + "-" + "0" * 16 + "-01",
-        "01-" + "1" * 32 + "-" + "1" * 16 + "-01",
-        "00-" + "A" * 32 + "-" + "1" * 16 + "-01",
-        "00-" + "1" * 31 + "-" + "1" * 16 + "-01",
-    ],
-)
-def test_any_other_form_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="traceparent"):
-        trace.parse_traceparent(value)
 
 
 def test_every_part_of_every_trace_has_a_span_of_its_own() -> None:
