@@ -16,8 +16,6 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable
 from itertools import islice
-from pathlib import Path
-from typing import Self
 
 from bekend_proto.errors import MalformedError
 from bekend_proto.octets import i2osp, lp
@@ -114,15 +112,6 @@ class ClosedFilter:
             raise MalformedError("a filter's body holds 1024 * 2^n tags of 8 octets")
         if not self._is_sorted():
             raise MalformedError("a filter's tags are sorted")
-
-    @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """The filter in a file, mapped and not read: its pages are the system's to keep or drop."""
-        with path.open("rb") as file:
-            try:
-                return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            except ValueError as error:  # an empty file cannot be mapped
-                raise MalformedError("the filter's file is empty") from error
 
     def __len__(self) -> int:
         return self._count
