@@ -13,6 +13,7 @@ from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, KeysError
 from bekend_proto.integrity import Check
+from bekend_proto.locks import SERVE, locked
 from bekend_proto.process import serve
 from bekend_proto.serve import RunningServer, start_server
 from bekend_proto.signing_files import Renewal
@@ -320,6 +321,9 @@ async def start_broker(config: BrokerConfig, clock: Clock) -> Broker:
 async def run(config: BrokerConfig, clock: Clock | None = None) -> None:
     """Serve until SIGTERM or SIGINT, which drain; SIGHUP reloads covenant, manifest and keys.
 
-    Raises as `start_broker` does, and DamagedError when that was why it ended.
+    Raises as `start_broker` does, StorageError when another broker serves from this file, and DamagedError when that
+    was why it ended. Replicas share a database of PostgreSQL, which keeps them apart itself.
     """
-    await serve(lambda chosen: start_broker(config, chosen), clock)
+    alone = contextlib.nullcontext() if config.database is not None else locked(config.data, SERVE, wait=False)
+    with alone:
+        await serve(lambda chosen: start_broker(config, chosen), clock)

@@ -17,6 +17,7 @@ from bekend_proto.clock import Clock, day_of
 from bekend_proto.errors import BekendError, FencedError, KeysError, UnknownPartnerError
 from bekend_proto.identity import TlsFilesError, read_tls
 from bekend_proto.integrity import Check
+from bekend_proto.locks import SERVE, locked
 from bekend_proto.logs import log
 from bekend_proto.process import serve
 from bekend_proto.telemetry import MetricsServer, start_metrics
@@ -25,7 +26,6 @@ from bekend_node.broker_link import open_all
 from bekend_node.config import NodeConfig
 from bekend_node.databases import Databases
 from bekend_node.keys import NodeKeys
-from bekend_node.locks import SERVE, locked
 from bekend_node.parts import Parts
 from bekend_node.rules import Rules, load_rules
 from bekend_node.signing_renewal import SigningRenewal

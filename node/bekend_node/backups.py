@@ -30,6 +30,7 @@ from bekend_proto.checkpoint import log_origin
 from bekend_proto.clock import Clock, day_of, milliseconds
 from bekend_proto.errors import BekendError, KeysError, LogError, RefusedError, StorageError
 from bekend_proto.identity import read_tls
+from bekend_proto.locks import locked
 from bekend_proto.log_table import Closed
 from bekend_proto.signing_files import announced
 
@@ -38,7 +39,7 @@ from bekend_node.ask.case_reference import case_key
 from bekend_node.ask.consent import ConsentBook
 from bekend_node.config import NodeConfig
 from bekend_node.keys import NodeKeys
-from bekend_node.locks import SWITCH, locked
+from bekend_node.locks import SWITCH
 from bekend_node.rules import load_manifest
 from bekend_node.store import Store
 from bekend_node.store_registers import Registers

@@ -15,10 +15,10 @@ from bekend_policy.passphrase import destroy
 from bekend_policy.suspension import parse_suspension
 from bekend_policy.versions import FOLDER
 from bekend_proto.errors import KeysError, RefusedError
+from bekend_proto.locks import SERVE, locked
 from bekend_proto.note import open_note
 
 from bekend_node.config import NodeConfig
-from bekend_node.locks import SERVE, locked
 
 KEPT_KEYS = frozenset({"state.key"})
 KEPT_DATA = ("node.db", "node.db-wal", "node.db-shm", FOLDER)

@@ -1,15 +1,5 @@
-"""Locks between processes of one node: files in the data folder that the system lets go of when a process ends."""
+"""What processes of one node lock in its data folder, beside serving from it."""
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
-from bekend_proto.errors import StorageError
-
-SERVE = "serve"
-"""Held by the serving node."""
 SWITCH = "registers"
 """Held while pseudonym files and their rows change."""
 
@@ -17,17 +7,3 @@ SWITCH = "registers"
 def register_lock(register: str) -> str:
     """Held on a register for the whole of its import."""
     return f"enrol-{register}"
-
-
-@contextlib.contextmanager
-def locked(folder: Path, what: str, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock. Raises StorageError, unless told to wait, when another process holds it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / f"{what}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    except BlockingIOError as fault:
-        raise StorageError(f"another process works in {folder} ({what}): wait until it is done, or stop it") from fault
-    finally:
-        os.close(handle)

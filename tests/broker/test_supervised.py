@@ -52,6 +52,42 @@ async def test_systemd_is_told_of_start_reload_life_and_end(tmp_path: Path, auth
                 process.kill()
 
 
+async def test_a_second_broker_does_not_serve_from_the_file_of_the_first(tmp_path: Path, authority: Authority) -> None:
+    """Also on another port. Once the first is gone, even by force, its place is free."""
+    federation = Federation.create(tmp_path, authority, SteeredClock(SystemClock().now()))
+    config = tmp_path / "broker.yaml"
+    tree = federation.config().model_dump(mode="json", exclude={"limits"}, exclude_none=True)
+    config.write_text(yaml.safe_dump(tree))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+
+        async def serve() -> asyncio.subprocess.Process:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "bekend_deploy.cli", "broker", "serve", "--config", str(config)),
+                env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+                stderr=asyncio.subprocess.PIPE,
+            )
+
+        started = [await serve()]
+        try:
+            await until(systemd, "READY=1")
+            started.append(await serve())
+            _, errors = await asyncio.wait_for(started[1].communicate(), 60)
+            assert started[1].returncode == 1
+            assert f"another process works in {federation.config().data}" in errors.decode()
+            assert started[0].returncode is None
+            started[0].kill()
+            await started[0].wait()
+            started.append(await serve())
+            await until(systemd, "READY=1")
+        finally:
+            for process in started:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+
+
 async def until(line: socket.socket, wanted: str) -> list[str]:
     """Read on to the message that begins with this."""
     while True:

@@ -18,6 +18,7 @@ from bekend_proto import logs
 from bekend_proto.channel import LABEL_ENROLMENT, sign_message
 from bekend_proto.clock import Clock, day_of, milliseconds, month_of
 from bekend_proto.errors import KeysError
+from bekend_proto.locks import locked
 from bekend_proto.logs import log
 from bekend_proto.octets import blake
 from bekend_proto.oprf import KeyPair
@@ -42,7 +43,7 @@ from bekend_node.enrol.survey import (
     survey,
 )
 from bekend_node.keys import NodeKeys
-from bekend_node.locks import SWITCH, locked, register_lock
+from bekend_node.locks import SWITCH, register_lock
 from bekend_node.pseudonym_file import month_number
 from bekend_node.rules import Rules
 from bekend_node.store_registers import Generation, Import, Registers
