@@ -161,7 +161,7 @@ class Decider:
         routes = _routes.setdefault(covenant, {})
         route = routes.get(key)
         if route is None:
-            one = replace(asked, source=source)
+            one = asked if asked.source == source else replace(asked, source=source)
             route = _route(covenant, one)
             # Only what the covenant itself names is remembered: a peer cannot fill the memory with inventions.
             if asked.purpose in covenant.purposes and covenant.participants.keys() >= set(_named(one)):

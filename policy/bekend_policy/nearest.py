@@ -13,9 +13,9 @@ def nearest(covenant: Covenant, purpose_id: str, requester_oin: str, source_oin:
     named = [
         (purpose, terms.mode)
         for purpose in covenant.purposes.values()
-        if purpose.id != purpose_id
+        if (terms := covenant.sources(purpose.id).get(source_oin)) is not None
+        and purpose.id != purpose_id
         and purpose.in_service
-        and (terms := covenant.sources(purpose.id).get(source_oin)) is not None
         and terms.mode is not Mode.NEVER
         and terms.answers(requester)
     ]
