@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
-from bekend_policy.decide import Asked, Decision, decide
+from bekend_policy.decide import Asked, Decision
 from bekend_policy.model import Covenant
 from bekend_proto.channel import LABEL_BEGIN, LABEL_ENROLMENT, LABEL_FETCH, LABEL_QUESTION, open_signed
 from bekend_proto.clock import is_fresh
-from bekend_proto.errors import CovenantError, KeysError, RefusedError, StaleError, UnknownPartnerError, VersionError
+from bekend_proto.errors import CovenantError, KeysError, StaleError, UnknownPartnerError, VersionError
 from bekend_proto.v1.signed_pb2 import (
     KIND_CLASS_CERTAIN,
     KIND_CLASS_POSSIBLE,
@@ -76,19 +76,7 @@ def decided(present: Present, asked: Asked, now: datetime) -> Decision:
 
     Raises RefusedError when it is refused; SuspendedError when a note suspends it.
     """
-    covenant = present.under(asked.covenant_hash)
-    present.suspensions.check(
-        covenant,
-        asked.purpose,
-        now,
-        requester=asked.requester,
-        source=asked.source,
-        principal=asked.on_behalf_of,
-    )
-    decision = decide(covenant, asked, now)
-    if not decision.allowed:
-        raise RefusedError(decision.rule, decision.reason)
-    return decision
+    return present.suspensions.decided(present.under(asked.covenant_hash), asked, now)
 
 
 def check_not_suspended(present: Present, begin: Begin, now: datetime, source: str | None = None) -> None:

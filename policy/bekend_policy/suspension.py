@@ -21,6 +21,7 @@ from bekend_proto.errors import KeysError, RefusedError, SignatureError, Suspend
 from bekend_proto.note import note_name, parse_note, parse_vkey, verify_note
 from pydantic import Field
 
+from bekend_policy.decide import Asked, Decision, decide
 from bekend_policy.model import Covenant
 from bekend_policy.scalars import JaNee, Moment, Oin, Slug, Text, Whole, is_oin, is_slug
 from bekend_policy.signed_text import SignedText, load_signed
@@ -251,6 +252,24 @@ class Suspensions:
         for one in self.in_force(covenant, now):
             if _hits(one, covenant, purpose, parties, source):
                 raise SuspendedError(reason_of(one, covenant))
+
+    def decided(self, covenant: Covenant, asked: Asked, now: datetime) -> Decision:
+        """The covenant's decision on a question that may be asked now.
+
+        Raises RefusedError when it is refused; SuspendedError when a note suspends it.
+        """
+        self.check(
+            covenant,
+            asked.purpose,
+            now,
+            requester=asked.requester,
+            source=asked.source,
+            principal=asked.on_behalf_of,
+        )
+        decision = decide(covenant, asked, now)
+        if not decision.allowed:
+            raise RefusedError(decision.rule, decision.reason)
+        return decision
 
     def check_node(self, covenant: Covenant, oin: str, now: datetime) -> None:
         """Raise SuspendedError when this node, or the federation, is suspended: then it does not enrol either."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from bekend_policy.decide import Asked, Decision, decide
+from bekend_policy.decide import Asked, Decision
 from bekend_policy.manifest import KeyManifest
 from bekend_policy.model import Covenant
 from bekend_policy.suspension import Suspensions
@@ -15,7 +15,6 @@ from bekend_proto.errors import (
     MalformedError,
     NotReadyError,
     RecordError,
-    RefusedError,
     StaleError,
     VersionError,
 )
@@ -92,18 +91,7 @@ def check_admitted(
         kind_class=class_asked(message),
         covenant_hash=message.covenant_hash,
     )
-    suspensions.check(
-        covenant,
-        asked.purpose,
-        now,
-        requester=asked.requester,
-        source=asked.source,
-        principal=asked.on_behalf_of,
-    )
-    decision = decide(covenant, asked, now)
-    if not decision.allowed:
-        raise RefusedError(decision.rule, decision.reason)
-    return covenant, decision
+    return covenant, suspensions.decided(covenant, asked, now)
 
 
 def class_asked(message: signed_pb2.Question | signed_pb2.FetchOrder) -> KindClass:
