@@ -37,7 +37,7 @@ from bekend_node.config import NodeConfig, load_config
 from bekend_node.control_client import ControlClient
 from bekend_node.enrol.command import enrol_file, make_executor, shield_persons
 from bekend_node.enrol.dry_run import dry_run
-from bekend_node.enrol.lists import Wanted, size_of
+from bekend_node.enrol.lists import Wanted, no_register, size_of
 from bekend_node.enrol.shield import still_found_by
 from bekend_node.enrol_view import dry_facts, dry_lines, facts_of, lines_of
 from bekend_node.keys import NodeKeys
@@ -229,6 +229,9 @@ def enrol(  # noqa: PLR0917 - options have names on the command line
     """
     with faults(as_json):
         settings = load_config(config)
+        if register not in settings.registers:
+            # A word that was typed wrong: no guard looked at a list.
+            raise typer.BadParameter(no_register(settings, register), param_hint="--register")
         wanted = Wanted(
             register=register,
             file=file,

@@ -52,12 +52,17 @@ def size_of(config: NodeConfig, wanted: Wanted) -> int:
     return 0 if register is None or wanted.changes else 20 * register.size
 
 
+def no_register(config: NodeConfig, register: str) -> str:
+    """Of a register that node.yaml does not have: which it has."""
+    names = ", ".join(sorted(config.registers)) or "none"
+    return f"node.yaml has no register {register!r}; it has: {names}"
+
+
 def approved_mapping(config: NodeConfig, wanted: Wanted) -> ApprovedMapping:
     """The mapping of the register. Raises GuardError, SignatureError, YamlFaults."""
     register = config.registers.get(wanted.register)
     if register is None:
-        names = ", ".join(sorted(config.registers)) or "none"
-        raise GuardError("register", f"node.yaml has no register {wanted.register!r}; it has: {names}")
+        raise GuardError("register", no_register(config, wanted.register))
     approved = load_mapping(register.mapping, wanted.register, config.approvers)
     if wanted.pinned is not None and wanted.pinned != approved.digest:
         raise GuardError(
