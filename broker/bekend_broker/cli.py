@@ -109,8 +109,7 @@ def init(
         made: list[Path] = []
         if not config.exists():
             config.parent.mkdir(parents=True, exist_ok=True)
-            with config.open("xb") as file:
-                file.write(sample_config())
+            write_atomic(config, sample_config())
             made.append(config)
             keys = config.resolve().parent / "keys"
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -59,6 +60,19 @@ def test_the_sample_configuration_loads_and_shows_every_default(tmp_path: Path) 
     assert load_config(path) == config
     named = {line.strip().removeprefix("# ").split(":")[0].strip() for line in text.splitlines() if ":" in line}
     assert set(BrokerConfig.model_fields) | set(Limits.model_fields) <= named
+
+
+def test_init_on_a_full_disk_names_the_file_and_leaves_no_half_configuration(tmp_path: Path) -> None:
+    """A limit on the size of a file stops a write half-way, as a full disk does."""
+    path = tmp_path / "broker.yaml"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        code, output = command("init", "--config", str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (code, str(path) in output, list(tmp_path.iterdir())) == (1, True, []), output
+    assert command("init", "--config", str(path))[0] == 0
 
 
 @pytest.mark.parametrize(
