@@ -6,7 +6,6 @@ kept        node.db and state.key: the append-only log, decisions, and records t
             until their term and an audit that covers them (FG-27, FG-46)
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def check_left(config: NodeConfig, note: Path | None) -> None:
         raise RefusedError("leave", f"{note} does not suspend this node: sign `wat: knooppunt` for {config.oin}")
 
 
-def carry_out(config: NodeConfig, told: Callable[[Path], None] = lambda _: None) -> Leaving:
+def carry_out(config: NodeConfig) -> Leaving:
     """Overwrite and remove; keys first, so that what a power cut leaves is of no use.
 
     Raises StorageError while the node runs, KeysError when a file cannot be destroyed.
@@ -76,5 +75,4 @@ def carry_out(config: NodeConfig, told: Callable[[Path], None] = lambda _: None)
                 raise KeysError(
                     f"{path} was not destroyed ({fault.strerror}): do it by hand, then run this again"
                 ) from fault
-            told(path)
         return found

@@ -90,12 +90,9 @@ def apart(cell: Cell) -> str:
     return f"zonder {count(cell.withheld, 'partner', 'partners')}" if cell.withheld and cell.count else ""
 
 
-def share(joint: Joint, quarter: Quarter, purpose: str | None = None) -> int | None:
+def share(joint: Joint, quarter: Quarter) -> int | None:
     """The share of cases in which a decision changed, in percent rounded to 5; None when nothing stands there."""
-    yes, no = (
-        joint.total(quarter, topic) if purpose is None else joint.cell(quarter, topic, purpose)
-        for topic in (Topic.CHANGED, Topic.UNCHANGED)
-    )
+    yes, no = (joint.total(quarter, topic) for topic in (Topic.CHANGED, Topic.UNCHANGED))
     told = yes.count + no.count
     return None if not told else round(20 * yes.count / told) * 5
 

@@ -122,6 +122,6 @@ def attested_ids(purpose: Purpose | None, attested: Iterable[str]) -> tuple[str,
     return tuple(sorted(known & {one.partition("=")[0] for one in attested}))
 
 
-def judged(source: str, decision: Decision, question_id: bytes = b"") -> Judged:
+def judged(source: str, decision: Decision) -> Judged:
     """A decision about one source, for the record."""
-    return Judged(source, decision.allowed, decision.rule, question_id)
+    return Judged(source, decision.allowed, decision.rule)
