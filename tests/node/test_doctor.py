@@ -18,6 +18,7 @@ from bekend_node.checks import check_all
 from bekend_node.cli import app
 from bekend_node.config import load_config
 from bekend_node.keys import root_file
+from bekend_node.store import Store
 from bekend_policy.manifest import parse_manifest
 from bekend_proto.clock import epoch_of, next_epoch
 from bekend_proto.findings import Finding, State
@@ -63,7 +64,9 @@ async def patient(tmp_path: Path, authority: Authority) -> AsyncIterator[Patient
     async with federation.broker() as broker:
         made = Patient(home, broker.port)
         made.write()
-        await home.enrol_all(broker.port, PEOPLE)
+        home.fill(broker.port, PEOPLE)
+        # An import leaves this one too.
+        Store.open(home.data).close()
         yield made
 
 
@@ -115,7 +118,7 @@ async def test_a_running_node_whose_broker_went_away(tmp_path: Path, authority: 
     home = NodeHome.create(federation, POLITIE.oin)
     async with federation.broker() as broker:
         patient = Patient(home, broker.port)
-        await home.enrol_all(broker.port, PEOPLE)
+        home.fill(broker.port, PEOPLE)
         node = await start_node(home.config(broker.port), federation.clock)
         await node.attachments[0].attached.wait()
         await node.directory.wait()
