@@ -39,7 +39,7 @@ async def home(federation: Federation) -> NodeHome:
     om = federation.parties[OM.oin]
     async with contextlib.AsyncExitStack() as stack:
         broker = await stack.enter_async_context(federation.broker())
-        await made.enrol_all(broker.port, PEOPLE[:4])
+        made.fill(broker.port, PEOPLE[:4])
         await stack.enter_async_context(made.node(broker.port))
         for person in PEOPLE[:3]:
             await ask(om, POLITIE.oin, ZSM_CONTEXT, person)
