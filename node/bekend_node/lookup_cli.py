@@ -193,15 +193,23 @@ def ask(
             pass
     else:
         show(found, persons)
+    if last["type"] != "receipt":
+        _end_unrecorded(last, purpose, shown=bool(outcomes), as_json=as_json)
+    if not as_json:
         print_standing(purpose, outcomes)
         print_hints(purpose, outcomes, persons)
-    if last["type"] != "receipt":
-        end_with(last, purpose, as_json=as_json)
     if receipt is not None:
         write_receipt(receipt, last["receipt"])
     answer = {"purpose": purpose["id"], "persons": persons, "outcomes": outcomes, "budget": last["budget"]}
     _conclude(answer, with_case=bool(request.get("case")), as_json=as_json)
     return _exit_code(outcomes)
+
+
+def _end_unrecorded(reply: dict[str, Any], purpose: dict[str, Any], *, shown: bool, as_json: bool) -> NoReturn:
+    """End on a fault; what was shown before it is not on record."""
+    if shown and not as_json:
+        sys.stderr.write("Let op: gebruik de uitkomsten hierboven niet. Deze vraag is niet vastgelegd.\n")
+    end_with(reply, purpose, as_json=as_json)
 
 
 def _conclude(answer: dict[str, Any], *, with_case: bool, as_json: bool) -> None:

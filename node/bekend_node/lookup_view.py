@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bekend_node.ask.hint import hint
+from bekend_node.ask.hint import next_step
 
 PROVES_NOTHING: Final = "'Geen uitsluitsel' bewijst niets: de persoon kan bij die partner toch bekend zijn."
 NOT_A_MISS: Final = "'Geen antwoord' is geen 'geen uitsluitsel': vraag het later opnieuw."
@@ -127,15 +127,14 @@ def _print_informing(console: Console, purpose: dict[str, Any]) -> None:
 
 def print_hints(purpose: dict[str, Any], seen: list[dict[str, Any]], persons: int) -> None:
     """The next lawful step per person, as text, once something was answered; computed here and kept nowhere."""
-    if all(one["outcome"] in {"niet_bevraagd", "geen_antwoord", "in_behandeling"} for one in seen):
-        return
     kinds = {one["oin"]: one["kind"] for one in purpose["sources"]}
     console = Console(highlight=False, soft_wrap=True)
     for person in range(persons):
-        # `mogelijk bekend` counts in no hint: it may be about somebody else (FG-24).
-        hits = {kinds[it["oin"]] for it in seen if it["person"] == person and it["outcome"] == "bekend"}
-        console.print(f"Persoon {person + 1}, volgende stap:" if persons > 1 else "Volgende stap:")
-        for line in hint(purpose["frame"], hits, purpose.get("route_map")):
+        found = [(kinds[it["oin"]], it["outcome"]) for it in seen if it["person"] == person]
+        lines = next_step(purpose["frame"], found, purpose.get("route_map"))
+        if lines:
+            console.print(f"Persoon {person + 1}, volgende stap:" if persons > 1 else "Volgende stap:")
+        for line in lines:
             console.print(f"  {line}", markup=False)
 
 

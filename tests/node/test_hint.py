@@ -18,6 +18,7 @@ from bekend_node.ask.hint import (
     SEVERAL,
     TABLE,
     hint,
+    next_step,
 )
 from bekend_policy.terms import Frame, Kind
 
@@ -45,6 +46,22 @@ ROUTE = "https://zvh.example/ave"
 )
 def test_the_hint_follows_the_sectors_of_the_hits(frame: str, kinds: set[str], first: str) -> None:
     assert hint(frame, kinds, ROUTE)[0] == first
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "first"),
+    [
+        ((), None),
+        (("geen_antwoord", "niet_bevraagd", "in_behandeling"), None),
+        (("mogelijk_bekend",), None),
+        (("mogelijk_bekend", "geen_uitsluitsel"), None),
+        (("geen_antwoord", "geen_uitsluitsel"), NOTHING),
+        (("geen_antwoord", "bekend"), ONE_SECTOR),
+        (("mogelijk_bekend", "bekend"), ONE_SECTOR),
+    ],
+)
+def test_who_was_answered_about_by_nobody_has_no_next_step(outcomes: tuple[str, ...], first: str | None) -> None:
+    assert next_step("veilig_thuis", [("rvdk", one) for one in outcomes])[:1] == ((first,) if first else ())
 
 
 def test_a_complex_case_goes_to_the_house_by_the_regions_own_route() -> None:

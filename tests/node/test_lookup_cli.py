@@ -11,11 +11,13 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bekend_node import receipt
 from bekend_node.config import Officer
 from bekend_node.control import ControlServer
+from bekend_proto.errors import StorageError
 from bekend_proto.v1 import broker_pb2, errors_pb2
 
 from tests.support.asking import OTHER, PERSON, ZSM_CASE, ZVH_CASE, Stage
@@ -113,6 +115,22 @@ async def test_the_next_step_is_told_per_person(desk: Desk) -> None:
     first, second = ended.out.split("Persoon 1, volgende stap:")[1].split("Persoon 2, volgende stap:")
     assert "niet dat niemand betrokken is" in first
     assert "Eerst afstemmen binnen deze sector" in second
+
+
+async def test_a_lookup_that_is_not_on_record_gives_no_next_step(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = desk.stage.store.admit_asking
+
+    async def full(**kept: Any) -> None:
+        if "promises" in kept:
+            raise StorageError("the disk is full: make room")
+        await keep(**kept)
+
+    monkeypatch.setattr(desk.stage.store, "admit_asking", full)
+    ended = await desk.run(*ZSM_OPTIONS, *BOTH)
+    assert ended.code == 5, ended.out
+    assert "● bekend" in ended.out
+    assert "gebruik de uitkomsten hierboven niet" in ended.err
+    assert "olgende stap" not in ended.out
 
 
 async def test_fg_08_a_date_or_name_in_the_justification_is_warned_about_and_not_repeated(desk: Desk) -> None:

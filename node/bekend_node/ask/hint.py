@@ -41,6 +41,19 @@ SUSPICION: Final = f"Vermoedt u radicalisering? {RADICAL}"
 DECIDES: Final = "Dit is geen oordeel over de persoon. U beslist en motiveert zelf; deze tekst wordt niet bewaard."
 
 
+def next_step(frame: str, found: Collection[tuple[str, str]], route_map: str | None = None) -> tuple[str, ...]:
+    """Lines for one person, of `found`: per partner that was asked about this person its sort, and its outcome.
+
+    Empty where nobody answered yet or ever: that says nothing about the person, and must not read as an answer. Empty
+    too where `mogelijk bekend` is all: it may be about somebody else and counts in no hint (FG-24).
+    """
+    kinds = {sort for sort, outcome in found if outcome == "bekend"}
+    outcomes = {outcome for _, outcome in found}
+    if not kinds and ("geen_uitsluitsel" not in outcomes or "mogelijk_bekend" in outcomes):
+        return ()
+    return hint(frame, kinds, route_map)
+
+
 def hint(frame: str, kinds: Collection[str], route_map: str | None = None) -> tuple[str, ...]:
     """Lines for one person: `frame` is the purpose's `kader`, `kinds` the sorts of partner that answered `bekend`.
 

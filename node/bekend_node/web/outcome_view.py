@@ -6,7 +6,7 @@ from typing import Any
 from bekend_policy.model import Covenant, Purpose
 from bekend_policy.words import Mode
 
-from bekend_node.ask.hint import hint
+from bekend_node.ask.hint import next_step
 from bekend_node.ask.outcomes import Outcome, OutcomeKind
 from bekend_node.web.running import Running
 
@@ -60,23 +60,20 @@ def _by_decision(covenant: Covenant, purpose: Purpose, outcomes: list[Outcome]) 
     return list(dict.fromkeys(names))
 
 
-def _hints(covenant: Covenant, purpose: Purpose, running: Running, before: Sequence[Running]) -> list[tuple[str, ...]]:
-    """The next lawful step per person, as text; once all have answered, since each answer may change it.
+def _hints(
+    covenant: Covenant, purpose: Purpose, running: Running, before: Sequence[Running]
+) -> list[tuple[int, tuple[str, ...]]]:
+    """The next lawful step of each person, by its number, as text; once all have answered: each may change it.
 
-    What was answered before it was asked anew counts too. `mogelijk bekend` counts in none: it may be about somebody
-    else (FG-24).
+    What was answered before it was asked anew counts too. Who was answered about by nobody has none.
     """
-    if not running.done or all(one.outcome not in _ANSWERS for one in running.outcomes):
+    if not running.done:
         return []
-    kinds = {
-        person: {
-            str(covenant.participants[one.oin].kind)
-            for asked in (running, *before)
-            for one in asked.outcomes
-            if asked.number_of(one.person) == running.number_of(person)
-            and one.outcome is OutcomeKind.KNOWN
-            and one.oin in covenant.participants
-        }
-        for person in range(running.persons)
-    }
-    return [hint(str(purpose.frame), kinds[person], covenant.agreement.route_map) for person in range(running.persons)]
+    found: dict[int, list[tuple[str, str]]] = {running.number_of(person): [] for person in range(running.persons)}
+    for asked in (running, *before):
+        for one in asked.outcomes:
+            if (number := asked.number_of(one.person)) in found and one.oin in covenant.participants:
+                found[number].append((str(covenant.participants[one.oin].kind), one.outcome.value))
+    frame, route_map = str(purpose.frame), covenant.agreement.route_map
+    steps = [(number, next_step(frame, outcomes, route_map)) for number, outcomes in found.items()]
+    return [step for step in steps if step[1]]
