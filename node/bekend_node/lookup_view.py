@@ -130,7 +130,7 @@ def print_hints(purpose: dict[str, Any], seen: list[dict[str, Any]], persons: in
     kinds = {one["oin"]: one["kind"] for one in purpose["sources"]}
     console = Console(highlight=False, soft_wrap=True)
     for person in range(persons):
-        found = [(kinds[it["oin"]], it["outcome"]) for it in seen if it["person"] == person]
+        found = [(kinds[it["oin"]], it["outcome"]) for it in seen if it["person"] == person and it["oin"] in kinds]
         lines = next_step(purpose["frame"], found, purpose.get("route_map"))
         if lines:
             console.print(f"Persoon {person + 1}, volgende stap:" if persons > 1 else "Volgende stap:")

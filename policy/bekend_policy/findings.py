@@ -10,6 +10,7 @@ from itertools import product
 
 from bekend_proto.v1 import signed_pb2
 
+from bekend_policy.check import AGREEMENT
 from bekend_policy.decide import Asked, decide
 from bekend_policy.faults import Fault
 from bekend_policy.model import Covenant, Mode, Purpose, Requester
@@ -27,12 +28,14 @@ def findings(covenant: Covenant) -> list[Fault]:
     for purpose in signed.purposes.values():
         path = covenant.paths.get(purpose.id, purpose.id)
         reports = (
+            *_texts(purpose),
             *_purpose(signed, purpose, allowed[purpose.id]),
             *_rules(purpose),
             *_mandates(signed, purpose),
             *_limits(signed, purpose),
         )
         found += [Fault(path, 0, what, remedy) for what, remedy in reports]
+    found += _names(signed)
     found += _partners(signed, allowed)
     return sorted(set(found))
 
@@ -63,6 +66,28 @@ def _may(covenant: Covenant, purpose: Purpose, requester: str, source: str, prin
 
 def _principals(requester: Requester) -> list[str | None]:
     return [*sorted(requester.on_behalf_of), *([None] if requester.for_itself else [])]
+
+
+def _says(text: str) -> bool:
+    """Whether a text for people holds a letter or digit; `null` is what YAML calls nothing."""
+    return text.lower() != "null" and any(char.isalnum() for char in text)
+
+
+def _silent(key: str) -> tuple[str, str]:
+    return f"'{key}' zegt niets", "Schrijf een tekst met woorden: mensen lezen dit."
+
+
+def _names(covenant: Covenant) -> Iterator[Fault]:
+    names = {AGREEMENT: covenant.name}
+    names |= {covenant.paths.get(one.oin, one.oin): one.name for one in covenant.participants.values()}
+    yield from (Fault(path, 0, *_silent("naam")) for path, name in names.items() if not _says(name))
+
+
+def _texts(purpose: Purpose) -> Iterator[tuple[str, str]]:
+    read = {"titel": purpose.title, "omschrijving": purpose.description, "informeren": purpose.informing}
+    yield from (_silent(key) for key, text in read.items() if not _says(text))
+    yield from (_silent(f"tekst van {one.id}") for one in purpose.conditions if not _says(one.text))
+    yield from (_silent("grondslag") for one in purpose.grounds if not (_says(one.law) and _says(one.article)))
 
 
 def _purpose(covenant: Covenant, purpose: Purpose, allowed: set[Pair]) -> Iterator[tuple[str, str]]:

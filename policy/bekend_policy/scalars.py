@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _DURATION = re.compile(r"P(?=.)(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,5})H)?(?:(\d{1,5})M)?(?:(\d{1,5})S)?)?")
@@ -99,13 +99,6 @@ def _hex32(value: Any) -> bytes:
     raise PydanticCustomError("hex32", "not 32 bytes in hex")
 
 
-def _spoken(value: str) -> str:
-    """A text for people; `null` and `~` are what YAML calls nothing."""
-    if value.lower() != "null" and any(char.isalnum() for char in value):
-        return value
-    raise PydanticCustomError("no_text", "no letter in it")
-
-
 def _text(pattern: str) -> WithJsonSchema:
     """The form of the text, for the published JSON Schemas (`schemas.py`)."""
     return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$"})
@@ -120,7 +113,6 @@ Oin = Annotated[str, PlainValidator(_oin), _text(_OIN.pattern)]
 Slug = Annotated[str, PlainValidator(_slug), _text(_SLUG.pattern)]
 Day = Annotated[date, PlainValidator(_day), _text("[0-9]{4}-[0-9]{2}-[0-9]{2}")]
 Years = Annotated[int, PlainValidator(_years), _text("P[0-9]{1,2}Y")]
-Spoken = Annotated[str, AfterValidator(_spoken)]
-Text = Annotated[Spoken, Field(max_length=4000)]
+Text = Annotated[str, Field(max_length=4000)]
 Moment = Annotated[datetime, PlainValidator(_moment), _text("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")]
 Hex32 = Annotated[bytes, PlainValidator(_hex32), _text("[0-9a-f]{64}")]

@@ -12,7 +12,7 @@ from bekend_proto.shape import MAX_ASKED, MAX_PERSONS, MAX_SOURCES
 from pydantic import AfterValidator, Field, model_validator
 
 from bekend_policy.conditions import Condition
-from bekend_policy.scalars import Day, Duration, Hex32, JaNee, Oin, Slug, Spoken, Text, Whole, Years, is_oin, rule_fault
+from bekend_policy.scalars import Day, Duration, Hex32, JaNee, Oin, Slug, Text, Whole, Years, is_oin, rule_fault
 from bekend_policy.strict_yaml import StrictModel
 from bekend_policy.words import CheckedBy, Frame, GroundStatus, IdentifierKind, Kind, Mode
 
@@ -90,8 +90,8 @@ def _case_pattern(value: str) -> str:
 class Ground(StrictModel):
     """A legal ground: an article of a law."""
 
-    law: Spoken = Field(alias="wet", max_length=80)
-    article: Spoken = Field(alias="artikel", max_length=120)
+    law: str = Field(alias="wet", max_length=80)
+    article: str = Field(alias="artikel", max_length=120)
     version: Day | None = Field(default=None, alias="versie")
     status: GroundStatus | None = Field(default=None, alias="status")
     note: Text | None = Field(default=None, alias="toelichting")
@@ -335,7 +335,7 @@ class Participant(StrictModel):
     """A partner of the covenant."""
 
     oin: Oin
-    name: Spoken = Field(alias="naam", max_length=120)
+    name: str = Field(alias="naam", max_length=120)
     kind: Kind = Field(alias="soort")
     parent: Oin | None = Field(default=None, alias="hoort_bij")
     """The organisation whose SubOIN this is: college and burgemeester are two controllers under one OIN."""
@@ -360,7 +360,7 @@ class Operator(StrictModel):
     """Who runs the broker, and the key of its `beheerder`."""
 
     oin: Oin
-    name: Spoken = Field(alias="naam", max_length=120)
+    name: str = Field(alias="naam", max_length=120)
     key: str = Field(alias="sleutel", max_length=200)
 
 
@@ -392,7 +392,7 @@ class Agreement(StrictModel):
     """What holds for the whole covenant: `afspraken.yaml`."""
 
     id: Slug = Field(alias="convenant")
-    name: Spoken = Field(alias="naam", max_length=200)
+    name: str = Field(alias="naam", max_length=200)
     version: Annotated[Whole, Field(ge=1)] = Field(alias="versie")
     first_day: Day = Field(alias="geldig_vanaf")
     last_day: Day = Field(alias="geldig_tot_en_met")

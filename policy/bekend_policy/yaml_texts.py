@@ -196,10 +196,6 @@ _TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("'{name}' moet één tekst zijn", "Schrijf één waarde achter de dubbele punt."),
         ("'{name}' must be one text", "Write one value after the colon."),
     ),
-    "no_text": (
-        ("'{name}' zegt niets", "Schrijf een tekst met letters, of laat de sleutel weg als dat mag."),
-        ("'{name}' says nothing", "Write a text with letters, or leave the key out where it may be."),
-    ),
     "tuple_type": (
         ("'{name}' moet een lijst zijn", "Schrijf [a, b] of regels met een streepje."),
         ("'{name}' must be a list", "Write [a, b], or lines that start with a dash."),

@@ -29,6 +29,27 @@ def test_the_example_has_one_finding_and_it_names_file_and_remedy(folder: Path) 
     assert str(finding) == f"doelen/zvh-weging-betrokkenheid.yaml: {GGZ}. Laat haar toetreden of weg."
 
 
+@pytest.mark.parametrize("nothing", ["'-'", ".", "~", "null", "Null", "'?!'"])
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("afspraken.yaml", "naam"),
+        ("deelnemers/om.yaml", "naam"),
+        ("doelen/zsm-context.yaml", "titel"),
+        ("doelen/zsm-context.yaml", "informeren"),
+    ],
+)
+def test_a_text_that_says_nothing(folder: Path, file: str, key: str, nothing: str) -> None:
+    """No fault: what was signed so stays in force."""
+    edit(folder / file, f"(?m)^{key}: .*", f"{key}: {nothing}")
+    assert found(folder) == [f"{file}: '{key}' zegt niets. Schrijf een tekst met woorden: mensen lezen dit."]
+
+
+def test_a_ground_that_names_no_law(folder: Path) -> None:
+    edit(folder / "doelen" / "zsm-context.yaml", "wet: RO", "wet: '-'")
+    assert any("'grondslag' zegt niets" in it for it in found(folder))
+
+
 def test_a_purpose_that_nobody_can_use(folder: Path) -> None:
     edit(folder / "doelen" / "zsm-context.yaml", r"organisaties: \[om\]", "organisaties: [halt]")
     edit(folder / "doelen" / "zsm-context.yaml", "modus: automatisch .*", "modus: nooit\n    reden: x")

@@ -72,14 +72,6 @@ def test_a_folder_that_is_no_covenant_is_not_emptied_on_our_word(tmp_path: Path)
     ]
 
 
-@pytest.mark.parametrize("file", ["deelnemers/om.yaml", "afspraken.yaml"])
-def test_a_name_says_something(file: str, tmp_path: Path) -> None:
-    folder = example(tmp_path / "convenant")
-    edit(folder / file, "(?m)^naam: .*", "naam: '-'")
-    [fault] = faults_of(folder)
-    assert "'naam' zegt niets" in fault
-
-
 def test_fg_11_a_covenant_names_no_desk(tmp_path: Path) -> None:
     """A desk that the operator could change would send callers, with a name on their lips, to somebody else."""
     folder = example(tmp_path / "convenant")
