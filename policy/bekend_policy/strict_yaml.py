@@ -178,17 +178,19 @@ def _text_is_plain(text: str, document: Document) -> bool:
             continue
         if "\t" in plain:
             document.fault(number, "tab", column=plain.index("\t") + 1)
-        if _is_hidden(plain, "\t"):
-            document.fault(number, "invisible")
-        if not unicodedata.is_normalized("NFC", plain):
-            document.fault(number, "not_nfc")
+        _check_seen(plain, number, document, allowed="\t")
     return len(document.faults) == before
 
 
-def _is_hidden(text: str, allowed: str) -> bool:
-    """Whether something in this text is not seen, or changes how the rest is seen."""
+def _check_seen(text: str, line: int, document: Document, *, allowed: str) -> None:
+    """A fault where something is not seen, or changes how the rest is seen, or is seen alike and is another."""
+    if text.isascii() and text.isprintable():
+        return
     hidden = {"Cc", "Cf", "Zl", "Zp", "Co", "Cs"}
-    return any(unicodedata.category(char) in hidden or char in _BLANK for char in text if char not in allowed)
+    if any(unicodedata.category(char) in hidden or char in _BLANK for char in text if char not in allowed):
+        document.fault(line, "invisible")
+    if not unicodedata.is_normalized("NFC", text):
+        document.fault(line, "not_nfc")
 
 
 class _TooDeepError(Exception):
@@ -245,15 +247,11 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place, line: int) -> str:
         value: str = event.value
-        self._check_seen(value, line)
+        # Between double quotes an escape can stand for what may not stand in the file itself.
+        _check_seen(value, line, self._document, allowed="\n")
         if not value.strip() and place:
             self._document.fault(line, "empty_value", name=_name(place, self._document))
         return value
-
-    def _check_seen(self, value: str, line: int) -> None:
-        # Between double quotes an escape can stand for what may not stand in the file itself.
-        if not value.isprintable() and _is_hidden(value, "\n"):
-            self._document.fault(line, "invisible")
 
     def _sequence(self, place: Place, depth: int) -> list[Value]:
         values: list[Value] = []
@@ -284,7 +282,7 @@ class _Builder:
             self._document.fault(line, "anchor")
         if event.tag:
             self._document.fault(line, "tag")
-        self._check_seen(event.value, line)
+        _check_seen(event.value, line, self._document, allowed="\n")
         if event.value == "<<":
             self._document.fault(line, "merge_key")
         return str(event.value)
