@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from tests.support.federation import Federation
 from tests.support.pki import Authority
 
 
-async def test_systemd_is_told_of_start_reload_life_and_end(tmp_path: Path, authority: Authority) -> None:
+@contextmanager
+def supervised(tmp_path: Path, authority: Authority) -> Iterator[tuple[Federation, Path, socket.socket]]:
+    """A broker's configuration, and the socket at which systemd hears it."""
     federation = Federation.create(tmp_path, authority, SteeredClock(SystemClock().now()))
     config = tmp_path / "broker.yaml"
     tree = federation.config().model_dump(mode="json", exclude={"limits"}, exclude_none=True)
@@ -31,6 +35,11 @@ async def test_systemd_is_told_of_start_reload_life_and_end(tmp_path: Path, auth
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(60)
+        yield federation, config, systemd
+
+
+async def test_systemd_is_told_of_start_reload_life_and_end(tmp_path: Path, authority: Authority) -> None:
+    with supervised(tmp_path, authority) as (_, config, systemd):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bekend_deploy.cli", "broker", "serve", "--config", str(config)),
             env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "900000"},
@@ -54,13 +63,7 @@ async def test_systemd_is_told_of_start_reload_life_and_end(tmp_path: Path, auth
 
 async def test_a_second_broker_does_not_serve_from_the_file_of_the_first(tmp_path: Path, authority: Authority) -> None:
     """Also on another port. Once the first is gone, even by force, its place is free."""
-    federation = Federation.create(tmp_path, authority, SteeredClock(SystemClock().now()))
-    config = tmp_path / "broker.yaml"
-    tree = federation.config().model_dump(mode="json", exclude={"limits"}, exclude_none=True)
-    config.write_text(yaml.safe_dump(tree))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(60)
+    with supervised(tmp_path, authority) as (federation, config, systemd):
 
         async def serve() -> asyncio.subprocess.Process:
             return await asyncio.create_subprocess_exec(

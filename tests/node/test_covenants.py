@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from bekend_deploy.partners import OM, POLITIE, ZSM_CONTEXT
 from bekend_node import covenants
 from bekend_node.app import Node, start_node
 from bekend_node.covenants import Offer
+from bekend_node.serving import Serving
 from bekend_policy.versions import FOLDER, Version, files_of, held, keep
 from bekend_proto.errors import CovenantError, NotReadyError
 
@@ -201,10 +203,9 @@ async def ticked(node: Node) -> None:
     await node.filters.settle()
 
 
-async def test_a_broker_that_says_an_early_time_holds_no_filter_past_the_sooner_moment_of_a_new_version(
-    scene: Scene,
-) -> None:
-    """The node doubts its clock and switches nothing; what it answers ends by that clock all the same (ADR 0049)."""
+@asynccontextmanager
+async def with_own_clock(scene: Scene) -> AsyncIterator[tuple[Node, SteeredClock, Serving]]:
+    """A node beside a version on offer that has filters switch sooner, with a clock that can leap, and its filter."""
     await scene.offer_second(sooner)
     scene.federation.clock.advance(timedelta(minutes=5))
     own = copy.copy(scene.federation.clock)
@@ -212,7 +213,16 @@ async def test_a_broker_that_says_an_early_time_holds_no_filter_past_the_sooner_
     try:
         await node.directory.wait()
         await ticked(node)
-        before = node.filters.serving(ZSM_CONTEXT)
+        yield node, own, node.filters.serving(ZSM_CONTEXT)
+    finally:
+        await node.stop(2)
+
+
+async def test_a_broker_that_says_an_early_time_holds_no_filter_past_the_sooner_moment_of_a_new_version(
+    scene: Scene,
+) -> None:
+    """The node doubts its clock and switches nothing; what it answers ends by that clock all the same (ADR 0049)."""
+    async with with_own_clock(scene) as (node, own, before):
         own.advance(timedelta(minutes=2))
         await scene.fetched()
         scene.accept()
@@ -236,21 +246,12 @@ async def test_a_broker_that_says_an_early_time_holds_no_filter_past_the_sooner_
         await ticked(node)
         await ticked(node)
         assert node.filters.serving(ZSM_CONTEXT).version == int(own.now().timestamp())
-    finally:
-        await node.stop(2)
 
 
 @pytest.mark.parametrize("changes", [False, True])
 async def test_what_waited_for_a_clock_in_doubt_serves_as_long_as_it_would_have(scene: Scene, changes: bool) -> None:
     """Not when a version came that has its successor due by then: who was shielded meanwhile stays shielded."""
-    await scene.offer_second(sooner)
-    scene.federation.clock.advance(timedelta(minutes=5))
-    own = copy.copy(scene.federation.clock)
-    node = await start_node(scene.home.config(scene.port), own)
-    try:
-        await node.directory.wait()
-        await ticked(node)
-        before = node.filters.serving(ZSM_CONTEXT)
+    async with with_own_clock(scene) as (node, own, before):
         scene.federation.clock.set(datetime.fromtimestamp(before.end - 5, UTC))
         own.set(scene.federation.clock.now())
         await ticked(node)
@@ -268,8 +269,6 @@ async def test_what_waited_for_a_clock_in_doubt_serves_as_long_as_it_would_have(
                 node.filters.serving(ZSM_CONTEXT)
             await ticked(node)
         assert node.filters.serving(ZSM_CONTEXT).version == (int(own.now().timestamp()) if changes else before.end)
-    finally:
-        await node.stop(2)
 
 
 async def test_a_node_that_lacks_the_version_of_the_question_makes_no_miss(scene: Scene) -> None:
