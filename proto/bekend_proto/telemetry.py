@@ -49,7 +49,10 @@ class _Handler(WSGIRequestHandler):
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Each connection in a thread of its own, TLS's handshake too: one that says nothing holds up nobody."""
+    """Each connection in a thread of its own, TLS's handshake too: one that says nothing holds up nobody.
+
+    The server of prometheus_client does the handshake where it accepts the next connection.
+    """
 
     daemon_threads = True
 
