@@ -203,6 +203,19 @@ async def ticked(node: Node) -> None:
     await node.filters.settle()
 
 
+async def let_go(node: Node) -> None:
+    """Tick until the node goes by its clock again: a look that was under way heard the replica's as it was before."""
+    doubted = True
+    while doubted:
+        await node.directory.refresh()
+        await node.filters.tick()
+        try:
+            node.filters.serving(ZSM_CONTEXT)
+            doubted = False
+        except NotReadyError as fault:
+            doubted = "ahead" in fault.detail
+
+
 @asynccontextmanager
 async def with_own_clock(scene: Scene) -> AsyncIterator[tuple[Node, SteeredClock, Serving]]:
     """A node beside a version on offer that has filters switch sooner, with a clock that can leap, and its filter."""
@@ -242,7 +255,7 @@ async def test_a_broker_that_says_an_early_time_holds_no_filter_past_the_sooner_
         assert node.filters.next_switch(ZSM_CONTEXT) == moment
         # It is let go: what was built for that moment is past its own end by now.
         scene.federation.clock.set(own.now())
-        await node.directory.refresh()
+        await let_go(node)
         await ticked(node)
         await ticked(node)
         assert node.filters.serving(ZSM_CONTEXT).version == int(own.now().timestamp())
@@ -262,8 +275,7 @@ async def test_what_waited_for_a_clock_in_doubt_serves_as_long_as_it_would_have(
             scene.accept()
             assert await node.reload()
         scene.federation.clock.set(own.now())
-        await node.directory.refresh()
-        await node.filters.tick()
+        await let_go(node)
         if changes:
             with pytest.raises(NotReadyError, match="late"):
                 node.filters.serving(ZSM_CONTEXT)

@@ -21,7 +21,18 @@ from bekend_proto.errors import StorageError
 from bekend_proto.v1 import broker_pb2, errors_pb2
 
 from tests.support.asking import OTHER, PERSON, ZSM_CASE, ZVH_CASE, Stage
-from tests.support.covenants import HAARLEM, OM, POLITIE, RECLASSERING, VELSEN, ZSM, ZVH_WEIGHING, key_of, with_ages
+from tests.support.covenants import (
+    HAARLEM,
+    OM,
+    POLITIE,
+    RECLASSERING,
+    VELSEN,
+    ZSM,
+    ZVH,
+    ZVH_WEIGHING,
+    key_of,
+    with_ages,
+)
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 COMMAND = (sys.executable, "-c", "from bekend_node.lookup_cli import app; app(prog_name='bekend lookup')")
@@ -115,6 +126,13 @@ async def test_the_next_step_is_told_per_person(desk: Desk) -> None:
     first, second = ended.out.split("Persoon 1, volgende stap:")[1].split("Persoon 2, volgende stap:")
     assert "niet dat niemand betrokken is" in first
     assert "Eerst afstemmen binnen deze sector" in second
+
+
+async def test_a_partner_that_is_no_source_is_told_as_that_and_counts_in_no_next_step(desk: Desk) -> None:
+    ended = await desk.run(*WEIGHING, "--partner", ZVH, stdin=f"{OTHER.value}\n")
+    assert ended.code == 0, ended.err
+    assert f"({ZVH}): – niet bevraagd" in ended.out
+    assert "Volgende stap:\n  Eerst afstemmen binnen deze sector" in ended.out
 
 
 async def test_a_lookup_that_is_not_on_record_gives_no_next_step(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def reply_of(asked: Asked, standing: Standing, covenant: Covenant, *, now: datet
         expires=standing.ends,
         persons=asked.persons,
         outcomes=tuple(_outcome(one) for one in standing.outcomes),
-        steps=tuple(shown(covenant, running)["hints"]) if running is not None and whole else (),
+        steps=tuple(lines for _, lines in shown(covenant, running)["hints"]) if running is not None and whole else (),
     )
 
 

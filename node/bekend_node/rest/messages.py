@@ -202,7 +202,7 @@ class QuestionReply(_Reply):
     steps: tuple[tuple[str, ...], ...] = Field(
         (),
         serialization_alias="vervolg",
-        description="Per persoon een suggestie voor de volgende stap. Een mens beslist.",
+        description="Per persoon een suggestie voor de volgende stap; leeg zonder antwoord. Een mens beslist.",
     )
 
 

@@ -65,7 +65,8 @@ def _hints(
 ) -> list[tuple[int, tuple[str, ...]]]:
     """The next lawful step of each person, by its number, as text; once all have answered: each may change it.
 
-    What was answered before it was asked anew counts too. Who was answered about by nobody has none.
+    What was answered before it was asked anew counts too. Who was answered about by nobody has none; there is nothing
+    when that is everybody.
     """
     if not running.done:
         return []
@@ -76,4 +77,4 @@ def _hints(
                 found[number].append((str(covenant.participants[one.oin].kind), one.outcome.value))
     frame, route_map = str(purpose.frame), covenant.agreement.route_map
     steps = [(number, next_step(frame, outcomes, route_map)) for number, outcomes in found.items()]
-    return [step for step in steps if step[1]]
+    return steps if any(lines for _, lines in steps) else []
